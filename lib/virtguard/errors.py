@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The errors that virt-guard raises on purpose. Imports nothing until a mistake is made.
+
+Anything else that escapes is a defect of virt-guard itself.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Dict, Iterable, Sequence
+
+
+class GuardError(Exception):
+    """Something the user can mend: `message` says what is wrong, `hint` what to do next."""
+
+    def __init__(self, message: str, hint: str = '') -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return '%s (%s)' % (self.message, self.hint) if self.hint else self.message
+
+
+class DomainXMLError(GuardError):
+    """The bytes are not a domain definition that can be judged. `line` is 1-based, 0 where unknown."""
+
+    def __init__(self, message: str, line: int = 0) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+class MissingLibraryError(GuardError):
+    """A library that judging needs cannot be imported. `settings` as in PolicyError."""
+
+    def __init__(self, error: ImportError, settings: 'Dict[str, object]') -> None:
+        super().__init__('a library is missing or broken: %s' % error, "install the distribution's python3-lxml and PyYAML")
+        self.settings = settings
+
+
+class Problem:
+    """One defect of a policy: where (1-based line and column), what, and what to write instead."""
+
+    __slots__ = ('source', 'line', 'column', 'message', 'hint')
+
+    def __init__(self, source: str, line: int, column: int, message: str, hint: str = '') -> None:
+        self.source = source
+        self.line = line
+        self.column = column
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        text = '%s:%d:%d: %s' % (self.source, self.line, self.column, self.message)
+        return '%s (%s)' % (text, self.hint) if self.hint else text
+
+
+class PolicyError(GuardError):
+    """Every problem of a policy at once.
+
+    `settings` holds those top-level settings that were read without a problem, so that a guard whose rules are
+    broken still knows what its administrator wants to happen then (`failure`, `deadline`).
+    """
+
+    def __init__(self, problems: 'Sequence[Problem]', settings: 'Dict[str, object]') -> None:
+        count = len(problems)
+        super().__init__('the policy has %d problem%s: %s' % (count, '' if count == 1 else 's', problems[0]))
+        self.problems = tuple(problems)
+        self.settings = settings
+
+
+def suggest(word: str, known: 'Iterable[str]') -> str:
+    """A hint: the known word nearest to a misspelt one, or else all of them."""
+    import difflib  # only needed to help with a mistake
+
+    near = difflib.get_close_matches(word, list(known), 1)
+    return 'did you mean %r?' % near[0] if near else 'known are: %s' % ', '.join(known)

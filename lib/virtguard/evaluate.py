@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""evaluate(policy, domain, host) -> Verdict. Pure: what it must know of the host arrives as an argument."""
+
+import re
+
+from lxml import etree
+
+from . import model
+from .domain import ARG_NS, Domain, Paths, written
+from .expressions import compile_match
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Iterator, List, Tuple, Union
+
+    Node = Union[etree._Element, etree._ElementUnicodeResult]
+
+_EVIDENCE_LENGTH = 200
+# A verdict goes into logs and on screens: what opens a lock is not shown.
+_SECRET_ATTRIBUTE = re.compile(r'passw|secret|^key$', re.IGNORECASE)
+_SECRET_IN_TEXT = re.compile(r'((?:passw[a-z]*|secret|data|key|token)["\']?\s*[=:]\s*)[^,\s}]+', re.IGNORECASE)
+
+
+def evaluate(policy: model.Policy, domain: Domain, host: model.HostFacts) -> model.Verdict:
+    """Judge one domain by every rule. A rule that fails becomes a finding of status `error`, never a pass."""
+    findings = []  # type: List[model.Finding]
+    paths = Paths()
+    for rule in policy.rules:
+        if rule.action == 'off':
+            continue
+        try:
+            findings.extend(_judge(rule, domain, host, paths))
+        except etree.XPathError as error:
+            message = 'the rule could not be evaluated: %s' % error
+            findings.append(model.Finding(rule, model.ERROR, '/domain', 0, '', message))
+    return model.Verdict(domain.name, domain.uuid, policy, findings)
+
+
+def _judge(rule: model.Rule, domain: Domain, host: model.HostFacts, paths: Paths) -> 'Iterator[model.Finding]':
+    answer, evidence = _ask_facts(rule, host)
+    if answer is False:
+        return
+    if rule.match is None:
+        status, message = _outcome(rule, answer, evidence)
+        yield model.Finding(rule, status, '/domain', domain.root.sourceline or 0, evidence, message)
+        return
+    for node in _matched(rule, domain):
+        subject = _string_value(node)
+        if rule.values is not None and subject not in rule.values:
+            continue
+        if rule.probe is None:
+            status, message = _outcome(rule, answer, evidence)
+        else:
+            probed = host.probe(rule.probe, subject)
+            if probed is False:
+                continue
+            unanswered = 'probe %s of %r' % (rule.probe, subject) if probed is None else evidence
+            status, message = _outcome(rule, answer if probed else None, unanswered)
+        element = _element(node)
+        yield model.Finding(rule, status, _path(node, paths), element.sourceline or 0, _evidence(node), message)
+
+
+def _ask_facts(rule: model.Rule, host: model.HostFacts) -> 'Tuple[model.Answer, str]':
+    """Whether the host meets every condition of a rule (None: it cannot tell), and what it answered."""
+    answer = True  # type: model.Answer
+    shown = []
+    for condition in rule.host:
+        value = getattr(host, condition.fact)
+        shown.append('host %s is %s' % (condition.fact, 'unknown' if value is None else value))
+        if value is None:
+            answer = None
+        elif _fact_is_one_of(condition.fact, value, condition.values) == condition.negated:
+            return False, ''
+    return answer, ', '.join(shown)
+
+
+def _fact_is_one_of(fact: str, value: str, accepted: 'Tuple[str, ...]') -> bool:
+    if value in accepted:
+        return True
+    # `rhel` and `rhel-8` both speak of rhel-8.10.
+    return fact == 'os' and any(value.startswith((entry + '-', entry + '.')) for entry in accepted)
+
+
+def _outcome(rule: model.Rule, answer: 'model.Answer', asked: str) -> 'Tuple[str, str]':
+    if answer is None:
+        return model.UNKNOWN, 'this host cannot tell: %s' % asked
+    return rule.action, rule.title
+
+
+def _matched(rule: model.Rule, domain: Domain) -> 'List[Node]':
+    assert rule.match is not None
+    result = compile_match(rule.match)(domain.root)
+    if isinstance(result, list):
+        return result
+    return [domain.root] if result else []
+
+
+def _element(node: 'Node') -> 'etree._Element':
+    """The element of the document that a matched node is, belongs to, or was read from."""
+    return written(node if isinstance(node, etree._Element) else node.getparent())
+
+
+def _string_value(node: 'Node') -> str:
+    """What a rule's values and probe are asked about: XPath's string value, or a PCI address as the host writes it."""
+    if not isinstance(node, etree._Element):
+        return str(node)
+    if node.tag == 'address' and node.get('bus') is not None:
+        return pci_address(node)
+    return ''.join(node.itertext())
+
+
+def pci_address(element: 'etree._Element') -> str:
+    """`<address domain= bus= slot= function=>` as sysfs writes it (0000:03:10.1); '' where it is not one.
+
+    Numbers are read as libvirt reads them (src/conf/device_conf.c): base 0, so 0x10, 020 and 16 are the same.
+    """
+    try:
+        domain, bus, slot, function = (
+            _base_0(element.get(key, '0')) for key in ('domain', 'bus', 'slot', 'function')
+        )
+    except ValueError:
+        return ''
+    return '%04x:%02x:%02x.%x' % (domain, bus, slot, function)
+
+
+def _base_0(text: str) -> int:
+    """C's strtoul with base 0: unlike Python's int(), it reads a leading 0 as octal."""
+    text = text.strip()
+    return int(text, 8) if re.match(r'0[0-7]+$', text) else int(text, 0)
+
+
+def _path(node: 'Node', paths: Paths) -> str:
+    path = paths.path(_element(node))
+    if isinstance(node, etree._Element) or not node.is_attribute:
+        return path
+    # An attribute of an `arg` element is the guard's reading of the argument's own value.
+    name = 'value' if str(node.getparent().tag).startswith('{%s}' % ARG_NS) else etree.QName(node.attrname).localname
+    return '%s/@%s' % (path, name)
+
+
+def _evidence(node: 'Node') -> str:
+    """What was seen, as XML: the start tag of an element, or its content where it has no attribute."""
+    element = _element(node)
+    only = node.attrname if not isinstance(node, etree._Element) and node.is_attribute else None
+    if only is not None and only not in element.attrib:
+        only = None
+    tag = etree.QName(element).localname
+    if etree.QName(element).namespace is not None:
+        tag = '%s:%s' % (element.prefix, tag) if element.prefix else tag
+    shown = ['%s="%s"' % (etree.QName(name).localname, _mask(name, value))
+             for name, value in element.items() if only in (None, name)]
+    start = '<%s>' % ' '.join([tag] + shown)
+    if shown or (not len(element) and not element.text):
+        return _shorten(start)
+    inside = ''.join(_brief(child) for child in element) or _mask('', element.text or '')
+    return _shorten('%s%s</%s>' % (start, inside, tag))
+
+
+def _brief(child: 'etree._Element') -> str:
+    tag = etree.QName(child).localname
+    shown = ['%s="%s"' % (etree.QName(name).localname, _mask(name, value)) for name, value in child.items()]
+    return '<%s>%s' % (' '.join([tag] + shown), '' if len(child) else '%s</%s>' % (_mask('', child.text or ''), tag))
+
+
+def _mask(name: str, value: str) -> str:
+    return '***' if _SECRET_ATTRIBUTE.search(name) else _SECRET_IN_TEXT.sub(r'\1***', value)
+
+
+def _shorten(text: str) -> str:
+    text = ' '.join(text.split())
+    return text if len(text) <= _EVIDENCE_LENGTH else text[: _EVIDENCE_LENGTH - 3] + '...'

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""XPath 1.0 as policies use it: compiled once, and checked for expressions that could never match. Pure: no I/O."""
+
+import re
+from functools import lru_cache
+
+from lxml import etree
+
+from .domain import NAMESPACES
+from .errors import suggest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Iterator, List, Optional
+
+_FUNCTIONS = frozenset(
+    'last position count local-name namespace-uri name string concat starts-with contains substring-before '
+    'substring-after substring string-length normalize-space translate boolean not true false lang number sum '
+    'floor ceiling round'.split()
+)
+_NODE_TYPES = frozenset(('text', 'node'))
+_REMOVED_NODE_TYPES = frozenset(('comment', 'processing-instruction'))
+_TOKEN = re.compile(
+    r'''(?P<space>\s+)
+    | (?P<literal>"[^"]*"|'[^']*')
+    | (?P<number>\d+(?:\.\d*)?|\.\d+)
+    | (?P<variable>\$[\w.:-]+)
+    | (?P<symbol>//|::|\.\.|!=|<=|>=|[/|()\[\]@,.+=<>*-])
+    | (?P<name>[^\W\d][\w.-]*(?::(?!:)(?:[^\W\d][\w.-]*|\*))?)
+    ''',
+    re.VERBOSE,
+)
+_OPERATOR_NAMES = frozenset(('and', 'or', 'mod', 'div'))
+# After one of these (or at the beginning) an operand follows; after anything else, an operator.
+_BEFORE_OPERAND = frozenset(('@', '::', '(', '[', ',', '/', '//', '|', '+', '-', '=', '!=', '<', '<=', '>', '>=', '*op'))
+
+
+class MatchError(ValueError):
+    """The expression cannot serve as a rule's match; `offset` is where in it (characters), as far as known."""
+
+    def __init__(self, message: str, hint: str = '', offset: int = 0) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.offset = offset
+
+
+@lru_cache(maxsize=None)
+def compile_match(expression: str) -> 'etree.XPath':
+    """Compile a match. Results are lists of nodes or a boolean.
+
+    :raises MatchError: the syntax is wrong
+    """
+    try:
+        return etree.XPath(expression, namespaces=NAMESPACES, regexp=False)
+    except etree.XPathSyntaxError as error:
+        raise MatchError('is not XPath 1.0: %s' % error) from None
+
+
+def check_match(expression: str) -> None:
+    """Find what makes an expression useless as a match.
+
+    :raises MatchError: it is not XPath 1.0, needs what a policy does not have, or can never match a domain
+    """
+    compiled = compile_match(expression)
+    tokens = list(_tokenize(expression))
+    for index, token in enumerate(tokens):
+        _check_token(tokens, index, token)
+    starts = list(_path_starts(tokens))
+    if not starts:
+        raise MatchError('asks nothing of the domain', 'begin with /domain')
+    for start in starts:
+        _check_start(tokens, start)
+    try:
+        result = compiled(etree.Element('domain'))
+    except etree.XPathError as error:
+        raise MatchError('cannot be evaluated: %s' % error) from None
+    if not isinstance(result, (list, bool)):
+        kind = 'number' if isinstance(result, float) else 'string'
+        raise MatchError('yields a %s, not nodes' % kind, 'compare it with something')
+
+
+class _Token:
+    __slots__ = ('kind', 'text', 'offset', 'depth')
+
+    def __init__(self, kind: str, text: str, offset: int, depth: int) -> None:
+        self.kind = kind
+        self.text = text
+        self.offset = offset
+        self.depth = depth  # of predicates: 0 is where paths begin at the document
+
+
+def _tokenize(expression: str) -> 'Iterator[_Token]':
+    offset = depth = 0
+    previous = None  # type: Optional[_Token]
+    while offset < len(expression):
+        found = _TOKEN.match(expression, offset)
+        if not found:
+            raise MatchError('has an unexpected %r' % expression[offset], offset=offset)
+        kind, text = str(found.lastgroup), found.group()
+        if kind != 'space':
+            operator_follows = previous is not None and _text_for_grammar(previous) not in _BEFORE_OPERAND
+            if operator_follows and (text == '*' or text in _OPERATOR_NAMES):
+                kind = 'operator'
+            depth -= text == ']'
+            previous = _Token(kind, text, offset, depth)
+            depth += text == '['
+            yield previous
+        offset = found.end()
+
+
+def _text_for_grammar(token: _Token) -> str:
+    if token.kind == 'operator':
+        return '*op'
+    return '' if token.kind == 'literal' or token.text == '*' else token.text
+
+
+def _check_token(tokens: 'List[_Token]', index: int, token: _Token) -> None:
+    following = [t.text for t in tokens[index + 1 : index + 3]] + ['', '']
+    if token.kind == 'variable':
+        raise MatchError('uses the variable %s, and policies have none' % token.text, offset=token.offset)
+    if token.kind == 'name':
+        _check_name(token, following[0])
+    if token.text == '@' and following[1] in ('/', '//'):
+        raise MatchError('can never match: an attribute has no children', 'drop the step after @%s' % following[0], token.offset)
+    if token.text == '[' and following[:2] == ['0', ']']:
+        raise MatchError('can never match: positions count from 1', 'write [1]', token.offset)
+
+
+def _check_name(token: _Token, following: str) -> None:
+    prefix, colon, _ = token.text.partition(':')
+    if following == '(':
+        if token.text in _REMOVED_NODE_TYPES:
+            raise MatchError('can never match: comments and processing instructions are not judged', '', token.offset)
+        if token.text not in _FUNCTIONS | _NODE_TYPES:
+            raise MatchError('calls %s(), which XPath 1.0 does not have' % token.text, suggest(token.text, sorted(_FUNCTIONS)), token.offset)
+    elif following == '::':
+        if token.text == 'namespace':
+            raise MatchError('uses the namespace axis', 'match elements by prefix', token.offset)
+    elif colon and prefix not in NAMESPACES:
+        raise MatchError('uses the undeclared prefix %r' % prefix, suggest(prefix, sorted(NAMESPACES)), token.offset)
+
+
+def _path_starts(tokens: 'List[_Token]') -> 'Iterator[int]':
+    """The indexes of the tokens at which a location path begins outside of any predicate."""
+    for index, token in enumerate(tokens):
+        if token.depth or token.text == '[' or token.kind in ('literal', 'number', 'operator', 'variable'):
+            continue
+        before = _text_for_grammar(tokens[index - 1]) if index else '('
+        begins = before in _BEFORE_OPERAND and before not in ('/', '//', '@', '::')
+        if begins and (token.text in ('/', '//', '@', '.', '..', '*') or token.kind == 'name'):
+            yield index
+
+
+def _check_start(tokens: 'List[_Token]', start: int) -> None:
+    token = tokens[start]
+    following = tokens[start + 1].text if start + 1 < len(tokens) else ''
+    if token.text == '//' or (token.kind == 'name' and following == '(' and token.text in _FUNCTIONS):
+        return
+    if token.text != '/':
+        hint = 'begin with /domain' if token.text in ('domain', '.', '..', '*', '@') else 'write /domain/... or //%s' % token.text
+        raise MatchError('has a path that begins with %r and not at the document' % token.text, hint, token.offset)
+    axis = tokens[start + 2].text if start + 2 < len(tokens) else ''
+    if following not in ('domain', '*', 'node') and axis != '::':
+        raise MatchError(
+            'can never match: the document is <domain>, not <%s>' % following, 'begin with /domain', token.offset
+        )

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the guard knows of its host: facts, and probes about one matched node. Reads /proc, /sys, /etc; writes nothing.
+
+Everything here answers None where the host cannot tell. Nothing here has a time limit of its own: a device may hang
+whoever looks at it, so the hook asks from a process that it can abandon.
+"""
+
+import os
+import re
+
+from . import model
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Dict, Iterable, List, Optional
+
+_PCI_ADDRESS = re.compile(r'(?:([0-9a-f]{1,8}):)?([0-9a-f]{1,2}):([0-9a-f]{1,2})\.([0-7])\Z', re.IGNORECASE)
+_INFINIBAND_CLASS = '0x0207'
+_ARPHRD_INFINIBAND = '32'  # linux/if_arp.h
+
+
+def read_facts(needed: 'Iterable[str]', root: str = '/') -> model.HostFacts:
+    """Read the `needed` facts; the others stay None. `root` stands for / in tests."""
+    host = Host(root)
+    readers = {'arch': _arch, 'container': host.container, 'os': host.os}
+    facts = {name: readers[name]() for name in needed}
+    return model.HostFacts(facts.get('arch'), facts.get('container'), facts.get('os'), host.probe)
+
+
+def _arch() -> str:
+    return os.uname().machine
+
+
+class Host:
+    """The files of one host below `root`."""
+
+    def __init__(self, root: str = '/') -> None:
+        self._root = root.rstrip('/')
+
+    def _path(self, path: str) -> str:
+        return self._root + path
+
+    def _read(self, path: str) -> 'Optional[str]':
+        try:
+            with open(self._path(path), 'rb') as file:
+                return file.read(65536).decode('utf-8', 'replace')
+        except OSError:
+            return None
+
+    def _list(self, path: str) -> 'Optional[List[str]]':
+        try:
+            return sorted(os.listdir(self._path(path)))
+        except OSError:
+            return None
+
+    def _exists(self, path: str) -> bool:
+        return os.path.lexists(self._path(path))
+
+    def container(self) -> 'Optional[str]':
+        """The container technology this host is itself inside of, or 'none': the order is systemd's (virt.c)."""
+        written = self._read('/run/systemd/container')
+        if written is not None and written.strip():
+            return written.strip()
+        environment = self._read('/proc/1/environ')
+        for variable in (environment or '').split('\0'):
+            if variable.startswith('container=') and len(variable) > len('container='):
+                return variable[len('container=') :]
+        for mark, technology in (('/run/.containerenv', 'podman'), ('/.dockerenv', 'docker')):
+            if self._exists(mark):
+                return technology
+        # Only root reads that environment; systemd as process 1 has written down for all others what it found there.
+        return 'none' if environment is not None or self._exists('/run/systemd/system') else None
+
+    def os(self) -> 'Optional[str]':
+        """ID and VERSION_ID of os-release: `rhel-8.10`, `debian-12`, `arch`."""
+        text = self._read('/etc/os-release') or self._read('/usr/lib/os-release')
+        fields = {}  # type: Dict[str, str]
+        for line in (text or '').splitlines():
+            key, equals, value = line.partition('=')
+            if equals:
+                fields[key.strip()] = value.strip().strip('"\'')
+        if not fields.get('ID'):
+            return None
+        return '-'.join(part for part in (fields['ID'], fields.get('VERSION_ID')) if part)
+
+    def probe(self, name: str, subject: str) -> 'model.Answer':
+        """Answer one probe.
+
+        :param name: one of policy.PROBES
+        :param subject: for `multipath-device` the path of a source device, for `infiniband-vf` a PCI address
+        """
+        return {'multipath-device': self.is_multipath_device, 'infiniband-vf': self.is_infiniband_vf}[name](subject)
+
+    def is_multipath_device(self, device: str) -> 'model.Answer':
+        """Whether a block device is a multipath map, or is stacked on one (a partition, a logical volume)."""
+        if not device.startswith('/'):
+            return None
+        try:
+            status = os.stat(self._path(device))
+        except OSError:
+            return None
+        numbers = '%d:%d' % (os.major(status.st_rdev), os.minor(status.st_rdev))
+        sysfs = '/sys/dev/block/%s' % numbers
+        if not status.st_rdev or not self._exists(sysfs):
+            return None
+        return self._is_multipath(sysfs, 8)
+
+    def _is_multipath(self, sysfs: str, depth: int) -> 'model.Answer':
+        if 'mpath-' in (self._read(sysfs + '/dm/uuid') or ''):
+            return True
+        if depth == 0:
+            return None
+        below = self._list(sysfs + '/slaves') or []
+        answers = [self._is_multipath('%s/slaves/%s' % (sysfs, name), depth - 1) for name in below]
+        return True if True in answers else None if None in answers else False
+
+    def is_infiniband_vf(self, address: str) -> 'model.Answer':
+        """Whether a PCI device is a virtual function of an InfiniBand adapter.
+
+        At `start` the function is bound to vfio-pci already, so its own network side is gone: its class, and what the
+        physical function's links are, remain.
+        """
+        if address.startswith('/sys/bus/mdev/'):
+            return False
+        found = _PCI_ADDRESS.match(address.rstrip('/').rpartition('/')[2])
+        if not found:
+            return None
+        numbers = [int(number or '0', 16) for number in found.groups()]
+        device = '/sys/bus/pci/devices/%04x:%02x:%02x.%x' % tuple(numbers)
+        device_class = self._read(device + '/class')
+        if device_class is None:
+            return None
+        infiniband = device_class.startswith(_INFINIBAND_CLASS)
+        if self._exists(device + '/physfn'):
+            return infiniband or self._has_infiniband_link(device + '/physfn')
+        if not infiniband or self._exists(device + '/sriov_totalvfs'):
+            return False
+        # No function above it and none below: a plain adapter, or a virtual function handed to a host that is a guest.
+        return None
+
+    def _has_infiniband_link(self, device: str) -> bool:
+        for adapter in self._list(device + '/infiniband') or []:
+            ports = '%s/infiniband/%s/ports' % (device, adapter)
+            for port in self._list(ports) or []:
+                if (self._read('%s/%s/link_layer' % (ports, port)) or '').strip() == 'InfiniBand':
+                    return True
+        interfaces = self._list(device + '/net') or []
+        return any((self._read('%s/net/%s/type' % (device, name)) or '').strip() == _ARPHRD_INFINIBAND for name in interfaces)

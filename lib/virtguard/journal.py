@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Audit records: fields, and the sinks that take them (journald, else syslog, else a file).
+
+Speaks journald's native protocol (https://systemd.io/JOURNAL_NATIVE_PROTOCOL/) itself, through `_socket`: the socket
+module and python3-systemd both cost more time than the rest of the record.
+"""
+
+import _socket
+import os
+import time
+
+from . import model, report
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import List, Optional, Tuple
+
+    Fields = List[Tuple[str, str]]
+
+ADMITTED = 'admit'
+DENIED = 'deny'
+WOULD_DENY = 'would-deny'
+FAILED = 'error'
+
+# Fixed for ever: administrators filter by them (journalctl MESSAGE_ID=...).
+MESSAGE_IDS = {
+    ADMITTED: '23879d3fea7b48338d22c201c6577e2a',
+    DENIED: '493275d39ad54c669c33d8328bff1447',
+    WOULD_DENY: '26094ee951604dfc931e71473e1c5bc3',
+    FAILED: 'f5fed29b16764425ac01972c7559af07',
+}
+PRIORITIES = {ADMITTED: 6, DENIED: 4, WOULD_DENY: 4, FAILED: 3}
+
+_SOCKET_TIMEOUT = 0.5  # seconds; a stopped daemon must not hold up a start
+_FACILITY_DAEMON = 3
+_MAX_VALUE = 2048  # characters; names and paths come from the domain
+_MAX_FINDINGS = 64
+
+
+def verdict_fields(verdict: model.Verdict, outcome: str) -> 'Fields':
+    """The fields that a verdict fills. No XML and no values from it but the domain's own name and UUID."""
+    mode = verdict.policy.mode
+    fields = _head(outcome, report.headline(verdict, mode))
+    fields.append(('VIRT_GUARD_UUID', verdict.uuid))
+    shown = verdict.findings[:_MAX_FINDINGS]
+    fields += [('VIRT_GUARD_RULE', id) for id in verdict.rule_ids(*{f.status for f in verdict.findings})]
+    fields += [('VIRT_GUARD_FINDING', '%s %s %s line %d' % (f.status, f.rule.id, f.path, f.line)) for f in shown]
+    if len(shown) < len(verdict.findings):
+        fields.append(('VIRT_GUARD_FINDING', 'and %d more' % (len(verdict.findings) - len(shown))))
+    fields.append(('VIRT_GUARD_MODE', mode))
+    fields.append(('VIRT_GUARD_POLICY', verdict.policy.name))
+    fields.append(('VIRT_GUARD_POLICY_SHA256', verdict.policy.sha256))
+    return fields
+
+
+def failure_fields(message: str) -> 'Fields':
+    """The fields of a record that no verdict could be reached."""
+    return _head(FAILED, message)
+
+
+def _head(outcome: str, message: str) -> 'Fields':
+    return [
+        ('MESSAGE', message),
+        ('MESSAGE_ID', MESSAGE_IDS[outcome]),
+        ('PRIORITY', str(PRIORITIES[outcome])),
+        ('SYSLOG_IDENTIFIER', report.PROGRAM),
+        ('VIRT_GUARD_DECISION', outcome),
+    ]
+
+
+class Sinks:
+    """Where records go: the first of these that takes one. Paths are fixed at install time."""
+
+    def __init__(self, log_file: str, journal: str = '/run/systemd/journal/socket', syslog: str = '/dev/log') -> None:
+        self._log_file = log_file
+        self._journal = journal
+        self._syslog = syslog
+
+    def send(self, fields: 'Fields') -> 'Optional[str]':
+        """Hand one record to a sink.
+
+        :returns: the name of the sink that took it, or None where none did; never raises for a broken sink
+        """
+        fields = [(name, _bounded(value)) for name, value in fields if value]
+        for sink, write in (('journal', self._to_journal), ('syslog', self._to_syslog), ('file', self._to_file)):
+            try:
+                write(fields)
+            except OSError:
+                continue
+            return sink
+        return None
+
+    def _to_journal(self, fields: 'Fields') -> None:
+        _send_datagram(self._journal, b''.join(_native(name, value) for name, value in fields))
+
+    def _to_syslog(self, fields: 'Fields') -> None:
+        priority = _FACILITY_DAEMON * 8 + int(dict(fields)['PRIORITY'])
+        _send_datagram(self._syslog, b'<%d>%s[%d]: ' % (priority, report.PROGRAM.encode(), os.getpid()) + _line(fields))
+
+    def _to_file(self, fields: 'Fields') -> None:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(self._log_file, flags, 0o600)
+        try:
+            stamp = time.strftime('%Y-%m-%dT%H:%M:%S%z').encode()
+            line = stamp + b' ' + _line(fields) + b'\n'
+            if os.write(descriptor, line) != len(line):
+                raise OSError('the log file took a part of the record')
+        finally:
+            os.close(descriptor)
+
+
+def _bounded(value: str) -> str:
+    return value if len(value) <= _MAX_VALUE else value[: _MAX_VALUE - 3] + '...'
+
+
+def _native(name: str, value: str) -> bytes:
+    data = value.encode('utf-8', 'surrogateescape')
+    if value.isprintable():
+        return b'%s=%s\n' % (name.encode(), data)
+    return b'%s\n%s%s\n' % (name.encode(), len(data).to_bytes(8, 'little'), data)
+
+
+def _line(fields: 'Fields') -> bytes:
+    """One line for sinks without fields: the message, then what it does not say already."""
+    extra = ['%s=%s' % (name, value) for name, value in fields if name.startswith('VIRT_GUARD_')]
+    return report.ascii_only(report.escape(' '.join([dict(fields)['MESSAGE']] + extra))).encode()
+
+
+def _send_datagram(path: str, data: bytes) -> None:
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
+    try:
+        connection.settimeout(_SOCKET_TIMEOUT)
+        connection.connect(path)
+        connection.send(data)
+    finally:
+        connection.close()

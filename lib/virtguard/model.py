@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the guard reasons about: rules, policies, host facts, findings, verdicts. Plain data; imports nothing."""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, Optional, Sequence, Tuple
+
+# Far beyond any real domain; what is larger is an attack on memory.
+MAX_XML_BYTES = 32 * 1024 * 1024
+
+# Statuses of a finding. `unknown`: the host could not answer; `error`: the rule itself could not be evaluated.
+DENY = 'deny'
+WARN = 'warn'
+UNKNOWN = 'unknown'
+ERROR = 'error'
+
+# Decisions of a verdict. What happens then is the business of `mode` and `failure`.
+ADMIT = 'admit'
+
+# Answers to a condition on the host: True, False, or None where the host cannot tell.
+if TYPE_CHECKING:
+    Answer = Optional[bool]
+
+
+class HostCondition:
+    """A rule's condition on one host fact: `fact` is (or, `negated`, is none) of `values`."""
+
+    __slots__ = ('fact', 'values', 'negated')
+
+    def __init__(self, fact: str, values: 'Tuple[str, ...]', negated: bool) -> None:
+        self.fact = fact
+        self.values = values
+        self.negated = negated
+
+
+class Rule:
+    """One requirement of a policy. Texts are the policy author's; `origin` is (file, line)."""
+
+    __slots__ = ('id', 'title', 'action', 'match', 'values', 'probe', 'host', 'why', 'remedy', 'reference', 'origin')
+
+    def __init__(
+        self,
+        id: str,
+        title: str,
+        action: str,
+        why: str,
+        remedy: str,
+        match: 'Optional[str]' = None,
+        values: 'Optional[Tuple[str, ...]]' = None,
+        probe: 'Optional[str]' = None,
+        host: 'Tuple[HostCondition, ...]' = (),
+        reference: str = '',
+        origin: 'Tuple[str, int]' = ('', 0),
+    ) -> None:
+        self.id = id
+        self.title = title
+        self.action = action
+        self.match = match
+        self.values = values
+        self.probe = probe
+        self.host = host
+        self.why = why
+        self.remedy = remedy
+        self.reference = reference
+        self.origin = origin
+
+
+class Policy:
+    """A whole, valid policy. `sha256` is the hex digest of the text it was read from; `deadline` is in seconds."""
+
+    __slots__ = ('name', 'mode', 'failure', 'deadline', 'audit_required', 'rules', 'sha256', 'source')
+
+    def __init__(
+        self,
+        name: str,
+        mode: str,
+        failure: str,
+        deadline: float,
+        audit_required: bool,
+        rules: 'Tuple[Rule, ...]',
+        sha256: str,
+        source: str,
+    ) -> None:
+        self.name = name
+        self.mode = mode
+        self.failure = failure
+        self.deadline = deadline
+        self.audit_required = audit_required
+        self.rules = rules
+        self.sha256 = sha256
+        self.source = source
+
+
+class HostFacts:
+    """What rules may ask about the host. A fact that cannot be read is None.
+
+    `arch` is the kernel's name of the machine (x86_64), `container` the container technology the host itself runs in
+    or 'none', `os` the ID and VERSION_ID of os-release joined with '-' (rhel-8.10). `probe(name, subject)` answers a
+    rule's probe about one matched node.
+    """
+
+    __slots__ = ('arch', 'container', 'os', 'probe')
+
+    def __init__(
+        self, arch: 'Optional[str]', container: 'Optional[str]', os: 'Optional[str]', probe: 'Callable[[str, str], Answer]'
+    ) -> None:
+        self.arch = arch
+        self.container = container
+        self.os = os
+        self.probe = probe
+
+
+class Finding:
+    """One rule, one place, one observed value. `line` is 1-based, 0 where the place has none."""
+
+    __slots__ = ('rule', 'status', 'path', 'line', 'evidence', 'message')
+
+    def __init__(self, rule: Rule, status: str, path: str, line: int, evidence: str, message: str) -> None:
+        self.rule = rule
+        self.status = status
+        self.path = path
+        self.line = line
+        self.evidence = evidence
+        self.message = message
+
+
+class Verdict:
+    """The result for one domain: the decision and everything that led to it."""
+
+    __slots__ = ('domain', 'uuid', 'policy', 'findings')
+
+    def __init__(self, domain: str, uuid: str, policy: Policy, findings: 'Sequence[Finding]') -> None:
+        self.domain = domain
+        self.uuid = uuid
+        self.policy = policy
+        self.findings = tuple(findings)
+
+    @property
+    def decision(self) -> str:
+        """`deny` where a rule denies, else `error` where a rule could not be evaluated, else `admit`."""
+        statuses = {finding.status for finding in self.findings}
+        if DENY in statuses:
+            return DENY
+        return ERROR if ERROR in statuses else ADMIT
+
+    def rule_ids(self, *statuses: str) -> 'Tuple[str, ...]':
+        """The ids of the rules with a finding of one of `statuses`, each once, in the policy's order."""
+        seen = []
+        for finding in self.findings:
+            if finding.status in statuses and finding.rule.id not in seen:
+                seen.append(finding.rule.id)
+        return tuple(seen)

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Verdict -> text. Pure: no I/O. Whatever comes from a domain is escaped: names may hold anything."""
+
+from . import model
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import List
+
+PROGRAM = 'virt-guard'
+# libvirt passes the hook's stderr on verbatim, as part of one error message.
+REFUSAL_BYTES = 4096
+
+
+def escape(text: str) -> str:
+    """`text` on one line: control characters, quotes of the terminal and lone surrogates become escapes."""
+    return ''.join(character if character.isprintable() else _escaped(character) for character in text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode('unicode_escape', 'surrogatepass').decode('ascii')
+
+
+def ascii_only(text: str) -> str:
+    """`text` with everything beyond ASCII escaped, for readers whose encoding is unknown."""
+    return text.encode('ascii', 'backslashreplace').decode('ascii')
+
+
+def headline(verdict: model.Verdict, mode: str) -> str:
+    """The verdict in one line."""
+    domain = "domain '%s'" % escape(verdict.domain)
+    policy = "policy '%s'" % escape(verdict.policy.name)
+    denied = verdict.rule_ids(model.DENY)
+    failed = verdict.rule_ids(model.ERROR)
+    if denied:
+        verb = 'denied' if mode == 'enforce' else 'would be denied (audit mode)'
+        return '%s %s by %s: %s' % (domain, verb, policy, ', '.join(denied))
+    if failed:
+        return '%s could not be judged by %s: %s' % (domain, policy, ', '.join(failed))
+    warned = verdict.rule_ids(model.WARN, model.UNKNOWN)
+    return '%s admitted by %s%s' % (domain, policy, ', with warnings: ' + ', '.join(warned) if warned else '')
+
+
+def refusal(verdict: model.Verdict) -> str:
+    """The text for the user whose domain does not start: at most REFUSAL_BYTES of ASCII, its first line sufficient."""
+    lines = ['%s: %s' % (PROGRAM, headline(verdict, 'enforce'))]
+    shown = [f for f in verdict.findings if f.status in (model.DENY, model.ERROR)]
+    for finding in shown:
+        lines.extend(describe(finding))
+    more = '  more: %s explain %s' % (PROGRAM, ' '.join(verdict.rule_ids(model.DENY, model.ERROR)))
+    return cap([ascii_only(line) for line in lines], ascii_only(more))
+
+
+def describe(finding: model.Finding) -> 'List[str]':
+    """One finding as indented lines."""
+    text = '  [%s] %s' % (finding.rule.id, escape(finding.message))
+    if finding.evidence and finding.status != model.UNKNOWN:
+        text += ': ' + escape(finding.evidence)
+    if finding.line:
+        text += ' (line %d)' % finding.line
+    if finding.status == model.ERROR:
+        return [text]
+    return [text, '      remedy: ' + escape(' '.join(finding.rule.remedy.split()))]
+
+
+def failure(domain: str, reason: str, hint: str = '') -> str:
+    """The text where no verdict could be reached."""
+    lines = ["%s: domain '%s' could not be judged: %s" % (PROGRAM, escape(domain), escape(reason))]
+    if hint:
+        lines.append('  next: ' + escape(hint))
+    return cap([ascii_only(line) for line in lines], '')
+
+
+def cap(lines: 'List[str]', last: str) -> str:
+    """ASCII `lines` and the `last` one, within REFUSAL_BYTES; what is left out is counted."""
+    text = '\n'.join(lines + [last]) if last else '\n'.join(lines)
+    if len(text) < REFUSAL_BYTES:
+        return text + '\n'
+    note = '  (shortened: %d lines in all)' % len(lines)
+    last = last if len(last) < 400 else '  more: %s check' % PROGRAM
+    room = REFUSAL_BYTES - len(note) - len(last) - 3
+    kept = '\n'.join(lines)[:room]
+    # A line is shown whole or not at all, but for the first, which must say something.
+    kept = kept if '\n' not in kept else kept[: kept.rindex('\n')]
+    return '\n'.join(part for part in (kept, note, last) if part) + '\n'
