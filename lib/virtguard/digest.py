@@ -5,7 +5,7 @@ try:
     from _sha256 import sha256  # to Python 3.11; absent where the distribution allows OpenSSL's only
 except ImportError:
     try:
-        from _sha2 import sha256  # type: ignore[import-not-found, no-redef]  # from Python 3.12
+        from _sha2 import sha256  # from Python 3.12
     except ImportError:
         from hashlib import sha256
 

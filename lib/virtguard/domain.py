@@ -52,7 +52,9 @@ def parse_domain(data: bytes) -> Domain:
         raise DomainXMLError('the XML is larger than %d MiB' % (MAX_XML_BYTES >> 20))
     if not data.strip():
         raise DomainXMLError('the XML is empty')
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, remove_comments=True, remove_pis=True)
+    parser = etree.XMLParser(
+        resolve_entities=False, no_network=True, load_dtd=False, remove_comments=True, remove_pis=True
+    )
     try:
         root = etree.fromstring(data, parser)
     except etree.XMLSyntaxError as error:
@@ -62,7 +64,8 @@ def parse_domain(data: bytes) -> Domain:
     if root.getroottree().docinfo.internalDTD is not None:
         raise DomainXMLError('the XML has a DOCTYPE, which no libvirt document has', 1)
     if root.tag != 'domain':
-        raise DomainXMLError('the document is <%s>, not <domain>' % etree.QName(root).localname, root.sourceline or 0)
+        message = 'the document is <%s>, not <domain>' % etree.QName(root).localname
+        raise DomainXMLError(message, root.sourceline or 0, other_document=True)
     _add_arguments(root)
     uuid = (root.findtext('uuid') or '').strip()
     return Domain(root.findtext('name') or '', uuid if _UUID.match(uuid) else '', root)
@@ -88,7 +91,7 @@ class Paths:
     """Names elements as a person would: /domain/devices/disk[2]/source. Made for one document, which stays as it is."""
 
     def __init__(self) -> None:
-        self._steps = {}  # type: Dict[etree._Element, Dict[etree._Element, str]]
+        self._steps: 'Dict[etree._Element, Dict[etree._Element, str]]' = {}
 
     def path(self, element: 'etree._Element') -> str:
         """The path of an element; of an `arg` element, that of the `<qemu:arg>` it was read from."""
@@ -113,7 +116,7 @@ def written(element: 'etree._Element') -> 'etree._Element':
 def _child_steps(parent: 'etree._Element') -> 'Dict[etree._Element, str]':
     children = list(parent)
     total = Counter(child.tag for child in children)
-    seen = Counter()  # type: Counter[object]
+    seen: 'Counter[object]' = Counter()
     steps = {}
     for child in children:
         seen[child.tag] += 1

@@ -22,18 +22,22 @@ class GuardError(Exception):
 
 
 class DomainXMLError(GuardError):
-    """The bytes are not a domain definition that can be judged. `line` is 1-based, 0 where unknown."""
+    """The bytes are not a domain definition that can be judged. `line` is 1-based, 0 where unknown.
 
-    def __init__(self, message: str, line: int = 0) -> None:
+    `other_document`: they are well-formed, but describe something else, such as a network.
+    """
+
+    def __init__(self, message: str, line: int = 0, other_document: bool = False) -> None:
         super().__init__(message)
         self.line = line
+        self.other_document = other_document
 
 
 class MissingLibraryError(GuardError):
     """A library that judging needs cannot be imported. `settings` as in PolicyError."""
 
     def __init__(self, error: ImportError, settings: 'Dict[str, object]') -> None:
-        super().__init__('a library is missing or broken: %s' % error, "install the distribution's python3-lxml and PyYAML")
+        super().__init__('a library is missing or broken: %s' % error, "install the distribution's lxml and PyYAML")
         self.settings = settings
 
 

@@ -11,7 +11,7 @@ from .expressions import compile_match
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterator, List, Tuple, Union
+    from typing import Iterator, List, Optional, Tuple, Union
 
     Node = Union[etree._Element, etree._ElementUnicodeResult]
 
@@ -23,7 +23,7 @@ _SECRET_IN_TEXT = re.compile(r'((?:passw[a-z]*|secret|data|key|token)["\']?\s*[=
 
 def evaluate(policy: model.Policy, domain: Domain, host: model.HostFacts) -> model.Verdict:
     """Judge one domain by every rule. A rule that fails becomes a finding of status `error`, never a pass."""
-    findings = []  # type: List[model.Finding]
+    findings: 'List[model.Finding]' = []
     paths = Paths()
     for rule in policy.rules:
         if rule.action == 'off':
@@ -62,7 +62,7 @@ def _judge(rule: model.Rule, domain: Domain, host: model.HostFacts, paths: Paths
 
 def _ask_facts(rule: model.Rule, host: model.HostFacts) -> 'Tuple[model.Answer, str]':
     """Whether the host meets every condition of a rule (None: it cannot tell), and what it answered."""
-    answer = True  # type: model.Answer
+    answer: 'model.Answer' = True
     shown = []
     for condition in rule.host:
         value = getattr(host, condition.fact)
@@ -115,9 +115,7 @@ def pci_address(element: 'etree._Element') -> str:
     Numbers are read as libvirt reads them (src/conf/device_conf.c): base 0, so 0x10, 020 and 16 are the same.
     """
     try:
-        domain, bus, slot, function = (
-            _base_0(element.get(key, '0')) for key in ('domain', 'bus', 'slot', 'function')
-        )
+        domain, bus, slot, function = (_base_0(element.get(key, '0')) for key in ('domain', 'bus', 'slot', 'function'))
     except ValueError:
         return ''
     return '%04x:%02x:%02x.%x' % (domain, bus, slot, function)
@@ -144,22 +142,31 @@ def _evidence(node: 'Node') -> str:
     only = node.attrname if not isinstance(node, etree._Element) and node.is_attribute else None
     if only is not None and only not in element.attrib:
         only = None
-    tag = etree.QName(element).localname
-    if etree.QName(element).namespace is not None:
-        tag = '%s:%s' % (element.prefix, tag) if element.prefix else tag
-    shown = ['%s="%s"' % (etree.QName(name).localname, _mask(name, value))
-             for name, value in element.items() if only in (None, name)]
-    start = '<%s>' % ' '.join([tag] + shown)
-    if shown or (not len(element) and not element.text):
-        return _shorten(start)
+    if only is not None or element.attrib or (not len(element) and not element.text):
+        return _shorten(_start_tag(element, only, '>'))
     inside = ''.join(_brief(child) for child in element) or _mask('', element.text or '')
-    return _shorten('%s%s</%s>' % (start, inside, tag))
+    return _shorten('%s%s</%s>' % (_start_tag(element, None, '>'), inside, _name(element)))
 
 
 def _brief(child: 'etree._Element') -> str:
-    tag = etree.QName(child).localname
-    shown = ['%s="%s"' % (etree.QName(name).localname, _mask(name, value)) for name, value in child.items()]
-    return '<%s>%s' % (' '.join([tag] + shown), '' if len(child) else '%s</%s>' % (_mask('', child.text or ''), tag))
+    if len(child):
+        return _start_tag(child, None, '>...')
+    if not child.text:
+        return _start_tag(child, None, '/>')
+    return '%s%s</%s>' % (_start_tag(child, None, '>'), _mask('', child.text), _name(child))
+
+
+def _name(element: 'etree._Element') -> str:
+    tag = etree.QName(element).localname
+    return '%s:%s' % (element.prefix, tag) if element.prefix else tag
+
+
+def _start_tag(element: 'etree._Element', only: 'Optional[str]', end: str) -> str:
+    shown = [_name(element)]
+    for name, value in element.items():
+        if only in (None, name):
+            shown.append('%s="%s"' % (etree.QName(name).localname, _mask(str(name), str(value))))
+    return '<%s%s' % (' '.join(shown), end)
 
 
 def _mask(name: str, value: str) -> str:

@@ -21,18 +21,18 @@ _FUNCTIONS = frozenset(
 _NODE_TYPES = frozenset(('text', 'node'))
 _REMOVED_NODE_TYPES = frozenset(('comment', 'processing-instruction'))
 _TOKEN = re.compile(
-    r'''(?P<space>\s+)
+    r"""(?P<space>\s+)
     | (?P<literal>"[^"]*"|'[^']*')
     | (?P<number>\d+(?:\.\d*)?|\.\d+)
     | (?P<variable>\$[\w.:-]+)
     | (?P<symbol>//|::|\.\.|!=|<=|>=|[/|()\[\]@,.+=<>*-])
     | (?P<name>[^\W\d][\w.-]*(?::(?!:)(?:[^\W\d][\w.-]*|\*))?)
-    ''',
+    """,
     re.VERBOSE,
 )
 _OPERATOR_NAMES = frozenset(('and', 'or', 'mod', 'div'))
 # After one of these (or at the beginning) an operand follows; after anything else, an operator.
-_BEFORE_OPERAND = frozenset(('@', '::', '(', '[', ',', '/', '//', '|', '+', '-', '=', '!=', '<', '<=', '>', '>=', '*op'))
+_BEFORE_OPERAND = frozenset('@ :: ( [ , / // | + - = != < <= > >= *op'.split())
 
 
 class MatchError(ValueError):
@@ -92,7 +92,7 @@ class _Token:
 
 def _tokenize(expression: str) -> 'Iterator[_Token]':
     offset = depth = 0
-    previous = None  # type: Optional[_Token]
+    previous: 'Optional[_Token]' = None
     while offset < len(expression):
         found = _TOKEN.match(expression, offset)
         if not found:
@@ -122,7 +122,8 @@ def _check_token(tokens: 'List[_Token]', index: int, token: _Token) -> None:
     if token.kind == 'name':
         _check_name(token, following[0])
     if token.text == '@' and following[1] in ('/', '//'):
-        raise MatchError('can never match: an attribute has no children', 'drop the step after @%s' % following[0], token.offset)
+        hint = 'drop the step after @%s' % following[0]
+        raise MatchError('can never match: an attribute has no children', hint, token.offset)
     if token.text == '[' and following[:2] == ['0', ']']:
         raise MatchError('can never match: positions count from 1', 'write [1]', token.offset)
 
@@ -133,7 +134,8 @@ def _check_name(token: _Token, following: str) -> None:
         if token.text in _REMOVED_NODE_TYPES:
             raise MatchError('can never match: comments and processing instructions are not judged', '', token.offset)
         if token.text not in _FUNCTIONS | _NODE_TYPES:
-            raise MatchError('calls %s(), which XPath 1.0 does not have' % token.text, suggest(token.text, sorted(_FUNCTIONS)), token.offset)
+            hint = suggest(token.text, sorted(_FUNCTIONS))
+            raise MatchError('calls %s(), which XPath 1.0 does not have' % token.text, hint, token.offset)
     elif following == '::':
         if token.text == 'namespace':
             raise MatchError('uses the namespace axis', 'match elements by prefix', token.offset)
@@ -158,7 +160,8 @@ def _check_start(tokens: 'List[_Token]', start: int) -> None:
     if token.text == '//' or (token.kind == 'name' and following == '(' and token.text in _FUNCTIONS):
         return
     if token.text != '/':
-        hint = 'begin with /domain' if token.text in ('domain', '.', '..', '*', '@') else 'write /domain/... or //%s' % token.text
+        named = token.kind == 'name' and token.text != 'domain'
+        hint = 'write /domain/... or //%s' % token.text if named else 'begin with /domain'
         raise MatchError('has a path that begins with %r and not at the document' % token.text, hint, token.offset)
     axis = tokens[start + 2].text if start + 2 < len(tokens) else ''
     if following not in ('domain', '*', 'node') and axis != '::':

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 JUDGED = ('prepare', 'start')
 ADMITTED, DENIED, UNDECIDED = 0, 1, 2
 
-_DEFAULT_SETTINGS = {'failure': 'deny', 'deadline': 5.0, 'audit': False}
 _WORKER_LIFETIME = 120.0  # seconds: an end for a worker whose parent was killed
 
 
@@ -85,7 +84,7 @@ class _Call:
         self._policy_path = policy_path
         self._sinks = sinks
         self._xml = b''
-        self.settings = dict(_DEFAULT_SETTINGS)  # type: Dict[str, Any]
+        self.settings: 'Dict[str, Any]' = dict(model.DEFAULT_SETTINGS)
         self.stage = 'starting'
 
     def arm(self) -> None:
@@ -95,7 +94,7 @@ class _Call:
 
     def read_domain(self) -> None:
         self.stage = 'reading the domain XML from standard input'
-        chunks = []
+        chunks: 'List[bytes]' = []
         size = 0
         while size <= model.MAX_XML_BYTES:
             chunk = os.read(0, 1 << 16)
@@ -118,7 +117,7 @@ class _Call:
             os.close(reader)
             _run_worker(writer, self._policy_path, self._xml)
         os.close(writer)
-        result = None  # type: Optional[Dict[str, Any]]
+        result: 'Optional[Dict[str, Any]]' = None
         try:
             with open(reader, 'rb', buffering=0) as pipe:
                 result = self._follow(pipe)
@@ -170,7 +169,10 @@ class _Call:
         status = self._undecided()
         answer = 'admitted' if status == ADMITTED else 'refused'
         message = "domain '%s' could not be judged and is %s: %s" % (
-            report.escape(self._name), answer, report.escape(reason))
+            report.escape(self._name),
+            answer,
+            report.escape(reason),
+        )
         recorded = self._record(journal.failure_fields(message))
         if status == ADMITTED:
             return ADMITTED if recorded or not self.settings['audit'] else self._refuse_unrecorded()
@@ -272,8 +274,7 @@ def _judge(policy: 'Policy', xml: bytes) -> 'Dict[str, Any]':
     from .host import read_facts
 
     domain = parse_domain(xml)
-    needed = {condition.fact for rule in policy.rules if rule.action != 'off' for condition in rule.host}
-    verdict = evaluate(policy, domain, read_facts(needed))
+    verdict = evaluate(policy, domain, read_facts(policy.facts()))
     outcome = {model.DENY: journal.DENIED, model.ERROR: journal.FAILED, model.ADMIT: journal.ADMITTED}[verdict.decision]
     if outcome == journal.DENIED and policy.mode == 'audit':
         outcome = journal.WOULD_DENY

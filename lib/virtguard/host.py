@@ -74,7 +74,7 @@ class Host:
     def os(self) -> 'Optional[str]':
         """ID and VERSION_ID of os-release: `rhel-8.10`, `debian-12`, `arch`."""
         text = self._read('/etc/os-release') or self._read('/usr/lib/os-release')
-        fields = {}  # type: Dict[str, str]
+        fields: 'Dict[str, str]' = {}
         for line in (text or '').splitlines():
             key, equals, value = line.partition('=')
             if equals:
@@ -144,5 +144,5 @@ class Host:
             for port in self._list(ports) or []:
                 if (self._read('%s/%s/link_layer' % (ports, port)) or '').strip() == 'InfiniBand':
                     return True
-        interfaces = self._list(device + '/net') or []
-        return any((self._read('%s/net/%s/type' % (device, name)) or '').strip() == _ARPHRD_INFINIBAND for name in interfaces)
+        types = [self._read('%s/net/%s/type' % (device, name)) or '' for name in self._list(device + '/net') or []]
+        return _ARPHRD_INFINIBAND in [text.strip() for text in types]

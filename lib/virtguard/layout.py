@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the command finds things: installed under a root, in a checkout, or in a Python environment. No I/O but looks."""
+"""Where the command finds things: installed under a root, in a checkout, or in a Python environment."""
 
 import os
 import sys

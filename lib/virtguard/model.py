@@ -3,10 +3,13 @@
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Optional, Sequence, Tuple
+    from typing import Callable, Optional, Sequence, Set, Tuple
 
 # Far beyond any real domain; what is larger is an attack on memory.
 MAX_XML_BYTES = 32 * 1024 * 1024
+
+# What holds where a policy does not say, and where there is no policy to ask. `deadline` is in seconds.
+DEFAULT_SETTINGS = {'mode': 'enforce', 'failure': 'deny', 'deadline': 5.0, 'audit': False}
 
 # Statuses of a finding. `unknown`: the host could not answer; `error`: the rule itself could not be evaluated.
 DENY = 'deny'
@@ -90,6 +93,10 @@ class Policy:
         self.sha256 = sha256
         self.source = source
 
+    def facts(self) -> 'Set[str]':
+        """The host facts that the rules in use ask for."""
+        return {condition.fact for rule in self.rules if rule.action != 'off' for condition in rule.host}
+
 
 class HostFacts:
     """What rules may ask about the host. A fact that cannot be read is None.
@@ -102,7 +109,11 @@ class HostFacts:
     __slots__ = ('arch', 'container', 'os', 'probe')
 
     def __init__(
-        self, arch: 'Optional[str]', container: 'Optional[str]', os: 'Optional[str]', probe: 'Callable[[str, str], Answer]'
+        self,
+        arch: 'Optional[str]',
+        container: 'Optional[str]',
+        os: 'Optional[str]',
+        probe: 'Callable[[str, str], Answer]',
     ) -> None:
         self.arch = arch
         self.container = container

@@ -7,35 +7,24 @@ import yaml
 
 from . import model
 from .digest import sha256_hex
-from .errors import MissingLibraryError, PolicyError, Problem, suggest
+from .errors import MissingLibraryError, PolicyError
+from .reader import Reader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Iterable, List, Optional, Tuple
+    from typing import Any, Dict, List, Optional, Tuple
 
 PROBES = ('infiniband-vf', 'multipath-device')
 FACTS = ('arch', 'container', 'os')
 ACTIONS = ('deny', 'warn', 'off')
 MODES = ('enforce', 'audit')
 FAILURES = ('deny', 'admit')
-# What holds where a policy does not say, and where there is no policy to ask.
-DEFAULTS = {'mode': 'enforce', 'failure': 'deny', 'deadline': 5.0, 'audit': False}  # type: Dict[str, Any]
-MAX_DEADLINE = 60
+MAX_DEADLINE = 60  # seconds
 
 _POLICY_KEYS = ('policy', 'mode', 'failure', 'deadline', 'audit', 'rules')
 _RULE_KEYS = ('id', 'title', 'action', 'match', 'values', 'probe', 'host', 'why', 'remedy', 'reference')
 _RULE_REQUIRED = ('id', 'title', 'action', 'why', 'remedy')
 _RULE_ID = re.compile(r'[a-z][a-z0-9]*(-[a-z0-9]+)*\Z')
-_LOADER = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
-_KINDS = {
-    'bool': 'a boolean',
-    'int': 'a number',
-    'float': 'a number',
-    'null': 'empty',
-    'timestamp': 'a date',
-    'map': 'a mapping',
-    'seq': 'a list',
-}
 
 
 def load_policy(data: bytes, source: str) -> 'model.Policy':
@@ -46,31 +35,29 @@ def load_policy(data: bytes, source: str) -> 'model.Policy':
     :raises PolicyError: with every problem at once; a broken policy is never half loaded
     :raises MissingLibraryError: there is no lxml to check expressions with
     """
-    reader = _Reader(source)
+    reader = Reader(source)
+    settings: 'Dict[str, Any]' = {}
     try:
-        policy = _read_policy(reader, reader.compose(data), sha256_hex(data))
+        policy = _read_policy(reader, reader.compose(data), sha256_hex(data), settings)
     except ImportError as error:
-        raise MissingLibraryError(error, reader.settings) from None
+        raise MissingLibraryError(error, settings) from None
     if policy is None or reader.problems:
-        raise PolicyError(sorted(reader.problems, key=lambda p: (p.line, p.column)), reader.settings)
+        raise PolicyError(sorted(reader.problems, key=lambda p: (p.line, p.column)), settings)
     return policy
 
 
-def _read_policy(reader: '_Reader', root: 'Optional[yaml.Node]', sha256: str) -> 'Optional[model.Policy]':
+def _read_policy(
+    reader: Reader, root: 'Optional[yaml.Node]', sha256: str, settings: 'Dict[str, Any]'
+) -> 'Optional[model.Policy]':
+    """Read everything; fill `settings` with what was read without a problem, before the rules."""
     if root is None:
         return None
     nodes = reader.mapping(root, 'the policy', _POLICY_KEYS, ('policy', 'rules'))
     name = reader.line_of_text(nodes.get('policy'), 'policy')
-    settings = dict(DEFAULTS)
-    for key, read in (('mode', MODES), ('failure', FAILURES)):
-        if key in nodes:
-            settings[key] = reader.choice(nodes[key], key, read)
-    if 'deadline' in nodes:
-        settings['deadline'] = reader.seconds(nodes['deadline'])
-    if 'audit' in nodes:
-        audit = reader.mapping(nodes['audit'], 'audit', ('required',), ('required',))
-        settings['audit'] = reader.boolean(audit.get('required'), 'audit.required')
-    reader.settings = {key: value for key, value in settings.items() if value is not None}
+    settings.update(model.DEFAULT_SETTINGS)
+    settings.update(_read_settings(reader, nodes))
+    for key in [key for key, value in settings.items() if value is None]:
+        del settings[key]
     rules = _read_rules(reader, nodes.get('rules'))
     if reader.problems or name is None:
         return None
@@ -86,9 +73,22 @@ def _read_policy(reader: '_Reader', root: 'Optional[yaml.Node]', sha256: str) ->
     )
 
 
-def _read_rules(reader: '_Reader', node: 'Optional[yaml.Node]') -> 'List[model.Rule]':
+def _read_settings(reader: Reader, nodes: 'Dict[str, yaml.Node]') -> 'Dict[str, Any]':
+    settings: 'Dict[str, Any]' = {}
+    for key, known in (('mode', MODES), ('failure', FAILURES)):
+        if key in nodes:
+            settings[key] = reader.choice(nodes[key], key, known)
+    if 'deadline' in nodes:
+        settings['deadline'] = reader.seconds(nodes['deadline'], 'deadline', MAX_DEADLINE)
+    if 'audit' in nodes:
+        audit = reader.mapping(nodes['audit'], 'audit', ('required',), ('required',))
+        settings['audit'] = reader.boolean(audit.get('required'), 'audit.required')
+    return settings
+
+
+def _read_rules(reader: Reader, node: 'Optional[yaml.Node]') -> 'List[model.Rule]':
     rules = []
-    first_lines = {}  # type: Dict[str, int]
+    first_lines: 'Dict[str, int]' = {}
     for item in reader.sequence(node, 'rules'):
         rule = _read_rule(reader, item)
         if rule is None:
@@ -100,7 +100,7 @@ def _read_rules(reader: '_Reader', node: 'Optional[yaml.Node]') -> 'List[model.R
     return rules
 
 
-def _read_rule(reader: '_Reader', node: 'yaml.Node') -> 'Optional[model.Rule]':
+def _read_rule(reader: Reader, node: 'yaml.Node') -> 'Optional[model.Rule]':
     nodes = reader.mapping(node, 'the rule', _RULE_KEYS, _RULE_REQUIRED)
     if not nodes:
         return None
@@ -133,7 +133,7 @@ def _read_rule(reader: '_Reader', node: 'yaml.Node') -> 'Optional[model.Rule]':
     )
 
 
-def _check_match(reader: '_Reader', node: 'yaml.Node', match: str) -> None:
+def _check_match(reader: Reader, node: 'yaml.Node', match: str) -> None:
     from .expressions import MatchError, check_match  # lxml: the settings are read before it can be missed
 
     try:
@@ -141,19 +141,19 @@ def _check_match(reader: '_Reader', node: 'yaml.Node', match: str) -> None:
     except MatchError as error:
         # In a scalar on one line, the offset in the expression is an offset in the file.
         in_line = node.start_mark.line == node.end_mark.line
-        offset = error.offset + (1 if node.style else 0) if in_line else 0
+        quote = 1 if getattr(node, 'style', None) else 0
+        offset = error.offset + quote if in_line else 0
         reader.problem(node, 'match ' + error.message, error.hint, offset)
 
 
-def _read_host(reader: '_Reader', node: 'yaml.Node') -> 'Tuple[model.HostCondition, ...]':
+def _read_host(reader: Reader, node: 'yaml.Node') -> 'Tuple[model.HostCondition, ...]':
     conditions = []
     nodes = reader.mapping(node, 'host', FACTS, ())
     if isinstance(node, yaml.MappingNode) and not node.value:
         reader.problem(node, 'host has no condition', 'known facts: %s' % ', '.join(FACTS))
-    for fact, value in nodes.items():
-        negated = isinstance(value, yaml.MappingNode)
-        if negated:
-            value = reader.mapping(value, 'host.%s' % fact, ('not',), ('not',)).get('not')
+    for fact, node in nodes.items():
+        negated = isinstance(node, yaml.MappingNode)
+        value = reader.mapping(node, 'host.%s' % fact, ('not',), ('not',)).get('not') if negated else node
         if isinstance(value, yaml.SequenceNode):
             values = reader.strings(value, 'host.%s' % fact)
         else:
@@ -162,123 +162,3 @@ def _read_host(reader: '_Reader', node: 'yaml.Node') -> 'Tuple[model.HostConditi
         if values:
             conditions.append(model.HostCondition(fact, values, negated))
     return tuple(conditions)
-
-
-class _Reader:
-    """Reads composed YAML nodes into values and collects a problem for each that is not what it must be.
-
-    The readers of values return None after a problem, and for a node that is missing (the mapping has reported it).
-    """
-
-    def __init__(self, source: str) -> None:
-        self.source = source
-        self.problems = []  # type: List[Problem]
-        self.settings = {}  # type: Dict[str, object]
-
-    def problem(self, node: 'yaml.Node', message: str, hint: str = '', offset: int = 0) -> None:
-        mark = node.start_mark
-        self.problems.append(Problem(self.source, mark.line + 1, mark.column + 1 + offset, message, hint))
-
-    def compose(self, data: bytes) -> 'Optional[yaml.Node]':
-        try:
-            root = yaml.compose(data, Loader=_LOADER)
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-            self.problems.append(Problem(self.source, line, column, 'not YAML: %s' % error.problem))
-        except yaml.reader.ReaderError as error:
-            text = data[: error.position] if isinstance(error.position, int) else b''
-            line, column = text.count(b'\n') + 1, len(text) - text.rfind(b'\n')
-            self.problems.append(Problem(self.source, line, column, 'not YAML: %s' % error.reason, 'save it as UTF-8'))
-        except RecursionError:
-            self.problems.append(Problem(self.source, 1, 1, 'not a policy: nested too deep'))
-        else:
-            if root is None:
-                self.problems.append(Problem(self.source, 1, 1, 'the policy is empty'))
-            return root
-        return None
-
-    def mapping(
-        self, node: 'yaml.Node', what: str, known: 'Iterable[str]', required: 'Iterable[str]'
-    ) -> 'Dict[str, yaml.Node]':
-        if not isinstance(node, yaml.MappingNode):
-            self.problem(node, '%s is %s, not a mapping' % (what, _kind(node)))
-            return {}
-        nodes = {}  # type: Dict[str, yaml.Node]
-        for key_node, value in node.value:
-            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
-            if key not in known:
-                shown = repr(key) if key is not None else _kind(key_node)
-                self.problem(key_node, '%s has an unknown key %s' % (what, shown), suggest(key or '', known))
-            elif key in nodes:
-                self.problem(key_node, '%s has the key %r twice' % (what, key))
-            else:
-                nodes[key] = value
-        for key in required:
-            if key not in nodes:
-                self.problem(node, '%s has no %r' % (what, key))
-        return nodes
-
-    def sequence(self, node: 'Optional[yaml.Node]', what: str) -> 'List[yaml.Node]':
-        if node is None:
-            return []
-        if not isinstance(node, yaml.SequenceNode):
-            self.problem(node, '%s is %s, not a list' % (what, _kind(node)))
-            return []
-        if not node.value:
-            self.problem(node, '%s is an empty list' % what)
-        return list(node.value)
-
-    def strings(self, node: 'yaml.Node', what: str) -> 'Optional[Tuple[str, ...]]':
-        texts = [self.line_of_text(item, what) for item in self.sequence(node, what)]
-        return tuple(text for text in texts if text is not None) or None
-
-    def text(self, node: 'Optional[yaml.Node]', what: str) -> 'Optional[str]':
-        if node is None:
-            return None
-        if not isinstance(node, yaml.ScalarNode) or not node.tag.endswith(':str'):
-            quotable = isinstance(node, yaml.ScalarNode) and node.value
-            self.problem(node, '%s is %s, not text' % (what, _kind(node)), 'write "%s"' % node.value if quotable else '')
-            return None
-        if not node.value.strip():
-            self.problem(node, '%s is empty' % what)
-            return None
-        return str(node.value.strip())
-
-    def line_of_text(self, node: 'Optional[yaml.Node]', what: str) -> 'Optional[str]':
-        text = self.text(node, what)
-        if text is not None and not text.isprintable():
-            self.problem(node, '%s is more than one line of printable text' % what)
-            return None
-        return text
-
-    def choice(self, node: 'Optional[yaml.Node]', what: str, known: 'Tuple[str, ...]') -> 'Optional[str]':
-        text = self.text(node, what)
-        if text is not None and text not in known:
-            self.problem(node, '%s is %r' % (what, text), suggest(text, known))
-            return None
-        return text
-
-    def boolean(self, node: 'Optional[yaml.Node]', what: str) -> 'Optional[bool]':
-        if node is None:
-            return None
-        if not isinstance(node, yaml.ScalarNode) or not node.tag.endswith(':bool'):
-            self.problem(node, '%s is %s, not a boolean' % (what, _kind(node)), 'write true or false')
-            return None
-        return str(node.value).lower() in ('true', 'yes', 'on')
-
-    def seconds(self, node: 'yaml.Node') -> 'Optional[float]':
-        try:
-            value = float(node.value) if isinstance(node, yaml.ScalarNode) and node.tag[-4:] in (':int', 'loat') else 0.0
-        except ValueError:  # YAML's 0x10, 1_000 and 1:30
-            value = 0.0
-        if not 0 < value <= MAX_DEADLINE:
-            self.problem(node, 'deadline is not a number of seconds between 0 and %d' % MAX_DEADLINE)
-            return None
-        return value
-
-
-def _kind(node: 'yaml.Node') -> str:
-    if isinstance(node, yaml.ScalarNode) and node.tag.endswith(':str'):
-        return 'text'
-    return _KINDS.get(node.tag.rpartition(':')[2], 'of type %s' % node.tag)

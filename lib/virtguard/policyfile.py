@@ -70,4 +70,5 @@ def _check_ownership(path: str, status: os.stat_result) -> None:
         raise PolicyFileError('%s belongs to uid %d, who could change the policy' % (path, status.st_uid), 'chown root')
     sticky_directory = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not sticky_directory:
-        raise PolicyFileError('%s can be written by others (mode %04o)' % (path, stat.S_IMODE(status.st_mode)), 'chmod go-w')
+        mode = stat.S_IMODE(status.st_mode)
+        raise PolicyFileError('%s can be written by others (mode %04o)' % (path, mode), 'chmod go-w')

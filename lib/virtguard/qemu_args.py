@@ -141,8 +141,8 @@ def _flatten(prefix: str, value: object) -> 'Iterator[Tuple[str, str]]':
 
 def by_key(settings: 'Settings') -> 'List[Dict[str, str]]':
     """Settings as dictionaries, more than one where a key repeats, so that no value hides behind another."""
-    groups = [{}]  # type: List[Dict[str, str]]
-    seen = {}  # type: Dict[str, int]
+    groups: 'List[Dict[str, str]]' = [{}]
+    seen: 'Dict[str, int]' = {}
     for key, value in settings:
         number = seen[key] = seen.get(key, -1) + 1
         if number == len(groups):

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Verdicts and rules for the command's output: text for people, JSON lines for programs. Prints nothing."""
+
+import json
+import textwrap
+
+from . import model, report
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict
+
+_COLOURS = {model.DENY: '31', model.ERROR: '31', model.WARN: '33', model.UNKNOWN: '33', model.ADMIT: '32'}
+
+
+class Text:
+    """One line per finding, `FILE:LINE: status [rule] ...`, with the remedy below what denies."""
+
+    def __init__(self, colour: bool, show_admitted: bool) -> None:
+        self._colour = colour
+        self._show_admitted = show_admitted
+
+    def verdict(self, source: str, verdict: model.Verdict) -> str:
+        lines = [self._finding(source, finding) for finding in verdict.findings]
+        if self._show_admitted and verdict.decision == model.ADMIT:
+            admitted = (report.escape(source), self._status(model.ADMIT), report.escape(verdict.domain))
+            lines.insert(0, "%s: %s '%s'" % admitted)
+        return ''.join(line + '\n' for line in lines)
+
+    def failure(self, source: str, error: str) -> str:
+        return ''  # an error goes to standard error, whatever the format
+
+    def summary(self, admitted: int, denied: int, failed: int) -> str:
+        counts = [(admitted, 'admitted'), (denied, 'denied'), (failed, 'not judged')]
+        shown = ', '.join('%d %s' % pair for pair in counts if pair[0])
+        total = admitted + denied + failed
+        return '%d domain%s%s\n' % (total, '' if total == 1 else 's', ': ' + shown if shown else '')
+
+    def _finding(self, source: str, finding: model.Finding) -> str:
+        place = '%s:%d' % (report.escape(source), finding.line)
+        text = '%s: %s [%s] %s' % (place, self._status(finding.status), finding.rule.id, report.escape(finding.message))
+        if finding.evidence and finding.status != model.UNKNOWN:
+            text += ': ' + report.escape(finding.evidence)
+        if finding.status == model.DENY:
+            text += '\n    remedy: ' + report.escape(finding.rule.remedy)
+        return text
+
+    def _status(self, status: str) -> str:
+        return '\033[%sm%s\033[0m' % (_COLOURS[status], status) if self._colour else status
+
+
+class JsonLines:
+    """One object per document."""
+
+    def verdict(self, source: str, verdict: model.Verdict) -> str:
+        document = {
+            'source': source,
+            'domain': verdict.domain,
+            'uuid': verdict.uuid,
+            'decision': verdict.decision,
+            'mode': verdict.policy.mode,
+            'policy': {'name': verdict.policy.name, 'sha256': verdict.policy.sha256},
+            'findings': [_finding_object(finding) for finding in verdict.findings],
+        }
+        return json.dumps(document) + '\n'
+
+    def failure(self, source: str, error: str) -> str:
+        return json.dumps({'source': source, 'decision': model.ERROR, 'error': error, 'findings': []}) + '\n'
+
+    def summary(self, admitted: int, denied: int, failed: int) -> str:
+        return ''
+
+
+def _finding_object(finding: model.Finding) -> 'Dict[str, Any]':
+    return {
+        'rule': finding.rule.id,
+        'status': finding.status,
+        'path': finding.path,
+        'line': finding.line,
+        'evidence': finding.evidence,
+        'message': finding.message,
+        'remedy': finding.rule.remedy,
+        'reference': finding.rule.reference,
+    }
+
+
+def explain(rule: model.Rule) -> str:
+    """A rule's own manual."""
+    rows = [('why', rule.why), ('remedy', rule.remedy), ('match', rule.match or '')]
+    if rule.values is not None:
+        shown = ', '.join(rule.values[:3])
+        rows.append(('values', shown if len(rule.values) <= 3 else '%s and %d more' % (shown, len(rule.values) - 3)))
+    rows.append(('probe', rule.probe or ''))
+    for condition in rule.host:
+        relation = 'is none of' if condition.negated else 'is'
+        rows.append(('host', '%s %s %s' % (condition.fact, relation, ', '.join(condition.values))))
+    rows += [('reference', rule.reference), ('defined', '%s:%d' % rule.origin)]
+    lines = ['%s: %s (%s)' % (rule.id, rule.title, rule.action)]
+    for name, text in rows:
+        if text:
+            lines += textwrap.wrap(
+                ' '.join(text.split()),
+                100,
+                initial_indent='  %-10s ' % name,
+                subsequent_indent=' ' * 13,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+    return ''.join(report.escape(line) + '\n' for line in lines)

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""YAML text -> checked values; each that is not what it must be becomes a problem with line and column. Pure: no I/O.
+
+Nodes are read before YAML turns them into values, because there a repeated key is already lost, `off` is already
+False, and nothing knows its line any more.
+"""
+
+import yaml
+
+from .errors import Problem, suggest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Dict, Iterable, List, Optional, Tuple
+
+_LOADER = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
+_KINDS = {
+    'bool': 'a boolean',
+    'int': 'a number',
+    'float': 'a number',
+    'null': 'empty',
+    'timestamp': 'a date',
+    'map': 'a mapping',
+    'seq': 'a list',
+}
+
+
+class Reader:
+    """Reads composed YAML nodes into values and collects a problem for each that is not what it must be.
+
+    The readers of values return None after a problem, and for a node that is missing (the mapping has reported it).
+    """
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.problems: 'List[Problem]' = []
+
+    def problem(self, node: 'Optional[yaml.Node]', message: str, hint: str = '', offset: int = 0) -> None:
+        assert node is not None
+        mark = node.start_mark
+        self.problems.append(Problem(self.source, mark.line + 1, mark.column + 1 + offset, message, hint))
+
+    def compose(self, data: bytes) -> 'Optional[yaml.Node]':
+        try:
+            root = yaml.compose(data, Loader=_LOADER)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+            self.problems.append(Problem(self.source, line, column, 'not YAML: %s' % error.problem))
+        except yaml.reader.ReaderError as error:
+            text = data[: error.position] if isinstance(error.position, int) else b''
+            line, column = text.count(b'\n') + 1, len(text) - text.rfind(b'\n')
+            self.problems.append(Problem(self.source, line, column, 'not YAML: %s' % error.reason, 'save it as UTF-8'))
+        except RecursionError:
+            self.problems.append(Problem(self.source, 1, 1, 'not a policy: nested too deep'))
+        else:
+            if root is None:
+                self.problems.append(Problem(self.source, 1, 1, 'the policy is empty'))
+            return root
+        return None
+
+    def mapping(
+        self, node: 'yaml.Node', what: str, known: 'Iterable[str]', required: 'Iterable[str]'
+    ) -> 'Dict[str, yaml.Node]':
+        if not isinstance(node, yaml.MappingNode):
+            self.problem(node, '%s is %s, not a mapping' % (what, _kind(node)))
+            return {}
+        nodes: 'Dict[str, yaml.Node]' = {}
+        for key_node, value in node.value:
+            key = str(key_node.value) if isinstance(key_node, yaml.ScalarNode) else _kind(key_node)
+            if key not in known:
+                self.problem(key_node, '%s has an unknown key %r' % (what, key), suggest(key, known))
+            elif key in nodes:
+                self.problem(key_node, '%s has the key %r twice' % (what, key))
+            else:
+                nodes[key] = value
+        for key in required:
+            if key not in nodes:
+                self.problem(node, '%s has no %r' % (what, key))
+        return nodes
+
+    def sequence(self, node: 'Optional[yaml.Node]', what: str) -> 'List[yaml.Node]':
+        if node is None:
+            return []
+        if not isinstance(node, yaml.SequenceNode):
+            self.problem(node, '%s is %s, not a list' % (what, _kind(node)))
+            return []
+        if not node.value:
+            self.problem(node, '%s is an empty list' % what)
+        return list(node.value)
+
+    def strings(self, node: 'yaml.Node', what: str) -> 'Optional[Tuple[str, ...]]':
+        texts = [self.line_of_text(item, what) for item in self.sequence(node, what)]
+        return tuple(text for text in texts if text is not None) or None
+
+    def text(self, node: 'Optional[yaml.Node]', what: str) -> 'Optional[str]':
+        if node is None:
+            return None
+        if not isinstance(node, yaml.ScalarNode) or not node.tag.endswith(':str'):
+            quotable = isinstance(node, yaml.ScalarNode) and node.value
+            hint = 'write "%s"' % node.value if quotable else ''
+            self.problem(node, '%s is %s, not text' % (what, _kind(node)), hint)
+            return None
+        if not node.value.strip():
+            self.problem(node, '%s is empty' % what)
+            return None
+        return str(node.value.strip())
+
+    def line_of_text(self, node: 'Optional[yaml.Node]', what: str) -> 'Optional[str]':
+        text = self.text(node, what)
+        if text is not None and not text.isprintable():
+            self.problem(node, '%s is more than one line of printable text' % what)
+            return None
+        return text
+
+    def choice(self, node: 'Optional[yaml.Node]', what: str, known: 'Tuple[str, ...]') -> 'Optional[str]':
+        text = self.text(node, what)
+        if text is not None and text not in known:
+            self.problem(node, '%s is %r' % (what, text), suggest(text, known))
+            return None
+        return text
+
+    def boolean(self, node: 'Optional[yaml.Node]', what: str) -> 'Optional[bool]':
+        if node is None:
+            return None
+        if not isinstance(node, yaml.ScalarNode) or not node.tag.endswith(':bool'):
+            self.problem(node, '%s is %s, not a boolean' % (what, _kind(node)), 'write true or false')
+            return None
+        return str(node.value).lower() in ('true', 'yes', 'on')
+
+    def answers(self, node: 'yaml.Node', what: str) -> 'Dict[str, Optional[bool]]':
+        """A mapping from anything to yes, no or unknown (None)."""
+        if not isinstance(node, yaml.MappingNode):
+            self.problem(node, '%s is %s, not a mapping' % (what, _kind(node)))
+            return {}
+        answers: 'Dict[str, Optional[bool]]' = {}
+        for key, value in node.value:
+            is_unknown = isinstance(value, yaml.ScalarNode) and value.value == 'unknown'
+            answers[str(key.value)] = None if is_unknown else self.boolean(value, what)
+        return answers
+
+    def seconds(self, node: 'yaml.Node', what: str, maximum: int) -> 'Optional[float]':
+        value = 0.0
+        if isinstance(node, yaml.ScalarNode) and node.tag.rpartition(':')[2] in ('int', 'float'):
+            try:
+                value = float(node.value)
+            except ValueError:  # YAML's 0x10, 1_000 and 1:30
+                value = 0.0
+        if not 0 < value <= maximum:
+            self.problem(node, '%s is not a number of seconds between 0 and %d' % (what, maximum))
+            return None
+        return value
+
+
+def _kind(node: 'yaml.Node') -> str:
+    if isinstance(node, yaml.ScalarNode) and node.tag.endswith(':str'):
+        return 'text'
+    return _KINDS.get(node.tag.rpartition(':')[2], 'of type %s' % node.tag)
