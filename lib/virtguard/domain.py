@@ -110,7 +110,12 @@ class Paths:
 def written(element: 'etree._Element') -> 'etree._Element':
     """The element of the document itself: an `arg` element stands for the `<qemu:arg>` above it."""
     parent = element.getparent()
-    return parent if parent is not None and str(element.tag).startswith('{%s}' % ARG_NS) else element
+    return parent if parent is not None and is_reading(element) else element
+
+
+def is_reading(element: 'etree._Element') -> bool:
+    """Whether an element is not the document's own but the guard's reading of a QEMU argument."""
+    return str(element.tag).startswith('{%s}' % ARG_NS)
 
 
 def _child_steps(parent: 'etree._Element') -> 'Dict[etree._Element, str]':

@@ -78,3 +78,12 @@ def suggest(word: str, known: 'Iterable[str]') -> str:
 
     near = difflib.get_close_matches(word, list(known), 1)
     return 'did you mean %r?' % near[0] if near else 'known are: %s' % ', '.join(known)
+
+
+def describe_defect(error: BaseException) -> str:
+    """An unexpected exception on one line, with the place in the code that raised it."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = '%s:%d' % (trace.tb_frame.f_code.co_filename.rpartition('/')[2], trace.tb_lineno) if trace else '?'
+    return '%s: %s (%s)' % (type(error).__name__, error, place)

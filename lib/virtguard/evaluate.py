@@ -6,7 +6,7 @@ import re
 from lxml import etree
 
 from . import model
-from .domain import ARG_NS, Domain, Paths, written
+from .domain import Domain, Paths, is_reading, written
 from .expressions import compile_match
 
 TYPE_CHECKING = False
@@ -132,7 +132,7 @@ def _path(node: 'Node', paths: Paths) -> str:
     if isinstance(node, etree._Element) or not node.is_attribute:
         return path
     # An attribute of an `arg` element is the guard's reading of the argument's own value.
-    name = 'value' if str(node.getparent().tag).startswith('{%s}' % ARG_NS) else etree.QName(node.attrname).localname
+    name = 'value' if is_reading(node.getparent()) else etree.QName(node.attrname).localname
     return '%s/@%s' % (path, name)
 
 
@@ -149,7 +149,7 @@ def _evidence(node: 'Node') -> str:
 
 
 def _brief(child: 'etree._Element') -> str:
-    if len(child):
+    if any(not is_reading(grandchild) for grandchild in child):
         return _start_tag(child, None, '>...')
     if not child.text:
         return _start_tag(child, None, '/>')
