@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A throwaway machine: a private libvirt host for the live tests.
 
-Namespaces (mount, host name, IPC, PID, network) around an overlay of this host's root file system. What runs inside
-sees the host's programs, a fresh /etc/libvirt, and a /run, /dev, journal and libvirtd of its own. What it writes lives
-in a tmpfs, what it starts dies with its PID 1, and that dies with the test process. It keeps tests off the host; it is
-no security boundary (root inside is root).
+Namespaces around an overlay of this host's root file system. What runs inside sees the host's programs, a fresh
+/etc/libvirt, and a /run, /dev, network, journal and libvirtd of its own. What it writes lives in a tmpfs, what it
+starts dies with its PID 1, and that dies with the test process. It keeps tests off the host; it is no security
+boundary (root inside is root).
 
-Run as a program, this file is that PID 1: it mounts the machine, then starts and signals daemons as the test process
-asks, until its stdin ends.
+That PID 1 is boot.py, beside this file.
 """
-import ctypes
 import errno
 import functools
 import json
@@ -18,7 +16,6 @@ import pathlib
 import select
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -30,11 +27,12 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Set, 
 PathLike = Union[str, 'os.PathLike[str]']
 Entry = Dict[str, Any]
 
-CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
+BOOT = pathlib.Path(__file__).resolve().with_name('boot.py')
 JOURNALD = '/lib/systemd/systemd-journald'
 LIBVIRTD_LOG, LIBVIRTD_OUTPUT = '/var/log/libvirt/libvirtd.log', '/var/log/libvirt/libvirtd.out'
 URI = 'qemu:///system'
 DAEMON_ENV = {'PATH': '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', 'LANG': 'C.UTF-8'}
+NAMESPACES = ('--mount', '--uts', '--ipc', '--pid', '--net', '--cgroup')
 COMMAND_ENV = dict(DAEMON_ENV, HOME='/root', USER='root', LOGNAME='root', LIBVIRT_DEFAULT_URI=URI)
 
 
@@ -90,12 +88,13 @@ class Machine:
         with tempfile.TemporaryFile('w+', errors='backslashreplace') as errors:
             # A session of its own: Ctrl-C in pytest must leave the machine alive for the fixtures that clean up.
             self._init = subprocess.Popen(
-                ['unshare', '--mount', '--uts', '--ipc', '--pid', '--net', '--fork', '--kill-child', '--',
-                 sys.executable, '-I', os.path.abspath(__file__)], cwd='/', env=DAEMON_ENV, start_new_session=True,
+                ['unshare', *NAMESPACES, '--fork', '--kill-child', '--', sys.executable, '-I', str(BOOT)],
+                cwd='/', env=DAEMON_ENV, start_new_session=True,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
             try:
                 self._pid = self._ask(workdir=str(self.workdir), shared=str(self.shared or ''), hostname=self.hostname,
-                                      host_uuid=self.host_uuid, socket_dir=self.socket_dir)
+                                      host_uuid=self.host_uuid, socket_dir=self.socket_dir,
+                                      libvirtd_log=LIBVIRTD_LOG)
                 self.start_journald()
                 if self.daemon:
                     self.start_libvirtd()
@@ -145,18 +144,20 @@ class Machine:
         """
         root = pathlib.Path('/proc/%d/root' % self.pid)
         done: List[str] = []
-        todo = name.strip('/').split('/')[::-1]
+        todo = name.split('/')[::-1]
         for _ in range(256):
             if not todo:
                 return root.joinpath(*done)
             part = todo.pop()
             here = root.joinpath(*(done + [part]))
+            if part in ('', '.'):
+                continue
             if part == '..':
                 del done[-1:]
-            elif (todo or follow) and here.is_symlink():
+            elif (any(todo) or follow) and here.is_symlink():
                 target = os.readlink(str(here))
                 done = [] if target.startswith('/') else done
-                todo += target.strip('/').split('/')[::-1]
+                todo += target.split('/')[::-1]
             else:
                 done.append(part)
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), name)
@@ -175,7 +176,7 @@ class Machine:
     def popen(self, argv: Sequence[PathLike], env: Optional[Mapping[str, str]] = None,
               **options: Any) -> 'subprocess.Popen[Any]':
         """Start a command inside; `env` adds to the minimal environment. Killing the Popen leaves the command alive."""
-        enter = ['nsenter', '--target', str(self.pid), '--mount', '--uts', '--ipc', '--net', '--pid', '--']
+        enter = ['nsenter', '--target', str(self.pid), *NAMESPACES, '--']
         return subprocess.Popen(enter + [os.fspath(arg) for arg in argv], cwd='/',
                                 env=dict(COMMAND_ENV, **(env or {})), **options)
 
@@ -189,7 +190,7 @@ class Machine:
             out, err = (part.decode('utf-8', 'backslashreplace')
                         for part in process.communicate(_bytes(input or b''), timeout))
         except BaseException as error:
-            _kill_with_children(process)
+            _kill_command(process)
             if isinstance(error, subprocess.TimeoutExpired):
                 raise MachineError('no end after %g s: %s' % (timeout, shown)) from None
             raise
@@ -250,18 +251,15 @@ class Machine:
     def wait_journal(self, *matches: str, after: Optional[str] = None, count: int = 1,
                      timeout: float = 5) -> List[Entry]:
         """Wait for at least `count` matching entries; return all that match."""
-        found: List[Entry] = []
-
-        def arrived() -> bool:
-            found[:] = self.journal(*matches, after=after)
-            return len(found) >= count
-
-        def failure() -> str:
-            messages = [str(entry.get('MESSAGE')) for entry in self.journal(after=after)]
-            return '%d of %d journal entries with %s; the journal has:\n%s' % (
-                len(found), count, ' '.join(matches), '\n'.join(messages))
-
-        _wait_until(arrived, timeout, failure)
+        deadline = time.monotonic() + timeout
+        found = self.journal(*matches, after=after)
+        while len(found) < count:
+            if time.monotonic() > deadline:
+                messages = '\n'.join(str(entry.get('MESSAGE')) for entry in self.journal(after=after))
+                raise MachineError('%d of %d journal entries with %s; the journal has:\n%s' % (
+                    len(found), count, ' '.join(matches), messages))
+            time.sleep(0.02)
+            found = self.journal(*matches, after=after)
         return found
 
     # libvirtd
@@ -271,10 +269,16 @@ class Machine:
         if self.alive(self.libvirtd_pid):
             raise MachineError('libvirtd runs already')
         self.libvirtd_pid = pid = self.spawn(['libvirtd'], log=LIBVIRTD_OUTPUT)
-        _wait_until(lambda: not self.alive(pid) or self.virsh('uri', check=False, timeout=timeout).returncode == 0,
-                    timeout, lambda: 'libvirtd does not answer:\n' + self.libvirtd_log())
-        if not self.alive(pid):
-            raise MachineError('libvirtd ended:\n' + self.libvirtd_log())
+
+        def answers() -> bool:
+            if not self.alive(pid):
+                raise MachineError('libvirtd ended')
+            return self.virsh('uri', check=False, timeout=timeout).returncode == 0
+
+        try:
+            _wait_until(answers, timeout, lambda: 'libvirtd does not answer')
+        except MachineError as error:
+            raise MachineError('%s\n%s' % (error, self.libvirtd_log())) from None
 
     def stop_libvirtd(self, number: int = signal.SIGTERM) -> None:
         """End libvirtd; running domains stay. SIGKILL plays a crash."""
@@ -373,13 +377,16 @@ def _bytes(text: Union[str, bytes]) -> bytes:
     return text.encode() if isinstance(text, str) else text
 
 
-def _kill_with_children(process: 'subprocess.Popen[Any]') -> None:
-    """End nsenter and the command it waits for, which would live on without it."""
+def _kill_command(process: 'subprocess.Popen[Any]') -> None:
+    """End the command that nsenter waits for. nsenter then ends by itself; killed first, it would leave both behind."""
     with open('/proc/%d/task/%d/children' % (process.pid, process.pid)) as children:
         for child in children.read().split():
             os.kill(int(child), signal.SIGKILL)
-    process.kill()
-    process.wait()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _entry(line: str) -> Entry:
@@ -398,146 +405,3 @@ def _matching(entry: Entry, matches: Sequence[str]) -> bool:
         wanted.setdefault(field, set()).add(value)
     having = {field: entry.get(field, []) for field in wanted}
     return all(wanted[field].intersection(has if isinstance(has, list) else [has]) for field, has in having.items())
-
-
-# PID 1
-
-LIBC = ctypes.CDLL(None, use_errno=True)
-MS_RDONLY, MS_BIND, MS_REC, MNT_DETACH = 1, 4096, 16384, 2
-OVERLAY = 'lowerdir=/proc/self/fd/%d,upperdir=%s,workdir=%s,redirect_dir=on'
-FILE_SYSTEMS = (
-    ('proc', 'proc', '', 0),
-    ('sys', 'sysfs', '', 0),
-    ('sys/fs/cgroup', 'cgroup2', '', MS_RDONLY),  # journald insists on one; it is the host's
-    ('run', 'tmpfs', 'mode=755', 0),
-    ('dev', 'tmpfs', 'mode=755', 0),
-    ('dev/shm', 'tmpfs', 'mode=1777', 0),
-    ('dev/pts', 'devpts', 'newinstance,ptmxmode=666,mode=620,gid=5', 0),
-)
-DEVICES = ('null', 'zero', 'full', 'random', 'urandom', 'tty', 'kvm', 'net/tun', 'vhost-net', 'vfio/vfio')
-LINKS = {'dev/ptmx': 'pts/ptmx', 'dev/fd': '/proc/self/fd', 'dev/stdin': 'fd/0', 'dev/stdout': 'fd/1',
-         'dev/stderr': 'fd/2'}
-# State of the host, and marks by which the machine would pass for a container.
-REMOVED = ('.dockerenv', 'container_info.json', 'etc/libvirt', 'etc/virt-guard', 'usr/bin/virt-guard',
-           'usr/lib/virt-guard', 'usr/libexec/virt-guard', 'var/cache/libvirt', 'var/lib/libvirt', 'var/log')
-DIRECTORIES = ('etc/libvirt/hooks', 'etc/systemd/journald.conf.d', 'run/libvirt', 'run/lock', 'run/log/journal',
-               'run/systemd/journal', 'var/cache/libvirt', 'var/lib/libvirt/images', 'var/log/libvirt/qemu')
-COPIES = {'usr/share/libvirt/networks': 'etc/libvirt/qemu/networks',
-          'usr/share/libvirt/nwfilter': 'etc/libvirt/nwfilter'}
-FILES = {
-    'etc/hostname': '{hostname}\n',
-    'etc/hosts': '127.0.0.1 localhost {hostname}\n',
-    'etc/machine-id': '{machine_id}\n',
-    # Audit would be the host's; a rate limit would lose entries of busy tests.
-    'etc/systemd/journald.conf.d/zz-machine.conf':
-        '[Journal]\nStorage=volatile\nAudit=no\nReadKMsg=no\nRateLimitBurst=0\n',
-    # util.hook at debug level: the only sign that a SIGHUP made libvirtd look for hooks again.
-    'etc/libvirt/libvirtd.conf':
-        'host_uuid = "{host_uuid}"\nunix_sock_dir = "{socket_dir}"\nauth_unix_ro = "none"\nauth_unix_rw = "none"\n'
-        'log_filters = "1:util.hook"\nlog_outputs = "3:journald 1:file:' + LIBVIRTD_LOG + '"\n',
-    'etc/libvirt/qemu.conf':
-        'user = "root"\ngroup = "root"\nswtpm_user = "root"\nswtpm_group = "root"\ncgroup_controllers = []\n'
-        'security_driver = "none"\nnamespaces = []\nstdio_handler = "file"\nremember_owner = 0\n',
-}
-
-
-def _mount(kind: str, source: str, target: str, data: str = '', flags: int = 0) -> None:
-    if LIBC.mount(source.encode(), os.fsencode(target), kind.encode(), ctypes.c_ulong(flags), data.encode()):
-        raise OSError(ctypes.get_errno(), 'mount: ' + os.strerror(ctypes.get_errno()), target)
-
-
-def _mount_machine(workdir: str, shared: str) -> None:
-    """Make the machine's file systems and move into them."""
-    lowers = ['/'] + [path for path in ('/usr', '/etc', '/var', '/opt', str(CHECKOUT))
-                      if os.stat(path).st_dev != os.stat('/').st_dev]
-    # Held by descriptor: the tmpfs may cover these paths, and mount options cannot hold every name.
-    descriptors = [os.open(path, os.O_PATH) for path in lowers + [shared or '/']]
-    _mount('tmpfs', 'tmpfs', workdir)
-    os.chdir(workdir)
-    for number, (path, descriptor) in enumerate(zip(lowers, descriptors)):
-        upper, work, root = 'upper%d' % number, 'work%d' % number, 'root' + path
-        for directory in (upper, work, root):
-            os.makedirs(directory, exist_ok=True)
-        _mount('overlay', 'overlay', root, OVERLAY % (descriptor, upper, work))
-    os.chdir('root')
-    for target, kind, data, flags in FILE_SYSTEMS:
-        os.makedirs(target, exist_ok=True)
-        _mount(kind, kind, target, data, flags)
-    for name in filter(lambda name: os.path.exists('/dev/' + name), DEVICES):
-        node = os.stat('/dev/' + name)
-        os.makedirs(os.path.dirname('dev/' + name), exist_ok=True)
-        os.mknod('dev/' + name, node.st_mode, node.st_rdev)
-        os.chmod('dev/' + name, node.st_mode)
-    if shared:
-        os.makedirs('.' + shared, exist_ok=True)
-        _mount('', '/proc/self/fd/%d' % descriptors[-1], '.' + shared, flags=MS_BIND | MS_REC)
-    # pivot_root, not chroot: the host's mounts vanish, and ".." cannot lead out.
-    os.mkdir('old')
-    if LIBC.pivot_root(b'.', b'old') or LIBC.umount2(b'/old', MNT_DETACH):
-        raise OSError(ctypes.get_errno(), 'pivot_root: ' + os.strerror(ctypes.get_errno()))
-    os.chdir('/')
-    os.rmdir('old')
-    for descriptor in descriptors:
-        os.close(descriptor)
-
-
-def _furnish(plan: Mapping[str, str]) -> None:
-    """Make a freshly installed libvirt host of the copy in the current directory."""
-    for name in REMOVED:
-        if os.path.isdir(name) and not os.path.islink(name):
-            shutil.rmtree(name)
-        elif os.path.lexists(name):
-            os.unlink(name)
-    for name in DIRECTORIES + (plan['socket_dir'],):
-        os.makedirs(name, exist_ok=True)
-    for source, target in COPIES.items():
-        if os.path.isdir(source):
-            shutil.copytree(source, target)
-    for name, text in FILES.items():
-        with open(name, 'w') as file:
-            file.write(text.format(machine_id=uuid.uuid4().hex, **plan))
-    for name, target in LINKS.items():
-        os.symlink(target, name)
-    if plan['shared']:
-        os.symlink(plan['socket_dir'] + '/libvirt-sock', 'run/libvirt/libvirt-sock')
-    os.chmod('run/lock', 0o1777)
-    socket.sethostname(plan['hostname'])
-    subprocess.check_call(['ip', 'link', 'set', 'lo', 'up'])
-
-
-def _reap(*_: object) -> None:
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    except ChildProcessError:
-        pass
-
-
-def _obey(request: Mapping[str, Any]) -> int:
-    if 'kill' in request:
-        if request['kill'] <= 1:
-            raise OSError('it is not running')
-        os.kill(request['kill'], request['number'])
-        return 0
-    with open(request['log'], 'ab') as log:
-        return subprocess.Popen(request['spawn'], env=request['env'], cwd='/', start_new_session=True,
-                                stdin=subprocess.DEVNULL, stdout=log, stderr=log).pid
-
-
-def main() -> None:
-    os.umask(0o022)
-    plan = json.loads(sys.stdin.readline())
-    host_pid = int(os.readlink('/proc/self'))  # this /proc is still the host's
-    _mount_machine(plan['workdir'], plan['shared'])
-    _furnish(plan)
-    signal.signal(signal.SIGCHLD, _reap)
-    print(host_pid, flush=True)
-    for line in sys.stdin:
-        try:
-            print(_obey(json.loads(line)), flush=True)
-        except OSError as error:
-            print(json.dumps(str(error)), flush=True)
-
-
-if __name__ == '__main__':
-    main()
