@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """XPath 1.0 as policies use it: compiled once, and checked for expressions that could never match. Pure: no I/O."""
 
-import re
 from functools import lru_cache
 
 from lxml import etree
 
 from .domain import NAMESPACES
 from .errors import suggest
+from .xpath import BEFORE_OPERAND, MatchError, Token, grammar_text, tokenize
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterator, List, Optional
+    from typing import Iterator, List
 
 _FUNCTIONS = frozenset(
     'last position count local-name namespace-uri name string concat starts-with contains substring-before '
@@ -20,29 +20,6 @@ _FUNCTIONS = frozenset(
 )
 _NODE_TYPES = frozenset(('text', 'node'))
 _REMOVED_NODE_TYPES = frozenset(('comment', 'processing-instruction'))
-_TOKEN = re.compile(
-    r"""(?P<space>\s+)
-    | (?P<literal>"[^"]*"|'[^']*')
-    | (?P<number>\d+(?:\.\d*)?|\.\d+)
-    | (?P<variable>\$[\w.:-]+)
-    | (?P<symbol>//|::|\.\.|!=|<=|>=|[/|()\[\]@,.+=<>*-])
-    | (?P<name>[^\W\d][\w.-]*(?::(?!:)(?:[^\W\d][\w.-]*|\*))?)
-    """,
-    re.VERBOSE,
-)
-_OPERATOR_NAMES = frozenset(('and', 'or', 'mod', 'div'))
-# After one of these (or at the beginning) an operand follows; after anything else, an operator.
-_BEFORE_OPERAND = frozenset('@ :: ( [ , / // | + - = != < <= > >= *op'.split())
-
-
-class MatchError(ValueError):
-    """The expression cannot serve as a rule's match; `offset` is where in it (characters), as far as known."""
-
-    def __init__(self, message: str, hint: str = '', offset: int = 0) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
-        self.offset = offset
 
 
 @lru_cache(maxsize=None)
@@ -63,7 +40,7 @@ def check_match(expression: str) -> None:
     :raises MatchError: it is not XPath 1.0, needs what a policy does not have, or can never match a domain
     """
     compiled = compile_match(expression)
-    tokens = list(_tokenize(expression))
+    tokens = list(tokenize(expression))
     for index, token in enumerate(tokens):
         _check_token(tokens, index, token)
     starts = list(_path_starts(tokens))
@@ -80,42 +57,7 @@ def check_match(expression: str) -> None:
         raise MatchError('yields a %s, not nodes' % kind, 'compare it with something')
 
 
-class _Token:
-    __slots__ = ('kind', 'text', 'offset', 'depth')
-
-    def __init__(self, kind: str, text: str, offset: int, depth: int) -> None:
-        self.kind = kind
-        self.text = text
-        self.offset = offset
-        self.depth = depth  # of predicates: 0 is where paths begin at the document
-
-
-def _tokenize(expression: str) -> 'Iterator[_Token]':
-    offset = depth = 0
-    previous: 'Optional[_Token]' = None
-    while offset < len(expression):
-        found = _TOKEN.match(expression, offset)
-        if not found:
-            raise MatchError('has an unexpected %r' % expression[offset], offset=offset)
-        kind, text = str(found.lastgroup), found.group()
-        if kind != 'space':
-            operator_follows = previous is not None and _text_for_grammar(previous) not in _BEFORE_OPERAND
-            if operator_follows and (text == '*' or text in _OPERATOR_NAMES):
-                kind = 'operator'
-            depth -= text == ']'
-            previous = _Token(kind, text, offset, depth)
-            depth += text == '['
-            yield previous
-        offset = found.end()
-
-
-def _text_for_grammar(token: _Token) -> str:
-    if token.kind == 'operator':
-        return '*op'
-    return '' if token.kind == 'literal' or token.text == '*' else token.text
-
-
-def _check_token(tokens: 'List[_Token]', index: int, token: _Token) -> None:
+def _check_token(tokens: 'List[Token]', index: int, token: Token) -> None:
     following = [t.text for t in tokens[index + 1 : index + 3]] + ['', '']
     if token.kind == 'variable':
         raise MatchError('uses the variable %s, and policies have none' % token.text, offset=token.offset)
@@ -128,7 +70,7 @@ def _check_token(tokens: 'List[_Token]', index: int, token: _Token) -> None:
         raise MatchError('can never match: positions count from 1', 'write [1]', token.offset)
 
 
-def _check_name(token: _Token, following: str) -> None:
+def _check_name(token: Token, following: str) -> None:
     prefix, colon, _ = token.text.partition(':')
     if following == '(':
         if token.text in _REMOVED_NODE_TYPES:
@@ -143,18 +85,18 @@ def _check_name(token: _Token, following: str) -> None:
         raise MatchError('uses the undeclared prefix %r' % prefix, suggest(prefix, sorted(NAMESPACES)), token.offset)
 
 
-def _path_starts(tokens: 'List[_Token]') -> 'Iterator[int]':
+def _path_starts(tokens: 'List[Token]') -> 'Iterator[int]':
     """The indexes of the tokens at which a location path begins outside of any predicate."""
     for index, token in enumerate(tokens):
         if token.depth or token.text == '[' or token.kind in ('literal', 'number', 'operator', 'variable'):
             continue
-        before = _text_for_grammar(tokens[index - 1]) if index else '('
-        begins = before in _BEFORE_OPERAND and before not in ('/', '//', '@', '::')
+        before = grammar_text(tokens[index - 1]) if index else '('
+        begins = before in BEFORE_OPERAND and before not in ('/', '//', '@', '::')
         if begins and (token.text in ('/', '//', '@', '.', '..', '*') or token.kind == 'name'):
             yield index
 
 
-def _check_start(tokens: 'List[_Token]', start: int) -> None:
+def _check_start(tokens: 'List[Token]', start: int) -> None:
     token = tokens[start]
     following = tokens[start + 1].text if start + 1 < len(tokens) else ''
     if token.text == '//' or (token.kind == 'name' and following == '(' and token.text in _FUNCTIONS):

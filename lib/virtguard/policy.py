@@ -9,6 +9,7 @@ from . import model
 from .digest import sha256_hex
 from .errors import MissingLibraryError, PolicyError
 from .reader import Reader
+from .xpath import MatchError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def _read_rule(reader: Reader, node: 'yaml.Node') -> 'Optional[model.Rule]':
 
 
 def _check_match(reader: Reader, node: 'yaml.Node', match: str) -> None:
-    from .expressions import MatchError, check_match  # lxml: the settings are read before it can be missed
+    from .expressions import check_match  # lxml: the settings are read before it can be missed
 
     try:
         check_match(match)

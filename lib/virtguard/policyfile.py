@@ -42,15 +42,27 @@ def _read(path: str, trusted: bool) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except OSError as error:
         raise PolicyFileError('cannot read the policy %s: %s' % (path, error.strerror)) from None
-    with open(descriptor, 'rb') as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise PolicyFileError('the policy %s is not a regular file' % path)
         if trusted:
             _check_ownership(path, status)
-        data = file.read(MAX_POLICY_BYTES + 1)
+        data = _read_all(descriptor)
+    finally:
+        os.close(descriptor)
     if len(data) > MAX_POLICY_BYTES:
         raise PolicyFileError('the policy %s is larger than %d bytes' % (path, MAX_POLICY_BYTES))
+    return data
+
+
+def _read_all(descriptor: int) -> bytes:
+    data = b''
+    while len(data) <= MAX_POLICY_BYTES:
+        chunk = os.read(descriptor, MAX_POLICY_BYTES + 1 - len(data))
+        if not chunk:
+            break
+        data += chunk
     return data
 
 

@@ -1,0 +1,662 @@
+# SPDX-License-Identifier: Apache-2.0
+"""install.sh below a root of its own: nothing here touches the host."""
+
+import os
+import pathlib
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+
+import pytest
+from conftest import CHECKOUT, CLEAN, DENIED, Installed, policy_text, run_installer
+
+LIBVIRTD = '/usr/sbin/libvirtd'
+FOREIGN = '#!/bin/sh\nexit 0\n'
+
+
+@pytest.fixture
+def root(tmp_path):
+    path = tmp_path / 'root'
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A checkout to change: another version to install."""
+    path = tmp_path / 'another checkout'
+    for directory in ('hooks', 'lib/virtguard'):
+        shutil.copytree(str(CHECKOUT / directory), str(path / directory), ignore=shutil.ignore_patterns('__pycache__'))
+    for file in ('install.sh', 'policy.yaml'):
+        shutil.copy(str(CHECKOUT / file), str(path / file))
+    return path
+
+
+@pytest.fixture(scope='module')
+def fake_libvirt(tmp_path_factory):
+    """A function: version -> command prefix that runs the installer where libvirtd says so."""
+    if os.geteuid() != 0 or not os.path.exists(LIBVIRTD):
+        pytest.skip('needs root and %s' % LIBVIRTD)
+    directory = tmp_path_factory.mktemp('libvirt')
+
+    def prefix(version):
+        daemon = directory / version
+        daemon.write_text('#!/bin/sh\necho "libvirtd (libvirt) %s"\n' % version)
+        daemon.chmod(0o755)
+        hide = 'for d in /usr/sbin/libvirtd /usr/sbin/virtqemud; do [ ! -e $d ] || mount --bind "$0" $d || exit; done'
+        return ['unshare', '--mount', '--', 'sh', '-c', hide + '; exec "$@"', str(daemon)]
+
+    if subprocess.call(prefix('1.0') + ['true'], stderr=subprocess.DEVNULL) != 0:
+        pytest.skip('no mount namespaces here')
+    return prefix
+
+
+def install(root, *options, status=0, **kw):
+    result = run_installer(root, *options, **kw)
+    assert result.returncode == status, result.stdout + result.stderr
+    return result
+
+
+def edit(path, old, new):
+    text = path.read_bytes().decode('utf-8')
+    assert text.count(old) == 1
+    path.write_bytes(text.replace(old, new).encode('utf-8'))
+
+
+def tree(root, times=True):
+    """Everything below `root` as comparable values; with `times`, a file written again differs."""
+    found = {}
+    for directory, names, files in os.walk(str(root)):
+        for name in names + files:
+            path = os.path.join(directory, name)
+            status = os.lstat(path)
+            value = [oct(status.st_mode), status.st_uid]
+            if stat.S_ISLNK(status.st_mode):
+                value.append(os.readlink(path))
+            elif stat.S_ISREG(status.st_mode):
+                with open(path, 'rb') as file:
+                    value.append(file.read())
+                if times:
+                    value += [status.st_ino, status.st_mtime_ns]
+            found[os.path.relpath(path, str(root))] = value
+    found.pop('var/log/libvirt/virt-guard.log', None)  # grows with every check
+    return found
+
+
+# --- a new installation
+
+
+def test_layout(installed):
+    for path, value in tree(installed.root).items():
+        mode, owner = int(value[0], 8), value[1]
+        assert owner == os.geteuid(), path
+        if stat.S_ISDIR(mode):
+            assert stat.S_IMODE(mode) == 0o755, path
+        elif stat.S_ISREG(mode):
+            program = path in ('usr/bin/virt-guard', 'usr/libexec/virt-guard/qemu')
+            assert stat.S_IMODE(mode) == (0o755 if program else 0o644), path
+    assert os.readlink(str(installed.hook)) == str(installed.root / 'usr/libexec/virt-guard/qemu')
+    modules = {path.name for path in (installed.library / 'virtguard').glob('*.py')}
+    assert modules == {path.name for path in (CHECKOUT / 'lib/virtguard').glob('*.py')}
+    compiled = {path.name.split('.')[0] + '.py' for path in (installed.library / 'virtguard').glob('__pycache__/*.pyc')}
+    assert compiled == modules
+    assert installed.policy.read_bytes() == (CHECKOUT / 'policy.yaml').read_bytes()
+
+
+def test_hook_judges(installed):
+    with installed.with_policy():
+        for operation in ('prepare', 'start'):
+            result = installed.run_hook('guest', operation, CLEAN)
+            assert (result.returncode, result.stdout, result.stderr) == (0, b'', b'')
+            result = installed.run_hook('guest', operation, DENIED)
+            assert (result.returncode, result.stdout) == (1, b'')
+            assert result.stderr.startswith(b"virt-guard: domain 'guest' denied by policy 'rhel-8': tpm-passthrough\n")
+
+
+def test_command_uses_the_installed_policy(installed):
+    with installed.with_policy(policy_text().replace('policy: rhel-8', 'policy: of-this-test')):
+        result = installed.run_cli('policy', 'check')
+        assert result.returncode == 0
+        assert b'of-this-test' in result.stdout
+        assert str(installed.policy).encode() in result.stdout
+        assert installed.run_cli('check', '-', input=CLEAN).returncode == 0
+        assert installed.run_cli('check', '-', input=DENIED).returncode == 1
+
+
+def test_no_environment_variable_changes_the_command(installed, tmp_path):
+    (tmp_path / 'argparse.py').write_text('raise SystemExit(99)\n')
+    result = installed.run_cli('--version', cwd=str(tmp_path), env={'PYTHONPATH': str(tmp_path), 'PATH': '/nowhere'})
+    assert result.returncode == 0
+
+
+def test_says_what_it_did(root):
+    lines = install(root).stdout.splitlines()
+    done = [line.split(None, 1) for line in lines]
+    assert ['installed', str(root / 'usr/libexec/virt-guard/qemu')] in done
+    assert ['linked', str(root / 'etc/libvirt/hooks/qemu')] in done
+    # The link comes after the check: a hook that fails it must not get in force.
+    verbs = [words[0] for words in done if words]
+    assert verbs.index('checked') < verbs.index('linked')
+
+
+def test_judges_the_defined_domains(root):
+    domains = root / 'etc/libvirt/qemu'
+    domains.mkdir(parents=True)
+    (domains / 'refused.xml').write_bytes(DENIED)
+    result = install(root)
+    assert 'refused.xml' in result.stdout
+    assert 'tpm-passthrough' in result.stdout
+    assert 'virt-guard explain RULE' in result.stdout
+    assert 'refused at its next start' in result.stdout
+    assert 'in mode enforce' in install(root, '--mode', 'audit').stdout
+
+
+# The checkout, the root and the interpreter, all relative or absolute, in a place with such a name.
+@pytest.mark.parametrize('name', ["it's", 'a b', 'a"b$HOME`id`\\n', '-x', 'x' * 200, os.fsdecode(b'\xc3\xa9')])
+def test_any_path(tmp_path, checkout, name):
+    directory = tmp_path / name
+    directory.mkdir()
+    shutil.move(str(checkout), str(directory / 'checkout'))
+    python = directory / 'python'
+    python.write_text('#!/bin/sh\nexec %s "$@"\n' % sys.executable)
+    python.chmod(0o755)
+    checkout = pathlib.Path('..') / name / 'checkout'
+    install(name, '--no-deps', '--python=%s' % python, checkout=checkout, cwd=str(directory))
+    there = Installed(directory / name)
+    with there.with_policy():
+        assert there.run_hook('guest', 'prepare', CLEAN).returncode == 0
+        assert there.run_hook('guest', 'prepare', DENIED).returncode == 1
+        assert there.run_cli('check', '-', input=DENIED).returncode == 1
+
+
+def as_nobody():
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+
+
+@pytest.fixture
+def nobody():
+    """What makes a command run as an ordinary user; skips where that user cannot read this checkout."""
+    if os.geteuid() != 0:
+        pytest.skip('needs root, to become somebody else')
+    readable = ['test', '-x', sys.executable, '-a', '-r', str(CHECKOUT / 'lib/virtguard/hook.py')]
+    if subprocess.call(readable, preexec_fn=as_nobody) != 0:
+        pytest.skip('an ordinary user cannot read %s or run %s' % (CHECKOUT, sys.executable))
+    return as_nobody
+
+
+def test_an_ordinary_user_makes_a_tree(nobody):
+    # Not in tmp_path, which is root's alone.
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        os.chown(directory, 65534, 65534)
+        root = pathlib.Path(directory, 'root')
+        install(root, preexec_fn=nobody, cwd='/')
+        there = Installed(root)
+        assert there.run_hook('guest', 'stopped', DENIED, preexec_fn=nobody).returncode == 0
+        install(root, '--uninstall', preexec_fn=nobody, cwd='/')
+        assert not root.exists()
+
+
+def test_a_host_needs_root(nobody):
+    result = subprocess.run(
+        [str(CHECKOUT / 'install.sh')], stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=nobody, cwd='/'
+    )
+    assert result.returncode == 1
+    assert b'root' in result.stderr
+
+
+# --- again, and newer versions
+
+
+def test_second_run_changes_nothing(root):
+    install(root)
+    before = tree(root)
+    result = install(root)
+    assert 'unchanged' in result.stdout
+    assert 'installed' not in result.stdout
+    assert tree(root) == before
+
+
+def test_repairs(root):
+    install(root)
+    before = tree(root, times=False)
+    there = Installed(root)
+    there.library.joinpath('virtguard/hook.py').write_text('broken\n')
+    there.library.joinpath('virtguard').chmod(0o777)
+    shutil.rmtree(str(there.library / 'virtguard/__pycache__'))
+    (root / 'usr/libexec/virt-guard/qemu').chmod(0o600)
+    there.cli.unlink()
+    there.hook.unlink()
+    install(root)
+    after = tree(root, times=False)
+    compiled = [path for path in before if '__pycache__/' in path]  # they hold the time of their source
+    assert compiled
+    for path in compiled:
+        assert after.pop(path)[0] == before.pop(path)[0]
+    assert after == before
+
+
+def test_upgrade(root, checkout):
+    (checkout / 'lib/virtguard/gone.py').write_text('pass\n')
+    install(root, checkout=checkout)
+    (checkout / 'lib/virtguard/gone.py').unlink()
+    (checkout / 'lib/virtguard/come.py').write_text('pass\n')
+    edit(checkout / 'policy.yaml', 'policy: rhel-8', 'policy: newer')
+    install(root, checkout=checkout)
+    package = root / 'usr/lib/virt-guard/virtguard'
+    names = {path.name.split('.')[0] for path in package.glob('**/*.py*')}
+    assert 'come' in names
+    assert 'gone' not in names
+    assert (root / 'etc/virt-guard/policy.yaml').read_bytes() == (checkout / 'policy.yaml').read_bytes()
+    assert not (root / 'etc/virt-guard/policy.yaml.new').exists()
+
+
+def test_code_that_this_python_cannot_read_is_not_installed(root, checkout):
+    install(root, checkout=checkout)
+    before = tree(root)
+    (checkout / 'lib/virtguard/hook.py').write_text('this is no Python\n')
+    assert 'hook.py' in install(root, checkout=checkout, status=1).stderr
+    assert tree(root) == before
+
+
+# --- the policy
+
+
+def test_mode(root):
+    shipped = (CHECKOUT / 'policy.yaml').read_bytes()
+    install(root, '--mode', 'audit')
+    there = Installed(root)
+    lines = there.policy.read_bytes().splitlines()
+    changed = [(old, new) for old, new in zip(shipped.splitlines(), lines) if old != new]
+    assert [new.split()[:2] for old, new in changed] == [[b'mode:', b'audit'], [b'failure:', b'admit']]
+    assert all(old.index(b'#') == new.index(b'#') for old, new in changed)
+    assert there.run_hook('guest', 'prepare', DENIED).returncode == 0
+    assert there.run_hook('guest', 'prepare', b'not XML').returncode == 0
+    before = tree(root)
+    install(root)
+    assert tree(root) == before, 'without --mode, the mode stays'
+    install(root, '--mode=enforce')
+    assert there.policy.read_bytes() == shipped
+    assert there.run_hook('guest', 'prepare', DENIED).returncode == 1
+
+
+def test_mode_is_no_edit(root, checkout):
+    install(root, '--mode', 'audit')
+    edit(checkout / 'policy.yaml', 'policy: rhel-8', 'policy: newer')
+    install(root, checkout=checkout)
+    there = Installed(root)
+    assert b'\npolicy: newer\nmode: audit ' in there.policy.read_bytes()
+    assert b'\nfailure: admit ' in there.policy.read_bytes()
+    install(root, '--uninstall', checkout=checkout)
+    assert not there.policy.exists()
+
+
+def test_edited_policy_is_kept(root, checkout):
+    install(root)
+    policy, new = root / 'etc/virt-guard/policy.yaml', root / 'etc/virt-guard/policy.yaml.new'
+    edit(policy, 'deadline: 5 ', 'deadline: 7 ')
+    edited = policy.read_bytes()
+    assert 'policy.yaml.new' not in install(root).stdout, 'nothing new to offer'
+    assert not new.exists()
+
+    edit(checkout / 'policy.yaml', 'policy: rhel-8', 'policy: newer')
+    assert str(new) in install(root, checkout=checkout).stdout
+    assert policy.read_bytes() == edited
+    assert new.read_bytes() == (checkout / 'policy.yaml').read_bytes()
+    before = tree(root)
+    install(root, checkout=checkout)
+    assert tree(root) == before
+
+    # An administrator who takes the new one follows the shipped policy again.
+    new.rename(policy)
+    edit(checkout / 'policy.yaml', 'policy: newer', 'policy: newest')
+    install(root, checkout=checkout)
+    assert policy.read_bytes() == (checkout / 'policy.yaml').read_bytes()
+
+
+def test_offered_policy_goes_with_the_edit(root, checkout):
+    install(root)
+    policy, new = root / 'etc/virt-guard/policy.yaml', root / 'etc/virt-guard/policy.yaml.new'
+    edit(policy, 'deadline: 5 ', 'deadline: 7 ')
+    edit(checkout / 'policy.yaml', 'policy: rhel-8', 'policy: newer')
+    install(root, checkout=checkout)
+    shutil.copy(str(new), str(policy))
+    install(root, checkout=checkout)
+    assert not new.exists()
+
+
+def test_mode_of_an_edited_policy(root):
+    install(root)
+    there = Installed(root)
+    edit(there.policy, 'mode: enforce ', 'mode: "enforce"  # see ticket 7 #')
+    edit(there.policy, 'deadline: 5 ', 'deadline: 7 ')
+    install(root, '--mode', 'audit')
+    text = there.policy.read_bytes()
+    assert b'\nmode: audit' in text
+    assert b'# see ticket 7 #' in text
+    assert b'\ndeadline: 7 ' in text
+    assert there.run_hook('guest', 'prepare', DENIED).returncode == 0
+
+
+def test_mode_that_cannot_be_set(root):
+    install(root)
+    edit(root / 'etc/virt-guard/policy.yaml', '\nmode: enforce ', '\n#')
+    before = tree(root)
+    assert 'by hand' in install(root, '--mode', 'audit', status=1).stderr
+    assert tree(root) == before
+    install(root)
+
+
+def test_broken_policy_stops_the_upgrade(root, checkout):
+    install(root)
+    edit(root / 'etc/virt-guard/policy.yaml', 'deadline: 5 ', 'dead-line: 5 ')
+    before = tree(root)
+    edit(checkout / 'policy.yaml', 'policy: rhel-8', 'policy: newer')
+    stderr = install(root, checkout=checkout, status=1).stderr
+    assert '%s/etc/virt-guard/policy.yaml:' % root in stderr
+    assert 'dead-line' in stderr
+    assert tree(root) == before
+
+
+def test_policy_that_admits_the_check(root):
+    install(root)
+    there = Installed(root)
+    there.policy.write_text(
+        'policy: site\nmode: enforce\nrules:\n- id: none\n  title: x\n  action: deny\n'
+        '  match: /domain/devices/watchdog\n  why: x\n  remedy: x\n  reference: x\n'
+    )
+    assert 'your policy admits' in install(root).stdout
+
+
+def test_linked_policy_is_never_written(root, tmp_path):
+    install(root)
+    policy, elsewhere = root / 'etc/virt-guard/policy.yaml', tmp_path / 'elsewhere.yaml'
+    policy.rename(elsewhere)
+    policy.symlink_to(elsewhere)
+    before = elsewhere.read_bytes()
+    install(root)
+    assert 'link' in install(root, '--mode', 'audit', status=1).stderr
+    install(root, '--uninstall')
+    assert policy.is_symlink()
+    assert elsewhere.read_bytes() == before
+
+
+# --- the check at the end
+
+
+@pytest.mark.parametrize('mode', ['audit', 'enforce'])
+@pytest.mark.parametrize(
+    ('broken', 'complaint'),
+    [
+        ('exit 0', 'unsupported features'),
+        ('[ "$2" = stopped ] && exit 0; echo Traceback >&2; exit 2', 'Traceback'),
+        ('exit 1', 'must not'),
+        ('[ "$2" = stopped ] && echo hello && exit 0', 'must not'),
+    ],
+)
+def test_a_hook_that_does_not_work_gets_not_in_force(root, checkout, mode, broken, complaint):
+    edit(checkout / 'hooks/qemu', '# What libvirt runs', broken + '\n# What libvirt runs')
+    assert complaint in install(root, '--mode', mode, checkout=checkout, status=1).stderr
+    assert not os.path.lexists(str(root / 'etc/libvirt/hooks/qemu'))
+    install(root)
+    assert (root / 'etc/libvirt/hooks/qemu').is_file()
+
+
+def test_a_guard_that_fails_open_is_found_out(root):
+    # The hook refuses a policy that others can write, and where failure is admit that looks just like mode audit.
+    (root / 'etc').mkdir()
+    (root / 'etc').chmod(0o777)
+    assert 'can be written by others' in install(root, '--mode', 'audit', status=1).stderr
+
+
+# --- hooks of others
+
+
+@pytest.mark.parametrize('version', ['6.5.0', '9.0.0', '11.10.0'])
+def test_foreign_hook_stays_first(root, fake_libvirt, version):
+    hooks = root / 'etc/libvirt/hooks'
+    hooks.mkdir(parents=True)
+    (hooks / 'qemu').write_text(FOREIGN)
+    before = tree(root)
+    result = install(root, prefix=fake_libvirt(version))
+    assert 'stays' in result.stdout
+    assert (hooks / 'qemu').read_text() == FOREIGN
+    ours = hooks / 'qemu.d/00-virt-guard'
+    assert os.readlink(str(ours)) == str(root / 'usr/libexec/virt-guard/qemu')
+    assert 'unchanged' in install(root, prefix=fake_libvirt(version)).stdout
+
+    (hooks / 'qemu').unlink()
+    install(root)
+    assert (hooks / 'qemu').is_symlink()
+    assert not os.path.lexists(str(ours))
+
+    (hooks / 'qemu').unlink()
+    (hooks / 'qemu').write_text(FOREIGN)
+    install(root, prefix=fake_libvirt(version))
+    assert ours.is_symlink()
+    install(root, '--uninstall')
+    assert tree(root, times=False).keys() == before.keys()
+    assert (hooks / 'qemu').read_text() == FOREIGN
+
+
+@pytest.mark.parametrize('version', ['4.5.0', '6.0.0', '6.4.9'])
+def test_foreign_hook_and_old_libvirt(root, fake_libvirt, version):
+    hooks = root / 'etc/libvirt/hooks'
+    hooks.mkdir(parents=True)
+    (hooks / 'qemu').write_text(FOREIGN)
+    before = tree(root)
+    result = install(root, prefix=fake_libvirt(version), status=1)
+    assert str(hooks / 'qemu') in result.stderr
+    assert 'libvirt %s' % version.rpartition('.')[0] in result.stderr
+    assert tree(root) == before
+
+
+def test_foreign_broken_link_counts_as_a_hook(root, fake_libvirt):
+    hooks = root / 'etc/libvirt/hooks'
+    hooks.mkdir(parents=True)
+    (hooks / 'qemu').symlink_to('/nowhere/hook')
+    install(root, status=1, prefix=fake_libvirt('6.0.0'))
+    install(root, prefix=fake_libvirt('9.0.0'))
+    install(root, '--uninstall')
+    assert os.readlink(str(hooks / 'qemu')) == '/nowhere/hook'
+
+
+def test_second_place_taken(root, fake_libvirt):
+    hooks = root / 'etc/libvirt/hooks'
+    (hooks / 'qemu.d').mkdir(parents=True)
+    (hooks / 'qemu').write_text(FOREIGN)
+    (hooks / 'qemu.d/00-virt-guard').write_text(FOREIGN)
+    before = tree(root)
+    assert '00-virt-guard' in install(root, status=1, prefix=fake_libvirt('9.0.0')).stderr
+    assert tree(root) == before
+
+
+def test_own_link_is_known_however_written(root):
+    hooks = root / 'etc/libvirt/hooks'
+    hooks.mkdir(parents=True)
+    (hooks / 'qemu').symlink_to('../../../usr/libexec/virt-guard/qemu')  # broken, until install.sh has run
+    install(root)
+    assert not (hooks / 'qemu.d').exists()
+    assert 'unchanged' in install(root).stdout
+
+
+def test_foreign_command_stays(root):
+    (root / 'usr/bin').mkdir(parents=True)
+    (root / 'usr/bin/virt-guard').write_text(FOREIGN)
+    before = tree(root)
+    assert 'usr/bin/virt-guard' in install(root, status=1).stderr
+    install(root, '--uninstall')
+    assert tree(root) == before
+
+
+# --- planted links
+
+
+@pytest.mark.parametrize(
+    'directory',
+    [
+        'etc',
+        'usr/lib/virt-guard',
+        'usr/libexec/virt-guard',
+        'etc/virt-guard',
+        'usr/lib/virt-guard/virtguard',
+        'etc/libvirt/hooks',
+        'var/log',
+    ],
+)
+@pytest.mark.parametrize('option', ['--no-deps', '--uninstall'])
+def test_no_directory_is_reached_by_a_link(root, tmp_path, directory, option):
+    victim = tmp_path / 'victim'
+    victim.mkdir()
+    (victim / 'qemu').write_text(FOREIGN)
+    (root / directory).parent.mkdir(parents=True, exist_ok=True)
+    (root / directory).symlink_to(victim)
+    before, victim_before = tree(root), tree(victim)
+    options = [option] if option == '--uninstall' else [option, '--python', sys.executable]
+    assert 'symbolic link' in install(root, *options, status=1).stderr
+    assert tree(root) == before
+    assert tree(victim) == victim_before
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        'usr/lib/virt-guard/virtguard/hook.py',
+        'usr/lib/virt-guard/policy.yaml',
+        'usr/lib/virt-guard/created-directories',
+        'usr/libexec/virt-guard/qemu',
+        'etc/virt-guard/policy.yaml.new',
+        'usr/lib/virt-guard/virtguard/__pycache__',
+    ],
+)
+def test_no_file_is_written_through_a_link(root, tmp_path, checkout, name):
+    install(root)
+    edit(root / 'etc/virt-guard/policy.yaml', 'deadline: 5 ', 'deadline: 7 ')
+    victim = tmp_path / 'victim'
+    if name.endswith('__pycache__'):
+        shutil.rmtree(str(root / name))
+        victim.mkdir()
+    else:
+        if not name.endswith('.new'):
+            (root / name).unlink()
+        victim.write_text('precious\n')
+    (root / name).symlink_to(victim)
+    edit(checkout / 'policy.yaml', 'policy: rhel-8', 'policy: newer')
+    install(root, checkout=checkout)
+    assert not (root / name).is_symlink()
+    assert list(victim.iterdir()) == [] if victim.is_dir() else victim.read_text() == 'precious\n'
+
+
+# --- uninstall
+
+
+def test_uninstall_leaves_what_was_there(root):
+    for directory in ('usr/bin', 'usr/lib', 'etc/libvirt/hooks', 'etc/libvirt/qemu', 'var/log'):
+        (root / directory).mkdir(parents=True)
+    (root / 'usr/bin/other').write_text(FOREIGN)
+    (root / 'etc/libvirt/hooks/network').write_text(FOREIGN)
+    before = tree(root)
+    install(root, '--mode', 'audit')
+    install(root, '--mode', 'enforce')
+    result = install(root, '--uninstall')
+    assert tree(root) == before
+    assert 'kept' not in result.stdout
+    assert 'not installed' in install(root, '--uninstall').stdout
+    assert tree(root) == before
+
+
+@pytest.mark.parametrize('hooks_existed', [True, False])
+def test_uninstall_removes_only_directories_it_made(root, hooks_existed):
+    if hooks_existed:
+        (root / 'etc/libvirt/hooks').mkdir(parents=True)
+    install(root)
+    install(root)
+    install(root, '--uninstall')
+    assert (root / 'etc/libvirt/hooks').exists() == hooks_existed
+    assert not (root / 'usr').exists()
+
+
+def test_uninstall_keeps_what_is_not_its_own(root):
+    install(root)
+    there = Installed(root)
+    edit(there.policy, 'deadline: 5 ', 'deadline: 7 ')
+    there.run_hook('somebody', 'prepare', DENIED)
+    foreign = [root / 'usr/lib/virt-guard/note', root / 'etc/virt-guard/note', root / 'etc/libvirt/hooks/lxc']
+    for path in foreign:
+        path.write_text('note\n')
+    result = install(root, '--uninstall')
+    left = {path for path in root.glob('**/*') if not path.is_dir()}
+    assert left - {there.log} == {there.policy, *foreign}
+    assert 'kept       %s (edited)' % there.policy in result.stdout
+    assert there.log.exists() == ('kept       %s (audit records)' % there.log in result.stdout)
+
+    # A policy kept is a policy found again.
+    assert 'policy.yaml.new' in install(root).stdout
+    assert b'deadline: 7 ' in there.policy.read_bytes()
+
+
+def test_uninstall_after_half_an_installation(root):
+    install(root)
+    shutil.rmtree(str(root / 'usr'))
+    install(root, '--uninstall')
+    assert [path for path in root.glob('**/*') if not path.is_dir()] == []
+
+
+# --- the command line
+
+
+@pytest.mark.parametrize(
+    ('options', 'complaint'),
+    [
+        (['--frobnicate'], '--frobnicate'),
+        (['install'], 'install'),
+        (['--mode'], '--mode'),
+        (['--mode='], '--mode'),
+        (['--mode', 'permissive'], 'permissive'),
+        (['--python', 'python3'], 'absolute'),
+        (['--uninstall', '--mode', 'audit'], '--uninstall'),
+        (['--root', ''], '--root'),
+        (['--root', 'a\nb'], 'control'),
+    ],
+)
+def test_bad_options(root, options, complaint):
+    result = subprocess.run(
+        [str(CHECKOUT / 'install.sh'), '--root', str(root), *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding='utf-8',
+    )
+    assert result.returncode == 2
+    assert complaint in result.stderr.splitlines()[0]
+    assert 'usage:' in result.stderr
+    assert result.stdout == ''
+    assert list(root.iterdir()) == []
+
+
+def test_help(root):
+    result = install(root, '--help')
+    assert 'usage:' in result.stdout
+    assert '--uninstall' in result.stdout
+    assert list(root.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ('python', 'complaint'),
+    [
+        ('/nowhere/python', 'no interpreter'),
+        (shutil.which('false'), 'cannot import'),
+    ],
+)
+def test_useless_python(root, python, complaint):
+    assert complaint in install(root, '--python', python, status=1).stderr
+    assert list(root.iterdir()) == []
+
+
+def test_incomplete_checkout(root, checkout):
+    (checkout / 'policy.yaml').unlink()
+    assert 'policy.yaml' in install(root, checkout=checkout, status=1).stderr
+    assert list(root.iterdir()) == []

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures of the live tests: machines, and what to do where none can run."""
+
+import contextlib
+import os
+
+import pytest
+
+pytest.register_assert_rewrite('guarded')
+
+from guarded import GuardedMachine  # noqa: E402
+from machine import unavailable  # noqa: E402
+
+
+@pytest.fixture(scope='session', autouse=True)
+def _machines_can_run():
+    reason = unavailable()
+    if reason and os.environ.get('CI'):
+        pytest.fail('CI must run the live tests, but: ' + reason, pytrace=False)
+    if reason:
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope='session')
+def _guarded_machine(_machines_can_run, tmp_path_factory):
+    with GuardedMachine(tmp_path_factory.mktemp('machine')) as machine:
+        machine.install('--no-deps')
+        yield machine
+
+
+@pytest.fixture
+def host(_guarded_machine):
+    """A machine with virt-guard as install.sh leaves it; tests share it, and leave it as they found it."""
+    yield _guarded_machine
+    _guarded_machine.cleanup_domains()
+
+
+@pytest.fixture
+def new_machine(tmp_path):
+    """Starts machines, without virt-guard, for tests that break things; they end with the test."""
+    with contextlib.ExitStack() as stack:
+        yield lambda **options: stack.enter_context(GuardedMachine(tmp_path, **options))
