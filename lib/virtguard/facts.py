@@ -30,7 +30,7 @@ def load_facts(data: bytes, source: str) -> model.HostFacts:
     """
     reader = Reader(source)
     root = reader.compose(data)
-    nodes = reader.mapping(root, 'the facts', FACTS + ('probes',), ()) if root is not None else {}
+    nodes = reader.mapping(root, 'the facts file', FACTS + ('probes',), ()) if root is not None else {}
     values = {fact: reader.line_of_text(nodes.get(fact), fact) for fact in FACTS}
     answers: 'Answers' = {}
     if 'probes' in nodes:
