@@ -11,10 +11,11 @@ import signal
 import sys
 
 from . import __version__, layout, model, report
+from .compiled import compiled_path, take_stamp
 from .documents import Document, find_documents
 from .errors import DomainXMLError, GuardError, PolicyError, suggest
 from .formats import JsonLines, Text, explain
-from .policyfile import read_policy_file, read_trusted_policy_file
+from .policyfile import directories, read_policy_file, read_trusted_policy_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,6 +96,8 @@ def _parser() -> argparse.ArgumentParser:
     policy_check = actions.add_parser('check', help='report every problem of a policy')
     policy_check.add_argument('policy', nargs='?', metavar='FILE', help='default: the policy in force')
     policy_check.set_defaults(run=_policy_check)
+    policy_compile = actions.add_parser('compile', help='prepare the policy in force for a faster hook')
+    policy_compile.set_defaults(run=_policy_compile, policy=None)
     return parser
 
 
@@ -197,4 +200,18 @@ def _policy_check(arguments: argparse.Namespace, layout: layout.Layout) -> int:
     if policy.mode == 'audit' and policy.failure == 'deny':
         lines.append('note: mode audit admits what rules deny, but failure deny still refuses what cannot be judged')
     _print(''.join(report.escape(line) + '\n' for line in lines))
+    return ADMITTED
+
+
+def _policy_compile(arguments: argparse.Namespace, layout: layout.Layout) -> int:
+    from .compiler import compile_policy, let_clock_advance, write_compiled
+
+    path = compiled_path(layout.policy)
+    try:
+        let_clock_advance(layout.policy)
+        stamp = take_stamp(layout.policy, directories(layout.policy))
+        write_compiled(path, compile_policy(_load_policy(None, layout), stamp))
+    except OSError as error:
+        raise GuardError('cannot write %s: %s' % (path, error.strerror), 'run it as root') from None
+    _print('%s: compiled from %s\n' % (report.escape(path), report.escape(layout.policy)))
     return ADMITTED

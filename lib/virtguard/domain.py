@@ -10,7 +10,7 @@ from collections import Counter
 
 from lxml import etree
 
-from . import qemu_args
+from . import qemu_args, scan
 from .errors import DomainXMLError
 from .model import MAX_XML_BYTES
 
@@ -42,16 +42,19 @@ class Domain:
         self.root = root
 
 
-def parse_domain(data: bytes) -> Domain:
-    """Parse a `<domain>` document.
+def parse_domain(data: bytes, scanned: bool = False) -> Domain:
+    """Parse a `<domain>` document. What either of libxml2 and expat refuses is refused.
 
     :param data: the XML in any encoding that it declares, at most MAX_XML_BYTES
+    :param scanned: expat has read it already
     :raises DomainXMLError: not well-formed, not a domain, too large, or with a DOCTYPE
     """
     if len(data) > MAX_XML_BYTES:
         raise DomainXMLError('the XML is larger than %d MiB' % (MAX_XML_BYTES >> 20))
     if not data.strip():
         raise DomainXMLError('the XML is empty')
+    if not scanned:
+        scan.scan(data, scan.NOTHING)
     parser = etree.XMLParser(
         resolve_entities=False, no_network=True, load_dtd=False, remove_comments=True, remove_pis=True
     )

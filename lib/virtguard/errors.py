@@ -21,6 +21,10 @@ class GuardError(Exception):
         return '%s (%s)' % (self.message, self.hint) if self.hint else self.message
 
 
+class PolicyFileError(GuardError):
+    """The policy's file is missing, unreadable, or not to be trusted."""
+
+
 class DomainXMLError(GuardError):
     """The bytes are not a domain definition that can be judged. `line` is 1-based, 0 where unknown.
 
@@ -39,6 +43,10 @@ class MissingLibraryError(GuardError):
     def __init__(self, error: ImportError, settings: 'Dict[str, object]') -> None:
         super().__init__('a library is missing or broken: %s' % error, "install the distribution's lxml and PyYAML")
         self.settings = settings
+
+
+class Expired(BaseException):
+    """The hook's deadline has passed. Not an Exception, so that nothing on the way takes it for its own."""
 
 
 class Problem:

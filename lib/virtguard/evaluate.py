@@ -11,7 +11,7 @@ from .expressions import compile_match
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterator, List, Optional, Tuple, Union
+    from typing import Iterable, Iterator, List, Optional, Tuple, Union
 
     Node = Union[etree._Element, etree._ElementUnicodeResult]
 
@@ -21,11 +21,16 @@ _SECRET_ATTRIBUTE = re.compile(r'passw|secret|^key$', re.IGNORECASE)
 _SECRET_IN_TEXT = re.compile(r'((?:passw[a-z]*|secret|data|key|token)["\']?\s*[=:]\s*)[^,\s}]+', re.IGNORECASE)
 
 
-def evaluate(policy: model.Policy, domain: Domain, host: model.HostFacts) -> model.Verdict:
-    """Judge one domain by every rule. A rule that fails becomes a finding of status `error`, never a pass."""
+def evaluate(
+    policy: model.Policy, domain: Domain, host: model.HostFacts, rules: 'Optional[Iterable[model.Rule]]' = None
+) -> model.Verdict:
+    """Judge one domain by every rule. A rule that fails becomes a finding of status `error`, never a pass.
+
+    :param rules: those of the policy's rules that may find something, where that is known; in the policy's order
+    """
     findings: 'List[model.Finding]' = []
     paths = Paths()
-    for rule in policy.rules:
+    for rule in policy.rules if rules is None else rules:
         if rule.action == 'off':
             continue
         try:
@@ -67,18 +72,11 @@ def _ask_facts(rule: model.Rule, host: model.HostFacts) -> 'Tuple[model.Answer, 
     for condition in rule.host:
         value = getattr(host, condition.fact)
         shown.append('host %s is %s' % (condition.fact, 'unknown' if value is None else value))
-        if value is None:
-            answer = None
-        elif _fact_is_one_of(condition.fact, value, condition.values) == condition.negated:
+        met = condition.met_by(host)
+        if met is False:
             return False, ''
+        answer = answer if met else None
     return answer, ', '.join(shown)
-
-
-def _fact_is_one_of(fact: str, value: str, accepted: 'Tuple[str, ...]') -> bool:
-    if value in accepted:
-        return True
-    # `rhel` and `rhel-8` both speak of rhel-8.10.
-    return fact == 'os' and any(value.startswith((entry + '-', entry + '.')) for entry in accepted)
 
 
 def _outcome(rule: model.Rule, answer: 'model.Answer', asked: str) -> 'Tuple[str, str]':

@@ -2,27 +2,32 @@
 """libvirt's qemu hook: argv and stdin in; stderr, an exit status and an audit record out.
 
 Import budget: this module and what it imports at the top are paid at every start of every domain. So no argparse,
-json, logging, pathlib, signal, socket, subprocess or typing; yaml and lxml are imported only by the worker process.
+json, logging, pathlib, re, signal, socket, subprocess or typing, and not even os, which costs an eighth of the
+interpreter's start; posix and _signal are what it and signal are made of. Only the worker imports yaml and lxml.
 """
 
 import _signal
-import os
+import posix
+import sys
 import time
 
-from . import journal, model, report
-from .errors import GuardError, describe_defect
-from .worker import Worker, read_message
+from . import model
+from .compiled import load_compiled
+from .errors import DomainXMLError, Expired, GuardError, describe_defect
+from .host import read_facts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional, Sequence
+    from typing import Any, Dict, List, Sequence
 
 JUDGED = ('prepare', 'start')
 ADMITTED, DENIED, UNDECIDED = 0, 1, 2
 
-
-class _Expired(BaseException):
-    """The deadline has passed. Not an Exception, so that nothing on the way takes it for its own."""
+_STAGES = {
+    'policy': 'reading the policy',
+    'xml': 'reading the domain XML from standard input',
+    'judging': 'judging',
+}
 
 
 def main(arguments: 'Sequence[str]', policy_path: str, log_file: str) -> int:
@@ -31,7 +36,7 @@ def main(arguments: 'Sequence[str]', policy_path: str, log_file: str) -> int:
     :param arguments: domain name, operation, sub-operation, extra; more or fewer are tolerated
     :returns: ADMITTED, DENIED or UNDECIDED, the hook's exit status
     """
-    call = _Call(arguments, policy_path, journal.Sinks(log_file))
+    call = _Call(arguments, policy_path, log_file)
     if call.operation not in JUDGED:
         return ADMITTED
     _occupy_standard_descriptors()
@@ -42,7 +47,7 @@ def main(arguments: 'Sequence[str]', policy_path: str, log_file: str) -> int:
             result = call.judge()
         finally:
             _signal.setitimer(_signal.ITIMER_REAL, 0)
-    except _Expired:
+    except Expired:
         return call.fail('the deadline of %g seconds passed while %s' % (call.settings['deadline'], call.stage))
     except GuardError as error:
         return call.fail(error.message, error.hint)
@@ -52,29 +57,35 @@ def main(arguments: 'Sequence[str]', policy_path: str, log_file: str) -> int:
 
 
 def _expire(number: int, frame: object) -> None:
-    raise _Expired
+    raise Expired
+
+
+def _text(argument: str) -> str:
+    """An argument as UTF-8, whatever Python has taken it for: 3.6 decodes it as ASCII under libvirt's LC_ALL=C."""
+    return argument.encode(sys.getfilesystemencoding(), 'surrogateescape').decode('utf-8', 'surrogateescape')
 
 
 def _occupy_standard_descriptors() -> None:
     """Where the caller left 0, 1 or 2 closed, let no file of ours take its place."""
     for descriptor in (0, 1, 2):
         try:
-            os.fstat(descriptor)
+            posix.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)
+            posix.open('/dev/null', posix.O_RDWR)
 
 
 class _Call:
     """One call of the hook, from its arguments to its exit status."""
 
-    def __init__(self, arguments: 'Sequence[str]', policy_path: str, sinks: journal.Sinks) -> None:
+    def __init__(self, arguments: 'Sequence[str]', policy_path: str, log_file: str) -> None:
         self._started = time.monotonic()
-        # Python 3.6 decodes arguments as ASCII under libvirt's LC_ALL=C.
-        name, self.operation = [os.fsencode(a).decode('utf-8', 'surrogateescape') for a in (*arguments, '', '')[:2]]
+        name, self.operation = [_text(a) for a in (*arguments, '', '')[:2]]
         self._name = name
         self._policy_path = policy_path
-        self._sinks = sinks
+        self._log_file = log_file
+        self._xml = b''  # where it was read here, and not by the worker
         self._xml_sha256 = ''
+        self._warning = ''
         self.settings: 'Dict[str, Any]' = dict(model.DEFAULT_SETTINGS)
         self.stage = 'starting'
 
@@ -84,42 +95,36 @@ class _Call:
         _signal.setitimer(_signal.ITIMER_REAL, max(left, 0.001))
 
     def judge(self) -> 'Dict[str, Any]':
-        """Let a worker judge.
+        """Reach a verdict: here, where the compiled policy shows that no rule can match, else in a worker process.
 
-        :returns: the worker's result, see Worker
+        :returns: the result, see worker.ask
         """
-        reader, writer = os.pipe()
-        worker = os.fork()
-        if worker == 0:
-            os.close(reader)
-            Worker(writer, self._policy_path).run()
-        os.close(writer)
-        result: 'Optional[Dict[str, Any]]' = None
-        try:
-            with open(reader, 'rb') as pipe:
-                result = self._follow(pipe)
-            _, status = os.waitpid(worker, 0)
-        except _Expired:
-            os.kill(worker, _signal.SIGKILL)
-            os.waitpid(worker, os.WNOHANG)
-            raise
-        if result is None:
-            ending = 'by signal %d' % (status & 0x7F) if status & 0x7F else 'with exit status %d' % (status >> 8)
-            raise GuardError('the judging process ended %s' % ending)
-        if 'failed' in result:
-            raise GuardError(result['failed'], result['hint'])
-        return result
+        self.advance({'stage': 'policy'})
+        compiled, self._warning = load_compiled(self._policy_path)
+        if compiled is None:
+            return self._ask_worker()
+        self.advance({'stage': 'xml', 'settings': compiled.policy.settings()})
+        xml = self._xml = read_domain()
+        self.advance({'stage': 'judging'})
+        host = read_facts(compiled.facts)
+        marks, candidates = compiled.candidates(xml, host)
+        if marks is None or candidates:
+            return self._ask_worker(compiled.policy, compiled.rules(candidates), xml, host)
+        if self.operation != 'start':
+            return {'outcome': model.ADMIT}  # `start` follows, and is recorded
+        from .journal import verdict_fields
 
-    def _follow(self, pipe: 'Any') -> 'Optional[Dict[str, Any]]':
-        """Take the worker's messages as they come; the first that tells no stage is its result."""
-        message = read_message(pipe)
-        while message is not None and 'stage' in message:
-            self._advance(message)
-            message = read_message(pipe)
-        return message
+        return {'outcome': model.ADMIT, 'fields': verdict_fields(compiled.admit(marks))}
 
-    def _advance(self, message: 'Dict[str, Any]') -> None:
-        self.stage = message['stage']
+    def _ask_worker(self, *prepared: 'Any') -> 'Dict[str, Any]':
+        from . import worker
+
+        task = worker.Task(self._policy_path, read_domain, *prepared)
+        return worker.ask(task, self.advance)
+
+    def advance(self, message: 'Dict[str, Any]') -> None:
+        """Note what is being done, and what was found out on the way."""
+        self.stage = _STAGES[message['stage']]
         self._xml_sha256 = message.get('xml_sha256', self._xml_sha256)
         if 'settings' in message:
             self.settings.update(message['settings'])
@@ -128,10 +133,10 @@ class _Call:
     def conclude(self, result: 'Dict[str, Any]') -> int:
         """Record the verdict and answer libvirt."""
         outcome = result['outcome']
-        status = {journal.DENIED: DENIED, journal.FAILED: self._undecided()}.get(outcome, ADMITTED)
+        status = {model.DENY: DENIED, model.ERROR: self._undecided()}.get(outcome, ADMITTED)
         # One start, one record: `start` follows an admission at `prepare`.
         recorded = True
-        if status != ADMITTED or outcome == journal.FAILED or self.operation == 'start':
+        if status != ADMITTED or outcome == model.ERROR or self.operation == 'start':
             recorded = self._record(result['fields'])
         if status == ADMITTED:
             return ADMITTED if recorded or not self.settings['audit'] else self._refuse_unrecorded()
@@ -141,6 +146,8 @@ class _Call:
 
     def fail(self, reason: str, hint: str = '') -> int:
         """Answer without a verdict, as the policy's `failure` says."""
+        from . import journal, report
+
         status = self._undecided()
         answer = 'admitted' if status == ADMITTED else 'refused'
         message = "domain '%s' could not be judged and is %s: %s" % (
@@ -158,24 +165,46 @@ class _Call:
         return ADMITTED if self.settings['failure'] == 'admit' else UNDECIDED
 
     def _record(self, fields: 'List[Any]') -> bool:
+        from . import journal  # most calls record nothing
+        from .digest import sha256_hex
+
         elapsed = int((time.monotonic() - self._started) * 1000000)
         fields = list(fields) + [
             ('VIRT_GUARD_DOMAIN', self._name),
             ('VIRT_GUARD_OPERATION', self.operation),
-            ('VIRT_GUARD_XML_SHA256', self._xml_sha256),
+            ('VIRT_GUARD_XML_SHA256', self._xml_sha256 or (sha256_hex(self._xml) if self._xml else '')),
             ('VIRT_GUARD_ELAPSED_USEC', str(elapsed)),
+            ('VIRT_GUARD_WARNING', self._warning),
         ]
-        return self._sinks.send(fields) is not None
+        return journal.Sinks(self._log_file).send(fields) is not None
 
     def _refuse_unrecorded(self) -> int:
+        from . import report
+
         reason = 'no audit record could be written, and the policy requires one'
         _write_stderr(report.failure(self._name, reason, 'start systemd-journald'))
         return UNDECIDED
 
 
+def read_domain() -> bytes:
+    """The XML that libvirt writes to standard input.
+
+    :raises DomainXMLError: it is too large
+    """
+    chunks: 'List[bytes]' = []
+    size = 0
+    while size <= model.MAX_XML_BYTES:
+        chunk = posix.read(0, 1 << 16)
+        if not chunk:
+            return b''.join(chunks)
+        chunks.append(chunk)
+        size += len(chunk)
+    raise DomainXMLError('the XML is larger than %d MiB' % (model.MAX_XML_BYTES >> 20))
+
+
 def _write_stderr(text: str) -> None:
     data = text.encode('ascii', 'backslashreplace')
     try:
-        os.write(2, data)
+        posix.write(2, data)
     except OSError:
         return  # nobody listens; the exit status and the record still say it

@@ -5,8 +5,7 @@ Everything here answers None where the host cannot tell. Nothing here has a time
 whoever looks at it, so the hook asks from a process that it can abandon.
 """
 
-import os
-import re
+import posix  # not os: see the import budget in hook
 
 from . import model
 
@@ -14,7 +13,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Dict, Iterable, List, Optional
 
-_PCI_ADDRESS = re.compile(r'(?:([0-9a-f]{1,8}):)?([0-9a-f]{1,2}):([0-9a-f]{1,2})\.([0-7])\Z', re.IGNORECASE)
 _INFINIBAND_CLASS = '0x0207'
 _ARPHRD_INFINIBAND = '32'  # linux/if_arp.h
 
@@ -28,7 +26,7 @@ def read_facts(needed: 'Iterable[str]', root: str = '/') -> model.HostFacts:
 
 
 def _arch() -> str:
-    return os.uname().machine
+    return posix.uname().machine
 
 
 class Host:
@@ -49,12 +47,16 @@ class Host:
 
     def _list(self, path: str) -> 'Optional[List[str]]':
         try:
-            return sorted(os.listdir(self._path(path)))
+            return sorted(posix.listdir(self._path(path)))
         except OSError:
             return None
 
     def _exists(self, path: str) -> bool:
-        return os.path.lexists(self._path(path))
+        try:
+            posix.lstat(self._path(path))
+        except OSError:
+            return False
+        return True
 
     def container(self) -> 'Optional[str]':
         """The container technology this host is itself inside of, or 'none': the order is systemd's (virt.c)."""
@@ -96,10 +98,10 @@ class Host:
         if not device.startswith('/'):
             return None
         try:
-            status = os.stat(self._path(device))
+            status = posix.stat(self._path(device))
         except OSError:
             return None
-        numbers = '%d:%d' % (os.major(status.st_rdev), os.minor(status.st_rdev))
+        numbers = '%d:%d' % (posix.major(status.st_rdev), posix.minor(status.st_rdev))
         sysfs = '/sys/dev/block/%s' % numbers
         if not status.st_rdev or not self._exists(sysfs):
             return None
@@ -122,13 +124,10 @@ class Host:
         """
         if address.startswith('/sys/bus/mdev/'):
             return False
-        found = _PCI_ADDRESS.match(address.rstrip('/').rpartition('/')[2])
-        if not found:
-            return None
-        numbers = [int(number or '0', 16) for number in found.groups()]
-        device = '/sys/bus/pci/devices/%04x:%02x:%02x.%x' % tuple(numbers)
+        name = _pci_name(address.rstrip('/').rpartition('/')[2])
+        device = '/sys/bus/pci/devices/' + name
         device_class = self._read(device + '/class')
-        if device_class is None:
+        if not name or device_class is None:
             return None
         infiniband = device_class.startswith(_INFINIBAND_CLASS)
         if self._exists(device + '/physfn'):
@@ -146,3 +145,15 @@ class Host:
                     return True
         types = [self._read('%s/net/%s/type' % (device, name)) or '' for name in self._list(device + '/net') or []]
         return _ARPHRD_INFINIBAND in [text.strip() for text in types]
+
+
+def _pci_name(address: str) -> str:
+    """A PCI address as sysfs writes it, from QEMU's form too (03:10.1); '' where it is not one."""
+    # Not by a regular expression: the module costs more time than all that the hook does for a clean domain.
+    *domain, bus, rest = ['0'] * (2 - address.count(':')) + address.split(':')
+    slot, _, function = rest.partition('.')
+    try:
+        numbers = [int(number, 16) for number in (*domain[-1:], bus, slot, function)]
+    except ValueError:
+        return ''
+    return '%04x:%02x:%02x.%x' % tuple(numbers) if len(numbers) == 4 and len(domain) == 1 else ''

@@ -5,8 +5,7 @@ Speaks journald's native protocol (https://systemd.io/JOURNAL_NATIVE_PROTOCOL/) 
 module and python3-systemd both cost more time than the rest of the record.
 """
 
-import _socket
-import os
+import posix  # not os: see the import budget in hook
 import time
 
 from . import model, report
@@ -17,19 +16,14 @@ if TYPE_CHECKING:
 
     Fields = List[Tuple[str, str]]
 
-ADMITTED = 'admit'
-DENIED = 'deny'
-WOULD_DENY = 'would-deny'
-FAILED = 'error'
-
 # Fixed for ever: administrators filter by them (journalctl MESSAGE_ID=...).
 MESSAGE_IDS = {
-    ADMITTED: '23879d3fea7b48338d22c201c6577e2a',
-    DENIED: '493275d39ad54c669c33d8328bff1447',
-    WOULD_DENY: '26094ee951604dfc931e71473e1c5bc3',
-    FAILED: 'f5fed29b16764425ac01972c7559af07',
+    model.ADMIT: '23879d3fea7b48338d22c201c6577e2a',
+    model.DENY: '493275d39ad54c669c33d8328bff1447',
+    model.WOULD_DENY: '26094ee951604dfc931e71473e1c5bc3',
+    model.ERROR: 'f5fed29b16764425ac01972c7559af07',
 }
-PRIORITIES = {ADMITTED: 6, DENIED: 4, WOULD_DENY: 4, FAILED: 3}
+PRIORITIES = {model.ADMIT: 6, model.DENY: 4, model.WOULD_DENY: 4, model.ERROR: 3}
 
 _SOCKET_TIMEOUT = 0.5  # seconds; a stopped daemon must not hold up a start
 _FACILITY_DAEMON = 3
@@ -37,10 +31,10 @@ _MAX_VALUE = 2048  # characters; names and paths come from the domain
 _MAX_FINDINGS = 64
 
 
-def verdict_fields(verdict: model.Verdict, outcome: str) -> 'Fields':
+def verdict_fields(verdict: model.Verdict) -> 'Fields':
     """The fields that a verdict fills. No XML and no values from it but the domain's own name and UUID."""
     mode = verdict.policy.mode
-    fields = _head(outcome, report.headline(verdict, mode))
+    fields = _head(verdict.outcome, report.headline(verdict, mode))
     fields.append(('VIRT_GUARD_UUID', verdict.uuid))
     shown = verdict.findings[:_MAX_FINDINGS]
     fields += [('VIRT_GUARD_RULE', id) for id in verdict.rule_ids(*{f.status for f in verdict.findings})]
@@ -55,7 +49,7 @@ def verdict_fields(verdict: model.Verdict, outcome: str) -> 'Fields':
 
 def failure_fields(message: str) -> 'Fields':
     """The fields of a record that no verdict could be reached."""
-    return _head(FAILED, message)
+    return _head(model.ERROR, message)
 
 
 def _head(outcome: str, message: str) -> 'Fields':
@@ -95,18 +89,20 @@ class Sinks:
 
     def _to_syslog(self, fields: 'Fields') -> None:
         priority = _FACILITY_DAEMON * 8 + int(dict(fields)['PRIORITY'])
-        _send_datagram(self._syslog, b'<%d>%s[%d]: ' % (priority, report.PROGRAM.encode(), os.getpid()) + _line(fields))
+        _send_datagram(
+            self._syslog, b'<%d>%s[%d]: ' % (priority, report.PROGRAM.encode(), posix.getpid()) + _line(fields)
+        )
 
     def _to_file(self, fields: 'Fields') -> None:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        descriptor = os.open(self._log_file, flags, 0o600)
+        flags = posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC
+        descriptor = posix.open(self._log_file, flags, 0o600)
         try:
             stamp = time.strftime('%Y-%m-%dT%H:%M:%S%z').encode()
             line = stamp + b' ' + _line(fields) + b'\n'
-            if os.write(descriptor, line) != len(line):
+            if posix.write(descriptor, line) != len(line):
                 raise OSError('the log file took a part of the record')
         finally:
-            os.close(descriptor)
+            posix.close(descriptor)
 
 
 def _bounded(value: str) -> str:
@@ -127,6 +123,8 @@ def _line(fields: 'Fields') -> bytes:
 
 
 def _send_datagram(path: str, data: bytes) -> None:
+    import _socket  # not needed where the file must do
+
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
     try:
         connection.settimeout(_SOCKET_TIMEOUT)

@@ -3,7 +3,7 @@
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Optional, Sequence, Set, Tuple
+    from typing import Callable, Dict, Optional, Sequence, Set, Tuple, Union
 
 # Far beyond any real domain; what is larger is an attack on memory.
 MAX_XML_BYTES = 32 * 1024 * 1024
@@ -17,8 +17,10 @@ WARN = 'warn'
 UNKNOWN = 'unknown'
 ERROR = 'error'
 
-# Decisions of a verdict. What happens then is the business of `mode` and `failure`.
+# Decisions of a verdict are these, DENY and ERROR. What follows from them is the business of `mode` and `failure`; of a
+# denial in mode audit follows WOULD_DENY.
 ADMIT = 'admit'
+WOULD_DENY = 'would-deny'
 
 # Answers to a condition on the host: True, False, or None where the host cannot tell.
 if TYPE_CHECKING:
@@ -34,6 +36,14 @@ class HostCondition:
         self.fact = fact
         self.values = values
         self.negated = negated
+
+    def met_by(self, host: 'HostFacts') -> 'Answer':
+        value = getattr(host, self.fact)
+        if value is None:
+            return None
+        # `rhel` and `rhel-8` both speak of rhel-8.10.
+        parts = tuple(entry + end for entry in self.values for end in '-.') if self.fact == 'os' else ()
+        return (value in self.values or value.startswith(parts)) != self.negated
 
 
 class Rule:
@@ -92,6 +102,10 @@ class Policy:
         self.rules = rules
         self.sha256 = sha256
         self.source = source
+
+    def settings(self) -> 'Dict[str, Union[str, float, bool]]':
+        """The settings that matter to the hook itself, under their names in the file."""
+        return {'failure': self.failure, 'deadline': self.deadline, 'audit': self.audit_required}
 
     def facts(self) -> 'Set[str]':
         """The host facts that the rules in use ask for."""
@@ -153,6 +167,11 @@ class Verdict:
         if DENY in statuses:
             return DENY
         return ERROR if ERROR in statuses else ADMIT
+
+    @property
+    def outcome(self) -> str:
+        """The decision as the policy's mode has it."""
+        return WOULD_DENY if self.decision == DENY and self.policy.mode == 'audit' else self.decision
 
     def rule_ids(self, *statuses: str) -> 'Tuple[str, ...]':
         """The ids of the rules with a finding of one of `statuses`, each once, in the policy's order."""

@@ -4,17 +4,14 @@
 import os
 import stat
 
-from .errors import GuardError
+from .errors import PolicyFileError
+from .trust import check_ownership
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import List
 
 MAX_POLICY_BYTES = 1024 * 1024
-
-
-class PolicyFileError(GuardError):
-    """The policy file is missing, unreadable, or not to be trusted."""
 
 
 def read_policy_file(path: str) -> bytes:
@@ -31,8 +28,8 @@ def read_trusted_policy_file(path: str) -> bytes:
     :raises PolicyFileError: also where the file or a directory on the way to it belongs to somebody else, or others
         may write to it
     """
-    for directory in _directories(path):
-        _check_ownership(directory, os.stat(directory))
+    for directory in directories(path):
+        check_ownership(directory, os.stat(directory))
     return _read(path, trusted=True)
 
 
@@ -47,7 +44,7 @@ def _read(path: str, trusted: bool) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             raise PolicyFileError('the policy %s is not a regular file' % path)
         if trusted:
-            _check_ownership(path, status)
+            check_ownership(path, status)
         data = _read_all(descriptor)
     finally:
         os.close(descriptor)
@@ -66,7 +63,7 @@ def _read_all(descriptor: int) -> bytes:
     return data
 
 
-def _directories(path: str) -> 'List[str]':
+def directories(path: str) -> 'List[str]':
     """Every directory that has a say in what `path` names, links included."""
     found = set()
     for start in (os.path.abspath(path), os.path.realpath(path)):
@@ -75,12 +72,3 @@ def _directories(path: str) -> 'List[str]':
             found.add(directory)
             directory = os.path.dirname(directory)
     return sorted(found)
-
-
-def _check_ownership(path: str, status: os.stat_result) -> None:
-    if status.st_uid not in (0, os.geteuid()):
-        raise PolicyFileError('%s belongs to uid %d, who could change the policy' % (path, status.st_uid), 'chown root')
-    sticky_directory = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not sticky_directory:
-        mode = stat.S_IMODE(status.st_mode)
-        raise PolicyFileError('%s can be written by others (mode %04o)' % (path, mode), 'chmod go-w')

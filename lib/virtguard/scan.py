@@ -49,6 +49,9 @@ class Index:
         self.names = names
 
 
+NOTHING = Index({}, frozenset())
+
+
 class Marks:
     """What a document has of what an index wants. `values`: for each key the values found (None: attribute lacking)."""
 

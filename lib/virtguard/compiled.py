@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compiled file -> policy: what the hook loads instead of YAML and XPath, as long as its sources are unchanged.
+
+The file stands beside the policy. It is a line that names the format, the package's version and the interpreter, a
+line with a checksum of the rest (against damage; against enemies its owner and mode must do), and the rest, marshalled.
+Nothing depends on the file but time: one that is missing, damaged, out of date, or not to be trusted, is as good as
+none. See compiler for how it is made.
+"""
+
+import marshal
+import posix  # not os: see the import budget in hook
+import sys
+from binascii import crc32
+
+from . import __version__, model, scan
+from .errors import PolicyFileError
+from .trust import check_ownership
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from os import stat_result
+    from typing import Any, List, Optional, Sequence, Tuple
+
+    Stamp = Tuple[Tuple[Any, ...], ...]
+
+_FORMAT = 1
+_MAX_BYTES = 64 * 1024 * 1024
+
+
+class Compiled:
+    """A policy in the form in which most domains can be admitted without its rules. `policy` has no rules."""
+
+    __slots__ = ('policy', 'facts', '_index', '_needs', '_rules')
+
+    def __init__(self, content: 'Tuple[Any, ...]') -> None:
+        settings, facts, wanted, names, needs, rules = content
+        name, mode, failure, deadline, audit_required, sha256, source = settings
+        self.policy = model.Policy(name, mode, failure, deadline, audit_required, (), sha256, source)
+        self.facts = facts
+        self._index = scan.Index(wanted, names)
+        self._needs = needs
+        self._rules = rules
+
+    def candidates(self, xml: bytes, host: model.HostFacts) -> 'Tuple[Optional[scan.Marks], List[int]]':
+        """The marks of a document (None: only lxml can tell), and the numbers of the rules that may find something.
+
+        :raises DomainXMLError: expat refuses the document
+        """
+        marks = scan.scan(xml, self._index)
+        found = []
+        for number, conditions, need in self._needs:
+            if marks is not None and not scan.holds(need, marks):
+                continue
+            if all(model.HostCondition(*condition).met_by(host) is not False for condition in conditions):
+                found.append(number)
+        return marks, found
+
+    def admit(self, marks: scan.Marks) -> model.Verdict:
+        """The verdict on a document for which no rule is a candidate."""
+        return model.Verdict(marks.text(scan.NAME_KEY), marks.text(scan.UUID_KEY), self.policy, ())
+
+    def rules(self, numbers: 'Sequence[int]') -> 'Tuple[model.Rule, ...]':
+        """The rules of these numbers."""
+        rules = marshal.loads(self._rules)
+        return tuple(_unpack_rule(rules[number]) for number in numbers)
+
+
+def compiled_path(policy_path: str) -> str:
+    """Where the compiled form of a policy is."""
+    return (policy_path[: -len('.yaml')] if policy_path.endswith('.yaml') else policy_path) + '.compiled'
+
+
+def load_compiled(policy_path: str) -> 'Tuple[Optional[Compiled], str]':
+    """The compiled form of a policy, if it can be used; else None and why ('' where there just is none)."""
+    path = compiled_path(policy_path)
+    try:
+        data = _read(path)
+        if data is None:
+            return None, ''
+        first, checksum, payload = data.split(b'\n', 2)
+        if first != headline():
+            return None, '%s was written by another version' % path
+        if int(checksum, 16) != crc32(payload):
+            return None, '%s is damaged' % path
+        stamp, content = marshal.loads(payload)
+        if stamp != take_stamp(policy_path, [entry[0] for entry in stamp[1:]]):
+            return None, '%s is out of date; run virt-guard policy compile' % path
+        return Compiled(content), ''
+    except PolicyFileError as error:
+        return None, error.message
+    except (OSError, ValueError, EOFError, TypeError) as error:
+        return None, '%s cannot be used: %s' % (path, error)
+
+
+def take_stamp(policy_path: str, directories: 'Sequence[str]') -> 'Stamp':
+    """What changes when a policy's source changes, or when others could change it.
+
+    :param directories: those on the way to the policy
+    :raises OSError: a source is missing
+    """
+    status = posix.stat(policy_path)
+    times = (status.st_mtime_ns, status.st_ctime_ns)
+    stamp: 'List[Tuple[Any, ...]]' = [(policy_path, _identity(status), status.st_size, times)]
+    stamp += [(directory, _identity(posix.stat(directory))) for directory in directories]
+    return tuple(stamp)
+
+
+def _identity(status: 'stat_result') -> 'Tuple[int, ...]':
+    return status.st_dev, status.st_ino, status.st_mode, status.st_uid
+
+
+def headline() -> bytes:
+    """The first line of a file that this package, in this interpreter, can use."""
+    words = (_FORMAT, __version__, sys.implementation.cache_tag, marshal.version)
+    return ('virt-guard compiled policy %s %s %s %s' % words).encode()
+
+
+def _read(path: str) -> 'Optional[bytes]':
+    try:
+        descriptor = posix.open(path, posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        status = posix.fstat(descriptor)
+        check_ownership(path, status)
+        if status.st_mode & 0o170000 != 0o100000 or status.st_size > _MAX_BYTES:
+            raise ValueError('not a regular file of a sensible size')
+        chunks: 'List[bytes]' = []
+        while True:
+            chunk = posix.read(descriptor, status.st_size + 1)
+            if not chunk:
+                return b''.join(chunks)
+            chunks.append(chunk)
+    finally:
+        posix.close(descriptor)
+
+
+def _unpack_rule(packed: 'Tuple[Any, ...]') -> model.Rule:
+    id, title, action, why, remedy, match, values, probe, host, reference, origin = packed
+    conditions = tuple(model.HostCondition(*condition) for condition in host)
+    return model.Rule(id, title, action, why, remedy, match, values, probe, conditions, reference, origin)

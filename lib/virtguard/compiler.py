@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Policy -> compiled file, see compiled."""
+
+import marshal
+import os
+import time
+from binascii import crc32
+
+from . import model
+from .compiled import headline
+from .marks import build_index, derive_need
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, Tuple
+
+    from .compiled import Stamp
+
+_CLOCK_GRAIN = 0.02  # seconds: two ticks of a kernel with HZ=100
+
+
+def compile_policy(policy: model.Policy, stamp: 'Stamp') -> bytes:
+    """The compiled form of a valid policy; `stamp` is what `take_stamp` said before its sources were read."""
+    rules = [rule for rule in policy.rules if rule.action != 'off']
+    needs = [derive_need(rule) for rule in rules]
+    index = build_index(needs)
+    conditions = [tuple((c.fact, c.values, c.negated) for c in rule.host) for rule in rules]
+    settings = (policy.name, policy.mode, policy.failure, policy.deadline, policy.audit_required, policy.sha256)
+    content = (
+        settings + (policy.source,),
+        tuple(sorted(policy.facts())),
+        index.wanted,
+        index.names,
+        tuple(zip(range(len(rules)), conditions, needs)),
+        marshal.dumps(tuple(_pack_rule(rule) for rule in rules)),
+    )
+    payload = marshal.dumps(_share((stamp, content), {}))
+    return b'%s\n%08x\n%s' % (headline(), crc32(payload), payload)
+
+
+def let_clock_advance(policy_path: str) -> None:
+    """Wait until a change of the policy after its stamp is bound to show: file times have the kernel tick's grain.
+
+    :raises OSError: the policy is missing
+    """
+    while time.time() - os.stat(policy_path).st_ctime < _CLOCK_GRAIN and time.time() >= os.stat(policy_path).st_ctime:
+        time.sleep(_CLOCK_GRAIN)
+
+
+def write_compiled(path: str, data: bytes) -> None:
+    """Put the file in place in one step, so that a reader sees the old one or the new one.
+
+    :raises OSError: it cannot be written
+    """
+    temporary = '%s.%d' % (path, os.getpid())
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        descriptor = os.open(temporary, flags, 0o644)
+    except FileExistsError:  # left behind by a writer of the same number that was killed
+        os.unlink(temporary)
+        descriptor = os.open(temporary, flags, 0o644)
+    try:
+        with open(descriptor, 'wb') as file:
+            os.fchmod(descriptor, 0o644)
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+        os.rename(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _pack_rule(rule: model.Rule) -> 'Tuple[Any, ...]':
+    host = tuple((condition.fact, condition.values, condition.negated) for condition in rule.host)
+    texts = (rule.id, rule.title, rule.action, rule.why, rule.remedy)
+    return texts + (rule.match, rule.values, rule.probe, host, rule.reference, rule.origin)
+
+
+def _share(value: 'Any', seen: 'Dict[Any, Any]') -> 'Any':
+    """The same data with equal strings made one: marshal then writes, and reads, each of them once."""
+    if isinstance(value, str):
+        return seen.setdefault(value, value)
+    if isinstance(value, (tuple, frozenset)):
+        return type(value)(_share(item, seen) for item in value)
+    if isinstance(value, dict):
+        return {_share(key, seen): _share(item, seen) for key, item in value.items()}
+    return value

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether somebody else than root, or the caller, could change what a path leads to. Looks at what it is given."""
+
+import posix  # not os: see the import budget in hook
+
+from .errors import PolicyFileError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from os import stat_result
+
+# From <sys/stat.h>; the stat module would cost its import.
+_TYPE, _DIRECTORY, _STICKY, _OTHERS_WRITE = 0o170000, 0o040000, 0o1000, 0o022
+
+
+def check_ownership(path: str, status: 'stat_result') -> None:
+    """Refuse a file or directory that somebody else than root and the caller could change.
+
+    :raises PolicyFileError:
+    """
+    if status.st_uid not in (0, posix.geteuid()):
+        raise PolicyFileError('%s belongs to uid %d, who could change the policy' % (path, status.st_uid), 'chown root')
+    sticky_directory = status.st_mode & _TYPE == _DIRECTORY and status.st_mode & _STICKY
+    if status.st_mode & _OTHERS_WRITE and not sticky_directory:
+        mode = status.st_mode & ~_TYPE
+        raise PolicyFileError('%s can be written by others (mode %04o)' % (path, mode), 'chmod go-w')
