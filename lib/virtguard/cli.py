@@ -9,11 +9,12 @@ import argparse
 import os
 import signal
 import sys
+import time
 
 from . import __version__, layout, model, report
 from .compiled import compiled_path, take_stamp
 from .documents import Document, find_documents
-from .errors import DomainXMLError, GuardError, PolicyError, suggest
+from .errors import GuardError, PolicyError, suggest
 from .formats import JsonLines, Text, explain
 from .policyfile import directories, read_policy_file, read_trusted_policy_file
 
@@ -138,32 +139,50 @@ def _scan(arguments: argparse.Namespace, layout: layout.Layout) -> int:
 def _judge_all(
     arguments: argparse.Namespace, layout: layout.Layout, documents: 'Iterable[Document]', show_admitted: bool
 ) -> int:
-    from .domain import parse_domain
-    from .evaluate import evaluate
+    from .bulk import Judge, judge_all
 
     policy = _load_policy(arguments.policy, layout)
-    host = _load_host(arguments.facts, policy)
+    judge = Judge(policy, _load_host(arguments.facts, policy))
     output: 'Format' = JsonLines() if arguments.format == 'jsonl' else Text(_wants_colour(), show_admitted)
     counts = {model.ADMIT: 0, model.DENY: 0, model.ERROR: 0}
-    for document in documents:
-        try:
-            verdict = evaluate(policy, parse_domain(document.read()), host)
-        except GuardError as error:
-            if isinstance(error, DomainXMLError) and error.other_document and not document.named:
-                _complain('%s: skipped: %s' % (document.source, error.message))
-                continue
-            line = error.line if isinstance(error, DomainXMLError) else 0
-            place = '%s:%d' % (document.source, line) if line else document.source
-            _complain('%s: error: %s' % (place, error))
-            _print(output.failure(document.source, str(error)))
-            counts[model.ERROR] += 1
-            continue
-        _print(output.verdict(document.source, verdict))
-        counts[verdict.decision] += 1
+    progress = _Progress()
+    for outcome in judge_all(judge, output, documents):
+        if outcome.output or outcome.complaint:
+            progress.clear()
+        if outcome.complaint:
+            _complain(outcome.complaint)
+        if outcome.output:
+            _print(outcome.output)
+        if outcome.decision:
+            counts[outcome.decision] += 1
+            progress.show(sum(counts.values()))
+    progress.clear()
     if arguments.command == 'check' and not any(counts.values()):
         raise GuardError('there is no domain in the files given')
     _print(output.summary(counts[model.ADMIT], counts[model.DENY], counts[model.ERROR]))
     return NOT_JUDGED if counts[model.ERROR] else DENIED if counts[model.DENY] else ADMITTED
+
+
+class _Progress:
+    """A count on the terminal's last line, for work that takes longer than a moment."""
+
+    _INTERVAL = 0.5  # seconds
+
+    def __init__(self) -> None:
+        self._wanted = sys.stderr.isatty() and os.environ.get('TERM') != 'dumb'
+        self._next = time.monotonic() + self._INTERVAL
+        self._shown = False
+
+    def show(self, count: int) -> None:
+        if self._wanted and time.monotonic() >= self._next:
+            self._next = time.monotonic() + self._INTERVAL
+            self._shown = True
+            _write(sys.stderr, '\r%d domains judged' % count)
+
+    def clear(self) -> None:
+        if self._shown:
+            self._shown = False
+            _write(sys.stderr, '\r\033[K')
 
 
 def _wants_colour() -> bool:

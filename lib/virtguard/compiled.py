@@ -41,23 +41,21 @@ class Compiled:
         self._needs = needs
         self._rules = rules
 
-    def candidates(self, xml: bytes, host: model.HostFacts) -> 'Tuple[Optional[scan.Marks], List[int]]':
-        """The marks of a document (None: only lxml can tell), and the numbers of the rules that may find something.
+    def judge(self, xml: bytes, host: model.HostFacts) -> 'Tuple[Optional[model.Verdict], List[int]]':
+        """The verdict on a domain that no rule can match; else None, and the numbers of the rules that lxml must judge.
 
         :raises DomainXMLError: expat refuses the document
         """
         marks = scan.scan(xml, self._index)
-        found = []
+        candidates = []
         for number, conditions, need in self._needs:
             if marks is not None and not scan.holds(need, marks):
                 continue
             if all(model.HostCondition(*condition).met_by(host) is not False for condition in conditions):
-                found.append(number)
-        return marks, found
-
-    def admit(self, marks: scan.Marks) -> model.Verdict:
-        """The verdict on a document for which no rule is a candidate."""
-        return model.Verdict(marks.text(scan.NAME_KEY), marks.text(scan.UUID_KEY), self.policy, ())
+                candidates.append(number)
+        if candidates or marks is None or marks.root != 'domain':
+            return None, candidates
+        return model.Verdict(marks.text(scan.NAME_KEY), marks.text(scan.UUID_KEY), self.policy, ()), []
 
     def rules(self, numbers: 'Sequence[int]') -> 'Tuple[model.Rule, ...]':
         """The rules of these numbers."""

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 _CLOCK_GRAIN = 0.02  # seconds: two ticks of a kernel with HZ=100
 
 
-def compile_policy(policy: model.Policy, stamp: 'Stamp') -> bytes:
-    """The compiled form of a valid policy; `stamp` is what `take_stamp` said before its sources were read."""
+def prepare(policy: model.Policy) -> 'Tuple[Any, ...]':
+    """A valid policy as compiled.Compiled takes it. Rules that are off have no part in it; the others are numbered."""
     rules = [rule for rule in policy.rules if rule.action != 'off']
     needs = [derive_need(rule) for rule in rules]
     index = build_index(needs)
     conditions = [tuple((c.fact, c.values, c.negated) for c in rule.host) for rule in rules]
     settings = (policy.name, policy.mode, policy.failure, policy.deadline, policy.audit_required, policy.sha256)
-    content = (
+    return (
         settings + (policy.source,),
         tuple(sorted(policy.facts())),
         index.wanted,
@@ -34,7 +34,11 @@ def compile_policy(policy: model.Policy, stamp: 'Stamp') -> bytes:
         tuple(zip(range(len(rules)), conditions, needs)),
         marshal.dumps(tuple(_pack_rule(rule) for rule in rules)),
     )
-    payload = marshal.dumps(_share((stamp, content), {}))
+
+
+def compile_policy(policy: model.Policy, stamp: 'Stamp') -> bytes:
+    """The compiled file of a valid policy; `stamp` is what `take_stamp` said before its sources were read."""
+    payload = marshal.dumps(_share((stamp, prepare(policy)), {}))
     return b'%s\n%08x\n%s' % (headline(), crc32(payload), payload)
 
 

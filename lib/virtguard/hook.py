@@ -107,14 +107,14 @@ class _Call:
         xml = self._xml = read_domain()
         self.advance({'stage': 'judging'})
         host = read_facts(compiled.facts)
-        marks, candidates = compiled.candidates(xml, host)
-        if marks is None or candidates:
+        verdict, candidates = compiled.judge(xml, host)
+        if verdict is None:
             return self._ask_worker(compiled.policy, compiled.rules(candidates), xml, host)
         if self.operation != 'start':
             return {'outcome': model.ADMIT}  # `start` follows, and is recorded
         from .journal import verdict_fields
 
-        return {'outcome': model.ADMIT, 'fields': verdict_fields(compiled.admit(marks))}
+        return {'outcome': model.ADMIT, 'fields': verdict_fields(verdict)}
 
     def _ask_worker(self, *prepared: 'Any') -> 'Dict[str, Any]':
         from . import worker

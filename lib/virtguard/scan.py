@@ -53,13 +53,15 @@ NOTHING = Index({}, frozenset())
 
 
 class Marks:
-    """What a document has of what an index wants. `values`: for each key the values found (None: attribute lacking)."""
+    """What a document has of what an index wants: for each key the values found (None: attribute lacking), the names
+    found, the name of the root."""
 
-    __slots__ = ('values', 'names')
+    __slots__ = ('values', 'names', 'root')
 
-    def __init__(self, values: 'Dict[str, Set[Optional[str]]]', names: 'Set[str]') -> None:
+    def __init__(self, values: 'Dict[str, Set[Optional[str]]]', names: 'Set[str]', root: str) -> None:
         self.values = values
         self.names = names
+        self.root = root
 
     def text(self, key: str) -> str:
         return next((value for value in self.values.get(key, ()) if value is not None), '')
@@ -83,7 +85,7 @@ def scan(data: bytes, index: Index) -> 'Optional[Marks]':
         raise DomainXMLError('the XML is not well-formed: %s' % error, error.lineno) from None
     except _Uncertain:
         return None
-    return Marks(scanner.values, scanner.names)
+    return Marks(scanner.values, scanner.names, scanner.root)
 
 
 class _Scanner:
@@ -91,6 +93,7 @@ class _Scanner:
         self.values: 'Dict[str, Set[Optional[str]]]' = {}
         self.names: 'Set[str]' = set()
         self._index = index
+        self.root = ''
         self._path = ['']
         self._texts: 'List[Tuple[str, List[str]]]' = []
         self.parser = parser = pyexpat.ParserCreate(None, NAMESPACE)
@@ -103,6 +106,8 @@ class _Scanner:
     def _start(self, name: str, attributes: 'Dict[str, str]') -> None:
         path = self._path[-1] + ELEMENT + name
         self._path.append(path)
+        if len(self._path) == 2:
+            self.root = name
         if name in self._index.names:
             self.names.add(name)
         wanted = self._index.wanted.get(path)

@@ -5,25 +5,23 @@ It runs apart because a deadline must also hold inside C code (a pathological ex
 probe on a dead device), where no signal handler runs. It keeps libvirt's standard input only, so that it can be
 killed, or abandoned where even that does not help, while the hook itself answers.
 
-A message is its length in four bytes, then a marshalled dictionary: any number of {stage, settings, xml_sha256}, to
-say what is going on, then one result.
+Its messages are dictionaries: any number of {stage, settings, xml_sha256}, to say what is going on, then one result.
 """
 
 import _signal
-import marshal
 import os
 
 from . import model
 from .digest import sha256_hex
 from .errors import Expired, GuardError, MissingLibraryError, PolicyError, describe_defect
+from .messages import read_message, write_message
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import IO, Any, Callable, Dict, NoReturn, Optional, Sequence
+    from typing import Any, Callable, Dict, NoReturn, Optional, Sequence
 
     Message = Dict[str, Any]
 
-_LENGTH_BYTES = 4
 _LIFETIME = 120.0  # seconds: an end for a worker whose parent was killed
 
 
@@ -67,10 +65,10 @@ def ask(task: Task, advance: 'Callable[[Message], None]') -> 'Message':
     os.close(writer)
     try:
         with open(reader, 'rb') as pipe:
-            message = _read_message(pipe)
+            message: 'Optional[Message]' = read_message(pipe)
             while message is not None and 'stage' in message:
                 advance(message)
-                message = _read_message(pipe)
+                message = read_message(pipe)
         _, status = os.waitpid(worker, 0)
     except Expired:
         os.kill(worker, _signal.SIGKILL)
@@ -82,16 +80,6 @@ def ask(task: Task, advance: 'Callable[[Message], None]') -> 'Message':
     if 'failed' in message:
         raise GuardError(message['failed'], message['hint'])
     return message
-
-
-def _read_message(pipe: 'IO[bytes]') -> 'Optional[Message]':
-    """The next message, or None where the worker ended without one."""
-    head = pipe.read(_LENGTH_BYTES)
-    length = int.from_bytes(head, 'little')
-    data = pipe.read(length)
-    if len(head) < _LENGTH_BYTES or len(data) < length:
-        return None
-    return dict(marshal.loads(data))
 
 
 class _Worker:
@@ -113,10 +101,7 @@ class _Worker:
             os._exit(status)
 
     def _send(self, message: 'Message') -> None:
-        data = marshal.dumps(message)
-        data = len(data).to_bytes(_LENGTH_BYTES, 'little') + data
-        while data:
-            data = data[os.write(self._writer, data) :]
+        write_message(self._writer, message)
 
     def _result(self) -> 'Message':
         try:
