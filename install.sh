@@ -9,7 +9,7 @@ set -eu
 umask 022
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
-unset CDPATH LD_LIBRARY_PATH LD_PRELOAD
+unset LD_LIBRARY_PATH LD_PRELOAD
 
 usage() {
     cat <<'END'
@@ -66,6 +66,7 @@ locate() {
     program=$root/usr/libexec/virt-guard/qemu
     command=$root/usr/bin/virt-guard
     policy=$root/etc/virt-guard/policy.yaml
+    compiled=$root/etc/virt-guard/policy.compiled
     hooks=$root/etc/libvirt/hooks
     main_link=$hooks/qemu
     second_link=$hooks/qemu.d/00-virt-guard
@@ -233,7 +234,7 @@ prepare_policy() {
         policy_state='link'
         cat -- "$policy" >"$work/policy" || die "$policy is a broken link; remove it or restore its target"
         [ -z "$mode" ] || die "$policy is a link: set mode ($new_mode) and failure ($new_failure) in its target by hand"
-    elif is_same_policy "$policy" "$shipped" || is_same_policy "$policy" "$pristine"; then
+    elif is_same_policy "$policy" "$pristine"; then
         with_settings "$shipped" "${new_mode:-$(setting mode "$policy")}" \
             "${new_failure:-$(setting failure "$policy")}" >"$work/policy"
     elif [ -f "$policy" ]; then
@@ -447,6 +448,13 @@ put_programs() {
     put_and_tell "$work/virt-guard" "$command" 755
 }
 
+# Before the proof, so that what is proved is what will run.
+compile_policy() {
+    compiled_before=$(cksum -- "$compiled" 2>/dev/null) || compiled_before=
+    "$command" policy compile >"$work/said" 2>&1 || die "cannot compile the policy: $(cat "$work/said")"
+    [ "$(cksum -- "$compiled")" = "$compiled_before" ] || done_with compiled "$compiled"
+}
+
 make_link() {
     if ! is_our_link "$link"; then
         ln -sT -- "$program" "$link"
@@ -574,9 +582,11 @@ install() {
     put_package
     put_programs
     put_policy
+    compile_policy
     prove
     make_link
     label
+    compile_policy # again, in case that a new label has changed the policy's inode
     [ $changes -gt 0 ] || printf 'unchanged  everything was in place\n'
     tell_daemons 'no libvirt daemon runs; the hook is in force when one starts'
     judge_domains
@@ -607,6 +617,7 @@ uninstall() {
     done
     remove "$program"
     ! is_our_command || remove "$command"
+    remove "$compiled"
     # Without a copy of what was installed, what would be installed is the nearest to it.
     [ -f "$pristine" ] || pristine=$shipped
     if is_same_policy "$policy.new" "$pristine"; then

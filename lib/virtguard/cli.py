@@ -229,8 +229,9 @@ def _policy_compile(arguments: argparse.Namespace, layout: layout.Layout) -> int
     try:
         let_clock_advance(layout.policy)
         stamp = take_stamp(layout.policy, directories(layout.policy))
-        write_compiled(path, compile_policy(_load_policy(None, layout), stamp))
+        written = write_compiled(path, compile_policy(_load_policy(None, layout), stamp))
     except OSError as error:
         raise GuardError('cannot write %s: %s' % (path, error.strerror), 'run it as root') from None
-    _print('%s: compiled from %s\n' % (report.escape(path), report.escape(layout.policy)))
+    state = 'compiled from' if written else 'up to date with'
+    _print('%s: %s %s\n' % (report.escape(path), state, report.escape(layout.policy)))
     return ADMITTED

@@ -37,7 +37,7 @@ class Compiled:
         name, mode, failure, deadline, audit_required, sha256, source = settings
         self.policy = model.Policy(name, mode, failure, deadline, audit_required, (), sha256, source)
         self.facts = facts
-        self._index = scan.Index(wanted, names)
+        self._index = scan.Index(wanted, frozenset(names))
         self._needs = needs
         self._rules = rules
 

@@ -3,6 +3,7 @@
 
 import marshal
 import os
+import stat
 import time
 from binascii import crc32
 
@@ -29,8 +30,8 @@ def prepare(policy: model.Policy) -> 'Tuple[Any, ...]':
     return (
         settings + (policy.source,),
         tuple(sorted(policy.facts())),
-        index.wanted,
-        index.names,
+        {key: index.wanted[key] for key in sorted(index.wanted)},
+        tuple(sorted(index.names)),
         tuple(zip(range(len(rules)), conditions, needs)),
         marshal.dumps(tuple(_pack_rule(rule) for rule in rules)),
     )
@@ -51,11 +52,14 @@ def let_clock_advance(policy_path: str) -> None:
         time.sleep(_CLOCK_GRAIN)
 
 
-def write_compiled(path: str, data: bytes) -> None:
+def write_compiled(path: str, data: bytes) -> bool:
     """Put the file in place in one step, so that a reader sees the old one or the new one.
 
+    :returns: False where it was there already
     :raises OSError: it cannot be written
     """
+    if _is_written(path, data):
+        return False
     temporary = '%s.%d' % (path, os.getpid())
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
@@ -73,6 +77,18 @@ def write_compiled(path: str, data: bytes) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+    return True
+
+
+def _is_written(path: str, data: bytes) -> bool:
+    try:
+        status = os.lstat(path)
+        if not stat.S_ISREG(status.st_mode) or status.st_mode & 0o777 != 0o644 or status.st_uid != os.geteuid():
+            return False
+        with open(path, 'rb') as file:
+            return file.read(len(data) + 1) == data
+    except FileNotFoundError:
+        return False
 
 
 def _pack_rule(rule: model.Rule) -> 'Tuple[Any, ...]':
@@ -85,8 +101,8 @@ def _share(value: 'Any', seen: 'Dict[Any, Any]') -> 'Any':
     """The same data with equal strings made one: marshal then writes, and reads, each of them once."""
     if isinstance(value, str):
         return seen.setdefault(value, value)
-    if isinstance(value, (tuple, frozenset)):
-        return type(value)(_share(item, seen) for item in value)
+    if isinstance(value, tuple):
+        return tuple(_share(item, seen) for item in value)
     if isinstance(value, dict):
         return {_share(key, seen): _share(item, seen) for key, item in value.items()}
     return value

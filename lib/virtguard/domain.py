@@ -26,6 +26,8 @@ NAMESPACES = {'qemu': QEMU_NS, 'libosinfo': LIBOSINFO_NS, 'arg': ARG_NS}
 _PREFIXES = {uri: prefix for prefix, uri in NAMESPACES.items()}
 
 _UUID = re.compile(r'[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')
+# JSON can write what XML cannot.
+_NOT_AN_XML_CHARACTER = re.compile('[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]')
 _NOT_A_NAME_CHARACTER = re.compile(r'[^\w.-]', re.ASCII)
 _ARG = '{%s}arg' % QEMU_NS
 _COMMANDLINE = '{%s}commandline' % QEMU_NS
@@ -82,7 +84,7 @@ def _add_arguments(root: 'etree._Element') -> None:
         for settings in qemu_args.by_key(option.settings):
             element = etree.SubElement(args[option.token], '{%s}%s' % (ARG_NS, _xml_name(option.name)))
             for key, value in settings.items():
-                element.set(_xml_name(key), value)
+                element.set(_xml_name(key), _NOT_AN_XML_CHARACTER.sub('\ufffd', value))
 
 
 def _xml_name(text: str) -> str:

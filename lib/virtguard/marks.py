@@ -48,7 +48,7 @@ def derive_need(rule: model.Rule) -> 'Need':
     if rule.values is None:
         return _over(node, _DOCUMENT)
     paths = node.operands if node.kind == 'union' else (node,)
-    return _any(_over_value(path, _DOCUMENT, 'in', frozenset(rule.values)) for path in paths)
+    return _any(_over_value(path, _DOCUMENT, 'in', tuple(sorted(set(rule.values)))) for path in paths)
 
 
 def build_index(needs: 'Iterable[Need]') -> Index:
@@ -140,7 +140,7 @@ def _over_comparison(node: Node, place: _Place) -> 'Need':
     if left.kind != 'path' or right.kind not in ('literal', 'number', 'path'):
         return True  # a set of nodes is compared with a boolean as one, and so may be empty
     if right.kind == 'literal' and node.text in ('=', '!='):
-        return _over_value(left, place, 'in' if node.text == '=' else 'out', frozenset((right.text,)))
+        return _over_value(left, place, 'in' if node.text == '=' else 'out', (right.text,))
     return _over_path(left, place)[0]
 
 
@@ -157,7 +157,7 @@ def _over_value(path: Node, place: _Place, operator: str, argument: 'Any') -> 'N
 def _over_not(node: Node, place: _Place) -> 'Need':
     """What must be there for an expression to be false at a node of `place`."""
     if node.kind in ('or', 'union'):
-        return _all(_over_not(operand, place) for operand in node.operands)
+        return _all(_join_values([_over_not(operand, place) for operand in node.operands]))
     if node.kind == 'and':
         return _any(_over_not(operand, place) for operand in node.operands)
     if node.kind == 'call' and node.text == 'not':
@@ -166,10 +166,22 @@ def _over_not(node: Node, place: _Place) -> 'Need':
         left, right = node.operands
         key = _own_value(left, place)
         if key is not None and right.kind == 'literal':
-            return 'out', key, frozenset((right.text,))
+            return 'out', key, (right.text,)
     if node.kind == 'path':
         return _over_no_path(node, place)
     return True
+
+
+def _join_values(needs: 'List[Need]') -> 'List[Need]':
+    """Needs of one and the same node: where its value is to be none of these and none of those, it is none of all."""
+    values: 'Dict[str, Any]' = {}
+    others = []
+    for need in needs:
+        if isinstance(need, tuple) and need[0] == 'out':
+            values[need[1]] = sorted({*values.get(need[1], ()), *need[2]})
+        else:
+            others.append(need)
+    return others + [('out', key, tuple(excluded)) for key, excluded in values.items()]
 
 
 def _over_no_path(path: Node, place: _Place) -> 'Need':

@@ -9,8 +9,8 @@ for how a rule's need is derived; a need is data, made to be marshalled:
     ('present', key)                  an element or attribute is there
     ('absent', key)                   none is
     ('missing', key)                  an element lacks the attribute
-    ('in', key, frozenset)            one has a value of these
-    ('out', key, frozenset)           one has another value than these, or lacks the attribute
+    ('in', key, texts)                one has a value of these
+    ('out', key, texts)               one has another value than these, or lacks the attribute
     ('contains', key, text), ('starts-with', key, text)
     ('name', name)                    an element of that name is anywhere
 
@@ -166,8 +166,8 @@ _TESTS: 'Dict[str, Any]' = {
     'present': lambda values, _: _is_present(values),
     'absent': lambda values, _: not _is_present(values),
     'missing': lambda values, _: values is not None and None in values,
-    'in': lambda values, wanted: bool(values) and not wanted.isdisjoint(values),
-    'out': lambda values, wanted: values is not None and not wanted.issuperset(values),
+    'in': lambda values, wanted: bool(values) and not values.isdisjoint(wanted),
+    'out': lambda values, wanted: values is not None and not values.issubset(wanted),
     'contains': lambda values, text: any(text in value for value in values or () if value is not None),
     'starts-with': lambda values, text: any(value.startswith(text) for value in values or () if value is not None),
 }

@@ -10,7 +10,7 @@ import sys
 import time
 
 import pytest
-from conftest import CLEAN, DENIED, domain_xml
+from installation import CLEAN, DENIED, domain_xml
 
 FACTS = 'arch: x86_64\ncontainer: none\nos: rhel-8.10\n'
 

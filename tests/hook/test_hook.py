@@ -13,7 +13,7 @@ import venv
 
 import pytest
 import yaml
-from conftest import domain_xml
+from installation import domain_xml
 
 NOT_JUDGED = ('started', 'stopped', 'release', 'reconnect', 'attach', 'migrate', 'restore', '', 'no-such-operation')
 

@@ -10,7 +10,7 @@ import sys
 import tempfile
 
 import pytest
-from conftest import CHECKOUT, CLEAN, DENIED, Installed, policy_text, run_installer
+from installation import CHECKOUT, CLEAN, DENIED, Installed, policy_text, run_installer
 
 LIBVIRTD = '/usr/sbin/libvirtd'
 FOREIGN = '#!/bin/sh\nexit 0\n'

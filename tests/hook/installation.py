@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An installation of its own below a temporary directory, driven as libvirt drives it: helpers of the hook tests."""
+
+import contextlib
+import pathlib
+import re
+import subprocess
+import sys
+from typing import Any, Iterator, Mapping, Optional, Sequence, Union
+
+CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
+
+# No finding at all, by the policy of policy_text(). {name} and {devices} are for the tests to fill.
+_DOMAIN = """\
+<domain type='kvm'>
+  <name>{name}</name>
+  <uuid>5dd0a2f7-6f3c-4b5e-9c43-6a3f6e1b7a10</uuid>
+  <metadata>
+    <libosinfo:libosinfo xmlns:libosinfo='http://libosinfo.org/xmlns/libvirt/domain/1.0'>
+      <libosinfo:os id='http://redhat.com/rhel/8.10'/>
+    </libosinfo:libosinfo>
+  </metadata>
+  <memory unit='KiB'>1048576</memory>
+  <vcpu placement='static'>1</vcpu>
+  <os><type arch='x86_64' machine='pc-q35-rhel8.6.0'>hvm</type></os>
+  <features><acpi/></features>
+  <pm><suspend-to-mem enabled='no'/><suspend-to-disk enabled='no'/></pm>
+  <devices>
+    <emulator>/usr/libexec/qemu-kvm</emulator>
+{devices}  </devices>
+</domain>
+"""
+_TPM = "    <tpm model='tpm-crb'><backend type='passthrough'><device path='/dev/tpm0'/></backend></tpm>\n"
+
+
+def domain_xml(name: str = 'guest', devices: str = '') -> bytes:
+    return _DOMAIN.format(name=name, devices=devices).encode('utf-8')
+
+
+CLEAN = domain_xml()
+DENIED = domain_xml(devices=_TPM)  # by tpm-passthrough alone
+
+
+def policy_text(actions: Optional[Mapping[str, str]] = None, **settings: str) -> str:
+    """The shipped policy, changed.
+
+    `container-host` is "off" unless `actions` says otherwise: tests run in containers, too.
+
+    :param actions: rule id -> action
+    :param settings: top-level key -> value as YAML, such as mode='audit'
+    """
+    text = (CHECKOUT / 'policy.yaml').read_bytes().decode('utf-8')
+    for rule, action in dict({'container-host': 'off'}, **(actions or {})).items():
+        pattern = r'^(  - id: %s\n(?:    .*\n)*?    action: )\S+' % re.escape(rule)
+        text = _substitute(pattern, r'\g<1>"%s"' % action, text)
+    for key, value in settings.items():
+        text = _substitute(r'^%s:\s+(\{[^}]*\}|\S+)' % key, '%s: %s' % (key, value), text)
+    return text
+
+
+def _substitute(pattern: str, replacement: str, text: str) -> str:
+    text, count = re.subn(pattern, replacement, text, flags=re.MULTILINE)
+    assert count == 1, '%d matches of %r in policy.yaml' % (count, pattern)
+    return text
+
+
+def run_installer(
+    root: Union[str, pathlib.Path],
+    *options: str,
+    checkout: pathlib.Path = CHECKOUT,
+    prefix: Sequence[str] = (),
+    **kw: Any,
+) -> 'subprocess.CompletedProcess[str]':
+    """Run `install.sh --root ROOT OPTIONS` with the interpreter under test; `prefix` is a command to run it with."""
+    command = [*prefix, str(checkout / 'install.sh'), '--root', str(root), *options]
+    if '--uninstall' not in options and not any(option.startswith('--python') for option in options):
+        command += ['--no-deps', '--python', sys.executable]
+    return subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding='utf-8',
+        errors='surrogateescape',
+        timeout=60,
+        **kw,
+    )
+
+
+class Installed:
+    """What install.sh made below `root`."""
+
+    clean, denied = CLEAN, DENIED
+
+    def __init__(self, root: pathlib.Path) -> None:
+        self.root = root
+        self.hook = root / 'etc/libvirt/hooks/qemu'
+        self.cli = root / 'usr/bin/virt-guard'
+        self.policy = root / 'etc/virt-guard/policy.yaml'
+        self.library = root / 'usr/lib/virt-guard'
+        self.log = root / 'var/log/libvirt/virt-guard.log'
+
+    def run_hook(
+        self,
+        name: Union[str, bytes],
+        operation: str,
+        xml: bytes,
+        args: Optional[Sequence[Union[str, bytes]]] = None,
+        timeout: float = 30,
+        **kw: Any,
+    ) -> 'subprocess.CompletedProcess[bytes]':
+        """Call the hook as libvirt does.
+
+        :param args: all arguments, instead of those that libvirt gives for `name` and `operation`
+        :param kw: for subprocess.run
+        """
+        if args is None:
+            args = [name, operation, 'end' if operation in ('stopped', 'release') else 'begin', '-']
+        options = {
+            'env': {'LC_ALL': 'C', 'PATH': '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', 'HOME': '/'},
+            'cwd': '/',
+            'stdout': subprocess.PIPE,
+            'stderr': subprocess.PIPE,
+        }
+        if 'stdin' not in kw:
+            options['input'] = xml
+        options.update(kw)
+        return subprocess.run([str(self.hook), *args], timeout=timeout, **options)
+
+    def run_cli(self, *args: str, timeout: float = 30, **kw: Any) -> 'subprocess.CompletedProcess[bytes]':
+        options = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE}
+        if 'input' not in kw:
+            options['stdin'] = subprocess.DEVNULL
+        options.update(kw)
+        return subprocess.run([str(self.cli), *args], timeout=timeout, **options)
+
+    def write_policy(self, actions: Optional[Mapping[str, str]] = None, **settings: str) -> None:
+        """Put a policy in force that derives from the shipped one, see policy_text()."""
+        self.policy.write_bytes(policy_text(actions, **settings).encode('utf-8'))
+
+    @contextlib.contextmanager
+    def with_policy(
+        self, text: Optional[str] = None, actions: Optional[Mapping[str, str]] = None, **settings: str
+    ) -> 'Iterator[None]':
+        """Put `text` in force for a while, or a policy that derives from the shipped one, see policy_text()."""
+        before = self.policy.read_bytes()
+        if text is None:
+            text = policy_text(actions, **settings)
+        self.policy.write_bytes(text.encode('utf-8'))
+        try:
+            yield
+        finally:
+            self.policy.write_bytes(before)

@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Marks are sound: wherever lxml finds a match, the marks of the document let the rule be a candidate."""
+
+import pathlib
+import re
+
+import pytest
+from lxml import etree
+from virtguard import model
+from virtguard.domain import NAMESPACES, parse_domain
+from virtguard.errors import DomainXMLError
+from virtguard.expressions import compile_match
+from virtguard.marks import build_index, derive_need
+from virtguard.policy import load_policy
+from virtguard.scan import holds, scan
+
+CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
+POLICY = load_policy((CHECKOUT / 'policy.yaml').read_bytes(), 'policy.yaml')
+RULES = [rule for rule in POLICY.rules if rule.match is not None]
+DOCUMENTS = sorted((CHECKOUT / 'tests' / 'cases').rglob('*.xml'))
+
+
+def rule_of(match, values=None):
+    return model.Rule('x', 't', 'deny', 'w', 'r', match=match, values=values)
+
+
+def may_match(rule, xml):
+    """What the marks say; True where only lxml can tell."""
+    need = derive_need(rule)
+    marks = scan(xml, build_index([need]))
+    return marks is None or holds(need, marks)
+
+
+def matches(rule, root):
+    """What lxml says."""
+    result = compile_match(rule.match)(root)
+    if not isinstance(result, list):
+        return bool(result)
+    if rule.values is not None:
+        result = [n for n in result if ''.join(n.itertext() if hasattr(n, 'itertext') else n) in rule.values]
+    return bool(result)
+
+
+def assert_sound(rule, xml):
+    """Returns whether the rule matched, for tests that want to know that they tested something."""
+    try:
+        root = parse_domain(xml).root
+    except DomainXMLError:
+        return False
+    found = matches(rule, root)
+    assert may_match(rule, xml) or not found, '%s matches, and its marks do not let it:\n%s' % (
+        rule.match,
+        xml.decode('utf-8', 'replace'),
+    )
+    return found
+
+
+def test_every_document_of_the_tests_against_every_shipped_rule():
+    assert len(DOCUMENTS) > 100
+    found = {rule.id for path in DOCUMENTS for rule in RULES if assert_sound(rule, path.read_bytes())}
+    assert found == {rule.id for rule in RULES}
+
+
+@pytest.mark.parametrize('path', [p for p in DOCUMENTS if p.name.startswith('base')], ids=lambda p: p.name)
+def test_clean_domains_need_no_lxml(path):
+    """The speed of the hook: none of the shipped rules is a candidate for a clean domain."""
+    xml = path.read_bytes()
+    assert [rule.id for rule in RULES if may_match(rule, xml)] == []
+
+
+# What is outside of the grammar makes a rule a candidate for any domain.
+@pytest.mark.parametrize(
+    'match',
+    [
+        'count(/domain/devices/disk) > 3',
+        'not(/domain/pm[suspend-to-mem])',
+        '/domain[string-length(name) > 10]',
+        "/domain[substring(name, 1, 1) = 'x']",
+        "/domain[not(contains(name, 'x'))]",
+        '/domain[number(vcpu) > 4]',
+        '/domain[last()]',
+    ],
+)
+def test_unknown_expressions_are_candidates(match):
+    assert may_match(rule_of(match), b'<domain/>')
+
+
+PRESENT = b"""<domain type='kvm' xmlns:q='http://libvirt.org/schemas/domain/qemu/1.0'><name>n</name>
+<pm><suspend-to-mem enabled='no'/></pm>
+<devices><disk type='file' dev='a'/><disk type='block'/><emulator>/bin/q</emulator>
+</devices><q:commandline><q:arg value='-S'/></q:commandline></domain>"""
+
+
+@pytest.mark.parametrize(
+    'match, values, expected',
+    [
+        ("/domain/@type[. = 'kvm']", None, True),
+        ("/domain/@type[. = 'qemu']", None, False),
+        ("/domain/@type[. != 'kvm']", None, False),
+        ("/domain[@type = 'kvm'][name = 'n']", None, True),
+        ("/domain[name = 'm']", None, False),
+        ("/domain/devices/disk[@type = 'block']", None, True),
+        ("/domain/devices/disk[@type = 'network']", None, False),
+        ('/domain/devices/disk[not(@dev)]', None, True),
+        ('/domain/devices/disk[not(@type)]', None, False),
+        ("/domain/devices/disk[not(@type = 'file' or @type = 'block')]", None, False),
+        ("/domain/devices/disk[not(@type = 'file')]", None, True),
+        ("/domain/devices/emulator[not(. = '/bin/q' or . = '/bin/r')]", None, False),
+        ("/domain/devices/emulator[not(. = '/bin/r')]", None, True),
+        ("/domain/devices/emulator[starts-with(., '/usr')]", None, False),
+        ("/domain/devices/emulator[contains(., 'bin')]", None, True),
+        ('/domain[not(pm/suspend-to-mem/@enabled and pm/suspend-to-disk/@enabled)]', None, True),
+        ('/domain[not(pm/suspend-to-mem/@enabled)]', None, False),
+        ('not(/domain/pm)', None, False),
+        ('not(/domain/memory)', None, True),
+        ('//suspend-to-mem', None, True),
+        ('//suspend-to-disk', None, False),
+        ('/domain/devices//reservations', None, False),
+        ('/domain/*/disk', None, True),
+        ('/domain/*/hostdev', None, False),
+        ('/domain/qemu:commandline/qemu:arg', None, True),
+        ('/domain/qemu:commandline/qemu:env', None, False),
+        ('/domain/commandline/arg', None, False),
+        ("/domain/qemu:commandline/qemu:arg/arg:device[@driver = 'x']", None, True),
+        ('/domain/devices/disk/@type', ('file', 'nvme'), True),
+        ('/domain/devices/disk/@type', ('nvme',), False),
+        ('/domain/devices/disk/@type | /domain/@type', ('kvm',), True),
+        ('/domain/memory | /domain/vcpu', None, False),
+        ("/domain[@type = 'kvm' and memory]", None, False),
+        ("/domain[@type = 'kvm' or memory]", None, True),
+    ],
+)
+def test_what_marks_can_tell(match, values, expected):
+    assert may_match(rule_of(match, values), PRESENT) == expected
+    assert_sound(rule_of(match, values), PRESENT)
+
+
+def test_values_of_a_pci_address_are_not_its_text():
+    """There, values are compared with the address as the host writes it."""
+    xml = b"<domain><devices><hostdev><source><address bus='3'/></source></hostdev></devices></domain>"
+    assert may_match(rule_of('/domain/devices/hostdev/source/address', ('0000:03:00.0',)), xml)
+
+
+@pytest.mark.parametrize(
+    'xml',
+    [
+        b'\xef\xbb\xbf<domain/>',
+        "<?xml version='1.0' encoding='utf-16'?><domain/>".encode('utf-16'),
+        b"<?xml version='1.0' encoding='iso-8859-1'?><domain/>",
+        b'<domain>' + b'<a>' * 250 + b'</a>' * 250 + b'</domain>',
+        b'<domain>' + b' ' * (5 << 20) + b'</domain>',
+    ],
+    ids=['BOM', 'UTF-16', 'Latin-1', 'deep', 'large'],
+)
+def test_where_two_parsers_might_differ_lxml_is_asked(xml):
+    assert scan(xml, build_index([])) is None
+
+
+@pytest.mark.parametrize(
+    'xml, reason',
+    [(b'<domain>', 'not well-formed'), (b'<!DOCTYPE d><d/>', 'DOCTYPE'), (b'<a:b/>', 'unbound prefix')],
+)
+def test_what_expat_refuses_is_refused(xml, reason):
+    with pytest.raises(DomainXMLError, match=reason):
+        scan(xml, build_index([]))
+    with pytest.raises(DomainXMLError):
+        parse_domain(xml)
+
+
+def test_keys_cannot_be_forged_by_namespaces():
+    """A document cannot name elements so that another path seems to be there."""
+    need = derive_need(rule_of('/domain[not(pm/suspend-to-mem/@enabled)]'))
+    for uri in ('pm/suspend-to-mem', 'domain/pm', 'pm suspend-to-mem'):
+        xml = ("<domain><x:suspend-to-mem xmlns:x='%s' enabled='no'/></domain>" % uri).encode()
+        assert holds(need, scan(xml, build_index([need])))
+    for character in '\x01\x02\x03':
+        with pytest.raises(DomainXMLError):
+            scan(("<domain xmlns:x='%s'/>" % character).encode(), build_index([need]))
+
+
+# --- generated documents and expressions ----------------------------------------------------------------------------
+
+hypothesis = pytest.importorskip('hypothesis')
+st = pytest.importorskip('hypothesis.strategies')
+
+NAMES = ['devices', 'disk', 'source', 'name', 'address', 'qemu:arg']
+ATTRIBUTES = ['type', 'dev', 'bus']
+VALUES = ['kvm', 'qemu', 'k', '', '0']
+
+
+def element(children):
+    """(name, attributes, text, children)"""
+    attributes = st.dictionaries(st.sampled_from(ATTRIBUTES), st.sampled_from(VALUES), max_size=3)
+    return st.tuples(st.sampled_from(NAMES), attributes, st.sampled_from(VALUES), children)
+
+
+TREES = st.recursive(element(st.just([])), lambda trees: element(st.lists(trees, max_size=3)), max_leaves=12)
+
+
+def to_xml(tree, tag=None):
+    name, attributes, text, children = tree
+    start = ' '.join(["%s='%s'" % pair for pair in sorted(attributes.items())])
+    return '<%s %s>%s%s</%s>' % (tag or name, start, text, ''.join(to_xml(child) for child in children), (tag or name))
+
+
+def domain_of(tree):
+    xml = to_xml(tree, 'domain').replace('<domain ', "<domain xmlns:qemu='%s' " % NAMESPACES['qemu'], 1)
+    return xml.encode()
+
+
+LITERALS = st.sampled_from(["'%s'" % value for value in VALUES])
+NODE_TESTS = st.sampled_from(NAMES + ['*', 'domain', 'text()', 'node()'])
+STEPS = (
+    NODE_TESTS
+    | st.sampled_from(['@' + name for name in ATTRIBUTES] + ['@*', '.', '..', 'self::disk', 'self::*'])
+    | NODE_TESTS.map(lambda test: 'descendant::' + test)
+    | NODE_TESTS.map(lambda test: 'following-sibling::' + test)
+)
+
+
+def join_steps(parts):
+    return ''.join(separator + step + ''.join('[%s]' % p for p in predicates) for separator, step, predicates in parts)
+
+
+def paths(predicates, minimum=0):
+    step = st.tuples(st.sampled_from(['/', '/', '/', '//']), STEPS, st.lists(predicates, max_size=2))
+    return st.lists(step, min_size=minimum, max_size=4).map(join_steps)
+
+
+def conditions(inner):
+    relative = paths(inner, 1).map(lambda path: re.sub('^//?', '', path)) | st.just('.')
+    absolute = paths(inner).map(lambda path: '/domain' + path)
+    path = relative | relative | absolute
+    return (
+        path
+        | st.tuples(path, st.sampled_from(['=', '!=', '<', '>=']), LITERALS | path | st.just('1')).map(' '.join)
+        | st.tuples(LITERALS, st.sampled_from(['=', '!=']), path).map(' '.join)
+        | st.tuples(st.sampled_from(['contains', 'starts-with']), path, LITERALS).map(lambda c: '%s(%s, %s)' % c)
+        | inner.map(lambda c: 'not(%s)' % c)
+        | inner.map(lambda c: 'boolean(%s)' % c)
+        | st.tuples(inner, st.sampled_from(['and', 'or']), inner).map(' '.join)
+        | st.tuples(path, path).map(' | '.join)
+        | st.tuples(path, st.sampled_from(['true()', 'false()'])).map(' = '.join)
+        | st.tuples(path, st.integers(0, 2)).map(lambda c: 'count(%s) = %d' % c)
+        | st.sampled_from(['1', '2', 'last()', 'position() = 1', 'true()', "'x'", "''", '-1', '0.5 * 2'])
+    )
+
+
+PREDICATES = st.recursive(st.sampled_from(['@type', "@type = 'kvm'", 'not(@dev)', "'x'"]), conditions, max_leaves=6)
+MATCHES = st.lists(paths(PREDICATES).map(lambda path: '/domain' + path), min_size=1, max_size=2).map(' | '.join)
+EXPRESSIONS = (
+    MATCHES
+    | MATCHES.map(lambda m: '//' + m[1:])
+    | PREDICATES.map(lambda p: '/domain[%s]' % p)
+    | MATCHES.map(lambda match: 'not(%s)' % match)
+)
+
+
+@hypothesis.settings(
+    max_examples=3000,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
+@hypothesis.given(TREES, EXPRESSIONS, st.none() | st.lists(st.sampled_from(VALUES), min_size=1).map(tuple))
+def test_generated_expressions_on_generated_documents(tree, match, values):
+    try:
+        compile_match(match)
+    except ValueError:
+        hypothesis.reject()
+    try:
+        assert_sound(rule_of(match, values), domain_of(tree))
+    except etree.XPathEvalError:
+        hypothesis.reject()
+
+
+REPLACEMENTS = 'yes no qemu kvm vhostuser virtiofs passthrough lun hostdev pci hvm /usr/bin/kvm /x -device'.split()
+REPLACEMENTS += ['http://microsoft.com/win/xp', 'http://apple.com/x', 'virtio-crypto', '']
+TAGS = 'iotune teaming reservations crypto tpm disk pm suspend-to-mem emulator throttlegroups'.split()
+
+
+@st.composite
+def mutated(draw):
+    root = etree.fromstring(draw(st.sampled_from(DOCUMENTS)).read_bytes(), etree.XMLParser(remove_comments=True))
+    for _ in range(draw(st.integers(1, 6))):
+        nodes = [node for node in root.iter() if isinstance(node.tag, str)]
+        node = draw(st.sampled_from(nodes))
+        action = draw(st.sampled_from(['remove', 'attribute', 'text', 'rename', 'insert']))
+        if action == 'remove' and node is not root:
+            node.getparent().remove(node)
+        elif action == 'attribute' and node.attrib:
+            node.set(draw(st.sampled_from(sorted(node.attrib))), draw(st.sampled_from(REPLACEMENTS)))
+        elif action == 'text':
+            node.text = draw(st.sampled_from(REPLACEMENTS))
+        elif action == 'rename' and node is not root:
+            node.tag = draw(st.sampled_from(TAGS))
+        elif action == 'insert':
+            child = etree.SubElement(node, draw(st.sampled_from(TAGS)))
+            child.set(draw(st.sampled_from(['type', 'enabled', 'model'])), draw(st.sampled_from(REPLACEMENTS)))
+    return etree.tostring(root)
+
+
+@hypothesis.settings(
+    max_examples=600, deadline=None, derandomize=True, database=None, suppress_health_check=list(hypothesis.HealthCheck)
+)
+@hypothesis.given(mutated())
+def test_shipped_rules_on_mutated_domains(xml):
+    for rule in RULES:
+        assert_sound(rule, xml)
