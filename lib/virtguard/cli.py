@@ -12,7 +12,7 @@ import sys
 import time
 
 from . import __version__, layout, model, report
-from .compiled import compiled_path, take_stamp
+from .compiled import compiled_path, load_compiled, take_stamp
 from .documents import Document, find_documents
 from .errors import GuardError, PolicyError, suggest
 from .formats import JsonLines, Text, explain
@@ -216,6 +216,9 @@ def _policy_check(arguments: argparse.Namespace, layout: layout.Layout) -> int:
         '%s: no problems: policy %r, %d rules, mode %s, failure %s'
         % (policy.source, policy.name, len(policy.rules), policy.mode, policy.failure)
     ]
+    if arguments.policy is None:
+        warning = load_compiled(layout.policy)[1]
+        lines += ['note: ' + warning] if warning else []
     if policy.mode == 'audit' and policy.failure == 'deny':
         lines.append('note: mode audit admits what rules deny, but failure deny still refuses what cannot be judged')
     _print(''.join(report.escape(line) + '\n' for line in lines))

@@ -94,6 +94,7 @@ class Installed:
 
     def __init__(self, root: pathlib.Path) -> None:
         self.root = root
+        self.compiles = False  # whether a policy that a test writes is compiled, too
         self.hook = root / 'etc/libvirt/hooks/qemu'
         self.cli = root / 'usr/bin/virt-guard'
         self.policy = root / 'etc/virt-guard/policy.yaml'
@@ -136,7 +137,12 @@ class Installed:
 
     def write_policy(self, actions: Optional[Mapping[str, str]] = None, **settings: str) -> None:
         """Put a policy in force that derives from the shipped one, see policy_text()."""
-        self.policy.write_bytes(policy_text(actions, **settings).encode('utf-8'))
+        self._write(policy_text(actions, **settings))
+
+    def _write(self, text: str) -> None:
+        self.policy.write_bytes(text.encode('utf-8'))
+        if self.compiles:
+            self.run_cli('policy', 'compile')  # fails for a broken policy, as it should
 
     @contextlib.contextmanager
     def with_policy(
@@ -146,8 +152,8 @@ class Installed:
         before = self.policy.read_bytes()
         if text is None:
             text = policy_text(actions, **settings)
-        self.policy.write_bytes(text.encode('utf-8'))
+        self._write(text)
         try:
             yield
         finally:
-            self.policy.write_bytes(before)
+            self._write(before.decode('utf-8'))

@@ -77,12 +77,14 @@ def private_run():
     subprocess.run(['umount', '/run'], check=True)
 
 
-@pytest.fixture(autouse=True)
-def policy(installed, private_run):
+@pytest.fixture(autouse=True, params=['YAML', 'compiled'])
+def policy(request, installed, private_run):
     """The shipped policy, but for the rule that would deny everything where the tests run in a container."""
     saved = installed.policy.read_bytes()
+    installed.compiles = request.param == 'compiled'
     installed.write_policy()
     yield
+    installed.compiles = False
     installed.policy.unlink()
     installed.policy.write_bytes(saved)
     installed.policy.chmod(0o644)
@@ -574,10 +576,10 @@ def test_policy_of_somebody_else_does_not_admit_for_a_guard_that_cannot_run(inst
 
 
 @pytest.mark.parametrize('failure, status', [('deny', 2), ('admit', 0)])
-def test_missing_lxml(installed, clean, tmp_path, journal, failure, status, python_without_lxml):
+def test_missing_lxml(installed, denied, tmp_path, journal, failure, status, python_without_lxml):
     hook = hook_copy(installed, tmp_path, python=python_without_lxml)
     with installed.with_policy(failure=failure):
-        result = call(hook, ['vm', 'prepare', 'begin', '-'], clean)
+        result = call(hook, ['vm', 'prepare', 'begin', '-'], denied)
     assert result.returncode == status
     (record,) = journal.records()
     assert "a library is missing or broken: No module named 'lxml'" in record['MESSAGE'][0]
