@@ -81,10 +81,9 @@ def _add_arguments(root: 'etree._Element') -> None:
         raise DomainXMLError('the XML uses a namespace that virt-guard reserves: %s' % ARG_NS, planted.sourceline or 0)
     args = [arg for commandline in root.iterchildren(_COMMANDLINE) for arg in commandline.iterchildren(_ARG)]
     for option in qemu_args.parse_tokens([arg.get('value', '') for arg in args]):
-        for settings in qemu_args.by_key(option.settings):
-            element = etree.SubElement(args[option.token], '{%s}%s' % (ARG_NS, _xml_name(option.name)))
-            for key, value in settings.items():
-                element.set(_xml_name(key), _NOT_AN_XML_CHARACTER.sub('\ufffd', value))
+        element = etree.SubElement(args[option.token], '{%s}%s' % (ARG_NS, _xml_name(option.name)))
+        for key, value in dict(option.settings).items():
+            element.set(_xml_name(key), _NOT_AN_XML_CHARACTER.sub('\ufffd', value))
 
 
 def _xml_name(text: str) -> str:

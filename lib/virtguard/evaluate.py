@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 _EVIDENCE_LENGTH = 200
 # A verdict goes into logs and on screens: what opens a lock is not shown.
-_SECRET_ATTRIBUTE = re.compile(r'passw|secret|^key$', re.IGNORECASE)
-_SECRET_IN_TEXT = re.compile(r'((?:passw[a-z]*|secret|data|key|token)["\']?\s*[=:]\s*)[^,\s}]+', re.IGNORECASE)
+_SECRET_NAME = re.compile(r'passw|secret|token|^key$', re.IGNORECASE)
+# What ends a secret differs by syntax, so all that follows goes with it.
+_SECRET_IN_TEXT = re.compile(r'((?:passw[a-z]*|secret|data|key|token)["\']?\s*[=:]\s*).+', re.IGNORECASE | re.DOTALL)
+_CREDENTIALS = re.compile(r'(://)[^/@\s]*@')
 
 
 def evaluate(
@@ -34,11 +36,21 @@ def evaluate(
         if rule.action == 'off':
             continue
         try:
-            findings.extend(_judge(rule, domain, host, paths))
+            findings.extend(_distinct(_judge(rule, domain, host, paths)))
         except etree.XPathError as error:
             message = 'the rule could not be evaluated: %s' % error
             findings.append(model.Finding(rule, model.ERROR, '/domain', 0, '', message))
     return model.Verdict(domain.name, domain.uuid, policy, findings)
+
+
+def _distinct(findings: 'Iterable[model.Finding]') -> 'Iterator[model.Finding]':
+    """Each place once: an argument that can be read in two ways may be found in both."""
+    seen = set()
+    for finding in findings:
+        place = (finding.path, finding.status, finding.message)
+        if place not in seen:
+            seen.add(place)
+            yield finding
 
 
 def _judge(rule: model.Rule, domain: Domain, host: model.HostFacts, paths: Paths) -> 'Iterator[model.Finding]':
@@ -163,12 +175,19 @@ def _start_tag(element: 'etree._Element', only: 'Optional[str]', end: str) -> st
     shown = [_name(element)]
     for name, value in element.items():
         if only in (None, name):
-            shown.append('%s="%s"' % (etree.QName(name).localname, _mask(str(name), str(value))))
+            shown.append('%s="%s"' % (etree.QName(name).localname, _mask(_named(element, str(name)), str(value))))
     return '<%s%s' % (' '.join(shown), end)
 
 
 def _mask(name: str, value: str) -> str:
-    return '***' if _SECRET_ATTRIBUTE.search(name) else _SECRET_IN_TEXT.sub(r'\1***', value)
+    if _SECRET_NAME.search(name):
+        return '***'
+    return _CREDENTIALS.sub(r'\1***@', _SECRET_IN_TEXT.sub(r'\1***', value))
+
+
+def _named(element: 'etree._Element', attribute: str) -> str:
+    """What an attribute's value is the value of: `<qemu:env name= value=>` and `<qemu:property>` say so themselves."""
+    return str(element.get('name', attribute)) if attribute == 'value' else attribute
 
 
 def _shorten(text: str) -> str:

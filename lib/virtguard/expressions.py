@@ -7,17 +7,12 @@ from lxml import etree
 
 from .domain import NAMESPACES
 from .errors import suggest
-from .xpath import BEFORE_OPERAND, MatchError, Token, grammar_text, tokenize
+from .xpath import BEFORE_OPERAND, FUNCTIONS, MatchError, Token, check_calls, grammar_text, parse, tokenize
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Iterator, List
 
-_FUNCTIONS = frozenset(
-    'last position count local-name namespace-uri name string concat starts-with contains substring-before '
-    'substring-after substring string-length normalize-space translate boolean not true false lang number sum '
-    'floor ceiling round'.split()
-)
 _NODE_TYPES = frozenset(('text', 'node'))
 _REMOVED_NODE_TYPES = frozenset(('comment', 'processing-instruction'))
 
@@ -32,6 +27,8 @@ def compile_match(expression: str) -> 'etree.XPath':
         return etree.XPath(expression, namespaces=NAMESPACES, regexp=False)
     except etree.XPathSyntaxError as error:
         raise MatchError('is not XPath 1.0: %s' % error) from None
+    except ValueError:  # UnicodeEncodeError, too
+        raise MatchError('is not XPath 1.0: it has a character that XML does not have') from None
 
 
 def check_match(expression: str) -> None:
@@ -48,6 +45,7 @@ def check_match(expression: str) -> None:
         raise MatchError('asks nothing of the domain', 'begin with /domain')
     for start in starts:
         _check_start(tokens, start)
+    check_calls(parse(expression))
     try:
         result = compiled(etree.Element('domain'))
     except etree.XPathError as error:
@@ -63,7 +61,8 @@ def _check_token(tokens: 'List[Token]', index: int, token: Token) -> None:
         raise MatchError('uses the variable %s, and policies have none' % token.text, offset=token.offset)
     if token.kind == 'name':
         _check_name(token, following[0])
-    if token.text == '@' and following[1] in ('/', '//'):
+    beyond = [t.text for t in tokens[index + 3 : index + 4]]
+    if token.text == '@' and following[1] in ('/', '//') and beyond not in (['..'], ['parent'], ['ancestor']):
         hint = 'drop the step after @%s' % following[0]
         raise MatchError('can never match: an attribute has no children', hint, token.offset)
     if token.text == '[' and following[:2] == ['0', ']']:
@@ -75,8 +74,8 @@ def _check_name(token: Token, following: str) -> None:
     if following == '(':
         if token.text in _REMOVED_NODE_TYPES:
             raise MatchError('can never match: comments and processing instructions are not judged', '', token.offset)
-        if token.text not in _FUNCTIONS | _NODE_TYPES:
-            hint = suggest(token.text, sorted(_FUNCTIONS))
+        if token.text not in FUNCTIONS and token.text not in _NODE_TYPES:
+            hint = suggest(token.text, sorted(FUNCTIONS))
             raise MatchError('calls %s(), which XPath 1.0 does not have' % token.text, hint, token.offset)
     elif following == '::':
         if token.text == 'namespace':
@@ -91,6 +90,9 @@ def _path_starts(tokens: 'List[Token]') -> 'Iterator[int]':
         if token.depth or token.text == '[' or token.kind in ('literal', 'number', 'operator', 'variable'):
             continue
         before = grammar_text(tokens[index - 1]) if index else '('
+        is_function = token.kind == 'name' and [t.text for t in tokens[index + 1 : index + 2]] == ['(']
+        if is_function and token.text in FUNCTIONS:
+            continue
         begins = before in BEFORE_OPERAND and before not in ('/', '//', '@', '::')
         if begins and (token.text in ('/', '//', '@', '.', '..', '*') or token.kind == 'name'):
             yield index
@@ -99,7 +101,7 @@ def _path_starts(tokens: 'List[Token]') -> 'Iterator[int]':
 def _check_start(tokens: 'List[Token]', start: int) -> None:
     token = tokens[start]
     following = tokens[start + 1].text if start + 1 < len(tokens) else ''
-    if token.text == '//' or (token.kind == 'name' and following == '(' and token.text in _FUNCTIONS):
+    if token.text == '//':
         return
     if token.text != '/':
         named = token.kind == 'name' and token.text != 'domain'

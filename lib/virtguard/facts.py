@@ -29,7 +29,7 @@ def load_facts(data: bytes, source: str) -> model.HostFacts:
     :raises PolicyError: with every problem at once
     """
     reader = Reader(source)
-    root = reader.compose(data)
+    root = reader.compose(data, 'the facts file')
     nodes = reader.mapping(root, 'the facts file', FACTS + ('probes',), ()) if root is not None else {}
     values = {fact: reader.line_of_text(nodes.get(fact), fact) for fact in FACTS}
     answers: 'Answers' = {}
@@ -37,7 +37,7 @@ def load_facts(data: bytes, source: str) -> model.HostFacts:
         for probe, node in reader.mapping(nodes['probes'], 'probes', PROBES, ()).items():
             answers[probe] = reader.answers(node, 'probes.%s' % probe)
     if reader.problems:
-        raise PolicyError(reader.problems, {})
+        raise PolicyError(sorted(reader.problems, key=lambda p: (p.line, p.column)), {})
     return model.HostFacts(
         values['arch'],
         values['container'],

@@ -40,13 +40,13 @@ def main(arguments: 'Sequence[str]', policy_path: str, log_file: str) -> int:
     if call.operation not in JUDGED:
         return ADMITTED
     _occupy_standard_descriptors()
-    _signal.signal(_signal.SIGALRM, _expire)
+    _signal.signal(_signal.SIGALRM, call.expire)
     try:
         try:
             call.arm()
             result = call.judge()
         finally:
-            _signal.setitimer(_signal.ITIMER_REAL, 0)
+            call.disarm()
     except Expired:
         return call.fail('the deadline of %g seconds passed while %s' % (call.settings['deadline'], call.stage))
     except GuardError as error:
@@ -54,10 +54,6 @@ def main(arguments: 'Sequence[str]', policy_path: str, log_file: str) -> int:
     except Exception as error:  # a defect of the guard must neither open the door nor show a traceback
         return call.fail('internal error while %s: %s' % (call.stage, describe_defect(error)))
     return call.conclude(result)
-
-
-def _expire(number: int, frame: object) -> None:
-    raise Expired
 
 
 def _text(argument: str) -> str:
@@ -85,14 +81,26 @@ class _Call:
         self._log_file = log_file
         self._xml = b''  # where it was read here, and not by the worker
         self._xml_sha256 = ''
+        self._policy_fields: 'List[Any]' = []
         self._warning = ''
+        self._armed = False
         self.settings: 'Dict[str, Any]' = dict(model.DEFAULT_SETTINGS)
         self.stage = 'starting'
 
     def arm(self) -> None:
         """Start the deadline, or move it to where the settings say."""
+        self._armed = True
         left = self.settings['deadline'] - (time.monotonic() - self._started)
         _signal.setitimer(_signal.ITIMER_REAL, max(left, 0.001))
+
+    def disarm(self) -> None:
+        self._armed = False  # a signal may be on its way already
+        _signal.setitimer(_signal.ITIMER_REAL, 0)
+
+    def expire(self, number: int, frame: object) -> None:
+        """Handle the deadline's signal."""
+        if self._armed:
+            raise Expired
 
     def judge(self) -> 'Dict[str, Any]':
         """Reach a verdict: here, where the compiled policy shows that no rule can match, else in a worker process.
@@ -103,7 +111,7 @@ class _Call:
         compiled, self._warning = load_compiled(self._policy_path)
         if compiled is None:
             return self._ask_worker()
-        self.advance({'stage': 'xml', 'settings': compiled.policy.settings()})
+        self.advance({'stage': 'xml', 'settings': compiled.policy.settings(), 'fields': compiled.policy.fields()})
         xml = self._xml = read_domain()
         self.advance({'stage': 'judging'})
         host = read_facts(compiled.facts)
@@ -126,6 +134,7 @@ class _Call:
         """Note what is being done, and what was found out on the way."""
         self.stage = _STAGES[message['stage']]
         self._xml_sha256 = message.get('xml_sha256', self._xml_sha256)
+        self._policy_fields = message.get('fields', self._policy_fields)
         if 'settings' in message:
             self.settings.update(message['settings'])
             self.arm()
@@ -134,10 +143,7 @@ class _Call:
         """Record the verdict and answer libvirt."""
         outcome = result['outcome']
         status = {model.DENY: DENIED, model.ERROR: self._undecided()}.get(outcome, ADMITTED)
-        # One start, one record: `start` follows an admission at `prepare`.
-        recorded = True
-        if status != ADMITTED or outcome == model.ERROR or self.operation == 'start':
-            recorded = self._record(result['fields'])
+        recorded = not self._is_to_be_recorded(status) or self._record(result['fields'])
         if status == ADMITTED:
             return ADMITTED if recorded or not self.settings['audit'] else self._refuse_unrecorded()
         note = '' if recorded else '  note: no audit record could be written\n'
@@ -155,11 +161,16 @@ class _Call:
             answer,
             report.escape(reason),
         )
-        recorded = self._record(journal.failure_fields(message))
+        fields = journal.failure_fields(message) + self._policy_fields
+        recorded = not self._is_to_be_recorded(status) or self._record(fields)
         if status == ADMITTED:
             return ADMITTED if recorded or not self.settings['audit'] else self._refuse_unrecorded()
         _write_stderr(report.failure(self._name, reason, hint))
         return status
+
+    def _is_to_be_recorded(self, status: int) -> bool:
+        """One start, one record: `start` follows an admission at `prepare`, and judges again."""
+        return status != ADMITTED or self.operation == 'start'
 
     def _undecided(self) -> int:
         return ADMITTED if self.settings['failure'] == 'admit' else UNDECIDED

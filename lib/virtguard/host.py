@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Dict, Iterable, List, Optional
 
 _INFINIBAND_CLASS = '0x0207'
+_TYPE, _BLOCK_DEVICE, _REGULAR_FILE = 0o170000, 0o060000, 0o100000  # from <sys/stat.h>
 _ARPHRD_INFINIBAND = '32'  # linux/if_arp.h
 
 
@@ -60,9 +61,10 @@ class Host:
 
     def container(self) -> 'Optional[str]':
         """The container technology this host is itself inside of, or 'none': the order is systemd's (virt.c)."""
-        written = self._read('/run/systemd/container')
-        if written is not None and written.strip():
-            return written.strip()
+        for path in ('/run/systemd/container', '/run/host/container-manager'):
+            written = (self._read(path) or '').strip()
+            if written:
+                return written
         environment = self._read('/proc/1/environ')
         for variable in (environment or '').split('\0'):
             if variable.startswith('container=') and len(variable) > len('container='):
@@ -95,6 +97,8 @@ class Host:
 
     def is_multipath_device(self, device: str) -> 'model.Answer':
         """Whether a block device is a multipath map, or is stacked on one (a partition, a logical volume)."""
+        for prefix in ('host_device:', 'file:'):  # QEMU's own protocols
+            device = device[len(prefix) :] if device.startswith(prefix) else device
         if not device.startswith('/'):
             return None
         try:
@@ -103,12 +107,16 @@ class Host:
             return None
         numbers = '%d:%d' % (posix.major(status.st_rdev), posix.minor(status.st_rdev))
         sysfs = '/sys/dev/block/%s' % numbers
-        if not status.st_rdev or not self._exists(sysfs):
+        if status.st_mode & _TYPE == _REGULAR_FILE:
+            return False
+        if status.st_mode & _TYPE != _BLOCK_DEVICE or not self._exists(sysfs):
             return None
         return self._is_multipath(sysfs, 8)
 
     def _is_multipath(self, sysfs: str, depth: int) -> 'model.Answer':
-        if 'mpath-' in (self._read(sysfs + '/dm/uuid') or ''):
+        # mpath-WWID, and part1-mpath-WWID for a partition.
+        uuid = (self._read(sysfs + '/dm/uuid') or '').split('-')
+        if 'mpath' in uuid[: 2 if uuid[0].startswith('part') else 1]:
             return True
         if depth == 0:
             return None
@@ -122,7 +130,7 @@ class Host:
         At `start` the function is bound to vfio-pci already, so its own network side is gone: its class, and what the
         physical function's links are, remain.
         """
-        if address.startswith('/sys/bus/mdev/'):
+        if address.startswith('/sys/bus/mdev/') and '..' not in address:
             return False
         name = _pci_name(address.rstrip('/').rpartition('/')[2])
         device = '/sys/bus/pci/devices/' + name

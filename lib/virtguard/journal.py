@@ -41,10 +41,7 @@ def verdict_fields(verdict: model.Verdict) -> 'Fields':
     fields += [('VIRT_GUARD_FINDING', '%s %s %s line %d' % (f.status, f.rule.id, f.path, f.line)) for f in shown]
     if len(shown) < len(verdict.findings):
         fields.append(('VIRT_GUARD_FINDING', 'and %d more' % (len(verdict.findings) - len(shown))))
-    fields.append(('VIRT_GUARD_MODE', mode))
-    fields.append(('VIRT_GUARD_POLICY', verdict.policy.name))
-    fields.append(('VIRT_GUARD_POLICY_SHA256', verdict.policy.sha256))
-    return fields
+    return fields + verdict.policy.fields()
 
 
 def failure_fields(message: str) -> 'Fields':

@@ -3,7 +3,7 @@
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Dict, Optional, Sequence, Set, Tuple, Union
+    from typing import Callable, Dict, List, Optional, Sequence, Set, Tuple, Union
 
 # Far beyond any real domain; what is larger is an attack on memory.
 MAX_XML_BYTES = 32 * 1024 * 1024
@@ -106,6 +106,14 @@ class Policy:
     def settings(self) -> 'Dict[str, Union[str, float, bool]]':
         """The settings that matter to the hook itself, under their names in the file."""
         return {'failure': self.failure, 'deadline': self.deadline, 'audit': self.audit_required}
+
+    def fields(self) -> 'List[Tuple[str, str]]':
+        """What audit records say of the policy."""
+        return [
+            ('VIRT_GUARD_MODE', self.mode),
+            ('VIRT_GUARD_POLICY', self.name),
+            ('VIRT_GUARD_POLICY_SHA256', self.sha256),
+        ]
 
     def facts(self) -> 'Set[str]':
         """The host facts that the rules in use ask for."""

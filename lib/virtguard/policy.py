@@ -39,7 +39,7 @@ def load_policy(data: bytes, source: str) -> 'model.Policy':
     reader = Reader(source)
     settings: 'Dict[str, Any]' = {}
     try:
-        policy = _read_policy(reader, reader.compose(data), sha256_hex(data), settings)
+        policy = _read_policy(reader, reader.compose(data, 'the policy'), sha256_hex(data), settings)
     except ImportError as error:
         raise MissingLibraryError(error, settings) from None
     if policy is None or reader.problems:
@@ -84,7 +84,7 @@ def _read_settings(reader: Reader, nodes: 'Dict[str, yaml.Node]') -> 'Dict[str, 
     if 'audit' in nodes:
         audit = reader.mapping(nodes['audit'], 'audit', ('required',), ('required',))
         settings['audit'] = reader.boolean(audit.get('required'), 'audit.required')
-    return settings
+    return {key: None if nodes[key] in reader.repeated else value for key, value in settings.items()}
 
 
 def _read_rules(reader: Reader, node: 'Optional[yaml.Node]') -> 'List[model.Rule]':
@@ -108,7 +108,7 @@ def _read_rule(reader: Reader, node: 'yaml.Node') -> 'Optional[model.Rule]':
     id = reader.line_of_text(nodes.get('id'), 'id')
     if id is not None and not _RULE_ID.match(id):
         reader.problem(nodes['id'], 'id %r is not in kebab-case' % id, 'lower-case words joined by hyphens')
-    name = 'rule %r' % id
+    name = 'rule %r' % id if id is not None else 'the rule'
     match = reader.text(nodes.get('match'), 'match')
     if match is not None:
         _check_match(reader, nodes['match'], match)

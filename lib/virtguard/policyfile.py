@@ -5,13 +5,14 @@ import os
 import stat
 
 from .errors import PolicyFileError
-from .trust import check_ownership
+from .trust import check_owner, check_ownership
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List
+    from typing import Dict, List
 
 MAX_POLICY_BYTES = 1024 * 1024
+_MAX_LINKS = 40  # as many as the kernel follows
 
 
 def read_policy_file(path: str) -> bytes:
@@ -33,12 +34,22 @@ def read_trusted_policy_file(path: str) -> bytes:
     return _read(path, trusted=True)
 
 
+def stated_failure(data: bytes) -> 'Dict[str, str]':
+    """What a policy that cannot be read as YAML says of `failure`, as a setting; nothing where that is not clear."""
+    import re  # only for a broken policy
+
+    stated = re.findall(rb'^failure:[ \t]+["\']?(\w+)["\']?[ \t]*(?:#.*)?\r?$', data, re.MULTILINE)
+    return {'failure': stated[0].decode()} if stated in ([b'admit'], [b'deny']) else {}
+
+
 def _read(path: str, trusted: bool) -> bytes:
     try:
         # O_NONBLOCK: opening a FIFO must not wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except OSError as error:
-        raise PolicyFileError('cannot read the policy %s: %s' % (path, error.strerror)) from None
+        raise PolicyFileError(
+            'cannot read the policy %s: %s' % (path, error.strerror), 'run install.sh again'
+        ) from None
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
@@ -64,11 +75,26 @@ def _read_all(descriptor: int) -> bytes:
 
 
 def directories(path: str) -> 'List[str]':
-    """Every directory that has a say in what `path` names, links included."""
+    """Every directory that has a say in what `path` names: those on the way, and on the way of every link there.
+
+    :raises PolicyFileError: links lead in a circle, or a link could be changed by somebody else
+    """
     found = set()
-    for start in (os.path.abspath(path), os.path.realpath(path)):
-        directory = os.path.dirname(start)
-        while directory not in found and os.path.isdir(directory):
-            found.add(directory)
-            directory = os.path.dirname(directory)
-    return sorted(found)
+    rest = os.path.abspath(path).split('/')[:0:-1]
+    here = '/'
+    links = 0
+    while rest:
+        found.add(here)
+        step = rest.pop()
+        there = os.path.dirname(here) if step == '..' else os.path.join(here, step)
+        if step in ('', '.') or not os.path.islink(there):
+            here = here if step in ('', '.') else there
+            continue
+        links += 1
+        if links > _MAX_LINKS:
+            raise PolicyFileError('cannot read the policy %s: too many links' % path)
+        check_owner(there, os.lstat(there))
+        target = os.readlink(there)
+        rest += target.split('/')[::-1]
+        here = '/' if target.startswith('/') else here
+    return sorted(directory for directory in found if os.path.isdir(directory))

@@ -12,7 +12,7 @@ from .errors import DomainXMLError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, Iterator, List, Sequence, Tuple
+    from typing import Iterator, List, Sequence, Tuple
 
     Settings = List[Tuple[str, str]]
 
@@ -32,11 +32,20 @@ _IMPLIED_KEY = {
 }
 _ALIASES = {'M': 'machine'}
 _GLOBAL_SHORT_FORM = re.compile(r'([^.=]+)\.([^=]+)=(.*)', re.DOTALL)
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'', re.DOTALL)
+_SET_FORM = re.compile(r'([^.=]+)\.([^.=]+)\.([^=]+)=(.*)', re.DOTALL)
+_HAS_SETTING = re.compile(r'(?:^|,)[\w.-]+=')
+# Ends with the text where no quote ends it: so it never has to go back, whatever the text.
+_STRING = re.compile(r""""(?:[^"\\]+|\\.?)*"?|'(?:[^'\\]+|\\.?)*'?""", re.DOTALL)
+_ESCAPE_OR_QUOTE = re.compile(r'\\.|"', re.DOTALL)
+_PSEUDO_FILE = 'json:'
+# More than any real argument has; beyond, reading them would take longer than the hook may.
+_MAX_SETTINGS = 1000
+_MAX_PSEUDO_FILES = 16
 
 
 class Option:
-    """One option: `name` without dashes, its settings in order (a key may repeat), the token it is reported at."""
+    """One option: `name` without dashes, its settings in order (of a repeated key QEMU obeys the last), the token it is
+    reported at."""
 
     __slots__ = ('name', 'settings', 'token')
 
@@ -49,14 +58,17 @@ class Option:
 def parse_tokens(tokens: 'Sequence[str]') -> 'List[Option]':
     """Read command line tokens; `token` of each option is the index of the one that holds its value.
 
-    Whether an option takes a value is QEMU's knowledge; here every token that follows one and does not look like an
-    option is read as its value, and a stray token as QEMU's disk image. Too much is read rather than too little.
+    Whether an option takes a value, and whether as JSON, is QEMU's knowledge, and differs by version. Here every token
+    that follows one and does not look like an option is read as its value, and a stray token as a disk image; a value
+    is read in every way that it can be. Too much is read rather than too little.
+
+    :raises DomainXMLError: an argument has more settings, or is nested deeper, than any real one
     """
     options = []
     index = 0
     while index < len(tokens):
         token = tokens[index]
-        if not token.startswith('-') or token == '-':
+        if not _looks_like_option(token):
             options.append(Option('drive', list(_expand('file', token)), index))
             index += 1
             continue
@@ -64,10 +76,17 @@ def parse_tokens(tokens: 'Sequence[str]') -> 'List[Option]':
         name = _ALIASES.get(name, name)
         if index + 1 < len(tokens) and not _looks_like_option(tokens[index + 1]):
             index += 1
-            options.append(Option(name, _parse_value(name, tokens[index]), index))
+            change = _SET_FORM.match(tokens[index]) if name == 'set' else None
+            if change:
+                options.append(_change(options, index, *change.groups()))
+            else:
+                options += [Option(name, settings, index) for settings in _read_value(name, tokens[index])]
         else:
             options.append(Option(name, [], index))
         index += 1
+    for option in options:
+        if len(option.settings) > _MAX_SETTINGS:
+            raise DomainXMLError('an argument of <qemu:commandline> has more than %d settings' % _MAX_SETTINGS)
     return options
 
 
@@ -75,17 +94,32 @@ def _looks_like_option(token: str) -> bool:
     return token.startswith('-') and token != '-'
 
 
-def _parse_value(name: str, value: str) -> 'Settings':
-    if value.startswith('{'):
-        return list(_expand_json('', value))
-    if name == 'global':
-        short = _GLOBAL_SHORT_FORM.match(value)
-        if short:
-            return [('driver', short.group(1)), ('property', short.group(2)), ('value', short.group(3))]
-    return list(_parse_pairs(name, value))
+def _change(options: 'Sequence[Option]', token: int, name: str, id: str, key: str, value: str) -> Option:
+    """`-set`: an option given before, as far as the domain gave it, with one more setting."""
+    settings: 'Settings' = []
+    for option in options:
+        if option.name == name and dict(option.settings).get('id') == id:
+            settings = option.settings
+    return Option(name, settings + [(key, value)], token)
 
 
-def _parse_pairs(name: str, value: str) -> 'Iterator[Tuple[str, str]]':
+def _read_value(name: str, value: str) -> 'Iterator[Settings]':
+    """The settings of one option's value, in each way that it can be read."""
+    parts = _GLOBAL_SHORT_FORM.match(value) if name == 'global' else None
+    if parts:
+        yield list(zip(('driver', 'property', 'value'), parts.groups()))
+        return
+    document = _load_json(value) if value.startswith('{') else None
+    if document is not None:
+        yield list(_flatten('', document))
+    # Which options take JSON differs by version; what only looks like it is read as settings by the others.
+    if document is None or _HAS_SETTING.search(value):
+        yield list(_read_pairs(name, value))
+    if _PSEUDO_FILE in value and not value.startswith('{'):
+        yield list(_expand('file', value))
+
+
+def _read_pairs(name: str, value: str) -> 'Iterator[Tuple[str, str]]':
     # A doubled comma stands for a comma inside a value; XML has no NUL, so it can hold the place.
     for number, part in enumerate(value.replace(',,', '\0').split(',')):
         key, equals, setting = part.replace('\0', ',').partition('=')
@@ -100,30 +134,41 @@ def _parse_pairs(name: str, value: str) -> 'Iterator[Tuple[str, str]]':
 
 
 def _expand(key: str, value: str) -> 'Iterator[Tuple[str, str]]':
-    """The setting itself and, where it is a `json:` pseudo file name, what that says."""
+    """The setting itself and, where it is or has in it a `json:` pseudo file name, what that says."""
     yield key, value
-    if value.startswith('json:'):
-        yield from _expand_json(key + '.', value[len('json:') :])
+    start = value.find(_PSEUDO_FILE + '{')
+    found = 0
+    while start >= 0:
+        found += 1
+        if found > _MAX_PSEUDO_FILES:
+            raise DomainXMLError('an argument of <qemu:commandline> has too many json: file names')
+        document = _load_json(value[start + len(_PSEUDO_FILE) :])
+        if document is not None:
+            yield from _flatten(key + '.', document)
+        start = value.find(_PSEUDO_FILE + '{', start + 1)
 
 
-def _expand_json(prefix: str, text: str) -> 'Iterator[Tuple[str, str]]':
+def _load_json(text: str) -> object:
+    """The value at the beginning of a text; None where there is none (QEMU does not start with such an argument)."""
     import json  # never needed for a domain without such an argument
 
     try:
-        document = json.loads(_QUOTED.sub(_double_quoted, text), strict=False)
+        return json.JSONDecoder(strict=False).raw_decode(_STRING.sub(_double_quoted, text))[0]
     except ValueError:
-        return  # QEMU does not start with an argument that it cannot read
+        return None
     except RecursionError:
         raise DomainXMLError('a JSON argument of <qemu:commandline> is nested too deep') from None
-    yield from _flatten(prefix, document)
 
 
 def _double_quoted(match: 're.Match[str]') -> str:
-    """QEMU's JSON also takes strings in single quotes."""
+    """A string of QEMU's JSON, which may be in single quotes and may escape both kinds, as JSON has it."""
     text = match.group()
-    if text.startswith('"'):
-        return text
-    return '"%s"' % text[1:-1].replace("\\'", "'").replace('"', '\\"')
+    closed = len(text) > 1 and text.endswith(text[0])
+    return '"%s%s' % (_ESCAPE_OR_QUOTE.sub(_escape, text[1:-1] if closed else text[1:]), '"' if closed else '')
+
+
+def _escape(match: 're.Match[str]') -> str:
+    return {"\\'": "'", '"': '\\"'}.get(match.group(), match.group())
 
 
 def _flatten(prefix: str, value: object) -> 'Iterator[Tuple[str, str]]':
@@ -137,15 +182,3 @@ def _flatten(prefix: str, value: object) -> 'Iterator[Tuple[str, str]]':
         yield prefix[:-1], 'true' if value else 'false'
     else:
         yield prefix[:-1], str(value)
-
-
-def by_key(settings: 'Settings') -> 'List[Dict[str, str]]':
-    """Settings as dictionaries, more than one where a key repeats, so that no value hides behind another."""
-    groups: 'List[Dict[str, str]]' = [{}]
-    seen: 'Dict[str, int]' = {}
-    for key, value in settings:
-        number = seen[key] = seen.get(key, -1) + 1
-        if number == len(groups):
-            groups.append({})
-        groups[number][key] = value
-    return groups

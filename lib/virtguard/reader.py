@@ -11,9 +11,10 @@ from .errors import Problem, suggest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, Iterable, List, Optional, Tuple
+    from typing import Dict, Iterable, List, Optional, Set, Tuple
 
 _LOADER = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
+_MAX_DEPTH = 50
 _KINDS = {
     'bool': 'a boolean',
     'int': 'a number',
@@ -34,14 +35,16 @@ class Reader:
     def __init__(self, source: str) -> None:
         self.source = source
         self.problems: 'List[Problem]' = []
+        self.repeated: 'Set[yaml.Node]' = set()  # values of keys that have another value, too
 
     def problem(self, node: 'Optional[yaml.Node]', message: str, hint: str = '', offset: int = 0) -> None:
         assert node is not None
         mark = node.start_mark
         self.problems.append(Problem(self.source, mark.line + 1, mark.column + 1 + offset, message, hint))
 
-    def compose(self, data: bytes) -> 'Optional[yaml.Node]':
+    def compose(self, data: bytes, what: str) -> 'Optional[yaml.Node]':
         try:
+            self._check_depth(data)
             root = yaml.compose(data, Loader=_LOADER)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
@@ -52,12 +55,25 @@ class Reader:
             line, column = text.count(b'\n') + 1, len(text) - text.rfind(b'\n')
             self.problems.append(Problem(self.source, line, column, 'not YAML: %s' % error.reason, 'save it as UTF-8'))
         except RecursionError:
-            self.problems.append(Problem(self.source, 1, 1, 'not a policy: nested too deep'))
+            self.problems.append(Problem(self.source, 1, 1, '%s is nested too deep' % what))
         else:
             if root is None:
-                self.problems.append(Problem(self.source, 1, 1, 'the policy is empty'))
+                self.problems.append(Problem(self.source, 1, 1, '%s is empty' % what))
             return root
         return None
+
+    @staticmethod
+    def _check_depth(data: bytes) -> None:
+        """Composing recurses, and libyaml's does so without a limit.
+
+        :raises RecursionError: it would recurse too deep
+        """
+        depth = 0
+        for event in yaml.parse(data, Loader=_LOADER):
+            depth += isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent))
+            depth -= isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent))
+            if depth > _MAX_DEPTH:
+                raise RecursionError
 
     def mapping(
         self, node: 'yaml.Node', what: str, known: 'Iterable[str]', required: 'Iterable[str]'
@@ -72,6 +88,7 @@ class Reader:
                 self.problem(key_node, '%s has an unknown key %r' % (what, key), suggest(key, known))
             elif key in nodes:
                 self.problem(key_node, '%s has the key %r twice' % (what, key))
+                self.repeated.add(nodes[key])
             else:
                 nodes[key] = value
         for key in required:
@@ -135,6 +152,8 @@ class Reader:
             return {}
         answers: 'Dict[str, Optional[bool]]' = {}
         for key, value in node.value:
+            if str(key.value) in answers:
+                self.problem(key, '%s has the key %r twice' % (what, str(key.value)))
             is_unknown = isinstance(value, yaml.ScalarNode) and value.value == 'unknown'
             answers[str(key.value)] = None if is_unknown else self.boolean(value, what)
         return answers

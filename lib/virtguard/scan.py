@@ -104,6 +104,8 @@ class _Scanner:
         parser.XmlDeclHandler = self._declaration
 
     def _start(self, name: str, attributes: 'Dict[str, str]') -> None:
+        if len(self._path) > _MAX_DEPTH:
+            raise _Uncertain
         path = self._path[-1] + ELEMENT + name
         self._path.append(path)
         if len(self._path) == 2:
@@ -123,8 +125,6 @@ class _Scanner:
 
     def _end(self, name: str) -> None:
         path = self._path.pop()
-        if len(self._path) > _MAX_DEPTH:
-            raise _Uncertain
         if self._texts and self._texts[-1][0] == path:
             self.values[path].add(''.join(self._texts.pop()[1]))
             if not self._texts:

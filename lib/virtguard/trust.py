@@ -18,9 +18,19 @@ def check_ownership(path: str, status: 'stat_result') -> None:
 
     :raises PolicyFileError:
     """
-    if status.st_uid not in (0, posix.geteuid()):
-        raise PolicyFileError('%s belongs to uid %d, who could change the policy' % (path, status.st_uid), 'chown root')
+    check_owner(path, status)
     sticky_directory = status.st_mode & _TYPE == _DIRECTORY and status.st_mode & _STICKY
     if status.st_mode & _OTHERS_WRITE and not sticky_directory:
         mode = status.st_mode & ~_TYPE
-        raise PolicyFileError('%s can be written by others (mode %04o)' % (path, mode), 'chmod go-w')
+        raise PolicyFileError('%s can be written by others (mode %04o)' % (path, mode), 'chmod go-w ' + path)
+
+
+def check_owner(path: str, status: 'stat_result') -> None:
+    """Refuse what belongs to somebody else than root and the caller.
+
+    :raises PolicyFileError:
+    """
+    if status.st_uid not in (0, posix.geteuid()):
+        raise PolicyFileError(
+            '%s belongs to uid %d, who could change the policy' % (path, status.st_uid), 'chown root ' + path
+        )

@@ -5,7 +5,8 @@ It runs apart because a deadline must also hold inside C code (a pathological ex
 probe on a dead device), where no signal handler runs. It keeps libvirt's standard input only, so that it can be
 killed, or abandoned where even that does not help, while the hook itself answers.
 
-Its messages are dictionaries: any number of {stage, settings, xml_sha256}, to say what is going on, then one result.
+Its messages are dictionaries: any number of {stage, settings, fields, xml_sha256}, to say what is going on, then one
+result.
 """
 
 import _signal
@@ -120,7 +121,7 @@ class _Worker:
             policy = self._load_policy()
         xml = task.xml
         if xml is None:
-            self._send({'stage': 'xml', 'settings': policy.settings()})
+            self._send({'stage': 'xml', 'settings': policy.settings(), 'fields': policy.fields()})
             xml = task.read_domain()
             self._send({'stage': 'judging', 'xml_sha256': sha256_hex(xml)})
         try:
@@ -135,17 +136,18 @@ class _Worker:
 
     def _load_policy(self) -> model.Policy:
         """Load the policy, and let the hook know its settings even where the rules are broken."""
-        from .policyfile import read_trusted_policy_file
+        from .policyfile import read_trusted_policy_file, stated_failure
 
         data = read_trusted_policy_file(self._task.policy_path)
         try:
             from .policy import load_policy
         except ImportError as error:
+            self._send({'stage': 'policy', 'settings': stated_failure(data)})
             raise MissingLibraryError(error, {}) from None
         try:
             return load_policy(data, self._task.policy_path)
         except (PolicyError, MissingLibraryError) as error:
-            self._send({'stage': 'policy', 'settings': error.settings})
+            self._send({'stage': 'policy', 'settings': error.settings or stated_failure(data)})
             if isinstance(error, PolicyError):
                 raise GuardError(error.message, 'virt-guard policy check') from None
             raise

@@ -49,7 +49,7 @@ def tokenize(expression: str) -> 'Iterator[Token]':
 
     :raises MatchError: a character has no place in XPath
     """
-    offset = depth = 0
+    offset = depth = brackets = 0
     previous: 'Optional[Token]' = None
     while offset < len(expression):
         found = _TOKEN.match(expression, offset)
@@ -61,6 +61,9 @@ def tokenize(expression: str) -> 'Iterator[Token]':
             if operator_follows and (text == '*' or text in _OPERATOR_NAMES):
                 kind = 'operator'
             depth -= text == ']'
+            brackets += (text in ('(', '[')) - (text in (')', ']'))
+            if brackets > _MAX_DEPTH:
+                raise MatchError('is nested too deep', offset=offset)
             previous = Token(kind, text, offset, depth)
             depth += text == '['
             yield previous
@@ -110,6 +113,37 @@ class Step:
         self.predicates = tuple(predicates)
 
 
+# XPath 1.0's functions but id(), for which no DTD says what an id is: how many arguments they take, at least and most.
+FUNCTIONS = {
+    'boolean': (1, 1),
+    'ceiling': (1, 1),
+    'concat': (2, 99),
+    'contains': (2, 2),
+    'count': (1, 1),
+    'false': (0, 0),
+    'floor': (1, 1),
+    'lang': (1, 1),
+    'last': (0, 0),
+    'local-name': (0, 1),
+    'name': (0, 1),
+    'namespace-uri': (0, 1),
+    'normalize-space': (0, 1),
+    'not': (1, 1),
+    'number': (0, 1),
+    'position': (0, 0),
+    'round': (1, 1),
+    'starts-with': (2, 2),
+    'string': (0, 1),
+    'string-length': (0, 1),
+    'substring': (2, 3),
+    'substring-after': (2, 2),
+    'substring-before': (2, 2),
+    'sum': (1, 1),
+    'translate': (3, 3),
+    'true': (0, 0),
+}
+_OF_NODES = frozenset(('count', 'local-name', 'name', 'namespace-uri', 'sum'))
+_MAX_DEPTH = 50  # of brackets; what reads a tree recurses
 _ANYWHERE = Step('descendant-or-self', 'node()')
 _BINARY: 'Tuple[Tuple[str, frozenset[str]], ...]' = (
     ('or', frozenset(('or',))),
@@ -131,6 +165,26 @@ def parse(expression: str) -> Node:
     node = parser.binary(0)
     parser.expect('')
     return node
+
+
+def check_calls(node: Node) -> None:
+    """Find calls that libxml2 would only refuse when it comes to them, at the first domain that has what they ask.
+
+    :raises MatchError: a function has too few or too many arguments, or what must be nodes is none
+    """
+    if node.kind == 'call' and node.text in FUNCTIONS:
+        least, most = FUNCTIONS[node.text]
+        if not least <= len(node.operands) <= most:
+            raise MatchError('calls %s() with %d arguments' % (node.text, len(node.operands)))
+    must_be_nodes = node.kind == 'union' or (node.kind == 'call' and node.text in _OF_NODES)
+    first_must = node.kind == 'filter'
+    for number, operand in enumerate(node.operands):
+        if (must_be_nodes or (first_must and number == 0)) and operand.kind not in ('path', 'union', 'filter'):
+            raise MatchError('uses as nodes what is none')
+        check_calls(operand)
+    for step in node.steps:
+        for predicate in step.predicates:
+            check_calls(predicate)
 
 
 class _Parser:

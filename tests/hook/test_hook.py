@@ -77,6 +77,13 @@ def private_run():
     subprocess.run(['umount', '/run'], check=True)
 
 
+@pytest.fixture(scope='module', autouse=True)
+def compiled_again(installed):
+    """Leave the installation as it was found."""
+    yield
+    assert installed.run_cli('policy', 'compile').returncode == 0
+
+
 @pytest.fixture(autouse=True, params=['YAML', 'compiled'])
 def policy(request, installed, private_run):
     """The shipped policy, but for the rule that would deny everything where the tests run in a container."""
@@ -362,8 +369,9 @@ def test_unusable_xml_is_answered_as_failure_says(installed, journal, what):
     text = refused(installed.run_hook('vm', 'prepare', xml))
     assert len(text.splitlines()) <= 2
     with installed.with_policy(failure='admit'):
-        result = installed.run_hook('vm', 'start', xml)
-    assert (result.returncode, result.stdout, result.stderr) == (0, b'', b'')
+        for operation in ('prepare', 'start'):  # an admission is recorded once
+            result = installed.run_hook('vm', operation, xml)
+            assert (result.returncode, result.stdout, result.stderr) == (0, b'', b'')
     records = journal.records()
     assert [record['MESSAGE_ID'] for record in records] == [[FAILED_ID], [FAILED_ID]]
     assert [record['PRIORITY'] for record in records] == [['3'], ['3']]
@@ -467,7 +475,7 @@ def until_gone(installed):
 @pytest.mark.parametrize('failure, status', [('deny', 2), ('admit', 0)])
 def test_deadline_on_standard_input_that_never_ends(installed, journal, failure, status):
     with installed.with_policy(failure=failure, deadline='0.5'):
-        process = start_hook(installed, 'vm', 'prepare')
+        process = start_hook(installed, 'vm', 'start')
         process.stdin.write(b'<domain>')
         process.stdin.flush()
         # Not communicate(), which would close standard input.
@@ -486,7 +494,7 @@ def test_deadline_on_standard_input_that_never_ends(installed, journal, failure,
 def test_deadline_inside_c_code(installed, journal, failure, status):
     text = 'policy: x\nfailure: %s\ndeadline: 0.5\nrules:%s' % (failure, ENDLESS_RULE)
     with installed.with_policy(text):
-        result = installed.run_hook('vm', 'prepare', LARGE, timeout=20)
+        result = installed.run_hook('vm', 'start', LARGE, timeout=20)
     assert result.returncode == status
     (record,) = journal.records()
     assert 'the deadline of 0.5 seconds passed while judging' in record['MESSAGE'][0]
@@ -579,7 +587,7 @@ def test_policy_of_somebody_else_does_not_admit_for_a_guard_that_cannot_run(inst
 def test_missing_lxml(installed, denied, tmp_path, journal, failure, status, python_without_lxml):
     hook = hook_copy(installed, tmp_path, python=python_without_lxml)
     with installed.with_policy(failure=failure):
-        result = call(hook, ['vm', 'prepare', 'begin', '-'], denied)
+        result = call(hook, ['vm', 'start', 'begin', '-'], denied)
     assert result.returncode == status
     (record,) = journal.records()
     assert "a library is missing or broken: No module named 'lxml'" in record['MESSAGE'][0]

@@ -4,6 +4,7 @@
 It mounts the machine, makes a freshly installed libvirt host of it, then starts and signals daemons as the test process
 asks, one JSON request and one answer per line, until its stdin ends.
 """
+
 import ctypes
 import json
 import os
@@ -29,29 +30,76 @@ FILE_SYSTEMS = (
     ('dev/pts', 'devpts', 'newinstance,ptmxmode=666,mode=620,gid=5', 0),
 )
 DEVICES = ('null', 'zero', 'full', 'random', 'urandom', 'tty', 'kvm', 'net/tun', 'vhost-net', 'vfio/vfio')
-LINKS = {'dev/ptmx': 'pts/ptmx', 'dev/fd': '/proc/self/fd', 'dev/stdin': 'fd/0', 'dev/stdout': 'fd/1',
-         'dev/stderr': 'fd/2', 'dev/log': '/run/systemd/journal/dev-log'}
+LINKS = {
+    'dev/ptmx': 'pts/ptmx',
+    'dev/fd': '/proc/self/fd',
+    'dev/stdin': 'fd/0',
+    'dev/stdout': 'fd/1',
+    'dev/stderr': 'fd/2',
+    'dev/log': '/run/systemd/journal/dev-log',
+}
 # State of the host, and marks by which the machine would pass for a container.
-REMOVED = ('.dockerenv', 'etc/libvirt', 'etc/virt-guard', 'usr/bin/virt-guard', 'usr/lib/virt-guard',
-           'usr/libexec/virt-guard', 'var/cache/libvirt', 'var/lib/libvirt', 'var/log')
-DIRECTORIES = ('etc/libvirt/hooks', 'etc/systemd/journald.conf.d', 'run/libvirt', 'run/lock', 'run/log/journal',
-               'run/systemd/journal', 'var/cache/libvirt', 'var/lib/libvirt/images', 'var/log/libvirt/qemu')
-COPIES = {'usr/share/libvirt/networks': 'etc/libvirt/qemu/networks',
-          'usr/share/libvirt/nwfilter': 'etc/libvirt/nwfilter'}
+REMOVED = (
+    '.dockerenv',
+    'etc/libvirt',
+    'etc/virt-guard',
+    'usr/bin/virt-guard',
+    'usr/lib/virt-guard',
+    'usr/libexec/virt-guard',
+    'var/cache/libvirt',
+    'var/lib/libvirt',
+    'var/log',
+)
+DIRECTORIES = (
+    'etc/libvirt/hooks',
+    'etc/systemd/journald.conf.d',
+    'run/libvirt',
+    'run/lock',
+    'run/log/journal',
+    'run/systemd/journal',
+    'var/cache/libvirt',
+    'var/lib/libvirt/images',
+    'var/log/libvirt/qemu',
+)
+COPIES = {
+    'usr/share/libvirt/networks': 'etc/libvirt/qemu/networks',
+    'usr/share/libvirt/nwfilter': 'etc/libvirt/nwfilter',
+}
+# util.hook at debug level: the only sign that a SIGHUP made libvirtd look for hooks again.
+LIBVIRTD_CONF = """\
+host_uuid = "{host_uuid}"
+unix_sock_dir = "{socket_dir}"
+auth_unix_ro = "none"
+auth_unix_rw = "none"
+log_filters = "1:util.hook"
+log_outputs = "3:journald 1:file:{libvirtd_log}"
+"""
+QEMU_CONF = """\
+user = "root"
+group = "root"
+swtpm_user = "root"
+swtpm_group = "root"
+cgroup_controllers = []
+security_driver = "none"
+namespaces = []
+stdio_handler = "file"
+remember_owner = 0
+"""
+# Audit would be the host's; a rate limit would lose entries of busy tests.
+JOURNALD_CONF = """\
+[Journal]
+Storage=volatile
+Audit=no
+ReadKMsg=no
+RateLimitBurst=0
+"""
 FILES = {
     'etc/hostname': '{hostname}\n',
     'etc/hosts': '127.0.0.1 localhost {hostname}\n',
     'etc/machine-id': '{machine_id}\n',
-    # Audit would be the host's; a rate limit would lose entries of busy tests.
-    'etc/systemd/journald.conf.d/zz-machine.conf':
-        '[Journal]\nStorage=volatile\nAudit=no\nReadKMsg=no\nRateLimitBurst=0\n',
-    # util.hook at debug level: the only sign that a SIGHUP made libvirtd look for hooks again.
-    'etc/libvirt/libvirtd.conf':
-        'host_uuid = "{host_uuid}"\nunix_sock_dir = "{socket_dir}"\nauth_unix_ro = "none"\nauth_unix_rw = "none"\n'
-        'log_filters = "1:util.hook"\nlog_outputs = "3:journald 1:file:{libvirtd_log}"\n',
-    'etc/libvirt/qemu.conf':
-        'user = "root"\ngroup = "root"\nswtpm_user = "root"\nswtpm_group = "root"\ncgroup_controllers = []\n'
-        'security_driver = "none"\nnamespaces = []\nstdio_handler = "file"\nremember_owner = 0\n',
+    'etc/systemd/journald.conf.d/zz-machine.conf': JOURNALD_CONF,
+    'etc/libvirt/libvirtd.conf': LIBVIRTD_CONF,
+    'etc/libvirt/qemu.conf': QEMU_CONF,
 }
 
 
@@ -62,8 +110,11 @@ def _mount(kind: str, source: str, target: str, data: str = '', flags: int = 0) 
 
 def _mount_machine(workdir: str, shared: str) -> None:
     """Make the machine's file systems and move into them."""
-    lowers = ['/'] + [path for path in ('/usr', '/etc', '/var', '/opt', CHECKOUT)
-                      if os.path.isdir(path) and os.stat(path).st_dev != os.stat('/').st_dev]
+    lowers = ['/'] + [
+        path
+        for path in ('/usr', '/etc', '/var', '/opt', CHECKOUT)
+        if os.path.isdir(path) and os.stat(path).st_dev != os.stat('/').st_dev
+    ]
     # Held by descriptor: the tmpfs may cover these paths, and mount options cannot hold every name.
     descriptors = [os.open(path, os.O_PATH) for path in lowers + [shared or '/']]
     _mount('tmpfs', 'tmpfs', workdir)
@@ -134,8 +185,15 @@ def _obey(request: Mapping[str, Any]) -> int:
         os.kill(request['kill'], request['number'])
         return 0
     with open(request['log'], 'ab') as log:
-        return subprocess.Popen(request['spawn'], env=request['env'], cwd='/', start_new_session=True,
-                                stdin=subprocess.DEVNULL, stdout=log, stderr=log).pid
+        return subprocess.Popen(
+            request['spawn'],
+            env=request['env'],
+            cwd='/',
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        ).pid
 
 
 def main() -> None:

@@ -32,7 +32,7 @@ def _guarded_machine(_machines_can_run, tmp_path_factory):
 def host(_guarded_machine):
     """A machine with virt-guard as install.sh leaves it; tests share it, and leave it as they found it."""
     yield _guarded_machine
-    _guarded_machine.cleanup_domains()
+    _guarded_machine.clean_up()
 
 
 @pytest.fixture

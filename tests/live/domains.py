@@ -123,6 +123,10 @@ def guest_os(id: str) -> Mutation:
     return replace('http://redhat.com/rhel/8.10', id)
 
 
+def both(one: Mutation, other: Mutation) -> Mutation:
+    return lambda xml: other(one(xml))
+
+
 def unchanged(xml: str) -> str:
     return xml
 

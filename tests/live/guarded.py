@@ -3,14 +3,14 @@
 
 import contextlib
 import hashlib
-import os
 import pathlib
 import re
 import subprocess
-from typing import Any, Callable, Dict, Iterator, List
+import time
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 import yaml
-from machine import Entry, Machine
+from machine import LIBVIRTD_LOG, Entry, Machine
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 POLICY, LOG = '/etc/virt-guard/policy.yaml', '/var/log/libvirt/virt-guard.log'
@@ -18,6 +18,8 @@ HOOK, MAIN_HOOK, SECOND_HOOKS = '/usr/libexec/virt-guard/qemu', '/etc/libvirt/ho
 RULES: Dict[str, Dict[str, Any]] = {
     rule['id']: rule for rule in yaml.safe_load((CHECKOUT / 'policy.yaml').read_bytes())['rules']
 }
+
+CAPABILITIES = '/var/cache/libvirt/qemu/capabilities'
 
 # What administrators filter the journal by: decision -> MESSAGE_ID, PRIORITY.
 MARKS = {
@@ -29,7 +31,7 @@ MARKS = {
 
 # As libvirt calls a hook.
 HOOK_ENVIRONMENT = ('env', '--ignore-environment', 'LC_ALL=C', 'PATH=/usr/sbin:/usr/bin:/sbin:/bin', 'HOME=/root')
-Result = 'subprocess.CompletedProcess[str]'
+Result = subprocess.CompletedProcess
 Edit = Callable[[str], str]
 
 
@@ -65,14 +67,35 @@ def values(record: Entry, field: str) -> List[str]:
 class GuardedMachine(Machine):
     """A machine on which the checkout's own install.sh installs virt-guard."""
 
+    # What libvirtd found out about this host's QEMU, in the machine that was first: it asks for half a second.
+    _capabilities: Dict[str, bytes] = {}
+
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._read: Dict[str, int] = {}
+        self._since: Optional[str] = None
+        self._compiled = 0  # the policy's ctime when it was compiled
+
+    def start_libvirtd(self, timeout: float = 30) -> None:
+        for name, content in self._capabilities.items():
+            self.write(name, content)
+        super().start_libvirtd(timeout)
+
+    def stop(self) -> None:
+        if self.libvirtd_pid and not self._capabilities:
+            for file in self.path(CAPABILITIES).glob('*.xml'):
+                self._capabilities['%s/%s' % (CAPABILITIES, file.name)] = file.read_bytes()
+        super().stop()
 
     # What an administrator does
 
     def install(self, *options: str) -> str:
-        return self.run([CHECKOUT / 'install.sh', *options]).stdout
+        said = self.run([CHECKOUT / 'install.sh', *options]).stdout
+        self._compiled = self._policy_ctime()
+        return said
+
+    def _policy_ctime(self) -> int:
+        return self.path(POLICY).stat().st_ctime_ns if self.path(POLICY).exists() else 0
 
     @contextlib.contextmanager
     def edited_policy(self, *edits: Edit) -> Iterator[None]:
@@ -93,44 +116,64 @@ class GuardedMachine(Machine):
     def try_define_and_start(self, xml: str) -> Result:
         return self.try_start(self.define(xml))
 
-    def ask_hook(self, name: str, operation: str, xml: str, *prefix: str) -> Result:
+    def ask_hook(self, name: str, operation: str, xml: str) -> Result:
         """Call the installed hook as libvirt does."""
-        call = [*HOOK_ENVIRONMENT, *prefix, MAIN_HOOK, name, operation, 'begin', '-']
-        return self.run(call, input=xml, check=False)
+        return self.run([*HOOK_ENVIRONMENT, MAIN_HOOK, name, operation, 'begin', '-'], input=xml, check=False)
+
+    def restart_libvirtd_with(self, name: str) -> None:
+        """Restart libvirtd, and wait until it has asked the hook about a running domain: `reconnect`."""
+        start = self.path(LIBVIRTD_LOG).stat().st_size
+        self.restart_libvirtd()
+        deadline = time.monotonic() + 10
+        while b' id=%s op=reconnect ' % name.encode() not in self.path(LIBVIRTD_LOG).read_bytes()[start:]:
+            assert time.monotonic() < deadline, self.libvirtd_log()
+            time.sleep(0.02)
+
+    def clean_up(self) -> None:
+        """Between two tests: no domains, no records that the next one could read, and the policy compiled."""
+        self.cleanup_domains()
+        if self._compiled != self._policy_ctime():
+            self.run(['virt-guard', 'policy', 'compile'])
+            self._compiled = self._policy_ctime()
+        self._since = self.cursor()
+        self._read.clear()
 
     # What the guard must have said
 
     def records(self, name: str) -> List[Entry]:
         """The audit records of one domain that no call has returned yet, oldest first."""
-        found = self.journal('SYSLOG_IDENTIFIER=virt-guard', 'VIRT_GUARD_DOMAIN=' + name)
+        found = self.journal('SYSLOG_IDENTIFIER=virt-guard', 'VIRT_GUARD_DOMAIN=' + name, after=self._since)
         start, self._read[name] = self._read.get(name, 0), len(found)
         return found[start:]
 
     def record(self, name: str, decision: str, operation: str) -> Entry:
         """The one new audit record of a domain, after a look at what every record of a verdict says."""
-        (record,) = self.records(name)
-        self._check_head(record, decision, operation)
+        record = self._one_record(name, decision, operation)
         assert record['VIRT_GUARD_MODE'] == ('audit' if decision == 'would-deny' else 'enforce')
         assert record['VIRT_GUARD_POLICY'] == 'rhel-8'
         assert record['VIRT_GUARD_POLICY_SHA256'] == hashlib.sha256(self.path(POLICY).read_bytes()).hexdigest()
         assert re.fullmatch('[0-9a-f]{64}', record['VIRT_GUARD_XML_SHA256'])
-        if name in self.running('--all'):
-            assert record['VIRT_GUARD_UUID'] == self.virsh('domuuid', '--domain', name).stdout.strip()
+        # Judged by the compiled policy, unless an edit has made that one stale.
+        assert ('VIRT_GUARD_WARNING' in record) == (self._compiled != self._policy_ctime())
+        defined = self.virsh('domuuid', '--domain', name, check=False)
+        assert defined.returncode or record['VIRT_GUARD_UUID'] == defined.stdout.strip()
         return record
 
     def failure_record(self, name: str, operation: str) -> Entry:
         """The one new audit record of a domain that could not be judged."""
-        (record,) = self.records(name)
-        self._check_head(record, 'error', operation)
-        return record
+        return self._one_record(name, 'error', operation)
 
-    def _check_head(self, record: Entry, decision: str, operation: str) -> None:
+    def _one_record(self, name: str, decision: str, operation: str) -> Entry:
+        records = self.records(name)
+        assert len(records) == 1, [record['MESSAGE'] for record in records]
+        record = records[0]
         assert record['VIRT_GUARD_DECISION'] == decision, record['MESSAGE']
         assert (record['MESSAGE_ID'], record['PRIORITY']) == MARKS[decision]
         assert record['VIRT_GUARD_OPERATION'] == operation
         assert '\n' not in record['MESSAGE']
         if 'VIRT_GUARD_ELAPSED_USEC' in record:  # not where the guard did not come to run
             assert 0 < int(record['VIRT_GUARD_ELAPSED_USEC']) < 5000000
+        return record
 
     def admitted(self, name: str, result: Result, *warnings: str) -> Entry:
         """A start that was admitted: the domain runs, and one record, of `start`, names the rules that warned."""
@@ -152,8 +195,8 @@ class GuardedMachine(Machine):
         assert name not in self.running()
         record = self.record(name, 'deny', 'prepare')
         assert record['MESSAGE'] == lines[0][len('virt-guard: ') :]
-        denying = [finding.split()[1] for finding in values(record, 'VIRT_GUARD_FINDING') if finding.startswith('deny ')]
-        assert set(denying) == set(rules)
+        findings = [finding.split() for finding in values(record, 'VIRT_GUARD_FINDING')]
+        assert {rule for status, rule, *place in findings if status == 'deny'} == set(rules)
         assert set(rules) <= set(values(record, 'VIRT_GUARD_RULE'))
         return text
 

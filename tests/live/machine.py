@@ -8,6 +8,7 @@ boundary (root inside is root).
 
 That PID 1 is boot.py, beside this file.
 """
+
 import errno
 import functools
 import json
@@ -47,8 +48,9 @@ class Machine:
     that appears inside under its own path, for two machines that migrate domains between each other.
     """
 
-    def __init__(self, workdir: PathLike, shared: Optional[PathLike] = None, daemon: bool = True,
-                 hostname: Optional[str] = None) -> None:
+    def __init__(
+        self, workdir: PathLike, shared: Optional[PathLike] = None, daemon: bool = True, hostname: Optional[str] = None
+    ) -> None:
         self.workdir = pathlib.Path(workdir).resolve()
         self.shared = pathlib.Path(shared).resolve() if shared else None
         self.daemon = daemon
@@ -89,12 +91,22 @@ class Machine:
             # A session of its own: Ctrl-C in pytest must leave the machine alive for the fixtures that clean up.
             self._init = subprocess.Popen(
                 ['unshare', *NAMESPACES, '--fork', '--kill-child', '--', sys.executable, '-I', str(BOOT)],
-                cwd='/', env=DAEMON_ENV, start_new_session=True,
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
+                cwd='/',
+                env=DAEMON_ENV,
+                start_new_session=True,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+            )
             try:
-                self._pid = self._ask(workdir=str(self.workdir), shared=str(self.shared or ''), hostname=self.hostname,
-                                      host_uuid=self.host_uuid, socket_dir=self.socket_dir,
-                                      libvirtd_log=LIBVIRTD_LOG)
+                self._pid = self._ask(
+                    workdir=str(self.workdir),
+                    shared=str(self.shared or ''),
+                    hostname=self.hostname,
+                    host_uuid=self.host_uuid,
+                    socket_dir=self.socket_dir,
+                    libvirtd_log=LIBVIRTD_LOG,
+                )
                 self.start_journald()
                 if self.daemon:
                     self.start_libvirtd()
@@ -173,22 +185,31 @@ class Machine:
     def read(self, name: str) -> str:
         return self.path(name).read_bytes().decode('utf-8', 'backslashreplace')
 
-    def popen(self, argv: Sequence[PathLike], env: Optional[Mapping[str, str]] = None,
-              **options: Any) -> 'subprocess.Popen[Any]':
+    def popen(
+        self, argv: Sequence[PathLike], env: Optional[Mapping[str, str]] = None, **options: Any
+    ) -> 'subprocess.Popen[Any]':
         """Start a command inside; `env` adds to the minimal environment. Killing the Popen leaves the command alive."""
         enter = ['nsenter', '--target', str(self.pid), *NAMESPACES, '--']
-        return subprocess.Popen(enter + [os.fspath(arg) for arg in argv], cwd='/',
-                                env=dict(COMMAND_ENV, **(env or {})), **options)
+        return subprocess.Popen(
+            enter + [os.fspath(arg) for arg in argv], cwd='/', env=dict(COMMAND_ENV, **(env or {})), **options
+        )
 
-    def run(self, argv: Sequence[PathLike], input: Union[str, bytes, None] = None, check: bool = True,
-            env: Optional[Mapping[str, str]] = None, timeout: float = 60) -> 'subprocess.CompletedProcess[str]':
+    def run(
+        self,
+        argv: Sequence[PathLike],
+        input: Union[str, bytes, None] = None,
+        check: bool = True,
+        env: Optional[Mapping[str, str]] = None,
+        timeout: float = 60,
+    ) -> 'subprocess.CompletedProcess[str]':
         """Run a command inside; its output is decoded text, its stdin `input` or nothing."""
         pipe = subprocess.PIPE
         process = self.popen(argv, env, stdin=pipe, stdout=pipe, stderr=pipe)
         shown = ' '.join(map(str, argv))
         try:
-            out, err = (part.decode('utf-8', 'backslashreplace')
-                        for part in process.communicate(_bytes(input or b''), timeout))
+            out, err = (
+                part.decode('utf-8', 'backslashreplace') for part in process.communicate(_bytes(input or b''), timeout)
+            )
         except BaseException as error:
             _kill_command(process)
             if isinstance(error, subprocess.TimeoutExpired):
@@ -198,8 +219,9 @@ class Machine:
             raise MachineError('exit status %d: %s\n%s%s' % (process.returncode, shown, out, err))
         return subprocess.CompletedProcess(argv, process.returncode, out, err)
 
-    def spawn(self, argv: Sequence[str], log: str = '/var/log/spawned.log',
-              env: Optional[Mapping[str, str]] = None) -> int:
+    def spawn(
+        self, argv: Sequence[str], log: str = '/var/log/spawned.log', env: Optional[Mapping[str, str]] = None
+    ) -> int:
         """Start a daemon as a child of PID 1, with its output appended to `log`; return its pid."""
         return self._ask(spawn=list(argv), log=log, env=dict(DAEMON_ENV, **(env or {})))
 
@@ -216,8 +238,11 @@ class Machine:
 
     def start_journald(self) -> None:
         self.journald_pid = self.spawn([JOURNALD], log='/run/log/journald.out')
-        _wait_until(lambda: self.run(['journalctl', '--sync'], check=False, timeout=5).returncode == 0,
-                    10, lambda: 'journald does not answer: ' + self.read('/run/log/journald.out'))
+        _wait_until(
+            lambda: self.run(['journalctl', '--sync'], check=False, timeout=5).returncode == 0,
+            10,
+            lambda: 'journald does not answer: ' + self.read('/run/log/journald.out'),
+        )
 
     def kill_journald(self) -> None:
         self.kill(self.journald_pid, signal.SIGKILL, wait=5)
@@ -236,28 +261,34 @@ class Machine:
 
         A match is 'FIELD=value': the values of one field are alternatives, all fields must match. `after` is a cursor.
         """
+        entries = self._read_journal(*(['--after-cursor', after] if after else []))
+        # Selected here: journalctl applies --after-cursor to what its matches left, and may drop the first entry.
+        return [entry for entry in entries if _matching(entry, matches)]
+
+    def _read_journal(self, *options: str) -> List[Entry]:
         if self.journald_pid and not self._frozen:
             self.run(['journalctl', '--sync'], timeout=10)
-        argv = ['journalctl', '--quiet', '--no-pager', '--all', '--output=json']
-        output = self.run(argv + (['--after-cursor', after] if after else [])).stdout
-        # Selected here: journalctl applies --after-cursor to what its matches left, and may drop the first entry.
-        return [entry for entry in map(_entry, output.splitlines()) if _matching(entry, matches)]
+        output = self.run(['journalctl', '--quiet', '--no-pager', '--all', '--output=json', *options]).stdout
+        return [_entry(line) for line in output.splitlines()]
 
     def cursor(self) -> Optional[str]:
         """Return where the journal ends now, for `after`; None while it is empty."""
-        entries = self.journal()
+        entries = self._read_journal('--lines=1')
         return str(entries[-1]['__CURSOR']) if entries else None
 
-    def wait_journal(self, *matches: str, after: Optional[str] = None, count: int = 1,
-                     timeout: float = 5) -> List[Entry]:
+    def wait_journal(
+        self, *matches: str, after: Optional[str] = None, count: int = 1, timeout: float = 5
+    ) -> List[Entry]:
         """Wait for at least `count` matching entries; return all that match."""
         deadline = time.monotonic() + timeout
         found = self.journal(*matches, after=after)
         while len(found) < count:
             if time.monotonic() > deadline:
                 messages = '\n'.join(str(entry.get('MESSAGE')) for entry in self.journal(after=after))
-                raise MachineError('%d of %d journal entries with %s; the journal has:\n%s' % (
-                    len(found), count, ' '.join(matches), messages))
+                raise MachineError(
+                    '%d of %d journal entries with %s; the journal has:\n%s'
+                    % (len(found), count, ' '.join(matches), messages)
+                )
             time.sleep(0.02)
             found = self.journal(*matches, after=after)
         return found
@@ -296,16 +327,20 @@ class Machine:
         start = log.stat().st_size
         self.kill(self.libvirtd_pid, signal.SIGHUP)
         # Drivers are looked up in a fixed order, libxl after qemu.
-        _wait_until(lambda: b'/hooks/libxl' in log.read_bytes()[start:],
-                    10, lambda: 'SIGHUP had no effect:\n' + self.libvirtd_log())
+        _wait_until(
+            lambda: b'/hooks/libxl' in log.read_bytes()[start:],
+            10,
+            lambda: 'SIGHUP had no effect:\n' + self.libvirtd_log(),
+        )
 
     def libvirtd_log(self) -> str:
         """Return the last lines of what libvirtd wrote to its log file and to stderr."""
         names = [name for name in (LIBVIRTD_LOG, LIBVIRTD_OUTPUT) if self.path(name).exists()]
         return '\n'.join(line for name in names for line in self.read(name).splitlines()[-20:])
 
-    def virsh(self, *args: str, input: Union[str, bytes, None] = None, check: bool = True,
-              timeout: float = 60) -> 'subprocess.CompletedProcess[str]':
+    def virsh(
+        self, *args: str, input: Union[str, bytes, None] = None, check: bool = True, timeout: float = 60
+    ) -> 'subprocess.CompletedProcess[str]':
         return self.run(('virsh', '--connect', URI) + args, input, check, timeout=timeout)
 
     # Domains
@@ -315,10 +350,10 @@ class Machine:
         self.virsh('define', '/dev/stdin', input=xml)
         return ElementTree.fromstring(xml).findtext('name', '').strip()
 
-    def undefine(self, name: str, check: bool = True) -> None:
+    def undefine(self, name: str, check: bool = True) -> 'subprocess.CompletedProcess[str]':
         """Undefine a domain with all that libvirt keeps for it."""
-        self.virsh('undefine', '--managed-save', '--snapshots-metadata', '--checkpoints-metadata', '--nvram',
-                   '--domain', name, check=check)
+        options = ('--managed-save', '--snapshots-metadata', '--checkpoints-metadata', '--nvram')
+        return self.virsh('undefine', *options, '--domain', name, check=check)
 
     def running(self, *options: str) -> Set[str]:
         """Return the names of the active domains; with '--all', of all."""
@@ -326,11 +361,14 @@ class Machine:
 
     def cleanup_domains(self) -> None:
         """Destroy and undefine every domain."""
-        for name in self.running():
-            self.virsh('destroy', '--domain', name, check=False)
-        for name in self.running('--all'):
-            self.undefine(name, check=False)
-        left = self.running('--all')
+        names = self.running('--all')
+        if not names:
+            return
+        active = self.running() if self.qemu_pids() else ()
+        done = [self.virsh('destroy', '--domain', name, check=False) for name in active]
+        done += [self.undefine(name, check=False) for name in names]
+        # One that was transient is gone already when undefine is tried.
+        left = self.running('--all') if any(result.returncode for result in done) else set()
         if left:
             raise MachineError('domains stay: %s\n%s' % (' '.join(sorted(left)), self.libvirtd_log()))
 
@@ -391,10 +429,12 @@ def _kill_command(process: 'subprocess.Popen[Any]') -> None:
 
 def _entry(line: str) -> Entry:
     """Parse a line of journalctl's JSON, where text that is not printable comes as a list of bytes."""
+
     def text(value: Any) -> Any:
         if isinstance(value, list) and value and isinstance(value[0], int):
             return bytes(value).decode('utf-8', 'backslashreplace')
         return [text(item) for item in value] if isinstance(value, list) else value
+
     return {field: text(value) for field, value in json.loads(line).items()}
 
 

@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The shipped policy on real domains: one directory per rule, and in each the exact findings of every file.
+
+`fail-*.xml` is a domain to which the rule of its directory objects, `pass-*.xml` a near miss, to which it must not.
+`expected.yaml` says for each file, by name:
+
+    findings:   every finding, of every rule: {rule, status, line, path}
+    host:       facts and probe answers, as in a file for `virt-guard check --facts`; what is left out is HOST
+    base:       the domain it was made of, base-NAME.xml; x86_64 where nothing is said
+
+Each file is its base, which no rule objects to, with one mutation; the tests hold them to that, so that no finding
+can have another cause than the mutation. To change a base, apply the same patch to the files made of it.
+"""
+
+import difflib
+import pathlib
+from xml.sax.saxutils import escape
+
+import pytest
+import yaml
+from virtguard import model
+from virtguard.domain import parse_domain
+from virtguard.evaluate import evaluate
+from virtguard.policy import FACTS, PROBES, load_policy
+
+HERE = pathlib.Path(__file__).resolve().parent
+POLICY_FILE = HERE.parents[1] / 'policy.yaml'
+POLICY = load_policy(POLICY_FILE.read_bytes(), str(POLICY_FILE))
+RULES = {rule.id: rule for rule in POLICY.rules}
+# A supported host, that of the tests where a case does not say otherwise.
+HOST = {'arch': 'x86_64', 'container': 'none', 'os': 'rhel-8.10'}
+# A mutation is small; a file that grew away from its base is not.
+MAX_HUNKS, MAX_LINES = 3, 24
+
+
+def no_probe(name, subject):
+    raise AssertionError('%s is asked about %r' % (name, subject))
+
+
+NO_HOST = model.HostFacts(HOST['arch'], HOST['container'], HOST['os'], no_probe)  # nothing of it is asked
+ANSWERS = {True: True, False: False, 'unknown': None}
+
+
+class Case:
+    """One file and what is expected of it. `id` is how pytest and a person name it: tcg/fail-icount."""
+
+    def __init__(self, directory, name, expected):
+        self.id = '%s/%s' % (directory.name, name[: -len('.xml')])
+        self.rule = directory.name
+        self.fails = name.startswith('fail-')
+        assert not set(expected) - {'findings', 'host', 'base'}, '%s: unknown key' % self.id
+        self.path = directory / name
+        self.base = HERE / ('base-%s.xml' % expected.get('base', 'x86_64'))
+        self.host = expected.get('host', {})
+        self.expected = sorted((f['rule'], f['status'], f['line'], f['path']) for f in expected['findings'])
+
+    def facts(self):
+        """The host facts, and the list in which the probe notes what it was asked."""
+        assert not set(self.host) - set(FACTS + ('probes',)), '%s: unknown fact' % self.id
+        values = dict(HOST, **{fact: self.host[fact] for fact in FACTS if fact in self.host})
+        answers = self.host.get('probes', {})
+        asked = []
+
+        def probe(name, subject):
+            subject = subject.strip()  # that of an element without text is its indentation
+            asked.append((name, subject))
+            return ANSWERS[answers[name][subject]]
+
+        readable = {fact: None if value == 'unknown' else value for fact, value in values.items()}
+        return model.HostFacts(readable['arch'], readable['container'], readable['os'], probe), asked
+
+    def judge(self, policy=POLICY):
+        """The findings, in the form of `expected`."""
+        facts, asked = self.facts()
+        verdict = evaluate(policy, parse_domain(self.path.read_bytes()), facts)
+        probes = {(name, subject) for name, answers in self.host.get('probes', {}).items() for subject in answers}
+        if policy is POLICY:
+            assert set(asked) == probes, '%s: the probes asked are not those answered' % self.id
+        return sorted((f.rule.id, f.status, f.line, f.path) for f in verdict.findings)
+
+
+def read_cases():
+    cases = []
+    for file in sorted(HERE.glob('*/expected.yaml')):
+        expected = yaml.safe_load(file.read_text(encoding='utf-8'))
+        cases.extend(Case(file.parent, name, expected[name]) for name in sorted(expected))
+    return cases
+
+
+CASES = read_cases()
+BY_RULE = {id: [case for case in CASES if case.rule == id] for id in RULES}
+each_case = pytest.mark.parametrize('case', CASES, ids=lambda case: case.id)
+
+
+@each_case
+def test_case_yields_exactly_the_expected_findings(case):
+    assert case.judge() == case.expected
+
+
+@each_case
+def test_case_is_named_for_what_it_shows(case):
+    of_its_rule = [finding for finding in case.expected if finding[0] == case.rule]
+    assert bool(of_its_rule) == case.fails
+
+
+@each_case
+def test_case_is_its_base_with_one_mutation(case):
+    base = case.base.read_text(encoding='utf-8').splitlines()
+    lines = case.path.read_text(encoding='utf-8').splitlines()
+    changes = [c for c in difflib.SequenceMatcher(None, base, lines, False).get_opcodes() if c[0] != 'equal']
+    # The namespace declaration that libvirt writes into the first line belongs to what it is declared for.
+    hunks = [c for c in changes if c[1:] != (0, 1, 0, 1)]
+    assert changes or case.host, 'nothing is mutated'
+    assert len(hunks) <= MAX_HUNKS
+    assert sum(max(c[2] - c[1], c[4] - c[3]) for c in hunks) <= MAX_LINES
+    mutated = {number for c in changes for number in range(c[3] + 1, c[4] + 1)}
+    for rule, _, line, path in case.expected:
+        assert line in mutated or path == '/domain', '%s objects to what the mutation left as it was' % rule
+
+
+@pytest.mark.parametrize('path', sorted(HERE.glob('base-*.xml')), ids=lambda path: path.stem)
+def test_bases_are_clean(path):
+    assert evaluate(POLICY, parse_domain(path.read_bytes()), NO_HOST).findings == ()
+    assert any(case.base == path for case in CASES), 'no case is made of it'
+
+
+def test_every_rule_has_cases_and_every_directory_a_rule():
+    directories = {path.name for path in HERE.iterdir() if path.is_dir() and path.name != '__pycache__'}
+    assert directories == set(RULES)
+    for id, cases in BY_RULE.items():
+        assert len([case for case in cases if case.fails]) >= 2, id
+        assert len([case for case in cases if not case.fails]) >= 2, id
+
+
+@pytest.mark.parametrize('id', sorted(RULES))
+def test_every_file_is_expected(id):
+    files = {path.name for path in (HERE / id).iterdir()} - {'expected.yaml'}
+    assert files == {case.path.name for case in BY_RULE[id]}
+
+
+def branches(match):
+    """The operands of the outermost unions of an expression."""
+    parts, depth, quote = [''], 0, ''
+    for character in match:
+        if quote:
+            quote = '' if character == quote else quote
+        elif character in '\'"':
+            quote = character
+        else:
+            depth += (character in '[(') - (character in '])')
+        if character == '|' and not depth and not quote:
+            parts.append('')
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts]
+
+
+def policy_of(rule, match):
+    fields = {name: getattr(rule, name) for name in model.Rule.__slots__}
+    rules = (model.Rule(**dict(fields, match=match)),)
+    return model.Policy(POLICY.name, POLICY.mode, POLICY.failure, POLICY.deadline, False, rules, '', '')
+
+
+ALL_BRANCHES = [
+    pytest.param(rule, number, id='%s-%d' % (rule.id, number + 1))
+    for rule in POLICY.rules
+    for number in range(len(branches(rule.match or '')))
+    if rule.match
+]
+
+
+@pytest.mark.parametrize('rule, number', ALL_BRANCHES)
+def test_every_branch_of_a_match_is_needed(rule, number):
+    """Without it, some case would be judged otherwise: no form of a feature is denied without a test."""
+    parts = branches(rule.match)
+    others = parts[:number] + parts[number + 1 :]
+    without = policy_of(rule, ' | '.join(others) or '/domain[false()]')
+    assert any(
+        case.judge(without) != [finding for finding in case.expected if finding[0] == rule.id]
+        for case in BY_RULE[rule.id]
+    ), parts[number]
+
+
+@pytest.mark.parametrize('id', [rule.id for rule in POLICY.rules if rule.values is not None])
+def test_every_value_is_denied_by_its_rule_alone(id):
+    base = (HERE / 'base-x86_64.xml').read_bytes()
+    for value in RULES[id].values:
+        xml = base.replace(b'http://redhat.com/rhel/8.6', value.encode())
+        findings = evaluate(POLICY, parse_domain(xml), NO_HOST).findings
+        assert [(f.rule.id, f.status) for f in findings] == [(id, RULES[id].action)], value
+
+
+def test_probes_of_cases_exist():
+    named = {probe for case in CASES for probe in case.host.get('probes', {})}
+    assert named == set(PROBES)
+
+
+# A domain that others only speak of is not judged.
+
+ELSEWHERE = {
+    'metadata': ('  <metadata>\n', '  <metadata>\n<b:backup xmlns:b="http://example.com/backup/1.0">%s</b:backup>\n'),
+    'description': ('  <metadata>\n', '  <description>%s</description>\n  <metadata>\n'),
+    'comment': ('  <metadata>\n', '  <!--%s-->\n  <metadata>\n'),
+    'other-namespace': ('  <metadata>\n', '  <devices xmlns="http://example.com/devices">%s</devices>\n  <metadata>\n'),
+}
+
+
+@pytest.mark.parametrize('place', sorted(ELSEWHERE))
+def test_what_fails_passes_where_it_is_not_the_domain_itself(place):
+    base = (HERE / 'base-x86_64.xml').read_text(encoding='utf-8')
+    before, after = ELSEWHERE[place]
+    assert base.count(before) == 1
+    for case in CASES:
+        if case.fails:
+            quoted = case.path.read_text(encoding='utf-8')
+            if place == 'description':
+                quoted = escape(quoted)
+            elif place == 'comment':
+                quoted = quoted.replace('--', '- -')
+            findings = evaluate(POLICY, parse_domain(base.replace(before, after % quoted).encode()), NO_HOST).findings
+            assert findings == (), '%s, in %s' % (case.id, place)
+
+
+@pytest.mark.parametrize('case', [case for case in CASES if case.fails], ids=lambda case: case.id)
+def test_namespaces_are_told_by_their_uri(case):
+    """The same elements in namespaces of others, whatever the prefixes, mean nothing here."""
+    xml = case.path.read_text(encoding='utf-8').replace('://libvirt.org/', '://example.com/')
+    xml = xml.replace('://libosinfo.org/xmlns', '://example.com/xmlns')
+    facts, _ = case.facts()
+    found = {(f.rule.id, f.path) for f in evaluate(POLICY, parse_domain(xml.encode()), facts).findings}
+    expected = {(rule, path) for rule, _, _, path in case.expected if ':' not in path}
+    assert found == expected | {('guest-os-unknown', '/domain')}
+
+
+@pytest.mark.parametrize(
+    'emulator',
+    '/usr/libexec/qemu-kvm /usr/bin/qemu-kvm /usr/bin/kvm /usr/bin/qemu-system-x86_64 /usr/bin/qemu-system-i386 '
+    '/usr/bin/qemu-system-ppc64 /usr/bin/qemu-system-s390x /usr/bin/qemu-system-aarch64'.split(),
+)
+def test_emulators_of_distributions(emulator):
+    base = (HERE / 'base-x86_64.xml').read_text(encoding='utf-8')
+    for path, denied in ((emulator, False), (emulator + '-wrapper', True), ('/opt' + emulator, True)):
+        xml = base.replace('>/usr/libexec/qemu-kvm<', '>%s<' % path)
+        findings = evaluate(POLICY, parse_domain(xml.encode()), NO_HOST).findings
+        assert [f.rule.id for f in findings] == ['qemu-command-line'] * denied, path
+
+
+# The tests above would be worth nothing if a wrong expectation passed.
+
+ONE = next(case for case in CASES if case.id == 'vhost-user/fail-device')
+WITH_PROBE = next(case for case in CASES if case.id == 'infiniband-sriov/fail-hostdev')
+FINDING = ONE.expected[-1]
+
+
+@pytest.mark.parametrize(
+    'expected',
+    [
+        [],
+        ONE.expected[1:],
+        ONE.expected + [FINDING],
+        ONE.expected[:-1] + [('virtiofs',) + FINDING[1:]],
+        ONE.expected[:-1] + [FINDING[:1] + ('warn',) + FINDING[2:]],
+        ONE.expected[:-1] + [FINDING[:2] + (FINDING[2] + 1,) + FINDING[3:]],
+        ONE.expected[:-1] + [FINDING[:3] + (FINDING[3] + '/@id',)],
+    ],
+    ids=['none', 'one too few', 'one too many', 'rule', 'status', 'line', 'path'],
+)
+def test_a_wrong_expectation_fails(expected):
+    assert ONE.judge() == ONE.expected
+    assert ONE.judge() != sorted(expected)
+
+
+def test_a_probe_without_answer_fails():
+    case = Case(WITH_PROBE.path.parent, WITH_PROBE.path.name, {'findings': []})
+    with pytest.raises(KeyError):
+        case.judge()
+
+
+def test_an_answer_without_question_fails():
+    answers = {'infiniband-vf': {'0000:03:10.1': True, '0000:03:10.2': True}}
+    case = Case(WITH_PROBE.path.parent, WITH_PROBE.path.name, {'findings': [], 'host': {'probes': answers}})
+    with pytest.raises(AssertionError, match='not those answered'):
+        case.judge()

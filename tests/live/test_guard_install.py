@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""install.sh on a host that is in use: the running daemon obeys, running domains stay, other hooks go on working."""
+
+import hashlib
+
+import domains
+import pytest
+from domains import domain
+from guarded import HOOK, MAIN_HOOK, SECOND_HOOKS
+
+pytestmark = pytest.mark.live
+
+# Notes each call, and keeps the XML that it was given.
+FOREIGN_HOOK = '#!/bin/sh\necho "$1 $2" >>/run/foreign-calls\ncat >"/run/foreign-$1-$2.xml"\n'
+STARTED, ENDED = ['prepare', 'start', 'started'], ['stopped', 'release']
+
+
+def foreign_calls(host, name):
+    calls = [line.split() for line in host.read('/run/foreign-calls').splitlines()]
+    return [operation for domain_name, operation in calls if domain_name == name]
+
+
+def test_install_and_uninstall_beside_a_running_daemon(new_machine):
+    host = new_machine()
+    daemon = host.libvirtd_pid
+    host.virsh('create', '/dev/stdin', input=domain('running', domains.TCG))
+    host.define(domain('next', domains.TCG))
+    processes = host.qemu_pids()
+
+    said = host.install('--no-deps')
+    assert 'deny [tcg] TCG software emulation: <domain type="qemu">' in said
+    assert host.run(['readlink', MAIN_HOOK]).stdout == HOOK + '\n'
+    host.refused('next', host.try_start('next'), 'tcg')
+    assert (host.running(), host.qemu_pids()) == ({'running'}, processes)
+
+    host.install('--no-deps')  # an upgrade
+    host.refused('next', host.try_start('next'), 'tcg')
+
+    host.install('--uninstall')
+    assert host.try_start('next').returncode == 0
+    assert host.records('next') == []
+    assert host.running() == {'running', 'next'}
+    assert host.libvirtd_pid == daemon
+    assert host.alive(daemon)
+
+
+def test_second_hook(new_machine):
+    """Another program's hook in qemu.d/ is called as before, with the same XML."""
+    host = new_machine()
+    host.install('--no-deps')
+    host.write(SECOND_HOOKS + '/50-foreign', FOREIGN_HOOK, 0o755)
+    record = host.admitted('good', host.try_define_and_start(domain('good')))
+    assert foreign_calls(host, 'good') == STARTED
+    xml = host.path('/run/foreign-good-start.xml').read_bytes()
+    assert record['VIRT_GUARD_XML_SHA256'] == hashlib.sha256(xml).hexdigest()
+    host.virsh('destroy', 'good')
+    assert foreign_calls(host, 'good') == STARTED + ENDED
+
+
+def test_foreign_hook_that_was_there_first(new_machine):
+    """The guard goes beside it, judges, and leaves without a trace in it."""
+    host = new_machine()
+    host.write(MAIN_HOOK, FOREIGN_HOOK, 0o755)
+    host.reload_libvirtd()
+    said = host.install('--no-deps')
+    assert 'linked     %s/00-virt-guard' % SECOND_HOOKS in said
+    host.admitted('good', host.try_define_and_start(domain('good')))
+    assert foreign_calls(host, 'good') == STARTED
+    result = host.try_define_and_start(domain('bad', domains.TCG))
+    assert SECOND_HOOKS + '/00-virt-guard bad prepare begin -' in result.stderr
+    host.refused('bad', result, 'tcg')
+    assert foreign_calls(host, 'bad') == ['prepare'] + ENDED
+
+    host.install('--uninstall')
+    assert host.read(MAIN_HOOK) == FOREIGN_HOOK
+    assert host.try_start('bad').returncode == 0
+    assert foreign_calls(host, 'bad')[3:] == STARTED
+    assert not host.path(SECOND_HOOKS).exists()
+
+
+def test_second_hook_that_refuses(new_machine):
+    """What the guard admits may fail by another hook; what both refuse, libvirt explains in the last one's words."""
+    host = new_machine()
+    host.install('--no-deps')
+    host.write(SECOND_HOOKS + '/50-foreign', '#!/bin/sh\necho "not today" >&2\nexit 1\n', 0o755)
+    for name, mutation in (('good', domains.unchanged), ('bad', domains.TCG)):
+        result = host.try_define_and_start(domain(name, mutation))
+        assert result.stderr.rstrip().endswith('unexpected exit status 1: not today')
+    assert host.running() == set()
+    assert host.records('good') == []
+    host.record('bad', 'deny', 'prepare')

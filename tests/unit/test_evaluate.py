@@ -1,0 +1,433 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a verdict comes about: statuses, host conditions, values, probes, and what is shown of what was seen."""
+
+import pytest
+from lxml import etree
+from virtguard import model
+from virtguard.domain import QEMU_NS, parse_domain
+from virtguard.evaluate import evaluate, pci_address
+
+XML = (
+    """\
+<domain type='kvm' xmlns:qemu='%s'>
+  <name>payroll</name>
+  <uuid>6f3b1c52-8a4e-4c0b-9a57-2d1f6b0c7e11</uuid>
+  <devices>
+    <disk type='file'>
+      <target dev='vda'/>
+    </disk>
+    <disk type='block'>
+      <source dev='/dev/sdb'/>
+      <target dev='vdb'/>
+    </disk>
+%%s
+  </devices>
+</domain>
+"""
+    % QEMU_NS
+)
+
+
+def rule(match=None, id='one', action='deny', **fields):
+    fields.setdefault('title', 'the title of ' + id)
+    return model.Rule(id=id, action=action, why='w', remedy='r', match=match, origin=('p', 1), **fields)
+
+
+def policy(*rules, mode='enforce'):
+    return model.Policy('example', mode, 'deny', 5.0, False, rules, '', 'p')
+
+
+def facts(arch='x86_64', container='none', os='rhel-8.10', probe=None):
+    return model.HostFacts(arch, container, os, probe or no_probe)
+
+
+def no_probe(name, subject):
+    raise AssertionError('the probe %s is asked about %r' % (name, subject))
+
+
+def verdict(*rules, xml=XML % '', host=None, **settings):
+    return evaluate(policy(*rules, **settings), parse_domain(xml.encode()), host or facts())
+
+
+def statuses(*rules, **kwargs):
+    return [finding.status for finding in verdict(*rules, **kwargs).findings]
+
+
+def finding(match, devices='', **fields):
+    (found,) = verdict(rule(match, **fields), xml=XML % devices).findings
+    return found
+
+
+# Matches
+
+
+@pytest.mark.parametrize(
+    'match, places',
+    [
+        ('/domain', [('/domain', 1)]),
+        ('/domain/devices/disk', [('/domain/devices/disk[1]', 5), ('/domain/devices/disk[2]', 8)]),
+        ('/domain/@type', [('/domain/@type', 1)]),
+        ('//target/@dev', [('/domain/devices/disk[1]/target/@dev', 6), ('/domain/devices/disk[2]/target/@dev', 10)]),
+        ("/domain/devices/disk[@type = 'lun']", []),
+        ('/domain/name/text()', [('/domain/name', 2)]),
+        # A condition on the domain as a whole.
+        ('count(/domain/devices/disk) = 2', [('/domain', 1)]),
+        ('not(/domain/pm)', [('/domain', 1)]),
+        ('not(/domain/devices)', []),
+    ],
+)
+def test_places(match, places):
+    assert [(f.path, f.line) for f in verdict(rule(match)).findings] == places
+
+
+def test_a_finding_says_which_rule_and_what():
+    found = finding('/domain/@type', id='two')
+    assert (found.rule.id, found.status, found.message) == ('two', 'deny', 'the title of two')
+
+
+@pytest.mark.parametrize('action, expected', [('deny', ['deny']), ('warn', ['warn']), ('off', [])])
+def test_actions(action, expected):
+    assert statuses(rule('/domain', action=action)) == expected
+
+
+def test_rules_that_are_off_ask_nothing():
+    assert statuses(rule('/domain/name', action='off', probe='infiniband-vf')) == []
+    assert statuses(rule('/domain/devices/disk[count("x") = 1]', action='off')) == []
+
+
+def test_findings_come_in_the_order_of_the_policy():
+    found = verdict(rule('//target', id='b'), rule('/domain', id='a')).findings
+    assert [f.rule.id for f in found] == ['b', 'b', 'a']
+
+
+def test_only_some_rules():
+    rules = rule('/domain', id='a'), rule('/domain', id='b'), rule('/domain', id='c', action='off')
+    result = evaluate(policy(*rules), parse_domain((XML % '').encode()), facts(), rules[1:])
+    assert [f.rule.id for f in result.findings] == ['b']
+
+
+# Conditions on the host
+
+
+def condition(fact, *values, negated=False):
+    return model.HostCondition(fact, values, negated)
+
+
+@pytest.mark.parametrize(
+    'host, conditions, expected',
+    [
+        (facts(), [condition('arch', 'x86_64')], 'deny'),
+        (facts(), [condition('arch', 's390x', 'x86_64')], 'deny'),
+        (facts(), [condition('arch', 's390x')], None),
+        (facts(), [condition('arch', 'x86')], None),
+        (facts(), [condition('arch', 's390x', negated=True)], 'deny'),
+        (facts(), [condition('arch', 's390x', 'x86_64', negated=True)], None),
+        (facts(container='podman'), [condition('container', 'none', negated=True)], 'deny'),
+        (facts(container='none'), [condition('container', 'none', negated=True)], None),
+        # What cannot be read is neither.
+        (facts(arch=None), [condition('arch', 'x86_64')], 'unknown'),
+        (facts(arch=None), [condition('arch', 'x86_64', negated=True)], 'unknown'),
+        (facts(container=None), [condition('container', 'none', negated=True)], 'unknown'),
+        # All of several; one that is not met settles it.
+        (facts(), [condition('arch', 'x86_64'), condition('os', 'rhel')], 'deny'),
+        (facts(), [condition('arch', 'x86_64'), condition('os', 'debian')], None),
+        (facts(os=None), [condition('arch', 'x86_64'), condition('os', 'rhel')], 'unknown'),
+        (facts(os=None), [condition('os', 'rhel'), condition('arch', 'x86_64')], 'unknown'),
+        (facts(os=None), [condition('os', 'rhel'), condition('arch', 's390x')], None),
+        (facts(os=None), [condition('arch', 's390x'), condition('os', 'rhel')], None),
+    ],
+)
+@pytest.mark.parametrize('match', [None, '/domain/name'], ids=['host alone', 'with match'])
+def test_host_conditions(host, conditions, expected, match):
+    assert statuses(rule(match, host=tuple(conditions)), host=host) == ([expected] if expected else [])
+
+
+@pytest.mark.parametrize(
+    'os, accepted, met',
+    [
+        ('rhel-8.10', 'rhel', True),
+        ('rhel-8.10', 'rhel-8', True),
+        ('rhel-8.10', 'rhel-8.10', True),
+        ('rhel-8.10', 'rhel-8.1', False),
+        ('rhel-8.10', 'rhel-9', False),
+        ('rhel-80', 'rhel-8', False),
+        ('rhel-8', 'rhel-8.10', False),
+        ('rhelish-8', 'rhel', False),
+        ('opensuse-leap-15.6', 'opensuse-leap', True),
+        ('arch', 'arch', True),
+    ],
+)
+def test_os_is_met_by_its_beginning(os, accepted, met):
+    assert statuses(rule(host=(condition('os', accepted),)), host=facts(os=os)) == (['deny'] if met else [])
+    assert statuses(rule(host=(condition('os', accepted, negated=True),)), host=facts(os=os)) == (
+        [] if met else ['deny']
+    )
+
+
+def test_only_os_is_met_by_its_beginning():
+    assert statuses(rule(host=(condition('container', 'lxc'),)), host=facts(container='lxc-libvirt')) == []
+
+
+def test_a_host_finding_shows_the_host():
+    host = facts(arch='aarch64', os=None)
+    (found,) = verdict(rule(host=(condition('arch', 'aarch64'),)), host=host).findings
+    assert (found.path, found.line, found.evidence) == ('/domain', 1, 'host arch is aarch64')
+    (found,) = verdict(rule(host=(condition('os', 'rhel'),)), host=host).findings
+    assert found.message == 'this host cannot tell: host os is unknown'
+
+
+@pytest.mark.parametrize('action', ['deny', 'warn'])
+def test_unknown_is_unknown_whatever_the_action(action):
+    assert statuses(rule(host=(condition('os', 'rhel'),), action=action), host=facts(os=None)) == ['unknown']
+
+
+# Values
+
+
+@pytest.mark.parametrize(
+    'match, values, count',
+    [
+        ('/domain/@type', ('kvm',), 1),
+        ('/domain/@type', ('qemu', 'kvm'), 1),
+        ('/domain/@type', ('qemu',), 0),
+        ('/domain/@type', ('KVM',), 0),
+        ('/domain/@type', ('kv',), 0),
+        ('/domain/name', ('payroll',), 1),
+        ('/domain/name/text()', ('payroll',), 1),
+        ('//target/@dev', ('vdb', 'vda', 'vdc'), 2),
+        ('/domain/devices/disk', ('',), 0),
+    ],
+)
+def test_values(match, values, count):
+    assert len(statuses(rule(match, values=values))) == count
+
+
+# Probes
+
+
+@pytest.mark.parametrize(
+    'answer, arch, expected',
+    [
+        (True, 'x86_64', ['deny']),
+        (False, 'x86_64', []),
+        (None, 'x86_64', ['unknown']),
+        (True, None, ['unknown']),
+        (False, None, []),
+        (None, None, ['unknown']),
+    ],
+)
+def test_probes_and_host_conditions(answer, arch, expected):
+    probed = rule('//source/@dev', probe='multipath-device', host=(condition('arch', 'x86_64'),))
+    host = facts(arch=arch, probe=lambda name, subject: answer)
+    assert statuses(probed, host=host) == expected
+
+
+def test_probes_are_asked_about_every_node():
+    asked = []
+
+    def probe(name, subject):
+        asked.append((name, subject))
+        return subject == 'vdb'
+
+    probed = rule('//target/@dev', probe='multipath-device')
+    found = verdict(probed, host=facts(probe=probe)).findings
+    assert asked == [('multipath-device', 'vda'), ('multipath-device', 'vdb')]
+    assert [f.path for f in found] == ['/domain/devices/disk[2]/target/@dev']
+
+
+def test_probes_are_asked_about_what_values_leave():
+    asked = []
+    probed = rule('//target/@dev', probe='multipath-device', values=('vdb',))
+    verdict(probed, host=facts(probe=lambda name, subject: asked.append(subject)))
+    assert asked == ['vdb']
+
+
+def test_probes_are_not_asked_where_the_host_does_not_meet_the_conditions():
+    probed = rule('//target/@dev', probe='multipath-device', host=(condition('arch', 's390x'),))
+    assert statuses(probed) == []
+
+
+def test_an_unanswered_probe_says_what_was_asked():
+    probed = rule('//source/@dev', probe='multipath-device')
+    (found,) = verdict(probed, host=facts(probe=lambda name, subject: None)).findings
+    assert found.message == "this host cannot tell: probe multipath-device of '/dev/sdb'"
+
+
+# PCI addresses
+
+
+@pytest.mark.parametrize(
+    'attributes, expected',
+    [
+        ("domain='0x0000' bus='0x03' slot='0x10' function='0x1'", '0000:03:10.1'),
+        ("domain='0' bus='3' slot='16' function='1'", '0000:03:10.1'),
+        # A leading zero is octal to libvirt (strtoul, base 0).
+        ("domain='00' bus='010' slot='020' function='01'", '0000:08:10.1'),
+        ("domain='0X10000' bus='0xFF' slot='0X1F' function='7'", '10000:ff:1f.7'),
+        ("bus='0x03' slot='0x10' function='0x1'", '0000:03:10.1'),
+        ("bus='0x03'", '0000:03:00.0'),
+        ("domain=' 0x0 ' bus='3' slot='0' function='0'", '0000:03:00.0'),
+        # What libvirt does not take.
+        ("bus='08' slot='0' function='0'", ''),
+        ("bus='three' slot='0' function='0'", ''),
+        ("bus='' slot='0' function='0'", ''),
+        ("bus='0x' slot='0' function='0'", ''),
+    ],
+)
+def test_pci_addresses(attributes, expected):
+    assert pci_address(etree.fromstring('<address %s/>' % attributes)) == expected
+
+
+@pytest.mark.parametrize(
+    'address, subject',
+    [
+        ("<address domain='0' bus='3' slot='16' function='1'/>", '0000:03:10.1'),
+        ("<address type='pci' domain='0' bus='3' slot='16' function='1'/>", '0000:03:10.1'),
+        ("<address bus='many'/>", ''),
+        ("<address uuid='c2177883-f1bb-47f0-914d-32a22e3a8804'/>", ''),
+    ],
+)
+def test_probes_of_addresses(address, subject):
+    asked = []
+    probed = rule('//hostdev/source/address', probe='infiniband-vf')
+    xml = XML % '<hostdev><source>%s</source></hostdev>' % address
+    verdict(probed, xml=xml, host=facts(probe=lambda name, subject: asked.append(subject)))
+    assert asked == [subject]
+
+
+# Rules that fail
+
+
+FAILING = '/domain/devices/disk[count(string(@type)) = 1]'
+
+
+def test_a_rule_that_fails_is_an_error_and_no_pass():
+    (found,) = verdict(rule(FAILING)).findings
+    assert (found.status, found.path, found.rule.id) == ('error', '/domain', 'one')
+    assert found.message.startswith('the rule could not be evaluated: ')
+
+
+def test_a_rule_that_fails_does_not_stop_the_others():
+    found = verdict(rule(FAILING, id='a'), rule('/domain', id='b'), rule(FAILING, id='c', action='warn')).findings
+    assert [(f.rule.id, f.status) for f in found] == [('a', 'error'), ('b', 'deny'), ('c', 'error')]
+
+
+# Verdicts
+
+
+@pytest.mark.parametrize(
+    'rules, decision, audited',
+    [
+        ([], 'admit', 'admit'),
+        ([rule('/domain/none')], 'admit', 'admit'),
+        ([rule('/domain', action='warn')], 'admit', 'admit'),
+        ([rule('/domain', action='warn'), rule('/domain')], 'deny', 'would-deny'),
+        ([rule(FAILING)], 'error', 'error'),
+        ([rule(FAILING), rule('/domain')], 'deny', 'would-deny'),
+        ([rule(FAILING), rule('/domain', action='warn')], 'error', 'error'),
+        ([rule(host=(condition('os', 'x'),))], 'admit', 'admit'),
+    ],
+)
+def test_decisions(rules, decision, audited):
+    host = facts(os=None)
+    assert verdict(*rules, host=host).decision == decision
+    assert verdict(*rules, host=host).outcome == decision
+    assert verdict(*rules, host=host, mode='audit').decision == decision
+    assert verdict(*rules, host=host, mode='audit').outcome == audited
+
+
+def test_a_verdict_names_domain_policy_and_rules():
+    result = verdict(rule('//target', id='b'), rule('/domain', id='a'), rule('//source', id='c', action='warn'))
+    assert (result.domain, result.uuid) == ('payroll', '6f3b1c52-8a4e-4c0b-9a57-2d1f6b0c7e11')
+    assert result.policy.name == 'example'
+    assert result.rule_ids('deny') == ('b', 'a')
+    assert result.rule_ids('deny', 'warn') == ('b', 'a', 'c')
+    assert result.rule_ids('error') == ()
+
+
+# Evidence
+
+
+@pytest.mark.parametrize(
+    'match, devices, evidence',
+    [
+        ('/domain/@type', '', '<domain type="kvm">'),
+        ("//disk[@type = 'block']", '', '<disk type="block">'),
+        ('//disk[2]/source/@dev', '', '<source dev="/dev/sdb">'),
+        ('//emulator', '<emulator>/opt/qemu</emulator>', '<emulator>/opt/qemu</emulator>'),
+        ('//crypto', '<crypto/>', '<crypto>'),
+        ('//iotune', '<disk><iotune>\n <a>1</a><b c="2"/></iotune></disk>', '<iotune><a>1</a><b c="2"/></iotune>'),
+        ('//x', '<x><y z="1"><deep/></y></x>', '<x><y z="1">...</x>'),
+        ('//x/@a', '<x a="1" b="2"/>', '<x a="1">'),
+        ('//x/@*[2]', '<x a="1" b="2"/>', '<x b="2">'),
+        ('//x', '<x a="1\n\t 2"/>', '<x a="1 2">'),
+        ('//qemu:arg', '<qemu:arg value="-S"/>', '<qemu:arg value="-S">'),
+    ],
+)
+def test_evidence(match, devices, evidence):
+    assert finding(match, devices).evidence == evidence
+
+
+def test_evidence_is_short():
+    evidence = finding('//x', '<x a="%s"/>' % ('y' * 500)).evidence
+    assert len(evidence) == 200
+    assert evidence.endswith('yyy...')
+
+
+def command_line(*elements):
+    body = ''.join(elements)
+    return XML.replace('</domain>', '<qemu:commandline>%s</qemu:commandline></domain>' % body) % ''
+
+
+def test_evidence_of_an_argument_is_the_argument():
+    xml = command_line("<qemu:arg value='-device'/>", "<qemu:arg value='edu,id=a'/>")
+    for match in ('//arg:device', '//arg:device/@driver'):
+        (found,) = verdict(rule(match), xml=xml).findings
+        assert found.evidence == '<qemu:arg value="edu,id=a">'
+        assert found.path.startswith('/domain/qemu:commandline/qemu:arg[2]')
+    (found,) = verdict(rule('/domain/qemu:commandline'), xml=xml).findings
+    assert (
+        found.evidence == '<qemu:commandline><qemu:arg value="-device"/><qemu:arg value="edu,id=a"/></qemu:commandline>'
+    )
+
+
+ARG = "<qemu:arg value='%s'/>"
+
+
+@pytest.mark.parametrize(
+    'element',
+    [
+        "<graphics type='vnc' passwd='hunter2'/>",
+        "<graphics type='vnc' Password='hunter2'/>",
+        "<x key='hunter2'/>",
+        "<x client-secret='hunter2'/>",
+        "<qemu:env name='PROXY_PASSWORD' value='hunter2'/>",
+        "<qemu:env name='AWS_SECRET_ACCESS_KEY' value='hunter2'/>",
+        "<qemu:property name='password' type='string' value='hunter2'/>",
+        ARG % 'secret,id=a,data=hunter2',
+        ARG % 'secret,data=hunter2,id=a',
+        ARG % 'secret,id=a,data=x,,hunter2',
+        ARG % '{"qom-type": "secret", "data": "hunter2"}',
+        ARG % '{"qom-type": "secret", "data": "a hunter2"}',
+        ARG % '{"qom-type": "secret", "data": "a,hunter2"}',
+        ARG % '{"qom-type": "secret", "data": "}hunter2"}',
+        ARG % '{"qom-type": "secret", "data": "\\"hunter2"}',
+        ARG % 'port=5900,password=hunter2',
+        ARG % 'file=rbd:pool/image:id=a:key=hunter2:auth_supported=cephx',
+        ARG % 'file=https://user:hunter2@example.com/disk.raw',
+    ],
+)
+@pytest.mark.parametrize('place', ['itself', 'its parent'])
+def test_secrets_are_not_shown(element, place):
+    xml = command_line(element).replace('type=&quot;', "type='")
+    match = '/domain/qemu:commandline' + ('/*' if place == 'itself' else '')
+    found = verdict(rule(match), xml=xml).findings
+    assert found
+    for one in found:
+        assert 'hunter2' not in one.evidence + one.message
+
+
+@pytest.mark.parametrize('value', ['edu,id=a', 'keyboard=de', 'file=/srv/database.raw', 'data-dir=x'])
+def test_what_is_no_secret_is_shown(value):
+    (found,) = verdict(rule('//qemu:arg'), xml=command_line(ARG % value)).findings
+    assert value in found.evidence

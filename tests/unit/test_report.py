@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What people read when a domain does not start. libvirt passes it on as it is, to terminals and web pages."""
+
+import pytest
+from virtguard import model, report
+
+UUID = '6f3b1c52-8a4e-4c0b-9a57-2d1f6b0c7e11'
+# Characters that would end a line, move a cursor, hide text or break an encoder.
+NASTY = 'a\nb\r\x1b[31m\x07\x00\x7f\x85\u2028\u202e\ufeff\udcff\ud800é漢\U0001f600'
+
+
+def rule(id, remedy='mend it'):
+    return model.Rule(id, 'title of ' + id, 'deny', 'why', remedy, match='/domain')
+
+
+def finding(id, status='deny', line=1, evidence='<x a="1">', message=None, **fields):
+    one = rule(id, **fields)
+    return model.Finding(one, status, '/domain/x', line, evidence, message or one.title)
+
+
+def verdict(*findings, domain='payroll', name='example', mode='enforce'):
+    policy = model.Policy(name, mode, 'deny', 5.0, False, (), 'sha', 'policy.yaml')
+    return model.Verdict(domain, UUID, policy, findings)
+
+
+def assert_clean(text):
+    """Lines of printable ASCII, within the limit."""
+    assert len(text.encode('ascii')) <= 4096
+    assert text.endswith('\n')
+    assert '\n\n' not in text
+    assert all(line.isprintable() for line in text[:-1].split('\n'))
+
+
+def test_refusal():
+    text = report.refusal(verdict(finding('tcg', line=3), finding('virtiofs', line=0, remedy='use\n  NFS')))
+    assert text == (
+        "virt-guard: domain 'payroll' denied by policy 'example': tcg, virtiofs\n"
+        '  [tcg] title of tcg: <x a="1"> (line 3)\n'
+        '      remedy: mend it\n'
+        '  [virtiofs] title of virtiofs: <x a="1">\n'
+        '      remedy: use NFS\n'
+        '  more: virt-guard explain tcg virtiofs\n'
+    )
+
+
+def test_a_refusal_speaks_of_what_denies():
+    text = report.refusal(verdict(finding('a', 'warn'), finding('b'), finding('c', 'unknown'), finding('b', line=7)))
+    assert text.splitlines()[0].endswith(': b')
+    assert text.splitlines()[-1] == '  more: virt-guard explain b'
+    assert '[a]' not in text
+    assert '[c]' not in text
+    assert '(line 1)' in text
+    assert '(line 7)' in text
+
+
+def test_a_refusal_because_of_an_error():
+    text = report.refusal(verdict(finding('a', 'error', 0, '', 'the rule could not be evaluated: Invalid type')))
+    assert text == (
+        "virt-guard: domain 'payroll' could not be judged by policy 'example': a\n"
+        '  [a] the rule could not be evaluated: Invalid type\n'
+        '  more: virt-guard explain a\n'
+    )
+
+
+@pytest.mark.parametrize(
+    'statuses, enforce, audit',
+    [
+        ([], 'admitted by {}', 'admitted by {}'),
+        (['warn'], 'admitted by {}, with warnings: r0', 'admitted by {}, with warnings: r0'),
+        (['unknown', 'warn'], 'admitted by {}, with warnings: r0, r1', 'admitted by {}, with warnings: r0, r1'),
+        (['deny'], 'denied by {}: r0', 'would be denied (audit mode) by {}: r0'),
+        (['warn', 'deny', 'error', 'deny'], 'denied by {}: r1, r3', 'would be denied (audit mode) by {}: r1, r3'),
+        (['error'], 'could not be judged by {}: r0', 'could not be judged by {}: r0'),
+        (['warn', 'error'], 'could not be judged by {}: r1', 'could not be judged by {}: r1'),
+    ],
+)
+def test_headline(statuses, enforce, audit):
+    result = verdict(*[finding('r%d' % number, status) for number, status in enumerate(statuses)])
+    for mode, expected in (('enforce', enforce), ('audit', audit)):
+        assert report.headline(result, mode) == "domain 'payroll' " + expected.format("policy 'example'")
+
+
+def test_failure():
+    assert report.failure('payroll', 'no policy') == "virt-guard: domain 'payroll' could not be judged: no policy\n"
+    assert report.failure('payroll', 'no policy', 'install it').splitlines()[1] == '  next: install it'
+
+
+@pytest.mark.parametrize('where', ['domain', 'name', 'evidence', 'message', 'remedy'])
+def test_nothing_nasty_gets_out(where):
+    fields = {where: NASTY}
+    settings = {key: fields.pop(key) for key in ('domain', 'name') if key in fields}
+    for status in ('deny', 'error'):
+        text = report.refusal(verdict(finding('a', status, **fields), **settings))
+        assert_clean(text)
+        assert len(text.splitlines()) <= 4
+    assert_clean(report.failure(NASTY, NASTY, NASTY))
+    assert len(report.failure(NASTY, NASTY, NASTY).splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    'text, expected',
+    [
+        ('plain text', 'plain text'),
+        ('a\nb\tc', 'a\\nb\\tc'),
+        ('\x1b[31m', '\\x1b[31m'),
+        ('\x9b31m', '\\x9b31m'),
+        ('\u202e', '\\u202e'),
+        ('\udcff', '\\udcff'),
+        ('é漢', 'é漢'),
+    ],
+)
+def test_escape(text, expected):
+    assert report.escape(text) == expected
+    assert report.ascii_only(report.escape(text)).isprintable()
+
+
+def test_ascii_only():
+    assert report.ascii_only('é漢\U0001f600\udcff') == '\\xe9\\u6f22\\U0001f600\\udcff'
+
+
+# The limit
+
+
+@pytest.mark.parametrize('count', [1, 5, 20, 30, 40, 1000])
+@pytest.mark.parametrize('evidence', ['<x>', '<x a="%s">' % ('y' * 190), 'é' * 200])
+def test_many_findings(count, evidence):
+    text = report.refusal(verdict(*[finding('rule-%d' % number, evidence=evidence) for number in range(count)]))
+    assert_clean(text)
+    lines = text.splitlines()
+    assert lines[0].startswith("virt-guard: domain 'payroll' denied by policy 'example': rule-0")
+    assert '[rule-0] title of rule-0: ' in text or count == 1000
+    assert lines[-1].startswith('  more: virt-guard ')
+    if count == 1000:
+        assert lines[-2].startswith('  (shortened: ')
+    # Whole lines, or none.
+    assert all(line.endswith(('mend it', '(line 1)')) for line in lines[1:-2])
+
+
+def test_a_text_just_below_the_limit_is_whole():
+    for length in range(3600, 4200):
+        text = report.failure('payroll', 'x' * length)
+        assert_clean(text)
+        assert (text == "virt-guard: domain 'payroll' could not be judged: %s\n" % ('x' * length)) == (
+            '(shortened' not in text
+        )
+    assert '(shortened' not in report.failure('payroll', 'x' * 3600)
+
+
+@pytest.mark.parametrize('domain', ['x' * 100000, 'é' * 100000, '\x1b' * 100000])
+def test_a_name_without_end(domain):
+    """The first line is shortened too, and still says whose it is and what it is about."""
+    for text in (report.refusal(verdict(finding('tcg'), domain=domain)), report.failure(domain, 'no policy', 'wait')):
+        assert_clean(text)
+        assert text.startswith("virt-guard: domain '")
+
+
+def test_the_limit_leaves_room_for_the_line_that_the_hook_may_add():
+    text = report.refusal(verdict(*[finding('rule-%d' % number) for number in range(1000)]))
+    assert len(text + '  note: no audit record could be written\n') <= 4096
