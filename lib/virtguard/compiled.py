@@ -12,7 +12,7 @@ import posix  # not os: see the import budget in hook
 import sys
 from binascii import crc32
 
-from . import __version__, model, scan
+from . import __version__, marks, model
 from .errors import PolicyFileError
 from .trust import check_ownership
 
@@ -37,7 +37,7 @@ class Compiled:
         name, mode, failure, deadline, audit_required, sha256, source = settings
         self.policy = model.Policy(name, mode, failure, deadline, audit_required, (), sha256, source)
         self.facts = facts
-        self._index = scan.Index(wanted, frozenset(names))
+        self._index = marks.Index(wanted, frozenset(names))
         self._needs = needs
         self._rules = rules
 
@@ -46,16 +46,16 @@ class Compiled:
 
         :raises DomainXMLError: expat refuses the document
         """
-        marks = scan.scan(xml, self._index)
+        found = marks.find_marks(xml, self._index)
         candidates = []
         for number, conditions, need in self._needs:
-            if marks is not None and not scan.holds(need, marks):
+            if found is not None and not marks.holds(need, found):
                 continue
             if all(model.HostCondition(*condition).met_by(host) is not False for condition in conditions):
                 candidates.append(number)
-        if candidates or marks is None or marks.root != 'domain':
+        if candidates or found is None or found.root != 'domain':
             return None, candidates
-        return model.Verdict(marks.text(scan.NAME_KEY), marks.text(scan.UUID_KEY), self.policy, ()), []
+        return model.Verdict(found.text(marks.NAME_KEY), found.text(marks.UUID_KEY), self.policy, ()), []
 
     def rules(self, numbers: 'Sequence[int]') -> 'Tuple[model.Rule, ...]':
         """The rules of these numbers."""

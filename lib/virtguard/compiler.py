@@ -9,7 +9,7 @@ from binascii import crc32
 
 from . import model
 from .compiled import headline
-from .marks import build_index, derive_need
+from .needs import build_index, derive_need
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

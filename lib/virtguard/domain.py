@@ -10,7 +10,7 @@ from collections import Counter
 
 from lxml import etree
 
-from . import qemu_args, scan
+from . import marks, qemu_args
 from .errors import DomainXMLError
 from .model import MAX_XML_BYTES
 
@@ -56,7 +56,7 @@ def parse_domain(data: bytes, scanned: bool = False) -> Domain:
     if not data.strip():
         raise DomainXMLError('the XML is empty')
     if not scanned:
-        scan.scan(data, scan.NOTHING)
+        marks.find_marks(data, marks.NOTHING)
     parser = etree.XMLParser(
         resolve_entities=False, no_network=True, load_dtd=False, remove_comments=True, remove_pis=True
     )

@@ -36,8 +36,9 @@ class Host:
     def __init__(self, root: str = '/') -> None:
         self._root = root.rstrip('/')
 
-    def _path(self, path: str) -> str:
-        return self._root + path
+    def _path(self, path: str) -> bytes:
+        # As bytes: Python 3.6 would encode it as ASCII under libvirt's LC_ALL=C.
+        return (self._root + path).encode('utf-8', 'surrogateescape')
 
     def _read(self, path: str) -> 'Optional[str]':
         try:
@@ -48,7 +49,7 @@ class Host:
 
     def _list(self, path: str) -> 'Optional[List[str]]':
         try:
-            return sorted(posix.listdir(self._path(path)))
+            return sorted(name.decode('utf-8', 'surrogateescape') for name in posix.listdir(self._path(path)))
         except OSError:
             return None
 

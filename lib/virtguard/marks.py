@@ -1,255 +1,173 @@
 # SPDX-License-Identifier: Apache-2.0
-"""XPath -> what must be in a document for it to match. Pure: no I/O. See scan for the other half.
+"""XML bytes -> the marks they have; needs and marks -> whether a rule may match. Pure: no I/O.
 
-A need is an over-approximation: wherever it does not hold the expression matches nothing, but where it holds the
-expression need not match. Understood are location paths of names, `//`, `*` and attributes from the document; unions;
-`and`, `or`, `not()`; predicates that compare an attribute, a child path or `.` with a literal, by `=`, `!=`,
-`contains()`, `starts-with()`; a rule's `values`. Of everything else the need is True: the rule is always a candidate.
+Every start pays for this, so it uses expat, which is in the interpreter, and no more. See needs for how a rule's need
+is derived; a need is data, made to be marshalled:
 
-Two things keep this sound. A condition on one of several nodes becomes one on any of them. And a negation becomes a
-need only where the opposite can be known for certain: of the value of the node itself or its attribute, or of what is
-below the document's single root.
+    True, False                       may match any domain, no domain
+    ('and', need...), ('or', need...)
+    ('present', key)                  an element or attribute is there
+    ('absent', key)                   none is
+    ('missing', key)                  an element lacks the attribute
+    ('in', key, texts)                one has a value of these
+    ('out', key, texts)               one has another value than these, or lacks the attribute
+    ('contains', key, text), ('starts-with', key, text)
+    ('name', name)                    an element of that name is anywhere
+
+A key is the path from the document: the names joined by ELEMENT, an attribute's name after ATTRIBUTE, a name in a
+namespace as URI NAMESPACE name. No XML document can hold the three joining characters, so no two paths share a key.
 """
 
-from . import model
-from .domain import ARG_NS, NAMESPACES
-from .scan import ATTRIBUTE, ELEMENT, NAME_KEY, NAMESPACE, UUID_KEY, Index
-from .xpath import MatchError, Node, Step, parse
+import pyexpat
+
+from .errors import DomainXMLError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Iterable, List, Optional, Set, Tuple
+    from typing import Any, Dict, FrozenSet, List, NoReturn, Optional, Set, Tuple
 
-    from .scan import Need
+    Need = Any
+    Wanted = Dict[str, Tuple[Tuple[Tuple[str, str], ...], bool]]
 
+NAMESPACE, ELEMENT, ATTRIBUTE = '\x01', '\x02', '\x03'
+NAME_KEY = ELEMENT + 'domain' + ELEMENT + 'name'
+UUID_KEY = ELEMENT + 'domain' + ELEMENT + 'uuid'
 
-class _Place:
-    """Where a path has come to: the key of its nodes (None: not known), and whether there is one at the most."""
-
-    __slots__ = ('key', 'single')
-
-    def __init__(self, key: 'Optional[str]', single: bool = False) -> None:
-        self.key = key
-        self.single = single
-
-
-_DOCUMENT = _Place('', True)
-_SOMEWHERE = _Place(None)
+# Beyond these, expat and libxml2 might not agree on what a document says, so that lxml must be asked.
+_MAX_DEPTH = 200
+_MAX_BYTES = 4 * 1024 * 1024
 
 
-def derive_need(rule: model.Rule) -> 'Need':
-    """What a document must have for a rule's match and values to find something; True for a rule without a match."""
-    if rule.match is None:
-        return True
-    try:
-        node = parse(rule.match)
-    except MatchError:
-        return True  # libxml2 reads it all the same
-    if rule.values is None:
-        return _over(node, _DOCUMENT)
-    paths = node.operands if node.kind == 'union' else (node,)
-    return _any(_over_value(path, _DOCUMENT, 'in', tuple(sorted(set(rule.values)))) for path in paths)
+class Index:
+    """What to look for: `wanted` has, for the key of an element, its attributes (name, key) and whether its text is
+    asked for; `names` are looked for anywhere."""
+
+    __slots__ = ('wanted', 'names')
+
+    def __init__(self, wanted: 'Wanted', names: 'FrozenSet[str]') -> None:
+        self.wanted = wanted
+        self.names = names
 
 
-def build_index(needs: 'Iterable[Need]') -> Index:
-    """What a scan must look for to tell whether these needs hold, and the domain's name and UUID."""
-    attributes: 'Dict[str, Dict[str, str]]' = {}
-    texts: 'Set[str]' = {NAME_KEY, UUID_KEY}
-    names: 'Set[str]' = set()
-    for need in needs:
-        for test in _tests(need):
-            if test[0] == 'name':
-                names.add(test[1])
-                continue
-            element, joint, attribute = test[1].partition(ATTRIBUTE)
-            attributes.setdefault(element, {})
-            if joint:
-                attributes[element][attribute] = test[1]
-            elif test[0] not in ('present', 'absent'):
-                texts.add(element)
-    elements = set(attributes) | texts
-    wanted = {key: (tuple(sorted(attributes.get(key, {}).items())), key in texts) for key in elements}
-    return Index(wanted, frozenset(names))
+NOTHING = Index({}, frozenset())
 
 
-def _tests(need: 'Need') -> 'Iterable[Tuple[Any, ...]]':
-    if not isinstance(need, tuple):
-        return
-    if need[0] in ('and', 'or'):
-        for part in need[1:]:
-            yield from _tests(part)
-    else:
-        yield need
+class Marks:
+    """What a document has of what an index wants: for each key the values found (None: attribute lacking), the names
+    found, the name of the root."""
+
+    __slots__ = ('values', 'names', 'root')
+
+    def __init__(self, values: 'Dict[str, Set[Optional[str]]]', names: 'Set[str]', root: str) -> None:
+        self.values = values
+        self.names = names
+        self.root = root
+
+    def text(self, key: str) -> str:
+        return next((value for value in self.values.get(key, ()) if value is not None), '')
 
 
-def _all(needs: 'Iterable[Need]') -> 'Need':
-    return _combine('and', needs, True)
+class _Uncertain(Exception):
+    pass
 
 
-def _any(needs: 'Iterable[Need]') -> 'Need':
-    return _combine('or', needs, False)
+def find_marks(data: bytes, index: Index) -> 'Optional[Marks]':
+    """Find the marks of a document; None where only lxml can tell what it says.
 
-
-def _combine(operator: str, needs: 'Iterable[Need]', neutral: bool) -> 'Need':
-    parts: 'List[Need]' = []
-    for need in needs:
-        if need is (not neutral):
-            return need
-        if need is not neutral and need not in parts:
-            parts.append(need)
-    if not parts:
-        return neutral
-    return parts[0] if len(parts) == 1 else (operator, *parts)
-
-
-def _over(node: Node, place: _Place) -> 'Need':
-    """What must be there for an expression to be true (or to select something) at a node of `place`."""
-    if node.kind in ('or', 'union'):
-        return _any(_over(operand, place) for operand in node.operands)
-    if node.kind == 'and':
-        return _all(_over(operand, place) for operand in node.operands)
-    if node.kind == 'path':
-        return _over_path(node, place)[0]
-    if node.kind == 'compare':
-        return _over_comparison(node, place)
-    if node.kind == 'call':
-        return _over_call(node, place)
-    if node.kind == 'literal':
-        return bool(node.text)
-    return True
-
-
-def _over_call(node: Node, place: _Place) -> 'Need':
-    if node.text in ('true', 'false'):
-        return node.text == 'true'
-    if node.text == 'not':
-        return _over_not(node.operands[0], place)
-    if node.text == 'boolean':
-        return _over(node.operands[0], place)
-    if node.text in ('contains', 'starts-with'):
-        path, literal = node.operands
-        if path.kind == 'path' and literal.kind == 'literal' and literal.text:
-            return _over_value(path, place, node.text, literal.text)
-    return True
-
-
-def _over_comparison(node: Node, place: _Place) -> 'Need':
-    left, right = node.operands
-    if left.kind == 'literal':
-        left, right = right, left
-    if left.kind != 'path' or right.kind not in ('literal', 'number', 'path'):
-        return True  # a set of nodes is compared with a boolean as one, and so may be empty
-    if right.kind == 'literal' and node.text in ('=', '!='):
-        return _over_value(left, place, 'in' if node.text == '=' else 'out', (right.text,))
-    return _over_path(left, place)[0]
-
-
-def _over_value(path: Node, place: _Place, operator: str, argument: 'Any') -> 'Need':
-    if path.kind != 'path':
-        return _over(path, place)
-    need, end = _over_path(path, place)
-    # Of a PCI address it is not the text that a rule's values are compared with.
-    if end.key is None or end.key.endswith(ELEMENT + 'address'):
-        return need
-    return _all([need, (operator, end.key, argument)])
-
-
-def _over_not(node: Node, place: _Place) -> 'Need':
-    """What must be there for an expression to be false at a node of `place`."""
-    if node.kind in ('or', 'union'):
-        return _all(_join_values([_over_not(operand, place) for operand in node.operands]))
-    if node.kind == 'and':
-        return _any(_over_not(operand, place) for operand in node.operands)
-    if node.kind == 'call' and node.text == 'not':
-        return _over(node.operands[0], place)
-    if node.kind == 'compare' and node.text == '=':
-        left, right = node.operands
-        key = _own_value(left, place)
-        if key is not None and right.kind == 'literal':
-            return 'out', key, (right.text,)
-    if node.kind == 'path':
-        return _over_no_path(node, place)
-    return True
-
-
-def _join_values(needs: 'List[Need]') -> 'List[Need]':
-    """Needs of one and the same node: where its value is to be none of these and none of those, it is none of all."""
-    values: 'Dict[str, Any]' = {}
-    others = []
-    for need in needs:
-        if isinstance(need, tuple) and need[0] == 'out':
-            values[need[1]] = sorted({*values.get(need[1], ()), *need[2]})
-        else:
-            others.append(need)
-    return others + [('out', key, tuple(excluded)) for key, excluded in values.items()]
-
-
-def _over_no_path(path: Node, place: _Place) -> 'Need':
-    if any(step.predicates for step in path.steps):
-        return True
-    own = _own_value(path, place)
-    if own is not None and own != place.key:
-        return 'missing', own
-    end = _over_path(path, place)[1]
-    certain = path.absolute or place.single
-    return ('absent', end.key) if certain and end.key else True
-
-
-def _own_value(node: Node, place: _Place) -> 'Optional[str]':
-    """The key of `.` or of an attribute of the node itself; None for any other expression."""
-    if node.kind != 'path' or node.absolute or len(node.steps) != 1 or node.steps[0].predicates or not place.key:
+    :raises DomainXMLError: it is not well-formed, or has a DOCTYPE
+    """
+    if len(data) > _MAX_BYTES or not data.startswith(b'<'):
         return None
-    step = node.steps[0]
-    if step.axis == 'self' and step.test == 'node()':
-        return place.key
-    if step.axis == 'attribute' and ATTRIBUTE not in place.key and _is_name(step.test):
-        return place.key + ATTRIBUTE + _expanded(step.test)
-    return None
+    scanner = _Scanner(index)
+    try:
+        scanner.parser.Parse(data, True)
+    except pyexpat.ExpatError as error:
+        raise DomainXMLError('the XML is not well-formed: %s' % error, error.lineno) from None
+    except _Uncertain:
+        return None
+    return Marks(scanner.values, scanner.names, scanner.root)
 
 
-def _over_path(path: Node, place: _Place) -> 'Tuple[Need, _Place]':
-    """What a path needs, and where it ends."""
-    here = _DOCUMENT if path.absolute else place
-    needs: 'List[Need]' = []
-    for step in path.steps:
-        if _is_reading(step):
-            # What stands in an argument is the guard's own reading; that there is an argument must do.
-            return _all(needs + [_presence(here)]), _SOMEWHERE
-        here = _take_step(step, here, needs)
-        needs += [_over(predicate, here) for predicate in step.predicates]
-    return _all(needs + [_presence(here)]), here
+class _Scanner:
+    def __init__(self, index: Index) -> None:
+        self.values: 'Dict[str, Set[Optional[str]]]' = {}
+        self.names: 'Set[str]' = set()
+        self._index = index
+        self.root = ''
+        self._path = ['']
+        self._texts: 'List[Tuple[str, List[str]]]' = []
+        self.parser = parser = pyexpat.ParserCreate(None, NAMESPACE)
+        parser.buffer_text = True
+        parser.StartElementHandler = self._start
+        parser.EndElementHandler = self._end
+        parser.StartDoctypeDeclHandler = self._doctype
+        parser.XmlDeclHandler = self._declaration
+
+    def _start(self, name: str, attributes: 'Dict[str, str]') -> None:
+        if len(self._path) > _MAX_DEPTH:
+            raise _Uncertain
+        path = self._path[-1] + ELEMENT + name
+        self._path.append(path)
+        if len(self._path) == 2:
+            self.root = name
+        if name in self._index.names:
+            self.names.add(name)
+        wanted = self._index.wanted.get(path)
+        if wanted is None:
+            return
+        values = self.values
+        values.setdefault(path, set())
+        for attribute, key in wanted[0]:
+            values.setdefault(key, set()).add(attributes.get(attribute))
+        if wanted[1]:
+            self._texts.append((path, []))
+            self.parser.CharacterDataHandler = self._text
+
+    def _end(self, name: str) -> None:
+        path = self._path.pop()
+        if self._texts and self._texts[-1][0] == path:
+            self.values[path].add(''.join(self._texts.pop()[1]))
+            if not self._texts:
+                self.parser.CharacterDataHandler = None
+
+    def _text(self, data: str) -> None:
+        # XPath's string value of an element has the text of everything below it.
+        for _, chunks in self._texts:
+            chunks.append(data)
+
+    def _doctype(self, *arguments: object) -> 'NoReturn':
+        raise DomainXMLError('the XML has a DOCTYPE, which no libvirt document has', 1)
+
+    def _declaration(self, version: str, encoding: 'Optional[str]', standalone: int) -> None:
+        if version != '1.0' or (encoding or 'utf-8').lower() != 'utf-8':
+            raise _Uncertain
 
 
-def _take_step(step: Step, here: _Place, needs: 'List[Need]') -> _Place:
-    if step.axis == 'self' and step.test == 'node()':
-        return here
-    if step.axis == 'child' and _is_name(step.test):
-        name = _expanded(step.test)
-        if here.key is not None and ATTRIBUTE not in here.key:
-            return _Place(here.key + ELEMENT + name, here.key == '')
-        needs.append(('name', name))
-        return _SOMEWHERE
-    if step.axis == 'attribute' and _is_name(step.test) and here.key and ATTRIBUTE not in here.key:
-        return _Place(here.key + ATTRIBUTE + _expanded(step.test), here.single)
-    if step.axis not in ('parent', 'ancestor', 'ancestor-or-self', 'preceding', 'following'):
-        needs.append(_presence(here))
-    return _SOMEWHERE
+def holds(need: 'Need', marks: Marks) -> bool:
+    """Whether a rule with this need may match a document with these marks."""
+    if need is True or need is False:
+        return bool(need)
+    operator = need[0]
+    if operator == 'and':
+        return all(holds(part, marks) for part in need[1:])
+    if operator == 'or':
+        return any(holds(part, marks) for part in need[1:])
+    if operator == 'name':
+        return need[1] in marks.names
+    return bool(_TESTS[operator](marks.values.get(need[1]), need[2] if len(need) > 2 else None))
 
 
-def _presence(place: _Place) -> 'Need':
-    return ('present', place.key) if place.key else True
+def _is_present(values: 'Optional[Set[Optional[str]]]') -> bool:
+    # An element without wanted text has no value; an attribute that is lacking everywhere has only None.
+    return values is not None and values != {None}
 
 
-def _is_name(test: str) -> bool:
-    return not test.endswith(('*', '()'))
-
-
-def _is_reading(step: Step) -> bool:
-    prefix, colon, _ = step.test.partition(':')
-    return bool(colon) and NAMESPACES.get(prefix) == ARG_NS
-
-
-def _expanded(name: str) -> str:
-    """A name as expat writes it."""
-    prefix, colon, local = name.partition(':')
-    return NAMESPACES[prefix] + NAMESPACE + local if colon else name
+_TESTS: 'Dict[str, Any]' = {
+    'present': lambda values, _: _is_present(values),
+    'absent': lambda values, _: not _is_present(values),
+    'missing': lambda values, _: values is not None and None in values,
+    'in': lambda values, wanted: bool(values) and not values.isdisjoint(wanted),
+    'out': lambda values, wanted: values is not None and not values.issubset(wanted),
+    'contains': lambda values, text: any(text in value for value in values or () if value is not None),
+    'starts-with': lambda values, text: any(value.startswith(text) for value in values or () if value is not None),
+}

@@ -37,7 +37,7 @@ _HAS_SETTING = re.compile(r'(?:^|,)[\w.-]+=')
 # Ends with the text where no quote ends it: so it never has to go back, whatever the text.
 _STRING = re.compile(r""""(?:[^"\\]+|\\.?)*"?|'(?:[^'\\]+|\\.?)*'?""", re.DOTALL)
 _ESCAPE_OR_QUOTE = re.compile(r'\\.|"', re.DOTALL)
-_PSEUDO_FILE = 'json:'
+_PSEUDO_FILE = re.compile(r'json:\s*\{')
 # More than any real argument has; beyond, reading them would take longer than the hook may.
 _MAX_SETTINGS = 1000
 _MAX_PSEUDO_FILES = 16
@@ -109,13 +109,13 @@ def _read_value(name: str, value: str) -> 'Iterator[Settings]':
     if parts:
         yield list(zip(('driver', 'property', 'value'), parts.groups()))
         return
-    document = _load_json(value) if value.startswith('{') else None
-    if document is not None:
-        yield list(_flatten('', document))
+    as_json = _read_json('', value) if value.startswith('{') else []
+    if as_json:
+        yield as_json
     # Which options take JSON differs by version; what only looks like it is read as settings by the others.
-    if document is None or _HAS_SETTING.search(value):
+    if not as_json or _HAS_SETTING.search(value):
         yield list(_read_pairs(name, value))
-    if _PSEUDO_FILE in value and not value.startswith('{'):
+    if _PSEUDO_FILE.search(value) and not value.startswith('{'):
         yield list(_expand('file', value))
 
 
@@ -136,16 +136,19 @@ def _read_pairs(name: str, value: str) -> 'Iterator[Tuple[str, str]]':
 def _expand(key: str, value: str) -> 'Iterator[Tuple[str, str]]':
     """The setting itself and, where it is or has in it a `json:` pseudo file name, what that says."""
     yield key, value
-    start = value.find(_PSEUDO_FILE + '{')
-    found = 0
-    while start >= 0:
-        found += 1
-        if found > _MAX_PSEUDO_FILES:
+    for number, found in enumerate(_PSEUDO_FILE.finditer(value)):
+        if number == _MAX_PSEUDO_FILES:
             raise DomainXMLError('an argument of <qemu:commandline> has too many json: file names')
-        document = _load_json(value[start + len(_PSEUDO_FILE) :])
-        if document is not None:
-            yield from _flatten(key + '.', document)
-        start = value.find(_PSEUDO_FILE + '{', start + 1)
+        yield from _read_json(key + '.', value[found.end() - 1 :])
+
+
+def _read_json(prefix: str, text: str) -> 'Settings':
+    """What the JSON at the beginning of a text says; nothing where there is none."""
+    try:
+        document = _load_json(text)
+        return [] if document is None else list(_flatten(prefix, document))
+    except RecursionError:
+        raise DomainXMLError('a JSON argument of <qemu:commandline> is nested too deep') from None
 
 
 def _load_json(text: str) -> object:
@@ -156,8 +159,6 @@ def _load_json(text: str) -> object:
         return json.JSONDecoder(strict=False).raw_decode(_STRING.sub(_double_quoted, text))[0]
     except ValueError:
         return None
-    except RecursionError:
-        raise DomainXMLError('a JSON argument of <qemu:commandline> is nested too deep') from None
 
 
 def _double_quoted(match: 're.Match[str]') -> str:

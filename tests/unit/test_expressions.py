@@ -5,7 +5,7 @@ import pytest
 from lxml import etree
 from virtguard import model
 from virtguard.expressions import MatchError, check_match, compile_match
-from virtguard.marks import derive_need
+from virtguard.needs import derive_need
 
 
 @pytest.mark.parametrize(

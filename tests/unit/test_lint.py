@@ -17,10 +17,15 @@ COMMANDS = {
     'ruff format': ['ruff', 'format', '--no-cache', '--check', '--diff', 'lib', 'tests'],
     'mypy': ['mypy', '--cache-dir=/dev/null'],
     'shellcheck': ['shellcheck', *SHELL_SCRIPTS],
-    'yamllint': ['yamllint', '--strict', '--config-data', '{extends: default, rules: {'
-                 'line-length: {max: 120, allow-non-breakable-words: true}, document-start: disable, '
-                 'comments: {min-spaces-from-content: 1}, brackets: {min-spaces-inside: 0, max-spaces-inside: 1}}}',
-                 'policy.yaml'],
+    'yamllint': [
+        'yamllint',
+        '--strict',
+        '--config-data',
+        '{extends: default, rules: {'
+        'line-length: {max: 120, allow-non-breakable-words: true}, document-start: disable, '
+        'comments: {min-spaces-from-content: 1}, brackets: {min-spaces-inside: 0, max-spaces-inside: 1}}}',
+        'policy.yaml',
+    ],
 }
 
 

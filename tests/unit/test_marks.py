@@ -10,9 +10,9 @@ from virtguard import model
 from virtguard.domain import NAMESPACES, parse_domain
 from virtguard.errors import DomainXMLError
 from virtguard.expressions import compile_match
-from virtguard.marks import build_index, derive_need
+from virtguard.marks import find_marks, holds
+from virtguard.needs import build_index, derive_need
 from virtguard.policy import load_policy
-from virtguard.scan import holds, scan
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 POLICY = load_policy((CHECKOUT / 'policy.yaml').read_bytes(), 'policy.yaml')
@@ -27,7 +27,7 @@ def rule_of(match, values=None):
 def may_match(rule, xml):
     """What the marks say; True where only lxml can tell."""
     need = derive_need(rule)
-    marks = scan(xml, build_index([need]))
+    marks = find_marks(xml, build_index([need]))
     return marks is None or holds(need, marks)
 
 
@@ -153,7 +153,7 @@ def test_values_of_a_pci_address_are_not_its_text():
     ids=['BOM', 'UTF-16', 'Latin-1', 'deep', 'large'],
 )
 def test_where_two_parsers_might_differ_lxml_is_asked(xml):
-    assert scan(xml, build_index([])) is None
+    assert find_marks(xml, build_index([])) is None
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_where_two_parsers_might_differ_lxml_is_asked(xml):
 )
 def test_what_expat_refuses_is_refused(xml, reason):
     with pytest.raises(DomainXMLError, match=reason):
-        scan(xml, build_index([]))
+        find_marks(xml, build_index([]))
     with pytest.raises(DomainXMLError):
         parse_domain(xml)
 
@@ -172,10 +172,10 @@ def test_keys_cannot_be_forged_by_namespaces():
     need = derive_need(rule_of('/domain[not(pm/suspend-to-mem/@enabled)]'))
     for uri in ('pm/suspend-to-mem', 'domain/pm', 'pm suspend-to-mem'):
         xml = ("<domain><x:suspend-to-mem xmlns:x='%s' enabled='no'/></domain>" % uri).encode()
-        assert holds(need, scan(xml, build_index([need])))
+        assert holds(need, find_marks(xml, build_index([need])))
     for character in '\x01\x02\x03':
         with pytest.raises(DomainXMLError):
-            scan(("<domain xmlns:x='%s'/>" % character).encode(), build_index([need]))
+            find_marks(("<domain xmlns:x='%s'/>" % character).encode(), build_index([need]))
 
 
 # --- generated documents and expressions ----------------------------------------------------------------------------

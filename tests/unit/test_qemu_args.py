@@ -179,6 +179,10 @@ def test_what_only_looks_like_json_is_read_as_settings(option):
         ['-drive', 'file.driver=throttle'],
         ['-blockdev', '{"driver": "raw", "file": {"driver": "throttle"}}'],
         ['-blockdev', 'driver=raw,file.driver=throttle'],
+        # Space before the object is none of QEMU's business.
+        ['-drive', 'if=none,file=json: {"driver": "throttle"}'],
+        ['-drive', 'if=none,file=json:\t\n{"driver": "throttle"}'],
+        ['json: {"driver": "throttle"}'],
         # The whole token is the name of the image.
         ['json:{"driver": "throttle", "throttle-group": "limit0"}'],
         ['-snapshot', 'json:{"driver": "throttle", "throttle-group": "limit0"}'],
