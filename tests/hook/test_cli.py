@@ -206,17 +206,23 @@ def test_interrupt_is_no_traceback(installed, facts):
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # A shell lets what it starts in the background ignore the signal, and these tests may be.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    process.stdin.write(b'<domain>')
-    process.stdin.flush()
-    limit = time.monotonic() + 20
-    while 'pipe' not in _waits_in(process.pid) and time.monotonic() < limit:
-        time.sleep(0.02)  # the interpreter is still starting
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=30) == 130
-    assert process.stderr.read() == b''
-    for stream in (process.stdin, process.stdout, process.stderr):
-        stream.close()
+    try:
+        process.stdin.write(b'<domain>')
+        process.stdin.flush()
+        limit = time.monotonic() + 20
+        while 'pipe' not in _waits_in(process.pid) and time.monotonic() < limit:
+            time.sleep(0.02)  # the interpreter is still starting
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 130
+        assert process.stderr.read() == b''
+    finally:
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            stream.close()
 
 
 def _waits_in(pid):
