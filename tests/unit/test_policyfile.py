@@ -209,7 +209,8 @@ def test_relative_paths(policy, monkeypatch):
     'kind',
     'missing missing-directory below-a-file dangling loop directory fifo socket device terminal empty-name'.split(),
 )
-def test_what_cannot_be_read(tmp_path, policy, kind, read):
+def test_what_cannot_be_read(tmp_path, policy, kind, read, monkeypatch):
+    monkeypatch.chdir(str(tmp_path))  # for the empty name; a checkout may belong to anybody
     path = tmp_path / 'policy.yaml'
     message = 'cannot read the policy'
     if kind == 'missing-directory':
