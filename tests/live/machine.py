@@ -189,7 +189,8 @@ class Machine:
         self, argv: Sequence[PathLike], env: Optional[Mapping[str, str]] = None, **options: Any
     ) -> 'subprocess.Popen[Any]':
         """Start a command inside; `env` adds to the minimal environment. Killing the Popen leaves the command alive."""
-        enter = ['nsenter', '--target', str(self.pid), *NAMESPACES, '--']
+        # --root: where the tests run in a chroot, the namespace's own root is not the machine's.
+        enter = ['nsenter', '--target', str(self.pid), *NAMESPACES, '--root', '--wd', '--']
         return subprocess.Popen(
             enter + [os.fspath(arg) for arg in argv], cwd='/', env=dict(COMMAND_ENV, **(env or {})), **options
         )
