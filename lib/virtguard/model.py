@@ -46,6 +46,21 @@ class HostCondition:
         return (value in self.values or value.startswith(parts)) != self.negated
 
 
+class ValueSet:
+    """The values that a rule's named set stands for.
+
+    `name` says which they are, `source` who says so, `problems` what of the source could not be used.
+    """
+
+    __slots__ = ('name', 'values', 'source', 'problems')
+
+    def __init__(self, name: str, values: 'Tuple[str, ...]', source: str, problems: 'Tuple[str, ...]' = ()) -> None:
+        self.name = name
+        self.values = values
+        self.source = source
+        self.problems = problems
+
+
 class Rule:
     """One requirement of a policy. Texts are the policy author's; `origin` is (file, line)."""
 
