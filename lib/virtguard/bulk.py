@@ -37,7 +37,7 @@ class Judge:
         self._policy = policy
         self._host = host
         self._compiled = Compiled(prepare(policy))
-        self._rules = [rule for rule in policy.rules if rule.action != 'off']
+        self._rules = policy.rules_at(model.ADMISSION)
 
     def judge(self, xml: bytes) -> model.Verdict:
         """The verdict on one document.

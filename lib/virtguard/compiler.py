@@ -21,8 +21,8 @@ _CLOCK_GRAIN = 0.02  # seconds: two ticks of a kernel with HZ=100
 
 
 def prepare(policy: model.Policy) -> 'Tuple[Any, ...]':
-    """A valid policy as compiled.Compiled takes it. Rules that are off have no part in it; the others are numbered."""
-    rules = [rule for rule in policy.rules if rule.action != 'off']
+    """A valid policy as compiled.Compiled takes it: of its rules, those of admission, numbered."""
+    rules = policy.rules_at(model.ADMISSION)
     needs = [derive_need(rule) for rule in rules]
     index = build_index(needs)
     conditions = [tuple((c.fact, c.values, c.negated) for c in rule.host) for rule in rules]

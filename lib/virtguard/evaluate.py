@@ -26,15 +26,13 @@ _CREDENTIALS = re.compile(r'(://)[^/@\s]*@')
 def evaluate(
     policy: model.Policy, domain: Domain, host: model.HostFacts, rules: 'Optional[Iterable[model.Rule]]' = None
 ) -> model.Verdict:
-    """Judge one domain by every rule. A rule that fails becomes a finding of status `error`, never a pass.
+    """Judge one domain by every rule of admission. One that fails becomes a finding of status `error`, never a pass.
 
-    :param rules: those of the policy's rules that may find something, where that is known; in the policy's order
+    :param rules: those of the rules in use that may find something, where that is known; in the policy's order
     """
     findings: 'List[model.Finding]' = []
     paths = Paths()
-    for rule in policy.rules if rules is None else rules:
-        if rule.action == 'off':
-            continue
+    for rule in policy.rules_at(model.ADMISSION) if rules is None else rules:
         try:
             findings.extend(_distinct(_judge(rule, domain, host, paths)))
         except etree.XPathError as error:

@@ -17,6 +17,10 @@ WARN = 'warn'
 UNKNOWN = 'unknown'
 ERROR = 'error'
 
+# When a rule is judged: as a domain starts, or as a running one changes.
+ADMISSION = 'admission'
+RUNTIME = 'runtime'
+
 # Decisions of a verdict are these, DENY and ERROR. What follows from them is the business of `mode` and `failure`; of a
 # denial in mode audit follows WOULD_DENY.
 ADMIT = 'admit'
@@ -64,7 +68,20 @@ class ValueSet:
 class Rule:
     """One requirement of a policy. Texts are the policy author's; `origin` is (file, line)."""
 
-    __slots__ = ('id', 'title', 'action', 'match', 'values', 'probe', 'host', 'why', 'remedy', 'reference', 'origin')
+    __slots__ = (
+        'id',
+        'title',
+        'action',
+        'at',
+        'match',
+        'values',
+        'probe',
+        'host',
+        'why',
+        'remedy',
+        'reference',
+        'origin',
+    )
 
     def __init__(
         self,
@@ -79,10 +96,12 @@ class Rule:
         host: 'Tuple[HostCondition, ...]' = (),
         reference: str = '',
         origin: 'Tuple[str, int]' = ('', 0),
+        at: str = ADMISSION,
     ) -> None:
         self.id = id
         self.title = title
         self.action = action
+        self.at = at
         self.match = match
         self.values = values
         self.probe = probe
@@ -130,9 +149,13 @@ class Policy:
             ('VIRT_GUARD_POLICY_SHA256', self.sha256),
         ]
 
-    def facts(self) -> 'Set[str]':
-        """The host facts that the rules in use ask for."""
-        return {condition.fact for rule in self.rules if rule.action != 'off' for condition in rule.host}
+    def rules_at(self, at: str) -> 'Tuple[Rule, ...]':
+        """The rules in use that are judged at ADMISSION or at RUNTIME."""
+        return tuple(rule for rule in self.rules if rule.at == at and rule.action != 'off')
+
+    def facts(self, at: str = ADMISSION) -> 'Set[str]':
+        """The host facts that these rules ask for."""
+        return {condition.fact for rule in self.rules_at(at) for condition in rule.host}
 
 
 class HostFacts:

@@ -20,10 +20,11 @@ FACTS = ('arch', 'container', 'os')
 ACTIONS = ('deny', 'warn', 'off')
 MODES = ('enforce', 'audit')
 FAILURES = ('deny', 'admit')
+TIMES = (model.ADMISSION, model.RUNTIME)
 MAX_DEADLINE = 60  # seconds
 
 _POLICY_KEYS = ('policy', 'mode', 'failure', 'deadline', 'audit', 'rules')
-_RULE_KEYS = ('id', 'title', 'action', 'match', 'values', 'probe', 'host', 'why', 'remedy', 'reference')
+_RULE_KEYS = ('id', 'title', 'action', 'at', 'match', 'values', 'probe', 'host', 'why', 'remedy', 'reference')
 _RULE_REQUIRED = ('id', 'title', 'action', 'why', 'remedy')
 _RULE_ID = re.compile(r'[a-z][a-z0-9]*(-[a-z0-9]+)*\Z')
 
@@ -109,9 +110,12 @@ def _read_rule(reader: Reader, node: 'yaml.Node') -> 'Optional[model.Rule]':
     if id is not None and not _RULE_ID.match(id):
         reader.problem(nodes['id'], 'id %r is not in kebab-case' % id, 'lower-case words joined by hyphens')
     name = 'rule %r' % id if id is not None else 'the rule'
+    at = (reader.choice(nodes['at'], 'at', TIMES) if 'at' in nodes else None) or model.ADMISSION
     match = reader.text(nodes.get('match'), 'match')
     if match is not None:
-        _check_match(reader, nodes['match'], match)
+        _check_match(reader, nodes['match'], match, at)
+    if at == model.RUNTIME and 'match' not in nodes:
+        reader.problem(node, '%s is judged at run time but has no match for a change' % name, 'begin with /transition')
     for key in ('values', 'probe'):
         if key in nodes and 'match' not in nodes:
             reader.problem(nodes[key], '%s has %r but no match for it to narrow' % (name, key))
@@ -131,14 +135,15 @@ def _read_rule(reader: Reader, node: 'yaml.Node') -> 'Optional[model.Rule]':
         host=_read_host(reader, nodes['host']) if 'host' in nodes else (),
         reference=reader.line_of_text(nodes.get('reference'), 'reference') or '',
         origin=(reader.source, node.start_mark.line + 1),
+        at=at,
     )
 
 
-def _check_match(reader: Reader, node: 'yaml.Node', match: str) -> None:
+def _check_match(reader: Reader, node: 'yaml.Node', match: str, at: str) -> None:
     from .expressions import check_match  # lxml: the settings are read before it can be missed
 
     try:
-        check_match(match)
+        check_match(match, at)
     except MatchError as error:
         # In a scalar on one line, the offset in the expression is an offset in the file.
         in_line = node.start_mark.line == node.end_mark.line

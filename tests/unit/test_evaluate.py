@@ -90,6 +90,10 @@ def test_actions(action, expected):
     assert statuses(rule('/domain', action=action)) == expected
 
 
+def test_rules_of_running_domains_are_not_judged_at_admission():
+    assert statuses(rule('/domain', at=model.RUNTIME)) == []
+
+
 def test_rules_that_are_off_ask_nothing():
     assert statuses(rule('/domain/name', action='off', probe='infiniband-vf')) == []
     assert statuses(rule('/domain/devices/disk[count("x") = 1]', action='off')) == []
@@ -101,7 +105,7 @@ def test_findings_come_in_the_order_of_the_policy():
 
 
 def test_only_some_rules():
-    rules = rule('/domain', id='a'), rule('/domain', id='b'), rule('/domain', id='c', action='off')
+    rules = rule('/domain', id='a'), rule('/domain', id='b')
     result = evaluate(policy(*rules), parse_domain((XML % '').encode()), facts(), rules[1:])
     assert [f.rule.id for f in result.findings] == ['b']
 

@@ -119,6 +119,21 @@ def test_what_narrows_a_match():
     assert (rule.values, rule.probe) == (('kvm', '1'), 'multipath-device')
 
 
+def test_a_rule_of_running_domains():
+    (rule,) = load(changed('match: /domain/devices/disk', 'at: runtime\n    match: /transition/after')).rules
+    assert (rule.at, rule.match) == ('runtime', '/transition/after')
+    assert load(POLICY).rules[0].at == 'admission'
+
+
+def test_a_change_is_something_to_match():
+    old = '  - id: one\n    title: the first\n    action: deny\n    match: /domain/devices/disk'
+    new = '  - id: one\n    title: the first\n    action: deny\n    at: runtime\n    host: {arch: x86_64}'
+    error = problems_of(changed(old, new))
+    assert [str(problem) for problem in error.problems] == [
+        "policy.yaml:7:5: rule 'one' is judged at run time but has no match for a change (begin with /transition)"
+    ]
+
+
 def test_texts_may_be_folded():
     policy = load(changed('why: because', 'why: >-\n      one\n      two'))
     assert policy.rules[0].why == 'one two'
@@ -208,6 +223,11 @@ PROBLEMS = [
     (MATCH, 'match: «""', 'match is empty', ''),
     (MATCH, 'match: «true()', 'match asks nothing of the domain', ''),
     (MATCH, 'match: «/domain/devices/disk[contains(@type)]', 'match ', ''),
+    # Rules of running domains.
+    (MATCH, 'at: «run-time\n    match: /domain', "at is 'run-time'", "did you mean 'runtime'?"),
+    (MATCH, 'at: runtime\n    match: «/domain', 'match can never match: the document is <transition>', '/transition'),
+    (MATCH, 'at: admission\n    match: «/transition', 'match can never match: the document is <domain>', '/domain'),
+    (MATCH, 'at: runtime\n    match: «true()', 'match asks nothing of the transition', 'begin with /transition'),
     # What narrows a match.
     (MATCH, 'host: {arch: a}\n    values: «[a]', "'one' has 'values' but no match", ''),
     (MATCH, 'host: {arch: a}\n    probe: «infiniband-vf', "'one' has 'probe' but no match", ''),
