@@ -385,11 +385,12 @@ for name in sorted(os.listdir(package)):
             compile(file.read(), file.name, 'exec')
 sys.path.insert(0, library)
 from virtguard.errors import GuardError
-from virtguard.policy import load_policy
+from virtguard.host import today
+from virtguard.sources import load_candidate
 
 try:
     with open(candidate, 'rb') as file:
-        policy = load_policy(file.read(), policy_name)
+        policy = load_candidate(policy_name, file.read(), today())
 except GuardError as error:
     for problem in getattr(error, 'problems', [error]):
         print(ascii(str(problem))[1:-1], file=sys.stderr)
