@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Stamp = Tuple[Tuple[Any, ...], ...]
 
 # What counts of a source: of a file, all; of a directory on the way to one, who may change it; of a directory whose
-# files are sources, also what is in it, or that there is none.
+# files are sources, also what is in it, or that there is none; the same of a file that there need not be.
 FILE, WAY, LISTING = 'file', 'way', 'listing'
 _FORMAT = 2
 _MAX_BYTES = 64 * 1024 * 1024

@@ -7,7 +7,7 @@ import stat
 import time
 from binascii import crc32
 
-from . import model
+from . import model, osinfo
 from .compiled import FILE, LISTING, WAY, headline
 from .needs import build_index, derive_need
 from .policyfile import directories
@@ -50,7 +50,10 @@ def list_sources(policy: model.Policy) -> 'List[Tuple[str, str]]':
     drop_ins = drop_in_directory(policy.source)
     files = [policy.source] + [path for path in policy.files if path != policy.source]
     ways = {way for path in [*files, os.path.join(drop_ins, '*')] for way in directories(path)} - {drop_ins}
-    return [(path, FILE) for path in files] + [(drop_ins, LISTING)] + [(way, WAY) for way in sorted(ways)]
+    # Of osinfo-db, any part may be missing, and come into being.
+    named_set = any(rule.value_set is not None for rule in policy.rules)
+    database = [(path, LISTING) for path in osinfo.sources()] if named_set else []
+    return [(path, FILE) for path in files] + [(drop_ins, LISTING)] + [(way, WAY) for way in sorted(ways)] + database
 
 
 def let_clock_advance(sources: 'Sequence[Tuple[str, str]]') -> None:

@@ -106,7 +106,10 @@ def _finding_object(finding: model.Finding) -> 'Dict[str, Any]':
 def explain(rule: model.Rule) -> str:
     """A rule's own manual."""
     rows = [('why', rule.why), ('remedy', rule.remedy), ('match', rule.match or '')]
-    if rule.values is not None:
+    if rule.value_set is not None:
+        known = rule.value_set
+        rows.append(('values', '%s: %d values, from %s' % (known.name, len(known.values), known.source)))
+    elif rule.values is not None:
         shown = ', '.join(rule.values[:3])
         rows.append(('values', shown if len(rule.values) <= 3 else '%s and %d more' % (shown, len(rule.values) - 3)))
     rows.append(('probe', rule.probe or ''))
@@ -114,7 +117,11 @@ def explain(rule: model.Rule) -> str:
         relation = 'is none of' if condition.negated else 'is'
         rows.append(('host', '%s %s %s' % (condition.fact, relation, ', '.join(condition.values))))
     rows += [('waivable', '' if rule.waivable else 'no'), ('reason', rule.reason)]
-    rows += [('reference', rule.reference), ('defined', '%s:%d' % rule.origin)]
+    rows += [
+        ('supported', ', '.join(rule.supported)),
+        ('reference', rule.reference),
+        ('defined', '%s:%d' % rule.origin),
+    ]
     lines = ['%s: %s (%s)' % (rule.id, rule.title, rule.action)]
     for name, text in rows:
         if text:

@@ -17,7 +17,7 @@ from .waivers import is_uuid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List, Optional, Tuple
+    from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
     from .errors import Problem
 
@@ -63,6 +63,15 @@ class Given:
         if self.node is None or self._reader is None:
             return '', 0
         return self._reader.source, self.node.start_mark.line + 1
+
+
+class ReleasedBefore:
+    """The named set of values `{os-released-before: date}`, `date` being YYYY-MM-DD."""
+
+    __slots__ = ('date',)
+
+    def __init__(self, date: str) -> None:
+        self.date = date
 
 
 class Layer:
@@ -136,6 +145,14 @@ def _read_id(reader: Reader, node: 'yaml.Node') -> 'Optional[str]':
     return id
 
 
+def _read_values(reader: Reader, node: 'yaml.Node') -> 'Union[Tuple[str, ...], ReleasedBefore, None]':
+    if not isinstance(node, yaml.MappingNode):
+        return reader.strings(node, 'values')
+    nodes = reader.mapping(node, 'values', ('os-released-before',), ('os-released-before',))
+    date = _read_day(reader, nodes['os-released-before'], 'os-released-before') if nodes else None
+    return ReleasedBefore(date) if date else None
+
+
 def _read_host(reader: Reader, node: 'yaml.Node') -> 'Tuple[model.HostCondition, ...]':
     conditions = []
     nodes = reader.mapping(node, 'host', FACTS, ())
@@ -171,7 +188,7 @@ def _read_domains(reader: Reader, node: 'yaml.Node') -> 'Tuple[str, ...]':
     return tuple(domains)
 
 
-def _read_day(reader: Reader, node: 'yaml.Node') -> 'Optional[str]':
+def _read_day(reader: Reader, node: 'yaml.Node', what: str) -> 'Optional[str]':
     """A day as YAML has it, quoted or not."""
     found = _DAY.match(node.value) if isinstance(node, yaml.ScalarNode) else None
     try:
@@ -179,7 +196,7 @@ def _read_day(reader: Reader, node: 'yaml.Node') -> 'Optional[str]':
             return str(datetime.date(*map(int, found.groups())))
     except ValueError:  # 30 February
         pass
-    reader.problem(node, 'expires is not a day of the calendar', 'write it as YEAR-MONTH-DAY: 2027-01-31')
+    reader.problem(node, '%s is not a day of the calendar' % what, 'write it as YEAR-MONTH-DAY: 2027-01-31')
     return None
 
 
@@ -214,7 +231,7 @@ _RULE: 'Dict[str, ValueReader]' = {
     'action': _choice('action', ACTIONS),
     'at': _choice('at', TIMES),
     'match': _text('match'),
-    'values': _strings('values'),
+    'values': _read_values,
     'probe': _choice('probe', PROBES),
     'host': _read_host,
     'why': _text('why'),
@@ -222,13 +239,14 @@ _RULE: 'Dict[str, ValueReader]' = {
     'reference': _line('reference'),
     'waivable': lambda reader, node: reader.boolean(node, 'waivable'),
     'reason': _text('reason'),
+    'supported': _strings('supported'),
 }
 _WAIVER: 'Dict[str, ValueReader]' = {
     'rules': _strings('rules'),
     'domains': _read_domains,
     'reason': _text('reason'),
     'approved-by': _line('approved-by'),
-    'expires': _read_day,
+    'expires': lambda reader, node: _read_day(reader, node, 'expires'),
     'ticket': _line('ticket'),
 }
 _WAIVER_REQUIRED = ('rules', 'domains', 'reason', 'approved-by', 'expires')

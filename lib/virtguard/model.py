@@ -55,9 +55,9 @@ class HostCondition:
 
 
 class ValueSet:
-    """The values that a rule's named set stands for.
+    """The values that a named set stands for.
 
-    `name` says which they are, `source` who says so, `problems` what of the source could not be used.
+    `name` is the set as a policy writes it, `source` who knows its values, `problems` what of that could not be used.
     """
 
     __slots__ = ('name', 'values', 'source', 'problems')
@@ -73,6 +73,7 @@ class Rule:
     """One requirement of a policy. Texts are the policy author's.
 
     `origin` is where it is defined, `origins` where each of its keys got its value; `reason` why a site changed it.
+    `values` are those of `value_set`, where the policy names a set; `supported` are products that support the feature.
     """
 
     __slots__ = (
@@ -91,6 +92,8 @@ class Rule:
         'reason',
         'origin',
         'origins',
+        'value_set',
+        'supported',
     )
 
     def __init__(
@@ -110,6 +113,8 @@ class Rule:
         waivable: bool = True,
         reason: str = '',
         origins: 'Optional[Dict[str, Origin]]' = None,
+        value_set: 'Optional[ValueSet]' = None,
+        supported: 'Tuple[str, ...]' = (),
     ) -> None:
         self.id = id
         self.title = title
@@ -126,6 +131,8 @@ class Rule:
         self.reason = reason
         self.origin = origin
         self.origins = origins or {}
+        self.value_set = value_set
+        self.supported = supported
 
 
 class Waiver:

@@ -22,4 +22,4 @@ def released_before(
     source = 'the osinfo-db %s that comes with virt-guard' % VERSION
     if more:
         source = "this host's osinfo-db %s and %s" % (version or 'of unknown version', source)
-    return model.ValueSet('operating systems released before %s' % date, tuple(sorted(ids)), source, tuple(problems))
+    return model.ValueSet('{os-released-before: %s}' % date, tuple(sorted(ids)), source, tuple(problems))

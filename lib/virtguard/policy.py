@@ -8,13 +8,16 @@ keys that it gives) and add waivers. A layer with a problem makes the policy inv
 from . import model
 from .digest import sha256_hex
 from .errors import MissingLibraryError, PolicyError, suggest
-from .layer import Given, Layer, read_layer
+from .layer import Given, Layer, ReleasedBefore, read_layer
+from .osreleases import released_before
 from .waivers import MAX_DAYS_AHEAD, latest_expiry
 from .xpath import MatchError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Sequence
+    from typing import Any, Callable, Dict, List, Sequence
+
+    Sets = Callable[[str], model.ValueSet]
 
 _RULE_REQUIRED = ('id', 'title', 'action', 'why', 'remedy')
 
@@ -28,17 +31,20 @@ def load_policy(data: bytes, source: str) -> model.Policy:
     return merge_layers([read_layer(data, source)])
 
 
-def merge_layers(layers: 'Sequence[Layer]', source: str = '', today: str = '') -> model.Policy:
+def merge_layers(
+    layers: 'Sequence[Layer]', source: str = '', today: str = '', released_before: 'Sets' = released_before
+) -> model.Policy:
     """Make one policy of layers.
 
     :param source: what the policy is known by (default: the name of the first layer)
     :param today: YYYY-MM-DD, and no waiver may reach too far beyond it; '' to let them
+    :param released_before: knows the operating systems that were released before a day (YYYY-MM-DD)
     :raises PolicyError: with every problem at once; a broken policy is never half loaded
     :raises MissingLibraryError: there is no lxml to check expressions with
     """
     settings = stated_settings(layers)
     try:
-        rules = _make_rules(layers)
+        rules = _make_rules(layers, released_before)
     except ImportError as error:
         raise MissingLibraryError(error, settings) from None
     waivers = [_make_waiver(given, rules, today) for layer in layers for given in layer.waivers or ()]
@@ -89,7 +95,7 @@ def _digest(layers: 'Sequence[Layer]') -> str:
     return sha256_hex(lines.encode('utf-8', 'surrogateescape'))
 
 
-def _make_rules(layers: 'Sequence[Layer]') -> 'Dict[str, model.Rule]':
+def _make_rules(layers: 'Sequence[Layer]', released_before: 'Sets') -> 'Dict[str, model.Rule]':
     drafts: 'List[_Draft]' = []
     by_id: 'Dict[str, _Draft]' = {}
     for layer in layers:
@@ -107,7 +113,7 @@ def _make_rules(layers: 'Sequence[Layer]') -> 'Dict[str, model.Rule]':
                 by_id.setdefault(id, drafts[-1])
     for draft in drafts:
         draft.check()
-    return {draft.id: draft.make() for draft in drafts}
+    return {draft.id: draft.make(released_before) for draft in drafts}
 
 
 class _Draft:
@@ -155,8 +161,10 @@ class _Draft:
         if 'match' not in given and 'host' not in given:
             self._first.problem('%s has neither match nor host, so it can never apply' % self._name)
 
-    def make(self) -> model.Rule:
+    def make(self, released_before: 'Sets') -> model.Rule:
         """The rule, if there is no problem."""
+        values = self._value('values')
+        value_set = released_before(values.date) if isinstance(values, ReleasedBefore) else None
         return model.Rule(
             id=self.id,
             title=self._value('title', ''),
@@ -164,7 +172,7 @@ class _Draft:
             why=self._value('why', ''),
             remedy=self._value('remedy', ''),
             match=self._value('match'),
-            values=self._value('values'),
+            values=value_set.values if value_set is not None else values,
             probe=self._value('probe'),
             host=self._value('host', ()),
             reference=self._value('reference', ''),
@@ -173,6 +181,8 @@ class _Draft:
             waivable=self._value('waivable', True),
             reason=self._value('reason', ''),
             origins={key: given.origin for key, given in self._given.items()},
+            value_set=value_set,
+            supported=self._value('supported', ()),
         )
 
 

@@ -66,6 +66,9 @@ def _notes_on_files(layout: 'Layout') -> 'Iterator[str]':
 def _notes(policy: model.Policy) -> 'Iterator[str]':
     from .waivers import days_left, expires_soon, is_uuid
 
+    for known in [rule.value_set for rule in policy.rules if rule.value_set is not None]:
+        for problem in known.problems:
+            yield 'not used for %s: %s' % (known.name, problem)
     if policy.mode == 'audit' and policy.failure == 'deny':
         yield 'mode audit admits what rules deny, but failure deny still refuses what cannot be judged'
     for waiver in policy.waivers:

@@ -51,11 +51,12 @@ def _rule(rule: model.Rule) -> 'Iterator[Tuple[str, object]]':
     if rule.at != model.ADMISSION:
         yield 'at', rule.at
     yield 'match', rule.match
-    yield 'values', rule.values
+    yield 'values', rule.value_set or rule.values
     yield 'probe', rule.probe
     yield 'host', rule.host
     yield 'why', rule.why
     yield 'remedy', rule.remedy
+    yield 'supported', rule.supported
     yield 'reference', rule.reference
     if not rule.waivable:
         yield 'waivable', False
@@ -81,6 +82,8 @@ def _item(
             continue
         if key == 'host':
             yield '%s%s: {%s}' % (lead, key, ', '.join(map(_condition, value))), place  # type: ignore[call-overload]
+        elif isinstance(value, model.ValueSet):
+            yield '%s%s: %s' % (lead, key, value.name), place
         elif isinstance(value, tuple):
             yield '%s%s:' % (lead, key), place
             for entry in value:

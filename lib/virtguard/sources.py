@@ -54,10 +54,13 @@ def load_policy_file(path: str, today: str = '') -> model.Policy:
 
 
 def load_candidate(path: str, data: bytes, today: str = '') -> model.Policy:
-    """As load_trusted_policy, if the file of that path had these bytes."""
+    """As load_trusted_policy, if the file of that path had these bytes, and this package were installed."""
+    of_package = set(profiles().values())
 
     def read(name: str) -> bytes:
-        return data if name == path else read_trusted_policy_file(name)
+        if name == path:
+            return data
+        return read_policy_file(name) if name in of_package else read_trusted_policy_file(name)
 
     return _load(path, _drop_ins(path, trusted=True), read, today)
 
@@ -130,7 +133,13 @@ def _load(path: str, drop_ins: 'Sequence[str]', read: 'Callable[[str], bytes]', 
     for layer in layers[1:]:
         if 'extends' in layer.settings:
             layer.settings['extends'].problem('a drop-in cannot extend a policy', 'say so in %s' % path)
-    return merge_layers(extended + layers, path, today)
+    return merge_layers(extended + layers, path, today, _released_before)
+
+
+def _released_before(date: str) -> 'model.ValueSet':
+    from .osinfo import Osinfo  # needs lxml, and is seldom asked
+
+    return Osinfo().released_before(date)
 
 
 def _stated(files: 'Files') -> 'Dict[str, Any]':

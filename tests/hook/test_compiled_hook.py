@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The real hook with a compiled policy, with a damaged one, and without: one answer, and a warning in the record."""
 
+import os
 import pathlib
 import re
 import subprocess
@@ -39,6 +40,29 @@ def test_one_answer_with_and_without(installed, compiled):
     compiled.unlink()
     assert answers(installed, documents) == with_it
     assert {answer[1] for answer in with_it} == {0, 1}
+
+
+@pytest.mark.skipif(not pathlib.Path('/usr/share/osinfo/os').is_dir(), reason='there is no osinfo-db here')
+def test_one_answer_with_and_without_osinfo_db(installed, compiled):
+    """Read, compiled, and gone since: the table of the package knows the same, and a compiled answer is stale."""
+    if os.geteuid() != 0 or subprocess.call(['unshare', '--mount', 'true'], stderr=subprocess.DEVNULL) != 0:
+        pytest.skip('needs root and mount namespaces')
+    documents = sorted((CHECKOUT / 'tests/cases/guest-os-before-2009').glob('*.xml'))
+    assert len(documents) > 5
+    with_it = answers(installed, documents)
+    hide = ['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs none /usr/share/osinfo && exec "$@"', 'sh']
+    check = subprocess.check_output([*hide, str(installed.cli), 'policy', 'check']).decode()
+    assert 'note: %s is out of date' % compiled in check
+    explained = [
+        subprocess.check_output([*prefix, str(installed.cli), 'explain', 'guest-os-before-2009']).decode()
+        for prefix in ([], hide)
+    ]
+    assert ["this host's osinfo-db" in text for text in explained] == [True, False]
+    for document, (_, status, _, stderr) in zip(documents, with_it):
+        command = [*hide, str(installed.hook), 'vm', 'prepare', 'begin', '-']
+        result = subprocess.run(command, input=document.read_bytes(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert (result.returncode, result.stderr) == (status, stderr)
+        assert (status == 1) == document.name.startswith('fail-')
 
 
 def record(installed, xml):

@@ -6,7 +6,7 @@ import os
 import pathlib
 
 import pytest
-from virtguard import compiled, compiler, model
+from virtguard import compiled, compiler, model, osinfo
 from virtguard.bulk import Judge
 from virtguard.compiled import compiled_path, headline, load_compiled, take_stamp
 from virtguard.domain import parse_domain
@@ -207,6 +207,38 @@ def test_changed_source(policy, file, what):
     CHANGES[what](policy)
     warning = refusal(policy)
     assert 'is out of date; run virt-guard policy compile' in warning or what == 'missing'
+
+
+@pytest.fixture
+def databases(tmp_path, monkeypatch):
+    """The places of osinfo-db, which are not the host's: of the distribution, of the administrator."""
+    for name in ('DISTRIBUTION', 'ADMINISTRATOR'):
+        monkeypatch.setattr(osinfo, '_' + name, str(tmp_path / name))
+    monkeypatch.setattr(osinfo, '_VERSION', str(tmp_path / 'DISTRIBUTION' / 'VERSION'))
+    return tmp_path / 'DISTRIBUTION', tmp_path / 'ADMINISTRATOR'
+
+
+def test_changed_osinfo_db(databases, policy, file):
+    system, own = databases
+    system.mkdir()
+    for path in (system / 'VERSION', own / 'os' / 'own.xml'):
+        assert load_compiled(str(policy))[0] is not None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text('<libosinfo/>')
+        assert refusal(policy).endswith('is out of date; run virt-guard policy compile')
+        assert compile_to(file, policy)
+        path.write_text('<libosinfo><!-- --></libosinfo>')
+        assert refusal(policy).endswith('is out of date; run virt-guard policy compile')
+        assert compile_to(file, policy)
+
+
+def test_osinfo_db_is_no_source_of_a_policy_without_a_named_set(databases, policy):
+    text = policy.read_text(encoding='utf-8')
+    policy.write_text(text.replace('values: {os-released-before: 2009-01-01}', 'values: [a]'), encoding='utf-8')
+    listed = compiler.list_sources(load_trusted_policy(str(policy)))
+    assert not {path for path, _ in listed} & set(osinfo.sources())
+    policy.write_text(text, encoding='utf-8')
+    assert {path for path, _ in compiler.list_sources(load_trusted_policy(str(policy)))} >= set(osinfo.sources())
 
 
 def test_moved_link(policy, file):

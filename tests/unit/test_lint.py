@@ -25,6 +25,7 @@ COMMANDS = {
         'line-length: {max: 120, allow-non-breakable-words: true}, document-start: disable, '
         'comments: {min-spaces-from-content: 1}, brackets: {min-spaces-inside: 0, max-spaces-inside: 1}}}',
         'policy.yaml',
+        'data/profiles',
     ],
 }
 

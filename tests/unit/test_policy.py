@@ -8,12 +8,16 @@ import sys
 
 import pytest
 import yaml
-from virtguard import reader
+from virtguard import model, reader
 from virtguard.errors import PolicyError
+from virtguard.layer import read_layer
 from virtguard.model import DEFAULT_SETTINGS
-from virtguard.policy import load_policy
+from virtguard.osreleases import released_before
+from virtguard.policy import load_policy, merge_layers
 
-SHIPPED = pathlib.Path(__file__).resolve().parents[2] / 'policy.yaml'
+CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
+SHIPPED = CHECKOUT / 'policy.yaml'
+PROFILES = sorted((CHECKOUT / 'data' / 'profiles').glob('*.yaml'))
 
 POLICY = """\
 policy: example
@@ -117,6 +121,33 @@ def test_what_narrows_a_match():
     match = 'match: /domain/@type\n    values: [kvm, "1"]\n    probe: multipath-device'
     (rule,) = load(changed('match: /domain/devices/disk', match)).rules
     assert (rule.values, rule.probe) == (('kvm', '1'), 'multipath-device')
+
+
+@pytest.mark.parametrize('day', ['2009-01-01', '"2009-01-01"', "'2009-01-01'"])
+def test_a_named_set_of_values(day):
+    (rule,) = load(changed(MATCH, MATCH + '\n    values: {os-released-before: %s}' % day)).rules
+    expected = released_before('2009-01-01')
+    assert rule.values == expected.values and len(rule.values) > 200
+    assert (rule.value_set.name, rule.value_set.source) == ('{os-released-before: 2009-01-01}', expected.source)
+    assert load(POLICY).rules[0].value_set is None
+
+
+def test_who_knows_the_values_of_a_named_set_is_an_argument():
+    asked = []
+
+    def know(date):
+        asked.append(date)
+        return model.ValueSet('name', ('a', 'b'), 'source')
+
+    text = changed(MATCH, MATCH + '\n    values: {os-released-before: 1999-12-31}')
+    (rule,) = merge_layers([read_layer(text.encode('utf-8'), 'policy.yaml')], released_before=know).rules
+    assert (rule.values, rule.value_set.name, asked) == (('a', 'b'), 'name', ['1999-12-31'])
+
+
+def test_where_it_is_supported():
+    (rule,) = load(changed('    why', '    supported: [RHEL 9, OpenShift Virtualization]\n    why')).rules
+    assert rule.supported == ('RHEL 9', 'OpenShift Virtualization')
+    assert load(POLICY).rules[0].supported == ()
 
 
 def test_a_rule_of_running_domains():
@@ -236,6 +267,19 @@ PROBLEMS = [
     ('    why', '    values: [a, «8]\n    why', 'values is a number, not text', 'write "8"'),
     ('    why', '    values: [a, «no]\n    why', 'values is a boolean, not text', 'write "no"'),
     ('    why', '    values: [a, «[b]]\n    why', 'values is a list, not text', ''),
+    ('    why', '    values: «{}\n    why', "values has no 'os-released-before'", ''),
+    ('    why', '    values: {«os-before: 2009-01-01}\n    why', "unknown key 'os-before'", 'os-released-before'),
+    (
+        '    why',
+        '    values: {os-released-before: «2009}\n    why',
+        'os-released-before is not a day',
+        'YEAR-MONTH-DAY',
+    ),
+    ('    why', '    values: {os-released-before: «2009-02-30}\n    why', 'os-released-before is not a day', ''),
+    ('    why', '    values: {os-released-before: «[2009-01-01]}\n    why', 'os-released-before is not a day', ''),
+    (MATCH, 'host: {arch: a}\n    values: «{os-released-before: 2009-01-01}', "'one' has 'values' but no match", ''),
+    ('    why', '    supported: «RHEL 9\n    why', 'supported is text, not a list', ''),
+    ('    why', '    supported: [«9]\n    why', 'supported is a number, not text', 'write "9"'),
     ('    why', '    probe: «multipath\n    why', "probe is 'multipath'", "did you mean 'multipath-device'?"),
     # Host conditions.
     ('    why', '    host: «{}\n    why', 'host has no condition', 'known facts: arch, container, os'),
@@ -443,10 +487,11 @@ def test_shipped_policy():
         assert len(rule.title) < 80, rule.id
 
 
-def test_shipped_policy_is_within_the_reach_of_every_libyaml():
+@pytest.mark.parametrize('path', [SHIPPED, *PROFILES], ids=lambda path: path.stem)
+def test_shipped_policy_is_within_the_reach_of_every_libyaml(path):
     """Before 0.2.1 (RHEL 8 has 0.1.7), libyaml refuses a colon within an unquoted scalar of a flow collection."""
     depth = 0
-    for token in yaml.scan(SHIPPED.read_text(encoding='utf-8')):
+    for token in yaml.scan(path.read_text(encoding='utf-8')):
         depth += isinstance(token, (yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken))
         depth -= isinstance(token, (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken))
         if depth and isinstance(token, yaml.ScalarToken) and token.plain:

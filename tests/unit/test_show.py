@@ -21,7 +21,7 @@ waivers:
   - {rules: [virtiofs], domains: ["*", "[ab]"], reason: "näher: 'x' \\"y\\"", approved-by: me, expires: 2027-01-31}
 """
 # What must come back; places do not.
-RULE = ('id', 'title', 'action', 'at', 'match', 'values', 'probe', 'why', 'remedy', 'reference', 'waivable', 'reason')
+RULE = 'id title action at match probe why remedy supported reference waivable reason'.split()
 WAIVER = ('rules', 'domains', 'reason', 'approved_by', 'expires', 'ticket')
 POLICY = ('name', 'mode', 'failure', 'deadline', 'audit_required')
 
@@ -32,7 +32,9 @@ def content(policy):
 
     conditions = [[(c.fact, c.values, c.negated) for c in rule.host] for rule in policy.rules]
     rules = [fields(rule, RULE) for rule in policy.rules]
-    return fields(policy, POLICY), rules, conditions, [fields(waiver, WAIVER) for waiver in policy.waivers]
+    # Of a named set its name must: what its values are is another's knowledge.
+    values = [rule.value_set.name if rule.value_set else rule.values for rule in policy.rules]
+    return fields(policy, POLICY), rules, values, conditions, [fields(waiver, WAIVER) for waiver in policy.waivers]
 
 
 def site():
