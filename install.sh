@@ -13,7 +13,7 @@ unset LD_LIBRARY_PATH LD_PRELOAD
 
 usage() {
     cat <<'END'
-usage: install.sh [--mode audit|enforce] [--python PATH] [--no-deps] [--root DIR]
+usage: install.sh [--mode audit|enforce] [--profile rhel-8|rhel-9|rhel-10] [--python PATH] [--no-deps] [--root DIR]
        install.sh --uninstall [--root DIR]
 
 Installs virt-guard as libvirt's qemu hook, tells the running daemon, and judges every domain of this host.
@@ -21,6 +21,8 @@ Run it again to upgrade. An edited policy (/etc/virt-guard/policy.yaml) is kept.
 
   --mode audit     admit every domain, and record which ones would be refused
   --mode enforce   refuse what the policy denies (a new installation does)
+  --profile NAME   whose list of unsupported features to judge by: rhel-8, rhel-9 or rhel-10 (default: that which is
+                   installed, else that of this RHEL or rebuild, else rhel-8)
   --python PATH    the interpreter to run with (default: /usr/libexec/platform-python or /usr/bin/python3)
   --no-deps        do not install missing packages (Python 3, lxml, PyYAML), stop instead
   --root DIR       make a tree of its own under DIR and leave the host alone: no packages, no daemon
@@ -71,11 +73,11 @@ locate() {
     main_link=$hooks/qemu
     second_link=$hooks/qemu.d/00-virt-guard
     log=$root/var/log/libvirt/virt-guard.log
-    shipped=$checkout/policy.yaml
-    # What was shipped with the installed version: shows whether the policy in force was edited.
+    profiles=$library/profiles
+    # What was shipped with the installed version, of its profile: shows whether the policy in force was edited.
     pristine=$library/policy.yaml
     created=$library/created-directories
-    directories='usr/lib/virt-guard/virtguard usr/libexec/virt-guard usr/bin etc/virt-guard etc/libvirt/hooks'
+    directories='usr/lib/virt-guard/virtguard usr/lib/virt-guard/profiles usr/libexec/virt-guard usr/bin etc/virt-guard etc/libvirt/hooks'
     # A host has it from libvirt, with rights of libvirt's choice.
     [ -z "$root" ] || directories="$directories var/log/libvirt"
 }
@@ -187,10 +189,62 @@ sys.exit(cli.main(layout=layout.installed(root)))
 END
 }
 
+# --- the profile: which of the shipped policies is installed ---------------------------------------------------------
+
+shipped_profile() { # NAME
+    case $1 in
+    rhel-8) printf '%s\n' "$checkout/policy.yaml" ;;
+    *) printf '%s\n' "$checkout/data/profiles/$1.yaml" ;;
+    esac
+}
+
+is_profile() {
+    case $1 in
+    rhel-8 | rhel-9 | rhel-10) ;;
+    *) return 1 ;;
+    esac
+}
+
+os_release() { # KEY
+    file=/etc/os-release
+    [ -s $file ] || file=/usr/lib/os-release
+    sed -nE "s/^$1=[\"']?([^\"']*)[\"']?\$/\\1/p" $file 2>/dev/null | head -n 1
+}
+
+# Sets `profile`, and `shipped`, the policy of that name.
+choose_profile() {
+    if [ -n "$profile" ]; then
+        reason='--profile'
+    elif [ -f "$pristine" ] && profile=$(setting policy "$pristine") && is_profile "$profile"; then
+        reason='as before; --profile chooses another'
+    else
+        id=$(os_release ID) version=$(os_release VERSION_ID)
+        reason="this host is ${id:-unknown}${version:+ $version}"
+        # What is built of RHEL says so, but for Oracle Linux.
+        case " $id $(os_release ID_LIKE) " in
+        *' rhel '* | *' centos '* | *' ol '*) profile=rhel-${version%%.*} ;;
+        *) profile='' ;;
+        esac
+        if ! is_profile "$profile"; then
+            profile=rhel-8
+            reason="$reason, which has no list of its own; --profile chooses another"
+        fi
+    fi
+    shipped=$(shipped_profile "$profile")
+    printf 'profile    %s (%s)\n' "$profile" "$reason"
+}
+
+# All of them, because a policy may extend another.
+put_profiles() {
+    for name in rhel-8 rhel-9 rhel-10; do
+        put_and_tell "$(shipped_profile "$name")" "$profiles/$name.yaml" 644
+    done
+}
+
 # --- the policy's mode and failure, which --mode sets and which do not count as an edit ------------------------------
 
 setting() { # KEY FILE
-    sed -nE "s/^$1:[[:space:]]+[\"']?([a-z]+)[\"']?([[:space:]].*)?\$/\\1/p" "$2" | head -n 1
+    sed -nE "s/^$1:[[:space:]]+[\"']?([a-z0-9-]+)[\"']?([[:space:]].*)?\$/\\1/p" "$2" | head -n 1
 }
 
 with_settings() { # FILE MODE FAILURE: comments stay, in their column
@@ -268,7 +322,7 @@ put_policy() {
 # --- reasons to stop -------------------------------------------------------------------------------------------------
 
 check_checkout() {
-    for name in hooks/qemu lib/virtguard/hook.py policy.yaml; do
+    for name in hooks/qemu lib/virtguard/hook.py policy.yaml data/profiles/rhel-9.yaml data/profiles/rhel-10.yaml; do
         [ -r "$checkout/$name" ] || die "$checkout/$name is missing; run install.sh where it is, in a complete checkout"
     done
     for directory in $directories; do
@@ -577,11 +631,13 @@ install() {
     check_checkout
     choose_link
     provide_python
+    choose_profile
     prepare_policy
     check_code_and_policy
     make_directories
     put_package
     put_programs
+    put_profiles
     put_policy
     compile_policy
     prove
@@ -620,7 +676,11 @@ uninstall() {
     ! is_our_command || remove "$command"
     remove "$compiled"
     # Without a copy of what was installed, what would be installed is the nearest to it.
-    [ -f "$pristine" ] || pristine=$shipped
+    for name in rhel-8 rhel-9 rhel-10; do
+        if [ ! -f "$pristine" ] && is_same_policy "$policy" "$(shipped_profile $name)"; then
+            pristine=$(shipped_profile $name)
+        fi
+    done
     if is_same_policy "$policy.new" "$pristine"; then
         remove "$policy.new"
     fi
@@ -636,7 +696,7 @@ uninstall() {
         keep "$log" 'audit records'
     fi
     made=$(cat -- "$created" 2>/dev/null) || made=
-    remove "$library/virtguard" "$library/policy.yaml" "$created"
+    remove "$library/virtguard" "$profiles" "$library/policy.yaml" "$created"
     {
         printf '%s\n' "$made"
         printf '%s\n' usr/lib/virt-guard usr/libexec/virt-guard etc/virt-guard
@@ -657,21 +717,22 @@ uninstall() {
 
 # --- the command line ------------------------------------------------------------------------------------------------
 
-root='' mode='' wanted_python='' install_packages=yes action=install
+root='' mode='' profile='' wanted_python='' install_packages=yes action=install
 while [ $# -gt 0 ]; do
     case $1 in
-    --root=* | --mode=* | --python=*)
+    --root=* | --mode=* | --profile=* | --python=*)
         option=${1%%=*} value=${1#*=}
         shift
         set -- "$option" "$value" "$@"
         ;;
     esac
     case $1 in
-    --root | --mode | --python)
+    --root | --mode | --profile | --python)
         [ -n "${2-}" ] || misused "$1 needs a value"
         case $1 in
         --root) root=$2 ;;
         --mode) mode=$2 ;;
+        --profile) profile=$2 ;;
         --python) wanted_python=$2 ;;
         esac
         shift
@@ -690,6 +751,7 @@ case $mode in
 '' | audit | enforce) ;;
 *) misused "--mode is audit or enforce, not: $mode" ;;
 esac
+[ -z "$profile" ] || is_profile "$profile" || misused "--profile is rhel-8, rhel-9 or rhel-10, not: $profile"
 case $wanted_python in
 '' | /*) ;;
 *) misused "--python needs an absolute path, not: $wanted_python" ;;
@@ -697,7 +759,7 @@ esac
 case $root$wanted_python in
 *[[:cntrl:]]*) misused 'a path with control characters' ;;
 esac
-if [ $action = uninstall ] && [ -n "$mode$wanted_python" ]; then
+if [ $action = uninstall ] && [ -n "$mode$profile$wanted_python" ]; then
     misused '--uninstall goes with --root only'
 fi
 if [ -n "$root" ]; then

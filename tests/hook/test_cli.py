@@ -4,6 +4,7 @@
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -303,6 +304,20 @@ def test_rules_and_explain(installed):
         assert '\n%s: ' % rule in '\n' + text
     for row in ('why', 'remedy', 'reference', 'defined'):
         assert text.count('\n  %-10s ' % row) == len(listed)
+
+
+def test_explain_a_named_set_and_where_a_feature_is_supported(installed):
+    text = ' '.join(installed.run_cli('explain', 'guest-os-before-2009').stdout.decode().split())
+    assert re.search(r'values \{os-released-before: 2009-01-01\}: \d\d\d values, from .*osinfo-db \d{8}', text)
+    assert 'supported RHEL 9 or newer' in ' '.join(installed.run_cli('explain', 'virtiofs').stdout.decode().split())
+
+
+@pytest.mark.parametrize('profile', ['rhel-9', 'rhel-10'])
+def test_judging_by_another_profile(installed, facts, profile):
+    result = check(installed, facts, '--policy', profile, '-', input=DENIED.replace(b'-rhel8.6.0', b'-rhel9.4.0'))
+    assert result.returncode == 1
+    assert b'deny [tpm-passthrough]' in result.stdout
+    assert ('warn [machine-type-deprecated]' in result.stdout.decode()) == (profile == 'rhel-10')
 
 
 def test_policy_check(installed, tmp_path):

@@ -10,7 +10,7 @@ import sys
 import tempfile
 
 import pytest
-from installation import CHECKOUT, CLEAN, DENIED, Installed, policy_text, run_installer
+from installation import CHECKOUT, CLEAN, DENIED, Installed, domain_xml, policy_text, run_installer
 
 LIBVIRTD = '/usr/sbin/libvirtd'
 FOREIGN = '#!/bin/sh\nexit 0\n'
@@ -27,7 +27,7 @@ def root(tmp_path):
 def checkout(tmp_path):
     """A checkout to change: another version to install."""
     path = tmp_path / 'another checkout'
-    for directory in ('hooks', 'lib/virtguard'):
+    for directory in ('hooks', 'lib/virtguard', 'data/profiles'):
         shutil.copytree(str(CHECKOUT / directory), str(path / directory), ignore=shutil.ignore_patterns('__pycache__'))
     for file in ('install.sh', 'policy.yaml'):
         shutil.copy(str(CHECKOUT / file), str(path / file))
@@ -49,6 +49,22 @@ def fake_libvirt(tmp_path_factory):
         return ['unshare', '--mount', '--', 'sh', '-c', hide + '; exec "$@"', str(daemon)]
 
     if subprocess.call(prefix('1.0') + ['true'], stderr=subprocess.DEVNULL) != 0:
+        pytest.skip('no mount namespaces here')
+    return prefix
+
+
+@pytest.fixture
+def on_system(tmp_path):
+    """A function: the text of an os-release file -> command prefix that runs the installer on that system."""
+    if os.geteuid() != 0 or not os.path.exists('/etc/os-release'):
+        pytest.skip('needs root and /etc/os-release')
+
+    def prefix(text):
+        file = tmp_path / 'os-release'
+        file.write_text(text)
+        return ['unshare', '--mount', '--', 'sh', '-c', 'mount --bind "$0" /etc/os-release && exec "$@"', str(file)]
+
+    if subprocess.call(prefix('') + ['true'], stderr=subprocess.DEVNULL) != 0:
         pytest.skip('no mount namespaces here')
     return prefix
 
@@ -261,6 +277,99 @@ def test_code_that_this_python_cannot_read_is_not_installed(root, checkout):
     (checkout / 'lib/virtguard/hook.py').write_text('this is no Python\n')
     assert 'hook.py' in install(root, checkout=checkout, status=1).stderr
     assert tree(root) == before
+
+
+# --- the profile
+
+SYSTEMS = {
+    'rhel 8.10': ('rhel-8', 'ID="rhel"\nID_LIKE="fedora"\nVERSION_ID="8.10"\n'),
+    'rhel 9.4': ('rhel-9', 'NAME="Red Hat Enterprise Linux"\nID="rhel"\nID_LIKE="fedora"\nVERSION_ID="9.4"\n'),
+    'rhel 10.0': ('rhel-10', 'VERSION_ID="10.0"\nID="rhel"\nID_LIKE="centos fedora"\n'),
+    'almalinux 9.4': ('rhel-9', 'ID="almalinux"\nID_LIKE="rhel centos fedora"\nVERSION_ID="9.4"\n'),
+    'centos 10': ('rhel-10', 'ID="centos"\nID_LIKE="rhel fedora"\nVERSION_ID="10"\n'),
+    'ol 9.3': ('rhel-9', "ID='ol'\nID_LIKE='fedora'\nVERSION_ID='9.3'\n"),
+    # Whoever is none of them gets the vendor's complete list, and is told so.
+    'debian 12': ('rhel-8', 'ID=debian\nVERSION_ID="12"\n'),
+    'fedora 9': ('rhel-8', 'ID=fedora\nVERSION_ID=9\n'),
+    'rhel 11.0': ('rhel-8', 'ID="rhel"\nID_LIKE="fedora"\nVERSION_ID="11.0"\n'),
+    'unknown': ('rhel-8', '# nothing\n'),
+}
+PROFILES = {'rhel-8': 'policy.yaml', 'rhel-9': 'data/profiles/rhel-9.yaml', 'rhel-10': 'data/profiles/rhel-10.yaml'}
+POLICY, OFFERED = 'etc/virt-guard/policy.yaml', 'etc/virt-guard/policy.yaml.new'
+
+
+def shipped(profile, checkout=CHECKOUT):
+    return (checkout / PROFILES[profile]).read_bytes()
+
+
+@pytest.mark.parametrize('system', sorted(SYSTEMS))
+def test_profile_of_the_system(root, on_system, system):
+    profile, text = SYSTEMS[system]
+    lines = install(root, prefix=on_system(text)).stdout.splitlines()
+    (said,) = [line for line in lines if line.startswith('profile ')]
+    assert said.split()[1] == profile and 'this host is %s' % system in said
+    of_its_own = system.split()[0] in ('rhel', 'almalinux', 'rocky', 'centos', 'ol') and ' 11' not in system
+    assert ('--profile chooses another' in said) != of_its_own
+    assert (root / POLICY).read_bytes() == shipped(profile)
+
+
+@pytest.mark.parametrize('profile', sorted(PROFILES))
+def test_profile_as_asked(root, profile):
+    assert 'profile    %s (--profile)' % profile in install(root, '--profile', profile).stdout
+    there = Installed(root)
+    assert there.policy.read_bytes() == shipped(profile)
+    check = there.run_cli('policy', 'check')
+    assert check.returncode == 0 and b"policy '%s'" % profile.encode() in check.stdout
+    denied = there.run_hook('guest', 'prepare', DENIED)
+    assert denied.returncode == 1 and b"denied by policy '%s'" % profile.encode() in denied.stderr
+    assert b'[tpm-passthrough]' in denied.stderr
+    virtiofs = domain_xml(devices="<filesystem><driver type='virtiofs'/></filesystem>\n")
+    assert (b'deny [virtiofs]' in there.run_cli('check', '-', input=virtiofs).stdout) == (profile == 'rhel-8')
+    for name in PROFILES:
+        assert (there.library / 'profiles' / (name + '.yaml')).read_bytes() == shipped(name)
+    assert tree(root) == (install(root), tree(root))[1], 'the profile stays, and a second run changes nothing'
+
+
+def test_upgrade_keeps_the_profile(root, checkout, on_system):
+    install(root, '--profile=rhel-9', '--mode=audit')
+    edit(checkout / PROFILES['rhel-9'], 'deadline: 5 ', 'deadline: 6 ')
+    result = install(root, checkout=checkout, prefix=on_system(SYSTEMS['rhel 10.0'][1]))
+    assert 'profile    rhel-9 (as before' in result.stdout
+    text = (root / POLICY).read_bytes()
+    assert all(line in text for line in (b'\npolicy: rhel-9\n', b'\nmode: audit ', b'\ndeadline: 6 '))
+
+
+def test_another_profile(root):
+    install(root, '--mode', 'audit')
+    install(root, '--profile', 'rhel-10')
+    text = (root / POLICY).read_bytes()
+    assert b'\npolicy: rhel-10\n' in text and b'\nmode: audit ' in text
+    install(root, '--profile', 'rhel-8', '--mode', 'enforce')
+    assert (root / POLICY).read_bytes() == shipped('rhel-8')
+    install(root, '--uninstall')
+    assert not (root / POLICY).exists()
+
+
+def test_another_profile_than_the_edited_one_is_only_offered(root):
+    install(root)
+    edit(root / POLICY, 'deadline: 5 ', 'deadline: 7 ')
+    edited = (root / POLICY).read_bytes()
+    assert OFFERED in install(root, '--profile', 'rhel-9').stdout
+    assert (root / POLICY).read_bytes() == edited
+    assert (root / OFFERED).read_bytes() == shipped('rhel-9')
+    before = tree(root)
+    assert 'profile    rhel-9' in install(root).stdout
+    assert tree(root) == before
+
+
+def test_profile_of_a_user_s_own_checkout(root, checkout):
+    """What is installed from is the user's; only what is installed must be root's."""
+    if os.geteuid() != 0:
+        pytest.skip('needs root')
+    for path in [checkout, *checkout.rglob('*')]:
+        os.chown(str(path), 65534, 65534)
+    install(root, '--profile', 'rhel-9', checkout=checkout)
+    assert Installed(root).run_hook('guest', 'prepare', DENIED).returncode == 1
 
 
 # --- the policy
@@ -527,6 +636,7 @@ def test_no_directory_is_reached_by_a_link(root, tmp_path, directory, option):
     [
         'usr/lib/virt-guard/virtguard/hook.py',
         'usr/lib/virt-guard/policy.yaml',
+        'usr/lib/virt-guard/profiles/rhel-9.yaml',
         'usr/lib/virt-guard/created-directories',
         'usr/libexec/virt-guard/qemu',
         'etc/virt-guard/policy.yaml.new',
@@ -599,8 +709,9 @@ def test_uninstall_keeps_what_is_not_its_own(root):
     assert b'deadline: 7 ' in there.policy.read_bytes()
 
 
-def test_uninstall_after_half_an_installation(root):
-    install(root)
+@pytest.mark.parametrize('profile', ['rhel-8', 'rhel-9'])
+def test_uninstall_after_half_an_installation(root, profile):
+    install(root, '--profile', profile)
     shutil.rmtree(str(root / 'usr'))
     install(root, '--uninstall')
     assert [path for path in root.glob('**/*') if not path.is_dir()] == []
@@ -617,6 +728,10 @@ def test_uninstall_after_half_an_installation(root):
         (['--mode'], '--mode'),
         (['--mode='], '--mode'),
         (['--mode', 'permissive'], 'permissive'),
+        (['--profile', 'rhel-11'], 'rhel-11'),
+        (['--profile', 'rhel-8 rhel-9'], 'rhel-8 rhel-9'),
+        (['--profile='], '--profile'),
+        (['--uninstall', '--profile', 'rhel-9'], '--uninstall'),
         (['--python', 'python3'], 'absolute'),
         (['--uninstall', '--mode', 'audit'], '--uninstall'),
         (['--root', ''], '--root'),
@@ -656,7 +771,8 @@ def test_useless_python(root, python, complaint):
     assert list(root.iterdir()) == []
 
 
-def test_incomplete_checkout(root, checkout):
-    (checkout / 'policy.yaml').unlink()
-    assert 'policy.yaml' in install(root, checkout=checkout, status=1).stderr
+@pytest.mark.parametrize('missing', ['policy.yaml', 'data/profiles/rhel-10.yaml'])
+def test_incomplete_checkout(root, checkout, missing):
+    (checkout / missing).unlink()
+    assert missing in install(root, checkout=checkout, status=1).stderr
     assert list(root.iterdir()) == []

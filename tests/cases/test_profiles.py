@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The profiles of other releases: each difference from the shipped policy, and that all else holds as it does there.
+
+profile-NAME.yaml has a mapping per rule that the profile adds, or changes in more than texts and action. In it, each
+`fail-*` is a domain to which the rule objects, each `pass-*` a near miss. Of such a case it says:
+
+    base:       the domain that it is made of, base-NAME.xml with the profile's own machine types; x86_64 if left out
+    change:     texts in it, which occur once, and what replaces them
+    models:     names of CPU models: the case is one domain with each of them
+    devices:    {count, xml}: so many devices more
+    host:       facts of the host, where they are not those of HOST; `unknown` cannot be read
+    findings:   all there are, as {status, path}; with `rule`, where it is not the rule itself
+"""
+
+import pathlib
+import re
+
+import pytest
+import yaml
+from test_cases import CASES, POLICY, TODAY
+from virtguard import model
+from virtguard.compiled import Compiled
+from virtguard.compiler import prepare
+from virtguard.domain import parse_domain
+from virtguard.evaluate import evaluate
+from virtguard.sources import load_policy_file
+
+HERE = pathlib.Path(__file__).resolve().parent
+DIRECTORY = HERE.parents[1] / 'data' / 'profiles'
+HOSTS = {'rhel-9': 'rhel-9.4', 'rhel-10': 'rhel-10.0'}
+MACHINES = {'rhel-9': r'\1-rhel9.4.0', 'rhel-10': r'\1-rhel10.0.0'}
+NAMES = sorted(HOSTS)
+POLICIES = {name: load_policy_file(str(DIRECTORY / (name + '.yaml'))) for name in NAMES}
+TEXTS = {name: (DIRECTORY / (name + '.yaml')).read_text(encoding='utf-8') for name in NAMES}
+GIVEN = {name: {rule['id']: rule for rule in yaml.safe_load(TEXTS[name])['rules']} for name in NAMES}
+OF_RHEL_8 = {rule.id: rule for rule in POLICY.rules}
+# What finds the same when it is changed.
+WORDS = {'id', 'title', 'action', 'why', 'remedy', 'reference', 'supported', 'reason'}
+DIFFERENT = {
+    name: {id for id, rule in GIVEN[name].items() if id not in OF_RHEL_8 or set(rule) - WORDS} for name in NAMES
+}
+
+
+def no_probe(name, subject):
+    return None
+
+
+def facts(profile, host):
+    values = dict({'arch': 'x86_64', 'container': 'none', 'os': HOSTS[profile]}, **host)
+    values = {fact: None if value == 'unknown' else value for fact, value in values.items()}
+    return model.HostFacts(values['arch'], values['container'], values['os'], no_probe)
+
+
+def of_release(profile, text):
+    """A domain with the machine type of the profile's release instead of RHEL 8's."""
+    text, count = re.subn(r'(?<=machine=\')([a-z0-9-]+)-rhel8\.6\.0', MACHINES[profile], text)
+    assert count <= 1
+    return text
+
+
+class Case:
+    def __init__(self, profile, rule, name, given):
+        assert not set(given) - {'base', 'change', 'models', 'devices', 'host', 'findings'}, given
+        assert name.startswith(('fail-', 'pass-')), name
+        self.id = '%s/%s/%s' % (profile, rule, name)
+        self.profile, self.rule, self.given = profile, rule, given
+        self.fails = name.startswith('fail-')
+        self.expected = sorted((f.get('rule', rule), f['status'], f['path']) for f in given.get('findings', ()))
+
+    def texts(self):
+        base = HERE / ('base-%s.xml' % self.given.get('base', 'x86_64'))
+        text = of_release(self.profile, base.read_text(encoding='utf-8'))
+        for old, new in self.given.get('change', {}).items():
+            assert text.count(old) == 1, old
+            text = text.replace(old, new)
+        devices = self.given.get('devices', {'count': 0, 'xml': ''})
+        text = text.replace('  </devices>', devices['xml'] * devices['count'] + '  </devices>')
+        if 'models' not in self.given:
+            yield text
+            return
+        for cpu_model in self.given['models'].split():
+            cpu = "<cpu mode='custom'><model fallback='forbid'>%s</model></cpu>" % cpu_model
+            text, count = re.subn(r'<cpu .*/>|<cpu .*</cpu>', cpu, text)
+            assert count == 1
+            yield text
+
+    def judge(self):
+        for text in self.texts():
+            host = facts(self.profile, self.given.get('host', {}))
+            verdict = evaluate(POLICIES[self.profile], parse_domain(text.encode('utf-8')), host, TODAY)
+            yield sorted((f.rule.id, f.status, f.path) for f in verdict.findings)
+
+
+def read_cases():
+    for profile in NAMES:
+        rules = yaml.safe_load((HERE / ('profile-%s.yaml' % profile)).read_text(encoding='utf-8'))
+        for rule in rules:
+            for name, given in rules[rule].items():
+                yield Case(profile, rule, name, given)
+
+
+OWN_CASES = list(read_cases())
+each_profile = pytest.mark.parametrize('profile', NAMES)
+
+
+@pytest.mark.parametrize('case', OWN_CASES, ids=lambda case: case.id)
+def test_case_yields_exactly_the_expected_findings(case):
+    for found in case.judge():
+        assert found == case.expected
+    assert case.fails == (case.rule in [rule for rule, _, _ in case.expected])
+
+
+@each_profile
+def test_every_difference_has_cases(profile):
+    for rule in DIFFERENT[profile]:
+        kinds = {case.fails for case in OWN_CASES if (case.profile, case.rule) == (profile, rule)}
+        assert kinds == {True, False}, rule
+    assert {case.rule for case in OWN_CASES if case.profile == profile} == DIFFERENT[profile]
+
+
+@each_profile
+@pytest.mark.parametrize('case', CASES, ids=lambda case: case.id)
+def test_what_is_not_different_finds_what_it_does_on_rhel_8(profile, case):
+    """With the action that the profile gives it."""
+    same = {rule.id: rule for rule in POLICIES[profile].rules if rule.id not in DIFFERENT[profile]}
+    host, _ = case.facts()
+    domain = parse_domain(of_release(profile, case.path.read_text(encoding='utf-8')).encode('utf-8'))
+    found = [f for f in evaluate(POLICIES[profile], domain, host, TODAY).findings if f.rule.id in same]
+    expected = []
+    for rule, status, line, path in case.expected:
+        if rule in same and same[rule].action != 'off':
+            action = same[rule].action if status == OF_RHEL_8[rule].action else status
+            expected.append((rule, action, line, path))
+    assert sorted((f.rule.id, f.status, f.line, f.path) for f in found) == sorted(expected)
+
+
+@each_profile
+def test_no_rule_is_lost_and_settings_are_those_of_rhel_8(profile):
+    policy = POLICIES[profile]
+    assert [rule.id for rule in policy.rules][: len(OF_RHEL_8)] == list(OF_RHEL_8)
+    assert policy.name == profile
+    assert (policy.mode, policy.settings()) == (POLICY.mode, POLICY.settings())
+
+
+@each_profile
+def test_a_clean_domain_is_admitted_without_its_rules(profile):
+    """No rule of a profile takes the fast way from those that have a current machine type."""
+    compiled = Compiled(prepare(POLICIES[profile]))
+    xml = of_release(profile, (HERE / 'base-x86_64.xml').read_text(encoding='utf-8')).encode('utf-8')
+    verdict, candidates = compiled.judge(xml, facts(profile, {}))
+    assert candidates == []
+    assert verdict is not None and verdict.decision == model.ADMIT
+
+
+# --- the evidence
+
+_MARK = re.compile(r'\[(S|C|SRC|K|D)\]')
+
+
+def evidence(profile):
+    """Rule -> the marks in the comment at its entry, or in one that says why it has none."""
+    marks, comment = {}, ''
+    for line in TEXTS[profile].partition('\nrules:\n')[2].splitlines():
+        found = re.match(r'  - id: (\S+)(.*)', line)
+        if found:
+            marks[found.group(1)] = set(_MARK.findall(comment + found.group(2)))
+        elif line.startswith('  # ') and not line.startswith('  # ---'):
+            comment += line
+            for rule in OF_RHEL_8:
+                if re.search(r' %s[ ,]' % rule, line) and rule not in GIVEN[profile]:
+                    marks[rule] = set(_MARK.findall(line))
+            continue
+        comment = ''
+    return marks
+
+
+@each_profile
+def test_only_what_is_certain_denies(profile):
+    marks = evidence(profile)
+    assert set(GIVEN[profile]) <= set(marks)
+    for rule in POLICIES[profile].rules:
+        if rule.action == 'deny':
+            assert marks.get(rule.id, set()) & {'S', 'C', 'SRC'}, rule.id
+        elif rule.id in GIVEN[profile]:
+            assert marks[rule.id], rule.id
+
+
+@each_profile
+def test_what_is_turned_off_says_why(profile):
+    for rule in POLICIES[profile].rules:
+        assert (rule.action == 'off') == bool(GIVEN[profile].get(rule.id, {}).get('reason')), rule.id
