@@ -77,7 +77,7 @@ locate() {
     # What was shipped with the installed version, of its profile: shows whether the policy in force was edited.
     pristine=$library/policy.yaml
     created=$library/created-directories
-    directories='usr/lib/virt-guard/virtguard usr/lib/virt-guard/profiles usr/libexec/virt-guard usr/bin etc/virt-guard etc/libvirt/hooks'
+    directories='usr/lib/virt-guard/virtguard usr/lib/virt-guard/profiles usr/libexec/virt-guard usr/bin etc/virt-guard/policy.d etc/libvirt/hooks'
     # A host has it from libvirt, with rights of libvirt's choice.
     [ -z "$root" ] || directories="$directories var/log/libvirt"
 }
@@ -689,6 +689,9 @@ uninstall() {
     elif exists "$policy"; then
         keep "$policy" 'edited'
     fi
+    for drop_in in "${policy%.yaml}.d"/*; do
+        ! exists "$drop_in" || keep "$drop_in" 'a drop-in of yours'
+    done
     # An audit trail outlives the guard, unless it tells of nothing but its installation.
     if is_plain_file "$log" && ! grep -qvF ' VIRT_GUARD_DOMAIN=virt-guard-install-check ' "$log"; then
         remove "$log"
@@ -699,7 +702,7 @@ uninstall() {
     remove "$library/virtguard" "$profiles" "$library/policy.yaml" "$created"
     {
         printf '%s\n' "$made"
-        printf '%s\n' usr/lib/virt-guard usr/libexec/virt-guard etc/virt-guard
+        printf '%s\n' usr/lib/virt-guard usr/libexec/virt-guard etc/virt-guard etc/virt-guard/policy.d
     } | LC_ALL=C sort -ru | while IFS= read -r directory; do
         case $directory in
         '' | *..*) continue ;;
