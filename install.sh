@@ -77,7 +77,8 @@ locate() {
     # What was shipped with the installed version, of its profile: shows whether the policy in force was edited.
     pristine=$library/policy.yaml
     created=$library/created-directories
-    directories='usr/lib/virt-guard/virtguard usr/lib/virt-guard/profiles usr/libexec/virt-guard usr/bin etc/virt-guard/policy.d etc/libvirt/hooks'
+    directories='usr/lib/virt-guard/virtguard usr/lib/virt-guard/profiles usr/libexec/virt-guard usr/bin'
+    directories="$directories etc/virt-guard/policy.d etc/libvirt/hooks"
     # A host has it from libvirt, with rights of libvirt's choice.
     [ -z "$root" ] || directories="$directories var/log/libvirt"
 }
