@@ -149,9 +149,9 @@ class _Draft:
             self._first.problem(
                 '%s is judged at run time but has no match for a change' % self._name, 'begin with /transition'
             )
-        for key in ('values', 'probe'):
+        for key in ('values', 'probe', 'since'):
             if key in given and 'match' not in given:
-                given[key].problem('%s has %r but no match for it to narrow' % (self._name, key))
+                given[key].problem('%s has %r but no match for it' % (self._name, key))
         if 'match' not in given and 'host' not in given:
             self._first.problem('%s has neither match nor host, so it can never apply' % self._name)
 
@@ -173,6 +173,7 @@ class _Draft:
             waivable=self._value('waivable', True),
             reason=self._value('reason', ''),
             origins={key: given.origin for key, given in self._given.items()},
+            since=self._value('since', ()),
         )
 
 
