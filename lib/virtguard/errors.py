@@ -41,6 +41,10 @@ class DomainXMLError(GuardError):
         self.other_document = other_document
 
 
+class SchemaError(GuardError):
+    """A schema cannot be read, or is not RELAX NG."""
+
+
 class MissingLibraryError(GuardError):
     """A library that judging needs cannot be imported. `settings` as in PolicyError."""
 

@@ -14,7 +14,7 @@ PACKAGE = LIB / 'virtguard'
 # Knows no I/O, and imports its like only.
 CORE = (
     'digest domain errors evaluate expressions facts formats layer marks model needs policy qemu_args reader report '
-    'show waivers xpath'
+    'schema show waivers xpath'
 ).split()
 # Does I/O for others; imports the core, and what else of the edge it builds on.
 EDGE = 'compiled compiler documents host journal layout messages policyfile sources terminal trust'.split()
