@@ -13,8 +13,8 @@ PACKAGE = LIB / 'virtguard'
 
 # Knows no I/O, and imports its like only.
 CORE = (
-    'digest domain errors evaluate expressions facts formats layer marks model needs policy qemu_args reader report '
-    'schema show waivers xpath'
+    'digest domain errors evaluate expressions facts formats layer lint marks model needs policy policylint qemu_args '
+    'reader report schema show waivers xpath'
 ).split()
 # Does I/O for others; imports the core, and what else of the edge it builds on.
 EDGE = 'compiled compiler documents host journal layout messages policyfile sources terminal trust'.split()
@@ -102,6 +102,8 @@ def test_the_hook_does_not_know_the_command():
         'layout',
         'terminal',
         'show',
+        'lint',
+        'schema',
     }
 
 
