@@ -17,7 +17,7 @@ CORE = (
     'reader report schema show waivers xpath'
 ).split()
 # Does I/O for others; imports the core, and what else of the edge it builds on.
-EDGE = 'compiled compiler documents host journal layout messages policyfile sources terminal trust'.split()
+EDGE = 'compiled compiler documents host journal layout messages policyfile schemafile sources terminal trust'.split()
 # Wires the rest. The parts of an entry are its own.
 ENTRIES = {'hook': ['worker'], 'cli': ['bulk', 'policy_commands']}
 
@@ -104,6 +104,7 @@ def test_the_hook_does_not_know_the_command():
         'show',
         'lint',
         'schema',
+        'schemafile',
     }
 
 

@@ -3,11 +3,14 @@
 
 import pytest
 from virtguard import model
+from virtguard.errors import GuardError, PolicyError
 from virtguard.layer import read_layer
 from virtguard.lint import lint_match
 from virtguard.policy import merge_layers
+from virtguard.policy_commands import look_names_up
 from virtguard.policylint import lint_policy
 from virtguard.schema import load_schema
+from virtguard.sources import load_policy_file
 
 SCHEMA = load_schema(
     'domain.rng',
@@ -414,3 +417,18 @@ def test_since(version, is_problem):
 def test_since_does_not_excuse_other_names():
     (problem,) = lint(MATCH, 'match: /domain/devices/crypto | /domain/devises\n    since: {crypto: 9.1.0}', (9, 0, 0))
     assert 'no <devises> under <domain>' in problem
+
+
+def test_files_that_were_changed_meanwhile(tmp_path):
+    """What is found in a text that is no longer the policy's would be found in the wrong places."""
+    directory = tmp_path / 'usr' / 'share' / 'libvirt' / 'schemas'
+    directory.mkdir(parents=True)
+    (directory / 'domain.rng').write_text("<element name='domain' xmlns='http://relaxng.org/ns/structure/1.0'/>")
+    path = tmp_path / 'policy.yaml'
+    path.write_text(POLICY)
+    policy = load_policy_file(str(path))
+    with pytest.raises(PolicyError, match='no <devices> under <domain>'):
+        look_names_up(policy, str(tmp_path))
+    path.write_text(POLICY + '\n')
+    with pytest.raises(GuardError, match='changed meanwhile'):
+        look_names_up(policy, str(tmp_path))
