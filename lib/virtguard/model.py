@@ -6,6 +6,7 @@ if TYPE_CHECKING:
     from typing import Callable, Dict, List, Optional, Sequence, Set, Tuple, Union
 
     Origin = Tuple[str, int]  # file, 1-based line
+    Version = Tuple[int, int, int]  # major, minor, micro
 
 # Far beyond any real domain; what is larger is an attack on memory.
 MAX_XML_BYTES = 32 * 1024 * 1024
@@ -72,8 +73,9 @@ class ValueSet:
 class Rule:
     """One requirement of a policy. Texts are the policy author's.
 
-    `origin` is where it is defined, `origins` where each of its keys got its value; `reason` why a site changed it.
-    `values` are those of `value_set`, where the policy names a set; `supported` are products that support the feature.
+    `values` are those of `value_set`, where the policy names a set. `since` are names and values in `match` that not
+    every libvirt knows, and since which version it does. `supported` are products that support the feature. `origin` is
+    where the rule is defined, `origins` where each of its keys got its value; `reason` why a site changed it.
     """
 
     __slots__ = (
@@ -85,6 +87,7 @@ class Rule:
         'values',
         'probe',
         'host',
+        'since',
         'why',
         'remedy',
         'reference',
@@ -113,6 +116,7 @@ class Rule:
         waivable: bool = True,
         reason: str = '',
         origins: 'Optional[Dict[str, Origin]]' = None,
+        since: 'Tuple[Tuple[str, Version], ...]' = (),
         value_set: 'Optional[ValueSet]' = None,
         supported: 'Tuple[str, ...]' = (),
     ) -> None:
@@ -124,6 +128,7 @@ class Rule:
         self.values = values
         self.probe = probe
         self.host = host
+        self.since = since
         self.why = why
         self.remedy = remedy
         self.reference = reference

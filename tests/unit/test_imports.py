@@ -13,11 +13,13 @@ PACKAGE = LIB / 'virtguard'
 
 # Knows no I/O, and imports its like only.
 CORE = (
-    'digest domain errors evaluate expressions facts formats layer marks model needs osinfo_table osreleases policy '
-    'qemu_args reader report show waivers xpath'
+    'digest domain errors evaluate expressions facts formats layer lint marks model needs osinfo_table osreleases '
+    'policy policylint qemu_args reader report schema show waivers xpath'
 ).split()
 # Does I/O for others; imports the core, and what else of the edge it builds on.
-EDGE = 'compiled compiler documents host journal layout messages osinfo policyfile sources terminal trust'.split()
+EDGE = (
+    'compiled compiler documents host journal layout messages osinfo policyfile schemafile sources terminal trust'
+).split()
 # Wires the rest. The parts of an entry are its own.
 ENTRIES = {'hook': ['worker'], 'cli': ['bulk', 'policy_commands']}
 
@@ -102,6 +104,9 @@ def test_the_hook_does_not_know_the_command():
         'layout',
         'terminal',
         'show',
+        'lint',
+        'schema',
+        'schemafile',
     }
 
 
