@@ -6,7 +6,7 @@ import hashlib
 import domains
 import pytest
 from domains import domain
-from guarded import HOOK, MAIN_HOOK, SECOND_HOOKS
+from guarded import HOOK, MAIN_HOOK, SECOND_HOOKS, refusal, values
 
 pytestmark = pytest.mark.live
 
@@ -42,6 +42,28 @@ def test_install_and_uninstall_beside_a_running_daemon(new_machine):
     assert host.running() == {'running', 'next'}
     assert host.libvirtd_pid == daemon
     assert host.alive(daemon)
+
+
+def test_profile(new_machine):
+    """Another release's list decides: what it does not have is refused, though this host's QEMU has it."""
+    host = new_machine()
+    host.install('--no-deps', '--profile', 'rhel-9')
+    result = host.try_define_and_start(domain('loud', domains.device("<sound model='ac97'/>")))
+    lines = refusal(result, 1).splitlines()
+    assert lines[0] == "virt-guard: domain 'loud' denied by policy 'rhel-9': ac97-sound"
+    assert "      remedy: use <sound model='ich9'/>" in lines
+    (record,) = host.records('loud')
+    assert record['VIRT_GUARD_POLICY'] == 'rhel-9'
+    # libvirt writes QEMU's default CPU model into the domain: qemu64.
+    assert values(record, 'VIRT_GUARD_RULE') == ['ac97-sound', 'cpu-model-deprecated']
+    assert 'VIRT_GUARD_WARNING' not in record
+
+    host.install('--no-deps')  # an upgrade
+    floppy = "<disk type='file' device='floppy'><target dev='fda' bus='fdc'/></disk>"
+    assert host.try_define_and_start(domain('old', domains.device(floppy))).returncode == 0
+    (record,) = host.records('old')
+    assert (record['VIRT_GUARD_POLICY'], record['VIRT_GUARD_DECISION']) == ('rhel-9', 'admit')
+    assert values(record, 'VIRT_GUARD_RULE') == ['cpu-model-deprecated', 'floppy-drive']
 
 
 def test_second_hook(new_machine):
