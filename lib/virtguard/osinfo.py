@@ -13,8 +13,8 @@ import stat
 
 from lxml import etree
 
+from . import osreleases
 from .errors import GuardError
-from .osreleases import released_before
 from .trust import check_ownership
 
 TYPE_CHECKING = False
@@ -31,16 +31,13 @@ _PLAIN_DATE = re.compile(rb'<release-date>(\d{4}-\d\d-\d\d)</release-date>')
 _DATE = re.compile(r'\d{4}-\d\d-\d\d\Z')
 
 
-class Osinfo:
-    """Answers from the database below `root` ('' stands for /) and the shipped table."""
+def released_before(date: str, root: str = '') -> 'model.ValueSet':
+    """The ids of the operating systems that were released before a day (YYYY-MM-DD).
 
-    def __init__(self, root: str = '') -> None:
-        self._root = root
-
-    def released_before(self, date: str) -> 'model.ValueSet':
-        """The ids of the operating systems released before a day (YYYY-MM-DD)."""
-        known = read_database(self._root, date)
-        return released_before(date, known.released, known.version, known.problems)
+    By the database below `root` ('' stands for /), and by the table.
+    """
+    known = read_database(root, date)
+    return osreleases.released_before(date, known.released, known.version, known.problems)
 
 
 class Database:
@@ -58,7 +55,7 @@ class Database:
 
 
 def sources(root: str = '') -> 'Tuple[str, ...]':
-    """The paths whose change makes an answer of Osinfo stale; one that does not exist may come into being.
+    """The paths whose change makes an answer stale; one that does not exist may come into being.
 
     An update of the package replaces VERSION; an administrator adds to and edits what is below /etc/osinfo.
     """

@@ -137,9 +137,9 @@ def _load(path: str, drop_ins: 'Sequence[str]', read: 'Callable[[str], bytes]', 
 
 
 def _released_before(date: str) -> 'model.ValueSet':
-    from .osinfo import Osinfo  # needs lxml, and is seldom asked
+    from . import osinfo  # needs lxml, and is seldom asked
 
-    return Osinfo().released_before(date)
+    return osinfo.released_before(date)
 
 
 def _stated(files: 'Files') -> 'Dict[str, Any]':
