@@ -13,7 +13,8 @@ PACKAGE = LIB / 'virtguard'
 
 # Knows no I/O, and imports its like only.
 CORE = (
-    'digest domain errors evaluate expressions facts formats marks model needs policy qemu_args reader report xpath'
+    'digest domain errors evaluate expressions facts formats marks model needs policy qemu_args reader report '
+    'sieve xpath'
 ).split()
 # Does I/O for others; imports the core, and what else of the edge it builds on.
 EDGE = 'compiled compiler documents host journal layout messages policyfile trust'.split()
