@@ -79,8 +79,13 @@ def parse_domain(data: bytes, scanned: bool = False) -> Domain:
         message = 'the document is <%s>, not <domain>' % etree.QName(root).localname
         raise DomainXMLError(message, root.sourceline or 0, other_document=True)
     _add_arguments(root)
-    uuid = (root.findtext('uuid') or '').strip()
-    return Domain(root.findtext('name') or '', uuid if _UUID.match(uuid) else '', root)
+    uuid = _child_text(root, 'uuid').strip()
+    return Domain(_child_text(root, 'name'), uuid if _UUID.match(uuid) else '', root)
+
+
+def _child_text(root: 'etree._Element', name: str) -> str:
+    child = next(root.iterchildren(name), None)
+    return '' if child is None else child.text or ''
 
 
 def _is_simple(data: bytes) -> bool:
