@@ -5,6 +5,7 @@ from functools import lru_cache
 
 from lxml import etree
 
+from . import model
 from .domain import NAMESPACES
 from .errors import suggest
 from .xpath import BEFORE_OPERAND, FUNCTIONS, MatchError, Token, check_calls, grammar_text, parse, tokenize
@@ -12,6 +13,9 @@ from .xpath import BEFORE_OPERAND, FUNCTIONS, MatchError, Token, check_calls, gr
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Iterator, List
+
+# The root of the document that a rule is matched with.
+ROOTS = {model.ADMISSION: 'domain', model.RUNTIME: 'transition'}
 
 _NODE_TYPES = frozenset(('text', 'node'))
 _REMOVED_NODE_TYPES = frozenset(('comment', 'processing-instruction'))
@@ -31,23 +35,24 @@ def compile_match(expression: str) -> 'etree.XPath':
         raise MatchError('is not XPath 1.0: it has a character that XML does not have') from None
 
 
-def check_match(expression: str) -> None:
-    """Find what makes an expression useless as a match.
+def check_match(expression: str, at: str = model.ADMISSION) -> None:
+    """Find what makes an expression useless as a match of a rule that is judged at ADMISSION or at RUNTIME.
 
-    :raises MatchError: it is not XPath 1.0, needs what a policy does not have, or can never match a domain
+    :raises MatchError: it is not XPath 1.0, needs what a policy does not have, or can never match
     """
+    root = ROOTS[at]
     compiled = compile_match(expression)
     tokens = list(tokenize(expression))
     for index, token in enumerate(tokens):
         _check_token(tokens, index, token)
     starts = list(_path_starts(tokens))
     if not starts:
-        raise MatchError('asks nothing of the domain', 'begin with /domain')
+        raise MatchError('asks nothing of the %s' % root, 'begin with /%s' % root)
     for start in starts:
-        _check_start(tokens, start)
+        _check_start(tokens, start, root)
     check_calls(parse(expression))
     try:
-        result = compiled(etree.Element('domain'))
+        result = compiled(etree.Element(root))
     except etree.XPathError as error:
         raise MatchError('cannot be evaluated: %s' % error) from None
     if not isinstance(result, (list, bool)):
@@ -98,17 +103,17 @@ def _path_starts(tokens: 'List[Token]') -> 'Iterator[int]':
             yield index
 
 
-def _check_start(tokens: 'List[Token]', start: int) -> None:
+def _check_start(tokens: 'List[Token]', start: int, root: str) -> None:
     token = tokens[start]
     following = tokens[start + 1].text if start + 1 < len(tokens) else ''
     if token.text == '//':
         return
     if token.text != '/':
-        named = token.kind == 'name' and token.text != 'domain'
-        hint = 'write /domain/... or //%s' % token.text if named else 'begin with /domain'
+        named = token.kind == 'name' and token.text != root
+        hint = 'write /%s/... or //%s' % (root, token.text) if named else 'begin with /%s' % root
         raise MatchError('has a path that begins with %r and not at the document' % token.text, hint, token.offset)
     axis = tokens[start + 2].text if start + 2 < len(tokens) else ''
-    if following not in ('domain', '*', 'node') and axis != '::':
+    if following not in (root, '*', 'node') and axis != '::':
         raise MatchError(
-            'can never match: the document is <domain>, not <%s>' % following, 'begin with /domain', token.offset
+            'can never match: the document is <%s>, not <%s>' % (root, following), 'begin with /%s' % root, token.offset
         )

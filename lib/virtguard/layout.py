@@ -12,15 +12,16 @@ if TYPE_CHECKING:
 class Layout:
     """`policy`: the policy that is in force; `domains`: the directory of libvirt's own domain definitions.
 
-    `installed` tells whether a hook on this host obeys that policy.
+    `installed` tells whether a hook on this host obeys that policy. `host` stands for the / of the host's own libvirt.
     """
 
-    __slots__ = ('policy', 'domains', 'installed')
+    __slots__ = ('policy', 'domains', 'installed', 'host')
 
-    def __init__(self, policy: str, domains: str, installed: bool) -> None:
+    def __init__(self, policy: str, domains: str, installed: bool, host: str = '') -> None:
         self.policy = policy
         self.domains = domains
         self.installed = installed
+        self.host = host
 
 
 def installed(root: str) -> Layout:

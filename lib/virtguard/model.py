@@ -5,17 +5,26 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, Dict, List, Optional, Sequence, Set, Tuple, Union
 
+    Origin = Tuple[str, int]  # file, 1-based line
+    Version = Tuple[int, int, int]  # major, minor, micro
+
 # Far beyond any real domain; what is larger is an attack on memory.
 MAX_XML_BYTES = 32 * 1024 * 1024
 
 # What holds where a policy does not say, and where there is no policy to ask. `deadline` is in seconds.
 DEFAULT_SETTINGS = {'mode': 'enforce', 'failure': 'deny', 'deadline': 5.0, 'audit': False}
 
-# Statuses of a finding. `unknown`: the host could not answer; `error`: the rule itself could not be evaluated.
+# Statuses of a finding. `waived`: somebody has permitted it; `unknown`: the host could not answer; `error`: the rule
+# itself could not be evaluated.
 DENY = 'deny'
 WARN = 'warn'
+WAIVED = 'waived'
 UNKNOWN = 'unknown'
 ERROR = 'error'
+
+# When a rule is judged: as a domain starts, or as a running one changes.
+ADMISSION = 'admission'
+RUNTIME = 'runtime'
 
 # Decisions of a verdict are these, DENY and ERROR. What follows from them is the business of `mode` and `failure`; of a
 # denial in mode audit follows WOULD_DENY.
@@ -47,9 +56,30 @@ class HostCondition:
 
 
 class Rule:
-    """One requirement of a policy. Texts are the policy author's; `origin` is (file, line)."""
+    """One requirement of a policy. Texts are the policy author's.
 
-    __slots__ = ('id', 'title', 'action', 'match', 'values', 'probe', 'host', 'why', 'remedy', 'reference', 'origin')
+    `since` are names and values in `match` that not every libvirt knows, and since which version it does. `origin` is
+    where the rule is defined, `origins` where each of its keys got its value; `reason` why a site changed it.
+    """
+
+    __slots__ = (
+        'id',
+        'title',
+        'action',
+        'at',
+        'match',
+        'values',
+        'probe',
+        'host',
+        'since',
+        'why',
+        'remedy',
+        'reference',
+        'waivable',
+        'reason',
+        'origin',
+        'origins',
+    )
 
     def __init__(
         self,
@@ -63,25 +93,79 @@ class Rule:
         probe: 'Optional[str]' = None,
         host: 'Tuple[HostCondition, ...]' = (),
         reference: str = '',
-        origin: 'Tuple[str, int]' = ('', 0),
+        origin: 'Origin' = ('', 0),
+        at: str = ADMISSION,
+        waivable: bool = True,
+        reason: str = '',
+        origins: 'Optional[Dict[str, Origin]]' = None,
+        since: 'Tuple[Tuple[str, Version], ...]' = (),
     ) -> None:
         self.id = id
         self.title = title
         self.action = action
+        self.at = at
         self.match = match
         self.values = values
         self.probe = probe
         self.host = host
+        self.since = since
         self.why = why
         self.remedy = remedy
         self.reference = reference
+        self.waivable = waivable
+        self.reason = reason
+        self.origin = origin
+        self.origins = origins or {}
+
+
+class Waiver:
+    """A permission: findings of these rules in these domains deny nothing, up to and including the day it expires.
+
+    `domains` are UUIDs in lower case and globs over names; `expires` is YYYY-MM-DD, a day of the host's own calendar.
+    """
+
+    __slots__ = ('rules', 'domains', 'reason', 'approved_by', 'expires', 'ticket', 'origin')
+
+    def __init__(
+        self,
+        rules: 'Tuple[str, ...]',
+        domains: 'Tuple[str, ...]',
+        reason: str,
+        approved_by: str,
+        expires: str,
+        ticket: str = '',
+        origin: 'Origin' = ('', 0),
+    ) -> None:
+        self.rules = rules
+        self.domains = domains
+        self.reason = reason
+        self.approved_by = approved_by
+        self.expires = expires
+        self.ticket = ticket
         self.origin = origin
 
 
 class Policy:
-    """A whole, valid policy. `sha256` is the hex digest of the text it was read from; `deadline` is in seconds."""
+    """A whole, valid policy; `deadline` is in seconds.
 
-    __slots__ = ('name', 'mode', 'failure', 'deadline', 'audit_required', 'rules', 'sha256', 'source')
+    `sha256` is the hex digest of the file it was read from; where that are several, of what sha256sum prints of them,
+    so that `sha256sum FILE... | sha256sum` tells it. `files` are those files, the first ones first; `source` is the one
+    that the others change or serve. `origins` is where each setting got its value.
+    """
+
+    __slots__ = (
+        'name',
+        'mode',
+        'failure',
+        'deadline',
+        'audit_required',
+        'rules',
+        'waivers',
+        'sha256',
+        'source',
+        'files',
+        'origins',
+    )
 
     def __init__(
         self,
@@ -93,6 +177,9 @@ class Policy:
         rules: 'Tuple[Rule, ...]',
         sha256: str,
         source: str,
+        waivers: 'Tuple[Waiver, ...]' = (),
+        files: 'Tuple[str, ...]' = (),
+        origins: 'Optional[Dict[str, Origin]]' = None,
     ) -> None:
         self.name = name
         self.mode = mode
@@ -100,8 +187,11 @@ class Policy:
         self.deadline = deadline
         self.audit_required = audit_required
         self.rules = rules
+        self.waivers = waivers
         self.sha256 = sha256
         self.source = source
+        self.files = files
+        self.origins = origins or {}
 
     def settings(self) -> 'Dict[str, Union[str, float, bool]]':
         """The settings that matter to the hook itself, under their names in the file."""
@@ -115,9 +205,13 @@ class Policy:
             ('VIRT_GUARD_POLICY_SHA256', self.sha256),
         ]
 
-    def facts(self) -> 'Set[str]':
-        """The host facts that the rules in use ask for."""
-        return {condition.fact for rule in self.rules if rule.action != 'off' for condition in rule.host}
+    def rules_at(self, at: str) -> 'Tuple[Rule, ...]':
+        """The rules in use that are judged at ADMISSION or at RUNTIME."""
+        return tuple(rule for rule in self.rules if rule.at == at and rule.action != 'off')
+
+    def facts(self, at: str = ADMISSION) -> 'Set[str]':
+        """The host facts that these rules ask for."""
+        return {condition.fact for rule in self.rules_at(at) for condition in rule.host}
 
 
 class HostFacts:
@@ -144,29 +238,45 @@ class HostFacts:
 
 
 class Finding:
-    """One rule, one place, one observed value. `line` is 1-based, 0 where the place has none."""
+    """One rule, one place, one observed value. `line` is 1-based, 0 where the place has none.
 
-    __slots__ = ('rule', 'status', 'path', 'line', 'evidence', 'message')
+    `waiver` is the one that speaks of it, in force (then the status is WAIVED) or not (then the message says why not).
+    """
 
-    def __init__(self, rule: Rule, status: str, path: str, line: int, evidence: str, message: str) -> None:
+    __slots__ = ('rule', 'status', 'path', 'line', 'evidence', 'message', 'waiver')
+
+    def __init__(
+        self,
+        rule: Rule,
+        status: str,
+        path: str,
+        line: int,
+        evidence: str,
+        message: str,
+        waiver: 'Optional[Waiver]' = None,
+    ) -> None:
         self.rule = rule
         self.status = status
         self.path = path
         self.line = line
         self.evidence = evidence
         self.message = message
+        self.waiver = waiver
 
 
 class Verdict:
-    """The result for one domain: the decision and everything that led to it."""
+    """The result for one domain: the decision and everything that led to it, on the day `today` (YYYY-MM-DD)."""
 
-    __slots__ = ('domain', 'uuid', 'policy', 'findings')
+    __slots__ = ('domain', 'uuid', 'policy', 'findings', 'today')
 
-    def __init__(self, domain: str, uuid: str, policy: Policy, findings: 'Sequence[Finding]') -> None:
+    def __init__(
+        self, domain: str, uuid: str, policy: Policy, findings: 'Sequence[Finding]' = (), today: str = ''
+    ) -> None:
         self.domain = domain
         self.uuid = uuid
         self.policy = policy
         self.findings = tuple(findings)
+        self.today = today
 
     @property
     def decision(self) -> str:

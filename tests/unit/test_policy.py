@@ -119,6 +119,35 @@ def test_what_narrows_a_match():
     assert (rule.values, rule.probe) == (('kvm', '1'), 'multipath-device')
 
 
+def test_a_rule_of_running_domains():
+    (rule,) = load(changed('match: /domain/devices/disk', 'at: runtime\n    match: /transition/after')).rules
+    assert (rule.at, rule.match) == ('runtime', '/transition/after')
+    assert load(POLICY).rules[0].at == 'admission'
+
+
+def test_a_change_is_something_to_match():
+    old = '  - id: one\n    title: the first\n    action: deny\n    match: /domain/devices/disk'
+    new = '  - id: one\n    title: the first\n    action: deny\n    at: runtime\n    host: {arch: x86_64}'
+    error = problems_of(changed(old, new))
+    assert [str(problem) for problem in error.problems] == [
+        "policy.yaml:7:5: rule 'one' is judged at run time but has no match for a change (begin with /transition)"
+    ]
+
+
+@pytest.mark.parametrize(
+    'text, expected',
+    [
+        ('{crypto: 9.1.0}', [('crypto', (9, 1, 0))]),
+        ('{crypto: "9.1"}', [('crypto', (9, 1, 0))]),
+        # To YAML, the first is a number, and the same as 11.1.
+        ('{a: 11.10, "qemu:b": 8.2.1, 2.0: 4.4}', [('a', (11, 10, 0)), ('qemu:b', (8, 2, 1)), ('2.0', (4, 4, 0))]),
+    ],
+)
+def test_names_that_newer_libvirts_know(text, expected):
+    (rule,) = load(changed('    why', '    since: %s\n    why' % text)).rules
+    assert rule.since == tuple(expected)
+
+
 def test_texts_may_be_folded():
     policy = load(changed('why: because', 'why: >-\n      one\n      two'))
     assert policy.rules[0].why == 'one two'
@@ -208,6 +237,11 @@ PROBLEMS = [
     (MATCH, 'match: «""', 'match is empty', ''),
     (MATCH, 'match: «true()', 'match asks nothing of the domain', ''),
     (MATCH, 'match: «/domain/devices/disk[contains(@type)]', 'match ', ''),
+    # Rules of running domains.
+    (MATCH, 'at: «run-time\n    match: /domain', "at is 'run-time'", "did you mean 'runtime'?"),
+    (MATCH, 'at: runtime\n    match: «/domain', 'match can never match: the document is <transition>', '/transition'),
+    (MATCH, 'at: admission\n    match: «/transition', 'match can never match: the document is <domain>', '/domain'),
+    (MATCH, 'at: runtime\n    match: «true()', 'match asks nothing of the transition', 'begin with /transition'),
     # What narrows a match.
     (MATCH, 'host: {arch: a}\n    values: «[a]', "'one' has 'values' but no match", ''),
     (MATCH, 'host: {arch: a}\n    probe: «infiniband-vf', "'one' has 'probe' but no match", ''),
@@ -228,6 +262,15 @@ PROBLEMS = [
     ('    why', '    host: {arch: {not: {«not: a}}}\n    why', 'host.arch is a mapping, not text', ''),
     ('    why', '    host: {os: «8}\n    why', 'host.os is a number, not text', 'write "8"'),
     ('    why', '    host: {os: a, «os: b}\n    why', "host has the key 'os' twice", ''),
+    # Names that newer libvirts know.
+    (MATCH, 'host: {arch: a}\n    since: «{a: 9.1.0}', "'one' has 'since' but no match", ''),
+    ('    why', '    since: «{}\n    why', 'since names nothing', ''),
+    ('    why', '    since: «[crypto]\n    why', 'since is a list, not a mapping', ''),
+    ('    why', '    since: {a: 9.1.0, «a: 9.2.0}\n    why', "since has the key 'a' twice", ''),
+    ('    why', '    since: {"/a": «9.1.0}\n    why', "since has '/a', which is no name", ''),
+    ('    why', '    since: {a: «9}\n    why', 'since.a is no version of libvirt', 'write it like 11.2.0'),
+    ('    why', '    since: {a: «v9.1.0}\n    why', 'since.a is no version of libvirt', 'write it like 11.2.0'),
+    ('    why', '    since: {a: «[9.1.0]}\n    why', 'since.a is no version of libvirt', 'write it like 11.2.0'),
     # Lists and rules.
     ('  - id: one\n    title', '  - «just text\n  - id: one\n    title', 'the rule is text, not a mapping', ''),
     ('  - id: one\n    title', '  - «[]\n  - id: one\n    title', 'the rule is a list, not a mapping', ''),

@@ -23,6 +23,7 @@ CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted((CHECKOUT / 'tests' / 'cases').rglob('*.xml'))
 POLICY = load_policy((CHECKOUT / 'policy.yaml').read_bytes(), 'policy.yaml')
 HOST = model.HostFacts('x86_64', 'none', 'rhel-8.10', lambda name, subject: None)
+TODAY = '2026-01-01'
 UUID = '6f3b1c52-8a4e-4c0b-9a57-2d1f6b0c7e11'
 
 
@@ -31,12 +32,16 @@ def sieve_of(*matches):
     return Sieve(enumerate(map(derive_need, rules)))
 
 
-def judge_of(*matches):
-    """A judge whose rules are deny rules of these matches."""
+def policy_of(*matches):
+    """A policy whose rules deny these matches."""
     rules = ''.join(
         '  - {id: r%d, title: t, action: deny, match: "%s", why: w, remedy: r}\n' % item for item in enumerate(matches)
     )
-    return Judge(load_policy(('policy: x\nrules:\n' + rules).encode(), 'p'), HOST)
+    return load_policy(('policy: x\nrules:\n' + rules).encode(), 'p')
+
+
+def judge_of(*matches):
+    return Judge(policy_of(*matches), HOST, TODAY)
 
 
 def findings(verdict):
@@ -44,10 +49,10 @@ def findings(verdict):
 
 
 def test_every_document_in_every_spelling():
-    judge = Judge(POLICY, HOST)
+    judge = Judge(POLICY, HOST, TODAY)
     for path in DOCUMENTS[::3]:
         for name, xml in spellings(path.read_bytes()):
-            expected = evaluate(POLICY, parse_domain(xml), HOST)
+            expected = evaluate(POLICY, parse_domain(xml), HOST, TODAY)
             verdict = judge.judge(xml)
             assert findings(verdict) == findings(expected), '%s: %s' % (path, name)
             assert (verdict.domain, verdict.uuid) == (expected.domain, expected.uuid)
@@ -99,10 +104,10 @@ HOSTILE = [
 def test_hostile_spellings(inside):
     plain = "<domain type='kvm'><name>n</name><uuid>%s</uuid><devices>%s</devices></domain>" % (UUID, inside)
     arg = "<q:commandline xmlns:q='http://libvirt.org/schemas/domain/qemu/1.0'><q:arg value='-S'/></q:commandline>"
-    judge = judge_of(*MATCHES)
+    policy, judge = policy_of(*MATCHES), judge_of(*MATCHES)
     for xml in (plain, plain.replace('</devices>', '</devices>' + arg)):
         for document in [xml.encode()] + [document for _, document in spellings(xml.encode())]:
-            expected = evaluate(judge._policy, parse_domain(document), HOST)
+            expected = evaluate(policy, parse_domain(document), HOST, TODAY)
             assert findings(judge.judge(document)) == findings(expected)
 
 
