@@ -12,7 +12,9 @@ from .documents import STDIN, Document
 from .domain import parse_domain
 from .errors import DomainXMLError, GuardError
 from .evaluate import evaluate
+from .marks import MAX_DEPTH, check_well_formed
 from .messages import read_message, write_message
+from .sieve import Sieve, read_head
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ class Judge:
         self._host = host
         self._today = today
         self._compiled = Compiled(prepare(policy))
+        self._sieve = Sieve(self._compiled.needs(host))
         self._rules = policy.rules_at(model.ADMISSION)
 
     def judge(self, xml: bytes) -> model.Verdict:
@@ -45,10 +48,19 @@ class Judge:
 
         :raises DomainXMLError: it is not a domain that can be judged
         """
-        verdict, candidates = self._compiled.judge(xml, self._host)
+        verdict, scanned = None, False
+        candidates = self._sieve.sift(xml)
+        if candidates is None:
+            verdict, candidates = self._compiled.judge(xml, self._host)
+            scanned = True
+        elif not candidates and xml.count(b'</') < MAX_DEPTH:
+            head = read_head(xml)
+            if head is not None:
+                check_well_formed(xml)
+                verdict = self._compiled.admit(*head)
         if verdict is None:
             rules = [self._rules[number] for number in candidates]
-            verdict = evaluate(self._policy, parse_domain(xml, scanned=True), self._host, self._today, rules)
+            verdict = evaluate(self._policy, parse_domain(xml, scanned), self._host, self._today, rules)
         return verdict
 
 

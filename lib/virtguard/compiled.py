@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from os import stat_result
     from typing import Any, List, Optional, Sequence, Tuple
 
+    from .marks import Need
+
     Stamp = Tuple[Tuple[Any, ...], ...]
 
 # What counts of a source: of a file, all; of a directory on the way to one, who may change it; of a directory whose
@@ -52,13 +54,19 @@ class Compiled:
         found = marks.find_marks(xml, self._index)
         candidates = []
         for number, conditions, need in self._needs:
-            if found is not None and not marks.holds(need, found):
-                continue
-            if all(model.HostCondition(*condition).met_by(host) is not False for condition in conditions):
+            if (found is None or marks.holds(need, found)) and _may_apply(conditions, host):
                 candidates.append(number)
         if candidates or found is None or found.root != 'domain':
             return None, candidates
-        return model.Verdict(found.text(marks.NAME_KEY), found.text(marks.UUID_KEY), self.policy, ()), []
+        return self.admit(found.texts.get(marks.NAME_KEY, ''), found.texts.get(marks.UUID_KEY, '')), []
+
+    def admit(self, name: str, uuid: str) -> model.Verdict:
+        """The verdict on a domain that no rule can match."""
+        return model.Verdict(name, uuid, self.policy, ())
+
+    def needs(self, host: model.HostFacts) -> 'List[Tuple[int, Need]]':
+        """The rules that may find something on this host: their numbers, and what they need of a document."""
+        return [(number, need) for number, conditions, need in self._needs if _may_apply(conditions, host)]
 
     def narrowed(self, numbers: 'Sequence[int]') -> model.Policy:
         """The policy with the rules of these numbers, and with its waivers."""
@@ -151,6 +159,10 @@ def _read(path: str) -> 'Optional[bytes]':
             chunks.append(chunk)
     finally:
         posix.close(descriptor)
+
+
+def _may_apply(conditions: 'Tuple[Any, ...]', host: model.HostFacts) -> bool:
+    return all(model.HostCondition(*condition).met_by(host) is not False for condition in conditions)
 
 
 def _unpack_rule(packed: 'Tuple[Any, ...]') -> model.Rule:

@@ -6,7 +6,6 @@ stands that option in the `arg` namespace, read as QEMU reads it (see qemu_args)
 """
 
 import re
-from collections import Counter
 
 from lxml import etree
 
@@ -16,7 +15,7 @@ from .model import MAX_XML_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict
+    from typing import Dict, Optional, Tuple
 
 QEMU_NS = 'http://libvirt.org/schemas/domain/qemu/1.0'
 LIBOSINFO_NS = 'http://libosinfo.org/xmlns/libvirt/domain/1.0'
@@ -31,6 +30,11 @@ _NOT_AN_XML_CHARACTER = re.compile('[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\
 _NOT_A_NAME_CHARACTER = re.compile(r'[^\w.-]', re.ASCII)
 _ARG = '{%s}arg' % QEMU_NS
 _COMMANDLINE = '{%s}commandline' % QEMU_NS
+
+# One for all: to make a parser takes as long as to parse some KB.
+_PARSER = etree.XMLParser(
+    resolve_entities=False, no_network=True, load_dtd=False, remove_comments=True, remove_pis=True
+)
 
 
 class Domain:
@@ -55,25 +59,42 @@ def parse_domain(data: bytes, scanned: bool = False) -> Domain:
         raise DomainXMLError('the XML is larger than %d MiB' % (MAX_XML_BYTES >> 20))
     if not data.strip():
         raise DomainXMLError('the XML is empty')
-    if not scanned:
-        marks.find_marks(data, marks.NOTHING)
-    parser = etree.XMLParser(
-        resolve_entities=False, no_network=True, load_dtd=False, remove_comments=True, remove_pis=True
-    )
+    if not scanned and not _is_simple(data):
+        marks.check_well_formed(data)
+        scanned = True
+    refusal: 'Optional[DomainXMLError]' = None
     try:
-        root = etree.fromstring(data, parser)
+        root = etree.fromstring(data, _PARSER)
     except etree.XMLSyntaxError as error:
-        raise DomainXMLError('the XML is not well-formed: %s' % error.msg, (error.position or (0, 0))[0]) from None
+        refusal = DomainXMLError('the XML is not well-formed: %s' % error.msg, (error.position or (0, 0))[0])
     except (ValueError, LookupError) as error:
-        raise DomainXMLError('the XML cannot be decoded: %s' % error) from None
+        refusal = DomainXMLError('the XML cannot be decoded: %s' % error)
+    if not scanned and (refusal or _PARSER.error_log):
+        marks.check_well_formed(data)  # expat's words go first, as they do in the hook
+    if refusal:
+        raise refusal
     if root.getroottree().docinfo.internalDTD is not None:
         raise DomainXMLError('the XML has a DOCTYPE, which no libvirt document has', 1)
     if root.tag != 'domain':
         message = 'the document is <%s>, not <domain>' % etree.QName(root).localname
         raise DomainXMLError(message, root.sourceline or 0, other_document=True)
     _add_arguments(root)
-    uuid = (root.findtext('uuid') or '').strip()
-    return Domain(root.findtext('name') or '', uuid if _UUID.match(uuid) else '', root)
+    uuid = _child_text(root, 'uuid').strip()
+    return Domain(_child_text(root, 'name'), uuid if _UUID.match(uuid) else '', root)
+
+
+def _child_text(root: 'etree._Element', name: str) -> str:
+    child = next(root.iterchildren(name), None)
+    return '' if child is None else child.text or ''
+
+
+def _is_simple(data: bytes) -> bool:
+    """Whether expat accepts whatever libxml2 has nothing to say against."""
+    try:
+        data.decode('ascii')
+    except UnicodeDecodeError:
+        return False
+    return marks.plain_part(data) is not None
 
 
 def _add_arguments(root: 'etree._Element') -> None:
@@ -95,7 +116,8 @@ class Paths:
     """Names elements as a person would: /domain/devices/disk[2]/source. Made for one document, which stays as it is."""
 
     def __init__(self) -> None:
-        self._steps: 'Dict[etree._Element, Dict[etree._Element, str]]' = {}
+        # Numbering all at once those that share a parent and a tag takes no more time for all of them than for one.
+        self._numbers: 'Dict[Tuple[etree._Element, str], Dict[etree._Element, int]]' = {}
 
     def path(self, element: 'etree._Element') -> str:
         """The path of an element; of an `arg` element, that of the `<qemu:arg>` it was read from."""
@@ -103,9 +125,11 @@ class Paths:
         steps = []
         parent = node.getparent()
         while parent is not None:
-            if parent not in self._steps:
-                self._steps[parent] = _child_steps(parent)
-            steps.append(self._steps[parent][node])
+            numbers = self._numbers.get((parent, node.tag))
+            if numbers is None:
+                numbers = {child: number for number, child in enumerate(parent.iterchildren(node.tag), 1)}
+                self._numbers[parent, node.tag] = numbers
+            steps.append(_tag(node) if len(numbers) == 1 else '%s[%d]' % (_tag(node), numbers[node]))
             node, parent = parent, parent.getparent()
         steps.append(_tag(node))
         return '/' + '/'.join(reversed(steps))
@@ -122,18 +146,7 @@ def is_reading(element: 'etree._Element') -> bool:
     return str(element.tag).startswith('{%s}' % ARG_NS)
 
 
-def _child_steps(parent: 'etree._Element') -> 'Dict[etree._Element, str]':
-    children = list(parent)
-    total = Counter(child.tag for child in children)
-    seen: 'Counter[object]' = Counter()
-    steps = {}
-    for child in children:
-        seen[child.tag] += 1
-        steps[child] = _tag(child) if total[child.tag] == 1 else '%s[%d]' % (_tag(child), seen[child.tag])
-    return steps
-
-
 def _tag(element: 'etree._Element') -> str:
-    name = etree.QName(element)
-    prefix = _PREFIXES.get(name.namespace or '')
-    return '%s:%s' % (prefix, name.localname) if prefix else name.localname
+    uri, _, name = str(element.tag).rpartition('}')
+    prefix = _PREFIXES.get(uri[1:])
+    return '%s:%s' % (prefix, name) if prefix else name

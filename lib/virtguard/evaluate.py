@@ -69,7 +69,7 @@ def _judge(rule: model.Rule, domain: Domain, host: model.HostFacts, paths: Paths
         yield model.Finding(rule, status, '/domain', domain.root.sourceline or 0, evidence, message)
         return
     for node in _matched(rule, domain):
-        subject = _string_value(node)
+        subject = '' if rule.values is None and rule.probe is None else _string_value(node)
         if rule.values is not None and subject not in rule.values:
             continue
         if rule.probe is None:
@@ -149,7 +149,7 @@ def _path(node: 'Node', paths: Paths) -> str:
     if isinstance(node, etree._Element) or not node.is_attribute:
         return path
     # An attribute of an `arg` element is the guard's reading of the argument's own value.
-    name = 'value' if is_reading(node.getparent()) else etree.QName(node.attrname).localname
+    name = 'value' if is_reading(node.getparent()) else _local(node.attrname)
     return '%s/@%s' % (path, name)
 
 
@@ -174,15 +174,19 @@ def _brief(child: 'etree._Element') -> str:
 
 
 def _name(element: 'etree._Element') -> str:
-    tag = etree.QName(element).localname
+    tag = _local(element.tag)
     return '%s:%s' % (element.prefix, tag) if element.prefix else tag
+
+
+def _local(name: object) -> str:
+    return str(name).rpartition('}')[2]
 
 
 def _start_tag(element: 'etree._Element', only: 'Optional[str]', end: str) -> str:
     shown = [_name(element)]
     for name, value in element.items():
         if only in (None, name):
-            shown.append('%s="%s"' % (etree.QName(name).localname, _mask(_named(element, str(name)), str(value))))
+            shown.append('%s="%s"' % (_local(name), _mask(_named(element, str(name)), str(value))))
     return '<%s%s' % (' '.join(shown), end)
 
 

@@ -95,8 +95,8 @@ def _combine(operator: str, needs: 'Iterable[Need]', neutral: bool) -> 'Need':
     for need in needs:
         if need is (not neutral):
             return need
-        if need is not neutral and need not in parts:
-            parts.append(need)
+        same = isinstance(need, tuple) and need[0] == operator
+        parts += [part for part in (need[1:] if same else (need,)) if part is not neutral and part not in parts]
     if not parts:
         return neutral
     return parts[0] if len(parts) == 1 else (operator, *parts)

@@ -6,8 +6,9 @@ says the same on a slow machine, and survives some noise; but let nothing else r
 
 Rows:
   prepare release start thousand denied   whole processes, see processes.py
-  schematron regorus cel                  in one process, see inprocess.py, engines.py and rules.py
-  bulk-time bulk-memory bulk-cores        `virt-guard check` of many files, see bulk.py
+  schematron regorus cel floor            in one process, see inprocess.py, engines.py and rules.py
+  bulk-time bulk-memory bulk-cores bulk-limit
+                                          `virt-guard check` of many files, see bulk.py
   virsh                                   a start by real libvirt, see virsh.py
 """
 
@@ -24,8 +25,8 @@ from table import JsonReport, Report, Result, Section, compare
 # In the order of the table: the rows that are measured together.
 _GROUPS: Dict[str, Tuple[str, ...]] = {
     'whole processes': ('prepare', 'start', 'release', 'denied', 'thousand'),
-    'in one process': ('schematron', 'regorus', 'cel'),
-    'many files': ('bulk-time', 'bulk-memory', 'bulk-cores'),
+    'in one process': ('schematron', 'regorus', 'cel', 'floor'),
+    'many files': ('bulk-time', 'bulk-memory', 'bulk-cores', 'bulk-limit'),
     'libvirt': ('virsh',),
 }
 _NAMES = [name for names in _GROUPS.values() for name in names]

@@ -5,17 +5,22 @@ Nine points: 10, 40 and 100 rules by documents of 5, 15 and 54 KB. The rules are
 the same (see engines.py), and all of them must find the same in every document. They take turns at ten documents, new
 ones each time, so that code is warm and nothing can be remembered of a document.
 
+Beside them stands what cannot be undercut by anything that refuses what is not well-formed: the time in which expat, or
+lxml, reads the document, without a rule.
+
 Of ten documents two have findings, of two rules each. The figures are for this mix: 0.8 of the median over documents
 without findings and 0.2 of the median over those with.
 """
 
+import pyexpat
 import statistics
 import time
-from typing import Dict, List, NamedTuple, Sequence, Tuple
+from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple
 
 from documents import make_document
 from engines import ENGINES, Cel, Engine, Guard, Hits, Regorus, RegorusUsual, Schematron
 from environment import say
+from lxml import etree
 from rules import Rule, hits, make_rules, plant
 from table import Result, Section
 
@@ -30,6 +35,12 @@ ROWS = {
     'schematron': (Schematron, 0.5),
     'regorus': (Regorus, 0.3),
     'cel': (Cel, 0.3),
+}
+FLOOR = 'floor'
+# Who reads a document, if nothing else is done with it.
+_READERS: Dict[str, Callable[[bytes], object]] = {
+    'expat alone': lambda document: pyexpat.ParserCreate().Parse(document, True),
+    'lxml alone': etree.fromstring,
 }
 
 
@@ -50,7 +61,9 @@ Times = Dict[str, Time]
 
 def measure(names: Sequence[str], quick: bool) -> Tuple[List[Result], List[Section]]:
     """The rows of these names, and one section with all points."""
-    wanted = {Guard, *(ROWS[name][0] for name in names)}
+    wanted = {Guard, *(ROWS[name][0] for name in names if name in ROWS)}
+    if FLOOR in names:
+        wanted.add(Schematron)
     if Regorus in wanted:
         wanted.add(RegorusUsual)
     engines = [engine for engine in ENGINES if engine in wanted]
@@ -62,11 +75,13 @@ def measure(names: Sequence[str], quick: bool) -> Tuple[List[Result], List[Secti
         for size in SIZES:
             say('  %d rules, %d KB' % (count, size // 1000))
             points[count, size] = _measure_point(ready, rules[:count], size, _QUICK_ROUNDS if quick else _ROUNDS)
-    return [_result(name, points) for name in names], [_section(points)]
+    return [_floor(points) if name == FLOOR else _result(name, points) for name in names], [_section(points)]
 
 
 def _measure_point(engines: Sequence[Engine], rules: Sequence[Rule], size: int, rounds: int) -> Times:
-    times: Dict[str, Dict[bool, List[float]]] = {engine.name: {False: [], True: []} for engine in engines}
+    times: Dict[str, Dict[bool, List[float]]] = {
+        name: {False: [], True: []} for name in [engine.name for engine in engines] + list(_READERS)
+    }
     for turn in range(_WARM_UP + rounds):
         documents = _make_documents(rules, size, turn)
         for engine in engines:
@@ -79,6 +94,12 @@ def _measure_point(engines: Sequence[Engine], rules: Sequence[Rule], size: int, 
                     raise AssertionError('%s finds %s, not %s' % (engine.name, sorted(found), sorted(expected)))
                 if turn >= _WARM_UP:
                     times[engine.name][bool(expected)].append(elapsed)
+        for name, read in _READERS.items():
+            for document, expected in documents:
+                start = time.perf_counter()
+                read(document)
+                if turn >= _WARM_UP:
+                    times[name][bool(expected)].append(time.perf_counter() - start)
     return {
         name: Time(statistics.median(by_kind[False]), statistics.median(by_kind[True]))
         for name, by_kind in times.items()
@@ -111,6 +132,24 @@ def _result(name: str, points: Dict[Point, Times]) -> Result:
         min(ratios.values()),
     )
     return Result(name, 'in process, parse and judge / %s' % peer.name, target, ratios[worst], how, own, other)
+
+
+def _floor(points: Dict[Point, Times]) -> Result:
+    """The guard's ratio to isoschematron if it took no time but for reading: by expat, by lxml where it finds."""
+    floors = {point: Time(times['expat alone'].clean, times['lxml alone'].found).mix for point, times in points.items()}
+    ratios = {point: floor / points[point][Schematron.name].mix for point, floor in floors.items()}
+    worst = max(ratios, key=lambda point: ratios[point])
+    own, other = floors[worst], points[worst][Schematron.name].mix
+    how = '%.0f us / %.0f us with %d rules and %d KB, the highest of %d points (lowest %.2f)' % (
+        own * 1e6,
+        other * 1e6,
+        worst[0],
+        worst[1] // 1000,
+        len(points),
+        min(ratios.values()),
+    )
+    title = 'the floor: reading alone, by expat or lxml, without any rule / %s' % Schematron.name
+    return Result(FLOOR, title, None, ratios[worst], how, own, other)
 
 
 def _section(points: Dict[Point, Times]) -> Section:

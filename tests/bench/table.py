@@ -7,11 +7,14 @@ JsonReport = Dict[str, Any]
 
 
 class Result(NamedTuple):
-    """One row of the table. `value` is a ratio, None where it could not be measured; `how` then says why not."""
+    """One row of the table. `value` is a ratio, None where it could not be measured; `how` then says why not.
+
+    A row without a target is there to judge the others by.
+    """
 
     name: str
     title: str
-    target: float
+    target: Optional[float]
     value: Optional[float]
     how: str
     own: float = 0.0  # the two medians, in seconds, bytes, or files per second
@@ -20,7 +23,7 @@ class Result(NamedTuple):
 
     @property
     def met(self) -> bool:
-        if self.value is None:
+        if self.value is None or self.target is None:
             return False
         return self.value >= self.target if self.at_least else self.value <= self.target
 
@@ -62,9 +65,12 @@ class Report(NamedTuple):
 
 
 def _row(result: Result) -> List[str]:
-    sign = '>=' if result.at_least else '<='
-    mark = '-' if result.value is None else 'met' if result.met else '**missed**'
-    return [mark, result.title, _ratio(result.value), '%s %.2f' % (sign, result.target), result.how]
+    mark = '-' if result.value is None or result.target is None else 'met' if result.met else '**missed**'
+    return [mark, result.title, _ratio(result.value), _target(result.target, result.at_least), result.how]
+
+
+def _target(target: Optional[float], at_least: bool) -> str:
+    return '-' if target is None else '%s %.2f' % ('>=' if at_least else '<=', target)
 
 
 def _ratio(value: Optional[float]) -> str:
@@ -79,8 +85,7 @@ def compare(base: JsonReport, now: JsonReport) -> str:
     for name, result in dict(before, **after).items():
         old = before.get(name, {}).get('value')
         new = after.get(name, {}).get('value')
-        sign = '>=' if result['at_least'] else '<='
-        target = '%s %.2f' % (sign, result['target'])
+        target = _target(result['target'], result['at_least'])
         rows.append([result['title'], target, _ratio(old), _ratio(new), _change(old, new)])
     text = ['# Two runs compared\n\n']
     for which, report in (('base', base), ('now', now)):

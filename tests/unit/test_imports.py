@@ -14,7 +14,7 @@ PACKAGE = LIB / 'virtguard'
 # Knows no I/O, and imports its like only.
 CORE = (
     'digest domain errors evaluate expressions facts formats layer lint marks model needs osinfo_table osreleases '
-    'policy policylint qemu_args reader report schema show waivers xpath'
+    'policy policylint qemu_args reader report schema show sieve waivers xpath'
 ).split()
 # Does I/O for others; imports the core, and what else of the edge it builds on.
 EDGE = (

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Marks are sound: wherever lxml finds a match, the marks of the document let the rule be a candidate."""
+"""Marks and words are sound: wherever lxml finds a match, they let the rule be a candidate. See test_sieve, too."""
 
+import functools
 import pathlib
 import re
 
 import pytest
 from lxml import etree
+from spelling import STYLES, Style, Writer
 from virtguard import model
 from virtguard.domain import NAMESPACES, parse_domain
 from virtguard.errors import DomainXMLError
@@ -13,6 +15,7 @@ from virtguard.expressions import compile_match
 from virtguard.marks import find_marks, holds
 from virtguard.needs import build_index, derive_need
 from virtguard.policy import load_policy
+from virtguard.sieve import Sieve
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 POLICY = load_policy((CHECKOUT / 'policy.yaml').read_bytes(), 'policy.yaml')
@@ -24,11 +27,23 @@ def rule_of(match, values=None):
     return model.Rule('x', 't', 'deny', 'w', 'r', match=match, values=values)
 
 
+@functools.lru_cache(maxsize=256)
+def prepared(match, values):
+    """What is derived from a rule once: its need, what to look for, the sieve."""
+    need = derive_need(rule_of(match, values))
+    return need, build_index([need]), Sieve([(0, need)])
+
+
 def may_match(rule, xml):
     """What the marks say; True where only lxml can tell."""
-    need = derive_need(rule)
-    marks = find_marks(xml, build_index([need]))
+    need, index, _ = prepared(rule.match, rule.values)
+    marks = find_marks(xml, index)
     return marks is None or holds(need, marks)
+
+
+def passes_sieve(rule, xml):
+    """What the words say; True where they cannot be relied on."""
+    return prepared(rule.match, rule.values)[2].sift(xml) in (None, [0])
 
 
 def matches(rule, root):
@@ -49,6 +64,10 @@ def assert_sound(rule, xml):
         return False
     found = matches(rule, root)
     assert may_match(rule, xml) or not found, '%s matches, and its marks do not let it:\n%s' % (
+        rule.match,
+        xml.decode('utf-8', 'replace'),
+    )
+    assert passes_sieve(rule, xml) or not found, '%s matches, and words do not let it:\n%s' % (
         rule.match,
         xml.decode('utf-8', 'replace'),
     )
@@ -185,7 +204,7 @@ st = pytest.importorskip('hypothesis.strategies')
 
 NAMES = ['devices', 'disk', 'source', 'name', 'address', 'qemu:arg']
 ATTRIBUTES = ['type', 'dev', 'bus']
-VALUES = ['kvm', 'qemu', 'k', '', '0']
+VALUES = ['kvm', 'qemu', 'k', '', '0', 'a b', 'k>v', ' ', '/']
 
 
 def element(children):
@@ -271,6 +290,60 @@ def test_generated_expressions_on_generated_documents(tree, match, values):
         hypothesis.reject()
     try:
         assert_sound(rule_of(match, values), domain_of(tree))
+    except etree.XPathEvalError:
+        hypothesis.reject()
+
+
+@st.composite
+def styles(draw):
+    """Ways to write a document; a few are mixed, and what they leave out is written plainly."""
+    ways = draw(st.lists(st.sampled_from(sorted(STYLES)), min_size=1, max_size=2))
+    chosen = [STYLES[way] for way in ways]
+    return Style(
+        quotes=''.join(style.quotes for style in chosen),
+        equals=sum((style.equals for style in chosen), ()),
+        gaps=sum((style.gaps for style in chosen), ()),
+        ends=sum((style.ends for style in chosen), ()),
+        empty=all(style.empty for style in chosen),
+        references=draw(st.sampled_from([0, 0, chosen[0].references])),
+        cdata=draw(st.sampled_from([0, 0, chosen[0].cdata])),
+        aside=draw(st.sampled_from(['', '', chosen[0].aside])),
+    )
+
+
+# Words tell most of equality, and of elements that are absent.
+TESTS = st.tuples(st.sampled_from(['=', '=', '!=']), LITERALS).map(lambda c: '[. %s %s]' % c)
+STEP = st.sampled_from(NAMES) | st.sampled_from(NAMES).map(lambda name: '%s[not(@dev)]' % name)
+PLAIN_PATHS = st.tuples(
+    st.lists(STEP, min_size=1, max_size=4).map('/'.join),
+    st.just('') | st.tuples(st.sampled_from(ATTRIBUTES), st.just('') | TESTS).map(lambda c: '/@%s%s' % c) | TESTS,
+).map(lambda c: '/domain/%s%s' % c)
+PLAIN_MATCHES = st.lists(PLAIN_PATHS, min_size=1, max_size=3).map(' | '.join)
+
+
+@hypothesis.settings(
+    max_examples=2000,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
+@hypothesis.given(
+    TREES,
+    PLAIN_MATCHES | EXPRESSIONS,
+    styles(),
+    st.integers(0, 1 << 16),
+    st.lists(st.sampled_from(VALUES), min_size=1).map(tuple) | st.none(),
+)
+def test_generated_documents_in_any_spelling(tree, match, style, seed, values):
+    root = etree.fromstring(domain_of(tree))
+    xml = Writer(style, seed).write(root).encode()
+    try:
+        compile_match(match)
+    except ValueError:
+        hypothesis.reject()
+    try:
+        assert_sound(rule_of(match, values), xml)
     except etree.XPathEvalError:
         hypothesis.reject()
 
