@@ -15,12 +15,14 @@ from . import __version__, layout, model, report
 from .compiled import compiled_path, load_compiled, take_stamp
 from .documents import Document, find_documents
 from .errors import GuardError, PolicyError, suggest
-from .formats import JsonLines, Text, explain
+from .formats import JsonLines, Text, explain, happening_line, happening_object
 from .policyfile import directories, read_policy_file, read_trusted_policy_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterable, NoReturn, Optional, Sequence, Union
+    from typing import Dict, Iterable, NoReturn, Optional, Sequence, Union
+
+    from .runtime import Occurrence, Tracked
 
     Format = Union[Text, JsonLines]
 
@@ -86,6 +88,10 @@ def _parser() -> argparse.ArgumentParser:
     check.set_defaults(run=_check)
     scan = commands.add_parser('scan', parents=[policy, output], help='judge every domain defined on this host')
     scan.set_defaults(run=_scan)
+    watch = commands.add_parser('watch', parents=[policy], help='record what happens to running domains')
+    watch.add_argument('--once', action='store_true', help='tell what holds now, record nothing, and end')
+    watch.add_argument('--format', choices=('text', 'jsonl'), default='text', help='jsonl: one JSON object per finding')
+    watch.set_defaults(run=_watch)
     rules = commands.add_parser('rules', parents=[policy], help='list the rules')
     rules.set_defaults(run=_rules)
     explain = commands.add_parser('explain', parents=[policy], help='tell what a rule is for and what to do')
@@ -160,6 +166,50 @@ def _judge_all(
     if arguments.command == 'check' and not any(counts.values()):
         raise GuardError('there is no domain in the files given')
     _print(output.summary(counts[model.ADMIT], counts[model.DENY], counts[model.ERROR]))
+    return _status(counts)
+
+
+def _watch(arguments: argparse.Namespace, layout: layout.Layout) -> int:
+    from .watch import Watch
+
+    if arguments.once:
+        return _watch_once(arguments, layout)
+    is_service = bool(
+        os.environ.get('NOTIFY_SOCKET')
+    )  # then journald has the records, and nobody reads what is printed
+
+    def show(domain: 'Tracked', occurrence: 'Occurrence') -> None:
+        if not is_service:
+            render = happening_object if arguments.format == 'jsonl' else happening_line
+            _print(render(domain.name, domain.uuid, occurrence))
+
+    def complain(text: str) -> None:
+        if not is_service:
+            _complain('%s: %s' % (report.PROGRAM, text))
+
+    path = arguments.policy if arguments.policy is not None else layout.policy
+    Watch(layout, path, lambda: _load_policy(arguments.policy, layout), show, complain).run()
+    return ADMITTED
+
+
+def _watch_once(arguments: argparse.Namespace, layout: layout.Layout) -> int:
+    from .watch import audit_now
+
+    output: 'Format' = JsonLines() if arguments.format == 'jsonl' else Text(_wants_colour(), True)
+    counts = {model.ADMIT: 0, model.DENY: 0, model.ERROR: 0}
+    for source, outcome in audit_now(layout, _load_policy(arguments.policy, layout)):
+        if isinstance(outcome, model.Verdict):
+            _print(output.verdict(source, outcome))
+            counts[outcome.decision] += 1
+        else:
+            _complain('%s: error: %s' % (source, outcome))
+            _print(output.failure(source, str(outcome)))
+            counts[model.ERROR] += 1
+    _print(output.summary(counts[model.ADMIT], counts[model.DENY], counts[model.ERROR]))
+    return _status(counts)
+
+
+def _status(counts: 'Dict[str, int]') -> int:
     return NOT_JUDGED if counts[model.ERROR] else DENIED if counts[model.DENY] else ADMITTED
 
 

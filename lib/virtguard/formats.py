@@ -10,6 +10,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict
 
+    from .runtime import Occurrence
+
 _COLOURS = {model.DENY: '31', model.ERROR: '31', model.WARN: '33', model.UNKNOWN: '33', model.ADMIT: '32'}
 
 
@@ -69,6 +71,24 @@ class JsonLines:
 
     def summary(self, admitted: int, denied: int, failed: int) -> str:
         return ''
+
+
+def happening_line(domain: str, uuid: str, occurrence: 'Occurrence') -> str:
+    """One thing that happened to a running domain, or ('') to the host, for people."""
+    return '%s %s\n' % (occurrence.since, report.happening(domain, occurrence))
+
+
+def happening_object(domain: str, uuid: str, occurrence: 'Occurrence') -> str:
+    """The same for programs."""
+    document = {
+        'domain': domain,
+        'uuid': uuid,
+        'since': occurrence.since,
+        'before': occurrence.before,
+        'after': occurrence.after,
+        'finding': _finding_object(occurrence.finding),
+    }
+    return json.dumps(document) + '\n'
 
 
 def _finding_object(finding: model.Finding) -> 'Dict[str, Any]':
