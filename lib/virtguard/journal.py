@@ -44,21 +44,38 @@ def verdict_fields(verdict: model.Verdict) -> 'Fields':
     fields += [('VIRT_GUARD_FINDING', _told(finding)) for finding in shown]
     if len(shown) < len(verdict.findings):
         fields.append(('VIRT_GUARD_FINDING', 'and %d more' % (len(verdict.findings) - len(shown))))
-    return fields + verdict.policy.fields()
+    return fields + _waiver_fields(verdict) + verdict.policy.fields()
 
 
-def runtime_fields(occurrence: 'Occurrence', domain: str, uuid: str, policy: model.Policy) -> 'Fields':
-    """The fields of a record of one thing that happened to a running domain, or ('') to the host."""
-    return _head(model.RUNTIME, report.happening(domain, occurrence)) + [
-        ('VIRT_GUARD_DOMAIN', domain),
-        ('VIRT_GUARD_UUID', uuid),
+def _waiver_fields(verdict: model.Verdict) -> 'Fields':
+    waived = [f for f in verdict.findings if f.status == model.WAIVED and f.waiver is not None]
+    if not waived:
+        return []
+    from . import waivers  # most domains need none
+
+    used = {(f.rule.id, f.waiver.origin): f.waiver for f in waived if f.waiver is not None}
+    fields = []
+    for (rule, _), waiver in used.items():
+        fields.append(('VIRT_GUARD_WAIVER', '%s %s' % (rule, waivers.describe(waiver, verdict.today))))
+        if waivers.expires_soon(waiver, verdict.today):
+            fields.append(('VIRT_GUARD_WARNING', 'the waiver of %s expires on %s' % (rule, waiver.expires)))
+    return fields
+
+
+def runtime_fields(occurrence: 'Occurrence', verdict: model.Verdict) -> 'Fields':
+    """The fields of a record of one thing that happened to a running domain, or to the host; the verdict is on this
+    alone."""
+    return _head(model.RUNTIME, report.happening(occurrence, verdict)) + [
+        ('VIRT_GUARD_DOMAIN', verdict.domain),
+        ('VIRT_GUARD_UUID', verdict.uuid),
         ('VIRT_GUARD_OPERATION', 'watch'),
         ('VIRT_GUARD_RULE', occurrence.finding.rule.id),
         ('VIRT_GUARD_FINDING', _told(occurrence.finding)),
         ('VIRT_GUARD_SINCE', occurrence.since),
         ('VIRT_GUARD_BEFORE', occurrence.before),
         ('VIRT_GUARD_AFTER', occurrence.after),
-        *policy.fields(),
+        *_waiver_fields(verdict),
+        *verdict.policy.fields(),
     ]
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from typing import Callable, Dict, List, Set
 
     from .keeping import Keeper
+    from .model import Verdict
     from .runtime import Occurrence
 
 HOST = ''  # the name under which the host's own processes go
@@ -19,7 +20,7 @@ HOST = ''  # the name under which the host's own processes go
 class Ledger:
     """`tell` gets each thing that is news, before it counts as told: rather twice than never."""
 
-    def __init__(self, auditor: Auditor, keeper: 'Keeper', tell: 'Callable[[Tracked, Occurrence], None]') -> None:
+    def __init__(self, auditor: Auditor, keeper: 'Keeper', tell: 'Callable[[Occurrence, Verdict], None]') -> None:
         self._auditor = auditor
         self._keeper = keeper
         self._tell = tell
@@ -69,7 +70,7 @@ class Ledger:
         held = domain.held
         now = time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())
         for occurrence in self._auditor.advance(domain, state, now):
-            self._tell(domain, occurrence)
+            self._tell(occurrence, self._auditor.verdict_on(domain, occurrence))
         if domain.state or domain.held:
             self._domains[domain.name] = domain
         else:

@@ -39,8 +39,9 @@ def headline(verdict: model.Verdict, mode: str) -> str:
         return '%s %s by %s: %s' % (domain, verb, policy, ', '.join(denied))
     if failed:
         return '%s could not be judged by %s: %s' % (domain, policy, ', '.join(failed))
-    warned = verdict.rule_ids(model.WARN, model.UNKNOWN)
-    return '%s admitted by %s%s' % (domain, policy, ', with warnings: ' + ', '.join(warned) if warned else '')
+    notes = [('with warnings', verdict.rule_ids(model.WARN, model.UNKNOWN)), ('waived', verdict.rule_ids(model.WAIVED))]
+    noted = ''.join(', %s: %s' % (note, ', '.join(ids)) for note, ids in notes if ids)
+    return '%s admitted by %s%s' % (domain, policy, noted)
 
 
 def refusal(verdict: model.Verdict) -> str:
@@ -65,10 +66,10 @@ def describe(finding: model.Finding) -> 'List[str]':
     return [text, '      remedy: ' + escape(' '.join(finding.rule.remedy.split()))]
 
 
-def happening(domain: str, occurrence: 'Occurrence') -> str:
-    """What happened to a running domain, or ('') to the host, in one line."""
+def happening(occurrence: 'Occurrence', verdict: model.Verdict) -> str:
+    """What happened to a running domain, or ('') to the host, in one line; the verdict is on this alone."""
     finding = occurrence.finding
-    who = "domain '%s'" % escape(domain) if domain else 'this host'
+    who = "domain '%s'" % escape(verdict.domain) if verdict.domain else 'this host'
     text = '%s: %s: %s [%s]' % (who, finding.status, escape(finding.message), finding.rule.id)
     if finding.status in (model.UNKNOWN, model.ERROR) or not (occurrence.before or occurrence.after):
         return text

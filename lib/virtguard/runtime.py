@@ -51,11 +51,12 @@ class Tracked:
 
 
 class Auditor:
-    """Judges by one policy for one host."""
+    """Judges by one policy for one host on one day."""
 
-    def __init__(self, policy: model.Policy, host: model.HostFacts) -> None:
-        self.policy = policy
+    def __init__(self, policy: model.Policy, host: model.HostFacts, today: str) -> None:
+        self._policy = policy
         self._host = host
+        self._today = today
         self._runtime = policy.rules_at(model.RUNTIME)
         self._admission = [(rule, derive_need(rule)) for rule in policy.rules_at(model.ADMISSION)]
         self._index = build_index(need for _, need in self._admission)
@@ -92,14 +93,18 @@ class Auditor:
         status = document.find('after/domstatus')
         if status is not None:
             findings = self._judge_admission(admitted_domain(status)).findings + findings
-        return model.Verdict(name, uuid, self.policy, findings)
+        return model.Verdict(name, uuid, self._policy, findings, self._today)
+
+    def verdict_on(self, domain: Tracked, occurrence: Occurrence) -> model.Verdict:
+        """The verdict on one thing that happened."""
+        return model.Verdict(domain.name, domain.uuid, self._policy, (occurrence.finding,), self._today)
 
     def _changes(self, document: 'etree._Element', domain: Tracked, now: str) -> 'Iterator[Occurrence]':
         for finding in self._judge_changes(document, domain.name, domain.uuid).findings:
             yield _occurrence(finding, document, document[0], document[1], domain.held, now)
 
     def _judge_changes(self, document: 'etree._Element', name: str, uuid: str) -> model.Verdict:
-        return evaluate(self.policy, Domain(name, uuid, document), self._host, self._runtime)
+        return evaluate(self._policy, Domain(name, uuid, document), self._host, self._today, self._runtime)
 
     def _admissions(self, document: 'etree._Element', held: 'Dict[str, str]', now: str) -> 'Iterator[Occurrence]':
         before, after = (document.find(half + '/domstatus') for half in ('before', 'after'))
@@ -114,7 +119,7 @@ class Auditor:
     def _judge_admission(self, domain: Domain) -> model.Verdict:
         marks = find_marks(etree.tostring(domain.root, with_tail=False), self._index)
         rules = [rule for rule, need in self._admission if marks is None or holds(need, marks)]
-        return evaluate(self.policy, domain, self._host, rules)
+        return evaluate(self._policy, domain, self._host, self._today, rules)
 
 
 def _is_of_admission(key: str) -> bool:

@@ -11,90 +11,51 @@ import signal
 import time
 from collections import deque
 
-from . import journal, model
-from .compiled import take_stamp
+from . import journal
 from .errors import DomainXMLError, GuardError, StateFileError
 from .following import Follower
-from .host import read_facts
+from .inforce import PolicyInForce
 from .keeping import Keeper
 from .ledger import HOST, Ledger
-from .policyfile import directories
 from .processes import Processes
-from .runtime import Auditor
 from .sdnotify import Notifier
 from .statefiles import StateFiles
-from .transition import STATUS, State, take_document
+from .transition import State, take_document
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Deque, Dict, Iterator, Optional, Set, Tuple, Union
+    from typing import Callable, Deque, Dict, Optional, Set, Tuple
 
     from .layout import Layout
-    from .runtime import Occurrence, Tracked
+    from .model import Verdict
+    from .runtime import Occurrence
 
 # Seconds
 _LOOK = 10.0  # between looks at what nothing announces: processes, directories that were mounted over
 _LOOK_WITHOUT_INOTIFY = 1.0
 _RETRY = 0.5  # for a file that was not whole
 _KEEP = 1.0  # until a state that brought no news is kept
-_CHECK_POLICY = 1.0
 
 _READ_AHEAD = 64  # documents
-
-
-def audit_now(layout: 'Layout', policy: model.Policy) -> 'Iterator[Tuple[str, Union[model.Verdict, GuardError]]]':
-    """What holds now: for the status file of each domain that runs a verdict, or why there is none; then, if there is
-    something to say of them, for the host's processes.
-
-    :raises GuardError: a directory cannot be listed
-    """
-    files = StateFiles(layout.run, layout.lib)
-    auditor = _make_auditor(policy)
-    states: 'Dict[str, State]' = {}
-    pids = set()
-    for path in files.paths():
-        place = files.place(path)
-        try:
-            data = files.read(path)[1]
-            if data is None:
-                continue
-            states[place.domain] = states.get(place.domain, State()).with_document(
-                place.kind, place.name, take_document(place.kind, data)
-            )
-        except GuardError as error:
-            yield path, error
-        else:
-            if place.kind == STATUS:
-                pids.add(states[place.domain].pid())
-                yield path, auditor.verdict(place.domain, states[place.domain])
-    processes = Processes(layout.run)
-    unowned, pause = processes.unowned(pids)
-    if pause:
-        time.sleep(pause)
-        unowned, _ = processes.unowned(pids)
-    verdict = auditor.verdict(HOST, State(None, unowned))
-    if verdict.findings:
-        yield '/proc', verdict
 
 
 class Watch:
     """One watch.
 
-    :param policy_path, load_policy: the policy in force, and what reads it
-    :param show: gets a record's domain and occurrence, where somebody looks on
+    :param policy: the policy in force
+    :param show: gets each thing that happened, once it is recorded
     :param complain: gets a line about what is amiss
     """
 
     def __init__(
         self,
         layout: 'Layout',
-        policy_path: str,
-        load_policy: 'Callable[[], model.Policy]',
-        show: 'Callable[[Tracked, Occurrence], None]',
+        policy: PolicyInForce,
+        show: 'Callable[[Occurrence, Verdict], None]',
         complain: 'Callable[[str], None]',
     ) -> None:
         self._layout = layout
-        self._source = _PolicySource(policy_path, load_policy)
+        self._policy = policy
         self._show = show
         self._print = complain
         self._sinks = journal.Sinks(layout.log)
@@ -115,13 +76,13 @@ class Watch:
         :raises GuardError: there is no valid policy to begin with
         """
         waker = self._catch_signals()
-        self._policy = self._source.load()
+        auditor = self._policy.load()
         keeper = Keeper(self._layout.state, lambda text: self._say(text, text))
-        self._ledger = Ledger(_make_auditor(self._policy), keeper, self._tell)
+        self._ledger = Ledger(auditor, keeper, self._tell)
         self._ledger.load()
         self._follower = self._follow()
         self._take_everything()
-        self._ledger.judge_again(_make_auditor(self._policy))
+        self._ledger.judge_again(auditor)
         self._look()
         self._notifier.ready(self._status())
         while not self._ended:
@@ -190,7 +151,7 @@ class Watch:
         self._notifier.reloading()
         self._follower.close()
         self._follower = self._follow()
-        self._source.forget()
+        self._policy.forget()
         self._check_policy()
         self._take_everything()
         self._notifier.ready(self._status())
@@ -291,21 +252,19 @@ class Watch:
 
     def _check_policy(self) -> None:
         try:
-            policy = self._source.renewed()
+            auditor = self._policy.renewed()
         except GuardError as error:
-            self._say('policy', 'the policy before stays in force: %s' % error)
+            self._say('policy', 'the policy as it was stays in force: %s' % error)
             return
-        if policy is not None:
+        if auditor is not None:
             self._amiss.pop('policy', None)
-            self._policy = policy
-            self._ledger.judge_again(_make_auditor(policy))
+            self._ledger.judge_again(auditor)
 
     # What is told
 
-    def _tell(self, domain: 'Tracked', occurrence: 'Occurrence') -> None:
-        fields = journal.runtime_fields(occurrence, domain.name, domain.uuid, self._policy)
-        self._record(fields)
-        self._show(domain, occurrence)
+    def _tell(self, occurrence: 'Occurrence', verdict: 'Verdict') -> None:
+        self._record(journal.runtime_fields(occurrence, verdict))
+        self._show(occurrence, verdict)
 
     def _say(self, what: str, text: str) -> None:
         """Complain once, until it is mended."""
@@ -325,42 +284,3 @@ class Watch:
     def _status(self) -> str:
         how = 'looking every second' if self._follower.polling else 'following'
         return "%s %d running domains by policy '%s'" % (how, self._ledger.running(), self._policy.name)
-
-
-class _PolicySource:
-    """The policy's file, and what it looked like when it was read last."""
-
-    def __init__(self, path: str, load: 'Callable[[], model.Policy]') -> None:
-        self._path = path
-        self._load = load
-        self._stamp: object = None
-        self._next = 0.0
-
-    def load(self) -> model.Policy:
-        self._stamp = self._take_stamp()
-        return self._load()
-
-    def forget(self) -> None:
-        self._stamp, self._next = None, 0.0
-
-    def renewed(self) -> 'Optional[model.Policy]':
-        """The policy, where its file has changed; else None.
-
-        :raises GuardError: it has changed, and is no good
-        """
-        if time.monotonic() < self._next:
-            return None
-        self._next = time.monotonic() + _CHECK_POLICY
-        if self._take_stamp() == self._stamp:
-            return None
-        return self.load()
-
-    def _take_stamp(self) -> object:
-        try:
-            return take_stamp(self._path, directories(self._path))
-        except (OSError, GuardError) as error:
-            return str(error)
-
-
-def _make_auditor(policy: model.Policy) -> Auditor:
-    return Auditor(policy, read_facts(policy.facts() | policy.facts(model.RUNTIME)))
