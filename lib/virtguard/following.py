@@ -18,7 +18,8 @@ _GONE = inotify.DELETE_SELF | inotify.MOVE_SELF
 # What is watched for, by what a directory is to us: it holds files, it holds directories of files, it leads there.
 _FILES, _DOMAINS, _WAY = 'files', 'domains', 'way'
 _MASKS = {
-    _FILES: inotify.CLOSE_WRITE | inotify.MOVED_TO | inotify.MOVED_FROM | inotify.DELETE | _GONE,
+    # Not MOVED_FROM: it comes for the new file of every rewrite, and libvirt moves no file away.
+    _FILES: inotify.CLOSE_WRITE | inotify.MOVED_TO | inotify.DELETE | _GONE,
     _DOMAINS: inotify.CREATE | inotify.MOVED_TO | inotify.MOVED_FROM | inotify.DELETE | _GONE,
     _WAY: inotify.CREATE | inotify.MOVED_TO | _GONE,
 }

@@ -26,6 +26,7 @@ class Ledger:
         self._tell = tell
         self._domains: 'Dict[str, Tracked]' = {}
         self._unkept: 'Set[str]' = set()
+        self.changes = 0  # that were judged
 
     def load(self) -> None:
         """Take up what was kept."""
@@ -48,6 +49,7 @@ class Ledger:
         domain = self._domains.get(name) or Tracked(name, '', State(), {})
         if state.status == domain.state.status and state.others == domain.state.others:
             return
+        self.changes += 1
         self._judge(domain, state)
 
     def judge_again(self, auditor: 'Auditor') -> None:
@@ -56,11 +58,11 @@ class Ledger:
         for domain in list(self._domains.values()):
             self._judge(domain, domain.state)
 
-    def keep(self) -> None:
-        """Keep what has changed without news."""
-        for name in self._unkept:
+    def keep(self, limit: int) -> None:
+        """Keep so many of the states that have changed without news."""
+        for name in list(self._unkept)[:limit]:
             self._keeper.keep(self._domains.get(name) or Tracked(name, '', State(), {}))
-        self._unkept.clear()
+            self._unkept.discard(name)
 
     @property
     def is_kept(self) -> bool:

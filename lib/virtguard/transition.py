@@ -33,7 +33,7 @@ _ROOTS = {STATUS: 'domstatus', SNAPSHOT: 'domainsnapshot', CHECKPOINT: 'domainch
 
 _DECLARATION = re.compile(rb'\s*<\?xml[^>]*\?>')
 # libvirt writes one line each, and no other such line before <domain>: there it escapes what it was given.
-_CAPABILITIES = re.compile(rb'(?<=\n  <qemuCaps>\n).*?(?=  </qemuCaps>\n)', re.DOTALL)
+_CAPABILITIES, _END_OF_CAPABILITIES = b'\n  <qemuCaps>\n', b'  </qemuCaps>\n'
 _DOMAIN = re.compile(rb'^  <domain\b', re.MULTILINE)
 _PID = re.compile(rb'<domstatus\b[^>]*?\spid=["\'](\d+)')
 _REPLACED = ('driver', 'virtualport', 'vlan', 'bandwidth', 'port')
@@ -86,7 +86,7 @@ def take_document(kind: str, data: bytes) -> bytes:
     """
     declaration = _DECLARATION.match(data)
     if kind == STATUS:
-        data = _CAPABILITIES.sub(lambda match: b'\n' * match.group().count(b'\n'), data, 1)
+        data = _without_capabilities(data)
     root = parse_xml(data)
     if root.tag != _ROOTS[kind]:
         raise DomainXMLError('the document is <%s>, not <%s>' % (etree.QName(root).localname, _ROOTS[kind]))
@@ -98,6 +98,17 @@ def take_document(kind: str, data: bytes) -> bytes:
         if kind != STATUS:
             _drop_definition(root, child)
     return bytes(etree.tostring(root, encoding='utf-8'))
+
+
+def _without_capabilities(data: bytes) -> bytes:
+    """The same, with all lines where they were."""
+    start = data.find(_CAPABILITIES)
+    end = data.find(_END_OF_CAPABILITIES, start)
+    domain = _DOMAIN.search(data)
+    if start < 0 or end < 0 or domain is None or domain.start() < end:
+        return data
+    start += len(_CAPABILITIES)
+    return data[:start] + b'\n' * data.count(b'\n', start, end) + data[end:]
 
 
 def _drop_definition(root: 'etree._Element', domain: 'etree._Element') -> None:

@@ -34,9 +34,12 @@ if TYPE_CHECKING:
 _LOOK = 10.0  # between looks at what nothing announces: processes, directories that were mounted over
 _LOOK_WITHOUT_INOTIFY = 1.0
 _RETRY = 0.5  # for a file that was not whole
-_KEEP = 1.0  # until a state that brought no news is kept
+_KEEP = 1.0  # until a state that brought no news is kept, or longer while there is much to do
+
+_LOOKS = 6  # until all files are looked at as well, though nothing was announced
 
 _READ_AHEAD = 64  # documents
+_KEEP_AT_ONCE = 100  # states
 
 
 class Watch:
@@ -67,6 +70,7 @@ class Watch:
         self._unwhole: 'Set[str]' = set()
         self._amiss: 'Dict[str, str]' = {}  # what is amiss -> what was said about it
         self._due: 'Dict[Callable[[], None], float]' = {}
+        self._looks = 0
         self._ended = False
         self._reload = False
 
@@ -89,7 +93,8 @@ class Watch:
             self._wait(waker)
             self._turn()
         self._notifier.stopping()
-        self._ledger.keep()
+        while not self._ledger.is_kept:
+            self._ledger.keep(_KEEP_AT_ONCE)
 
     # The loop
 
@@ -184,7 +189,12 @@ class Watch:
         state = self._ledger.state(place.domain).with_document(place.kind, place.name, document)
         self._ledger.advance(place.domain, state)
         if not self._ledger.is_kept:
-            self._in(_KEEP, self._ledger.keep)
+            self._in(_KEEP, self._keep)
+
+    def _keep(self) -> None:
+        self._ledger.keep(_KEEP_AT_ONCE)
+        if not self._ledger.is_kept:
+            self._in(_KEEP if self._changed or self._read else 0, self._keep)
 
     def _set_aside(self, path: str, error: GuardError) -> None:
         """The state before stays until the file can be read."""
@@ -217,7 +227,7 @@ class Watch:
         self._amiss.pop('list', None)
         for name, state in states.items():
             self._ledger.advance(name, state)
-        self._in(_KEEP, self._ledger.keep)
+        self._in(_KEEP, self._keep)
 
     def _document(self, path: str, old: 'Optional[bytes]') -> 'Optional[bytes]':
         """What is in a file now, or the old one where it has not changed or is no good."""
@@ -241,7 +251,8 @@ class Watch:
     def _look(self) -> None:
         self._check_policy()
         self._retry()
-        if self._follower.check():
+        self._looks += 1
+        if self._follower.check() or self._looks % _LOOKS == 0:
             self._take_everything()
         pids = {self._ledger.state(name).pid() for name in self._ledger.names()}
         self._ledger.advance(HOST, State(None, self._processes.unowned(pids)[0]))
@@ -282,5 +293,6 @@ class Watch:
             self._print(self._amiss['record'])
 
     def _status(self) -> str:
-        how = 'looking every second' if self._follower.polling else 'following'
-        return "%s %d running domains by policy '%s'" % (how, self._ledger.running(), self._policy.name)
+        how = 'looking every second at' if self._follower.polling else 'following'
+        running, changes = self._ledger.running(), self._ledger.changes
+        return "%s %d running domains by policy '%s'; %d changes" % (how, running, self._policy.name, changes)

@@ -8,6 +8,8 @@ Rows:
   prepare release start thousand denied   whole processes, see processes.py
   schematron regorus cel                  in one process, see inprocess.py, engines.py and rules.py
   bulk-time bulk-memory bulk-cores        `virt-guard check` of many files, see bulk.py
+  watch-idle watch-change watch-rate watch-memory
+                                          `virt-guard watch`, see watch.py
   virsh                                   a start by real libvirt, see virsh.py
 """
 
@@ -26,6 +28,7 @@ _GROUPS: Dict[str, Tuple[str, ...]] = {
     'whole processes': ('prepare', 'start', 'release', 'denied', 'thousand'),
     'in one process': ('schematron', 'regorus', 'cel'),
     'many files': ('bulk-time', 'bulk-memory', 'bulk-cores'),
+    'running domains': ('watch-idle', 'watch-change', 'watch-rate', 'watch-memory'),
     'libvirt': ('virsh',),
 }
 _NAMES = [name for names in _GROUPS.values() for name in names]
@@ -114,6 +117,10 @@ def _measure_group(title: str, names: List[str], quick: bool, syscalls: bool) ->
         import bulk
 
         return bulk.measure(names, quick)
+    if title == 'running domains':
+        import watch
+
+        return watch.measure(names, quick)
     import virsh
 
     return virsh.measure(quick)

@@ -313,12 +313,12 @@ def test_a_state_directory_that_cannot_be_trusted_is_not_used(watch, tmp_path, w
 def test_what_the_service_manager_hears(watch):
     watch.put()
     watch.start(environment={'WATCHDOG_USEC': '2000000'})
-    assert watch.notifications[-1] == "READY=1\nSTATUS=following 1 running domains by policy 'rhel-8'"
+    assert watch.notifications[-1] == "READY=1\nSTATUS=following 1 running domains by policy 'rhel-8'; 1 changes"
     watch.put('two')
     watch.wait_notified('WATCHDOG=1')
     watch.process.send_signal(signal.SIGHUP)
     watch.wait_notified('RELOADING=1\nMONOTONIC_USEC=')
-    watch.wait_notified("READY=1\nSTATUS=following 2 running domains by policy 'rhel-8'")
+    watch.wait_notified("READY=1\nSTATUS=following 2 running domains by policy 'rhel-8'; 2 changes")
     watch.process.send_signal(signal.SIGTERM)
     watch.wait_notified('STOPPING=1')
     assert watch.stop() == (0, '')
