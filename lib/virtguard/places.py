@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # What libvirt says of these changes as they go on; each is the same one as long as its key is.
 _PROGRESSING = frozenset(('job', 'blockjob', 'mirror', 'domainbackup', 'domainsnapshot', 'domaincheckpoint'))
 _ONLY_ONE = frozenset(('domstatus', 'domain'))
-_KEYS = ('name', 'alias', 'dev', 'id', 'flag', 'pid', 'index', 'asyncStarted', 'async')
+_KEYS = ('name', 'alias', 'dev', 'id', 'flag', 'index', 'asyncStarted', 'async')
 _STEP = re.compile(r'(.*?)(?:\[(\d+)\])?$')
 
 
@@ -97,6 +97,8 @@ def find_place(root: 'etree._Element', path: str) -> 'Optional[Place]':
 def _key(element: 'etree._Element') -> str:
     if element.tag in _ONLY_ONE:
         return ''
+    if element.tag == 'process':
+        return str(element.get('pid', ''))
     for child, attribute in (('alias', 'name'), ('target', 'dev'), ('mac', 'address')):
         found = element.find(child)
         if found is not None and found.get(attribute):

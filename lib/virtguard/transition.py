@@ -146,8 +146,10 @@ def is_another_run(document: 'etree._Element') -> bool:
 
 def process_document(attributes: 'Mapping[str, str]') -> bytes:
     """A `<process>`."""
-    clean = {name: NOT_AN_XML_CHARACTER.sub('\ufffd', value) for name, value in attributes.items()}
-    return bytes(etree.tostring(etree.Element('process', clean)))
+    process = etree.Element('process')
+    for name, value in attributes.items():
+        process.set(name, NOT_AN_XML_CHARACTER.sub('\ufffd', value))
+    return bytes(etree.tostring(process))
 
 
 def uuid_of(half: 'etree._Element') -> str:
