@@ -13,14 +13,16 @@ class Layout:
     """`policy`: the policy that is in force; `installed` tells whether a hook on this host obeys it.
 
     libvirt's own: `domains`, definitions; `run`, the status of what runs; `lib`, metadata of snapshots and checkpoints.
+    `host` stands for the / of the host's own libvirt, whose programs and schemas no --root moves.
     Written to: `state`, the directory of what a watch keeps; `log`, the file for records that nobody else takes.
     """
 
-    __slots__ = ('policy', 'installed', 'domains', 'run', 'lib', 'state', 'log')
+    __slots__ = ('policy', 'installed', 'host', 'domains', 'run', 'lib', 'state', 'log')
 
-    def __init__(self, policy: str, installed: bool, root: str) -> None:
+    def __init__(self, policy: str, installed: bool, root: str, host: str = '') -> None:
         self.policy = policy
         self.installed = installed
+        self.host = host
         self.domains = root + '/etc/libvirt/qemu'
         self.run = root + '/run/libvirt/qemu'
         self.lib = root + '/var/lib/libvirt/qemu'

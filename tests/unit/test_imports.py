@@ -13,13 +13,13 @@ PACKAGE = LIB / 'virtguard'
 
 # Knows no I/O, and imports its like only.
 CORE = (
-    'digest domain errors evaluate expressions facts formats layer marks model needs places policy qemu_args reader '
-    'report runtime show transition waivers xpath'
+    'digest domain errors evaluate expressions facts formats layer lint marks model needs places policy policylint '
+    'qemu_args reader report runtime schema show transition waivers xpath'
 ).split()
 # Does I/O for others; imports the core, and what else of the edge it builds on.
 EDGE = (
-    'compiled compiler documents following host inotify journal keeping layout messages policyfile processes sdnotify '
-    'sources statefiles terminal trust'
+    'compiled compiler documents following host inotify journal keeping layout messages policyfile processes '
+    'schemafile sdnotify sources statefiles terminal trust'
 ).split()
 # Wires the rest. The parts of an entry are its own.
 ENTRIES = {
@@ -111,6 +111,9 @@ def test_the_hook_does_not_know_the_command():
         'layout',
         'terminal',
         'show',
+        'lint',
+        'schema',
+        'schemafile',
     }
 
 
