@@ -75,7 +75,7 @@ locate() {
     # What was shipped with the installed version: shows whether the policy in force was edited.
     pristine=$library/policy.yaml
     created=$library/created-directories
-    directories='usr/lib/virt-guard/virtguard usr/libexec/virt-guard usr/bin etc/virt-guard etc/libvirt/hooks'
+    directories='usr/lib/virt-guard/virtguard usr/libexec/virt-guard usr/bin etc/virt-guard/policy.d etc/libvirt/hooks'
     # A host has it from libvirt, with rights of libvirt's choice.
     [ -z "$root" ] || directories="$directories var/log/libvirt"
 }
@@ -385,11 +385,12 @@ for name in sorted(os.listdir(package)):
             compile(file.read(), file.name, 'exec')
 sys.path.insert(0, library)
 from virtguard.errors import GuardError
-from virtguard.policy import load_policy
+from virtguard.host import today
+from virtguard.sources import load_candidate
 
 try:
     with open(candidate, 'rb') as file:
-        policy = load_policy(file.read(), policy_name)
+        policy = load_candidate(policy_name, file.read(), today())
 except GuardError as error:
     for problem in getattr(error, 'problems', [error]):
         print(ascii(str(problem))[1:-1], file=sys.stderr)
@@ -628,6 +629,9 @@ uninstall() {
     elif exists "$policy"; then
         keep "$policy" 'edited'
     fi
+    for drop_in in "${policy%.yaml}.d"/*; do
+        ! exists "$drop_in" || keep "$drop_in" 'a drop-in of yours'
+    done
     # An audit trail outlives the guard, unless it tells of nothing but its installation.
     if is_plain_file "$log" && ! grep -qvF ' VIRT_GUARD_DOMAIN=virt-guard-install-check ' "$log"; then
         remove "$log"
@@ -638,7 +642,7 @@ uninstall() {
     remove "$library/virtguard" "$library/policy.yaml" "$created"
     {
         printf '%s\n' "$made"
-        printf '%s\n' usr/lib/virt-guard usr/libexec/virt-guard etc/virt-guard
+        printf '%s\n' usr/lib/virt-guard usr/libexec/virt-guard etc/virt-guard etc/virt-guard/policy.d
     } | LC_ALL=C sort -ru | while IFS= read -r directory; do
         case $directory in
         '' | *..*) continue ;;

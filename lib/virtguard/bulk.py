@@ -31,11 +31,12 @@ _FEW = 256  # documents that are judged before another process would have been s
 
 
 class Judge:
-    """Judges documents by one policy for one host; what a rule needs is derived once."""
+    """Judges documents by one policy for one host on one day; what a rule needs is derived once."""
 
-    def __init__(self, policy: model.Policy, host: model.HostFacts) -> None:
+    def __init__(self, policy: model.Policy, host: model.HostFacts, today: str) -> None:
         self._policy = policy
         self._host = host
+        self._today = today
         self._compiled = Compiled(prepare(policy))
         self._rules = policy.rules_at(model.ADMISSION)
 
@@ -47,20 +48,21 @@ class Judge:
         verdict, candidates = self._compiled.judge(xml, self._host)
         if verdict is None:
             rules = [self._rules[number] for number in candidates]
-            verdict = evaluate(self._policy, parse_domain(xml, scanned=True), self._host, rules)
+            verdict = evaluate(self._policy, parse_domain(xml, scanned=True), self._host, self._today, rules)
         return verdict
 
 
 class Outcome:
-    """What became of one document: what to print on standard output and standard error, and the decision ('' for a
-    document that was skipped)."""
+    """What became of one document: what to print on standard output and standard error, the decision ('' for a document
+    that was skipped), and where the waivers are defined that spoke of its findings."""
 
-    __slots__ = ('output', 'complaint', 'decision')
+    __slots__ = ('output', 'complaint', 'decision', 'waivers')
 
-    def __init__(self, output: str, complaint: str, decision: str) -> None:
+    def __init__(self, output: str, complaint: str, decision: str, waivers: 'Tuple[model.Origin, ...]' = ()) -> None:
         self.output = output
         self.complaint = complaint
         self.decision = decision
+        self.waivers = waivers
 
 
 def judge_all(judge: Judge, output: 'Format', documents: 'Iterable[Document]') -> 'Iterator[Outcome]':
@@ -108,7 +110,8 @@ def _judge_document(judge: Judge, output: 'Format', document: Document) -> Outco
         line = error.line if isinstance(error, DomainXMLError) else 0
         place = '%s:%d' % (document.source, line) if line else document.source
         return Outcome(output.failure(document.source, str(error)), '%s: error: %s' % (place, error), model.ERROR)
-    return Outcome(output.verdict(document.source, verdict), '', verdict.decision)
+    waivers = {finding.waiver.origin for finding in verdict.findings if finding.waiver is not None}
+    return Outcome(output.verdict(document.source, verdict), '', verdict.decision, tuple(waivers))
 
 
 def _judge_in_processes(
@@ -170,7 +173,7 @@ def _serve(judge_chunk: 'Callable[[Chunk], List[Outcome]]', reader: int, writer:
         with open(reader, 'rb') as pipe:
             chunk = read_message(pipe)
             while chunk is not None:
-                outcomes = [(o.output, o.complaint, o.decision) for o in judge_chunk(chunk)]
+                outcomes = [(o.output, o.complaint, o.decision, o.waivers) for o in judge_chunk(chunk)]
                 write_message(writer, outcomes)
                 chunk = read_message(pipe)
         status = 0

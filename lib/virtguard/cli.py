@@ -8,19 +8,19 @@ errors to standard error.
 import argparse
 import os
 import signal
-import sys
-import time
 
-from . import __version__, layout, model, report
-from .compiled import compiled_path, load_compiled, take_stamp
+from . import __version__, layout, model, policy_commands, report
 from .documents import Document, find_documents
 from .errors import GuardError, PolicyError, suggest
 from .formats import JsonLines, Text, explain
-from .policyfile import directories, read_policy_file, read_trusted_policy_file
+from .host import today
+from .policy_commands import load_policy
+from .policyfile import read_policy_file
+from .terminal import Progress, complain, show, wants_colour
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterable, NoReturn, Optional, Sequence, Union
+    from typing import Iterable, NoReturn, Optional, Sequence, Set, Union
 
     Format = Union[Text, JsonLines]
 
@@ -37,27 +37,13 @@ def main(argv: 'Optional[Sequence[str]]' = None, layout: layout.Layout = layout.
         return int(arguments.run(arguments, layout))
     except PolicyError as error:
         for problem in error.problems:
-            _complain(str(problem))
+            complain(str(problem))
         return NOT_JUDGED
     except GuardError as error:
-        _complain('%s: %s' % (report.PROGRAM, error))
+        complain('%s: %s' % (report.PROGRAM, error))
         return NOT_JUDGED
     except KeyboardInterrupt:
         return _INTERRUPTED
-
-
-def _complain(text: str) -> None:
-    _write(sys.stderr, report.escape(text) + '\n')
-
-
-def _print(text: str) -> None:
-    _write(sys.stdout, text)
-
-
-def _write(stream: 'object', text: str) -> None:
-    encoding = getattr(stream, 'encoding', None) or 'ascii'
-    stream.buffer.write(text.encode(encoding, 'backslashreplace'))  # type: ignore[attr-defined]
-    stream.flush()  # type: ignore[attr-defined]
 
 
 class _Parser(argparse.ArgumentParser):
@@ -76,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.required = True
 
     policy = _Parser(add_help=False)
-    policy.add_argument('--policy', metavar='FILE', help='the policy to judge by (default: the one in force)')
+    policy.add_argument('--policy', metavar='FILE', help='a policy or profile to judge by (default: the one in force)')
     output = _Parser(add_help=False)
     output.add_argument('--format', choices=('text', 'jsonl'), default='text', help='jsonl: one JSON object per domain')
     output.add_argument('--facts', metavar='FILE', help='YAML: facts of another host to judge for; the rest is unknown')
@@ -96,20 +82,13 @@ def _parser() -> argparse.ArgumentParser:
     actions.required = True
     policy_check = actions.add_parser('check', help='report every problem of a policy')
     policy_check.add_argument('policy', nargs='?', metavar='FILE', help='default: the policy in force')
-    policy_check.set_defaults(run=_policy_check)
+    policy_check.set_defaults(run=policy_commands.check)
+    policy_show = actions.add_parser('show', help='print the effective policy, and where each value comes from')
+    policy_show.add_argument('policy', nargs='?', metavar='FILE', help='default: the policy in force')
+    policy_show.set_defaults(run=policy_commands.show_effective)
     policy_compile = actions.add_parser('compile', help='prepare the policy in force for a faster hook')
-    policy_compile.set_defaults(run=_policy_compile, policy=None)
+    policy_compile.set_defaults(run=policy_commands.compile_in_force)
     return parser
-
-
-def _load_policy(path: 'Optional[str]', layout: layout.Layout) -> model.Policy:
-    from .policy import load_policy
-
-    if path is not None:
-        return load_policy(read_policy_file(path), path)
-    # The policy in force must satisfy what the hook asks of it, or the command would promise too much.
-    read = read_trusted_policy_file if layout.installed else read_policy_file
-    return load_policy(read(layout.policy), layout.policy)
 
 
 def _load_host(path: 'Optional[str]', policy: model.Policy) -> model.HostFacts:
@@ -141,100 +120,52 @@ def _judge_all(
 ) -> int:
     from .bulk import Judge, judge_all
 
-    policy = _load_policy(arguments.policy, layout)
-    judge = Judge(policy, _load_host(arguments.facts, policy))
-    output: 'Format' = JsonLines() if arguments.format == 'jsonl' else Text(_wants_colour(), show_admitted)
+    policy = load_policy(arguments.policy, layout)
+    judge = Judge(policy, _load_host(arguments.facts, policy), today())
+    output: 'Format' = JsonLines() if arguments.format == 'jsonl' else Text(wants_colour(), show_admitted)
     counts = {model.ADMIT: 0, model.DENY: 0, model.ERROR: 0}
-    progress = _Progress()
+    used: 'Set[model.Origin]' = set()
+    progress = Progress()
     for outcome in judge_all(judge, output, documents):
         if outcome.output or outcome.complaint:
             progress.clear()
         if outcome.complaint:
-            _complain(outcome.complaint)
+            complain(outcome.complaint)
         if outcome.output:
-            _print(outcome.output)
+            show(outcome.output)
+        used.update(outcome.waivers)
         if outcome.decision:
             counts[outcome.decision] += 1
             progress.show(sum(counts.values()))
     progress.clear()
     if arguments.command == 'check' and not any(counts.values()):
         raise GuardError('there is no domain in the files given')
-    _print(output.summary(counts[model.ADMIT], counts[model.DENY], counts[model.ERROR]))
+    if arguments.command == 'scan':
+        _complain_of_unused_waivers(policy, used)
+    show(output.summary(counts[model.ADMIT], counts[model.DENY], counts[model.ERROR]))
     return NOT_JUDGED if counts[model.ERROR] else DENIED if counts[model.DENY] else ADMITTED
 
 
-class _Progress:
-    """A count on the terminal's last line, for work that takes longer than a moment."""
-
-    _INTERVAL = 0.5  # seconds
-
-    def __init__(self) -> None:
-        self._wanted = sys.stderr.isatty() and os.environ.get('TERM') != 'dumb'
-        self._next = time.monotonic() + self._INTERVAL
-        self._shown = False
-
-    def show(self, count: int) -> None:
-        if self._wanted and time.monotonic() >= self._next:
-            self._next = time.monotonic() + self._INTERVAL
-            self._shown = True
-            _write(sys.stderr, '\r%d domains judged' % count)
-
-    def clear(self) -> None:
-        if self._shown:
-            self._shown = False
-            _write(sys.stderr, '\r\033[K')
-
-
-def _wants_colour() -> bool:
-    return sys.stdout.isatty() and not os.environ.get('NO_COLOR') and os.environ.get('TERM') != 'dumb'
+def _complain_of_unused_waivers(policy: model.Policy, used: 'Set[model.Origin]') -> None:
+    judged = {rule.id for rule in policy.rules_at(model.ADMISSION)}
+    for waiver in policy.waivers:
+        if waiver.origin not in used and judged.intersection(waiver.rules):
+            text = '%s:%d: the waiver of %s permits nothing in any domain here'
+            complain(text % (waiver.origin + (', '.join(waiver.rules),)))
 
 
 def _rules(arguments: argparse.Namespace, layout: layout.Layout) -> int:
-    policy = _load_policy(arguments.policy, layout)
+    policy = load_policy(arguments.policy, layout)
     width = max(len(rule.id) for rule in policy.rules)
     for rule in policy.rules:
-        _print('%-*s  %-4s  %s\n' % (width, rule.id, rule.action, rule.title))
+        show('%-*s  %-4s  %s\n' % (width, rule.id, rule.action, rule.title))
     return ADMITTED
 
 
 def _explain(arguments: argparse.Namespace, layout: layout.Layout) -> int:
-    rules = {rule.id: rule for rule in _load_policy(arguments.policy, layout).rules}
+    rules = {rule.id: rule for rule in load_policy(arguments.policy, layout).rules}
     unknown = [id for id in arguments.rules if id not in rules]
     for id in unknown:
-        _complain('%s: there is no rule %r (%s)' % (report.PROGRAM, id, suggest(id, rules)))
-    _print('\n'.join(explain(rules[id]) for id in arguments.rules if id in rules))
+        complain('%s: there is no rule %r (%s)' % (report.PROGRAM, id, suggest(id, rules)))
+    show('\n'.join(explain(rules[id]) for id in arguments.rules if id in rules))
     return NOT_JUDGED if unknown else ADMITTED
-
-
-def _policy_check(arguments: argparse.Namespace, layout: layout.Layout) -> int:
-    try:
-        policy = _load_policy(arguments.policy, layout)
-    except PolicyError as error:
-        _print(''.join(report.escape(str(problem)) + '\n' for problem in error.problems))
-        return NOT_JUDGED
-    lines = [
-        '%s: no problems: policy %r, %d rules, mode %s, failure %s'
-        % (policy.source, policy.name, len(policy.rules), policy.mode, policy.failure)
-    ]
-    if arguments.policy is None:
-        warning = load_compiled(layout.policy)[1]
-        lines += ['note: ' + warning] if warning else []
-    if policy.mode == 'audit' and policy.failure == 'deny':
-        lines.append('note: mode audit admits what rules deny, but failure deny still refuses what cannot be judged')
-    _print(''.join(report.escape(line) + '\n' for line in lines))
-    return ADMITTED
-
-
-def _policy_compile(arguments: argparse.Namespace, layout: layout.Layout) -> int:
-    from .compiler import compile_policy, let_clock_advance, write_compiled
-
-    path = compiled_path(layout.policy)
-    try:
-        let_clock_advance(layout.policy)
-        stamp = take_stamp(layout.policy, directories(layout.policy))
-        written = write_compiled(path, compile_policy(_load_policy(None, layout), stamp))
-    except OSError as error:
-        raise GuardError('cannot write %s: %s' % (path, error.strerror), 'run it as root') from None
-    state = 'compiled from' if written else 'up to date with'
-    _print('%s: %s %s\n' % (report.escape(path), state, report.escape(layout.policy)))
-    return ADMITTED

@@ -23,23 +23,26 @@ if TYPE_CHECKING:
 
     Stamp = Tuple[Tuple[Any, ...], ...]
 
-_FORMAT = 1
+# What counts of a source: of a file, all; of a directory on the way to one, who may change it; of a directory whose
+# files are sources, also what is in it, or that there is none.
+FILE, WAY, LISTING = 'file', 'way', 'listing'
+_FORMAT = 2
 _MAX_BYTES = 64 * 1024 * 1024
 
 
 class Compiled:
-    """A policy in the form in which most domains can be admitted without its rules. `policy` has no rules."""
+    """A policy in the form in which most domains are admitted without its rules. `policy` lacks them, and waivers."""
 
-    __slots__ = ('policy', 'facts', '_index', '_needs', '_rules')
+    __slots__ = ('policy', 'facts', '_index', '_needs', '_details')
 
     def __init__(self, content: 'Tuple[Any, ...]') -> None:
-        settings, facts, wanted, names, needs, rules = content
+        settings, facts, wanted, names, needs, details = content
         name, mode, failure, deadline, audit_required, sha256, source = settings
         self.policy = model.Policy(name, mode, failure, deadline, audit_required, (), sha256, source)
         self.facts = facts
         self._index = marks.Index(wanted, frozenset(names))
         self._needs = needs
-        self._rules = rules
+        self._details = details
 
     def judge(self, xml: bytes, host: model.HostFacts) -> 'Tuple[Optional[model.Verdict], List[int]]':
         """The verdict on a domain that no rule can match; else None, and the numbers of the rules that lxml must judge.
@@ -57,10 +60,21 @@ class Compiled:
             return None, candidates
         return model.Verdict(found.text(marks.NAME_KEY), found.text(marks.UUID_KEY), self.policy, ()), []
 
-    def rules(self, numbers: 'Sequence[int]') -> 'Tuple[model.Rule, ...]':
-        """The rules of these numbers."""
-        rules = marshal.loads(self._rules)
-        return tuple(_unpack_rule(rules[number]) for number in numbers)
+    def narrowed(self, numbers: 'Sequence[int]') -> model.Policy:
+        """The policy with the rules of these numbers, and with its waivers."""
+        rules, waivers = marshal.loads(self._details)
+        policy = self.policy
+        return model.Policy(
+            policy.name,
+            policy.mode,
+            policy.failure,
+            policy.deadline,
+            policy.audit_required,
+            tuple(_unpack_rule(rules[number]) for number in numbers),
+            policy.sha256,
+            policy.source,
+            tuple(model.Waiver(*waiver) for waiver in waivers),
+        )
 
 
 def compiled_path(policy_path: str) -> str:
@@ -81,7 +95,7 @@ def load_compiled(policy_path: str) -> 'Tuple[Optional[Compiled], str]':
         if int(checksum, 16) != crc32(payload):
             return None, '%s is damaged' % path
         stamp, content = marshal.loads(payload)
-        if stamp != take_stamp(policy_path, [entry[0] for entry in stamp[1:]]):
+        if stamp[0][0] != policy_path or stamp != take_stamp([entry[:2] for entry in stamp]):
             return None, '%s is out of date; run virt-guard policy compile' % path
         return Compiled(content), ''
     except PolicyFileError as error:
@@ -90,17 +104,23 @@ def load_compiled(policy_path: str) -> 'Tuple[Optional[Compiled], str]':
         return None, '%s cannot be used: %s' % (path, error)
 
 
-def take_stamp(policy_path: str, directories: 'Sequence[str]') -> 'Stamp':
+def take_stamp(sources: 'Sequence[Tuple[str, str]]') -> 'Stamp':
     """What changes when a policy's source changes, or when others could change it.
 
-    :param directories: those on the way to the policy
-    :raises OSError: a source is missing
+    :param sources: path and kind of each, that of the policy first
+    :raises OSError: a source cannot be looked at
     """
-    status = posix.stat(policy_path)
-    times = (status.st_mtime_ns, status.st_ctime_ns)
-    stamp: 'List[Tuple[Any, ...]]' = [(policy_path, _identity(status), status.st_size, times)]
-    stamp += [(directory, _identity(posix.stat(directory))) for directory in directories]
-    return tuple(stamp)
+    return tuple((path, kind, _look(path, kind)) for path, kind in sources)
+
+
+def _look(path: str, kind: str) -> 'Optional[Tuple[int, ...]]':
+    try:
+        status = posix.stat(path)
+    except FileNotFoundError:
+        return None
+    if kind == WAY:
+        return _identity(status)
+    return _identity(status) + (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def _identity(status: 'stat_result') -> 'Tuple[int, ...]':
@@ -134,6 +154,6 @@ def _read(path: str) -> 'Optional[bytes]':
 
 
 def _unpack_rule(packed: 'Tuple[Any, ...]') -> model.Rule:
-    id, title, action, why, remedy, match, values, probe, host, reference, origin = packed
+    id, title, action, why, remedy, match, values, probe, host, *rest = packed
     conditions = tuple(model.HostCondition(*condition) for condition in host)
-    return model.Rule(id, title, action, why, remedy, match, values, probe, conditions, reference, origin)
+    return model.Rule(id, title, action, why, remedy, match, values, probe, conditions, *rest)

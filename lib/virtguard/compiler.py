@@ -8,12 +8,14 @@ import time
 from binascii import crc32
 
 from . import model
-from .compiled import headline
+from .compiled import FILE, LISTING, WAY, headline
 from .needs import build_index, derive_need
+from .policyfile import directories
+from .sources import drop_in_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Tuple
+    from typing import Any, Dict, List, Sequence, Tuple
 
     from .compiled import Stamp
 
@@ -33,7 +35,7 @@ def prepare(policy: model.Policy) -> 'Tuple[Any, ...]':
         {key: index.wanted[key] for key in sorted(index.wanted)},
         tuple(sorted(index.names)),
         tuple(zip(range(len(rules)), conditions, needs)),
-        marshal.dumps(tuple(_pack_rule(rule) for rule in rules)),
+        marshal.dumps((tuple(map(_pack_rule, rules)), tuple(map(_pack_waiver, policy.waivers)))),
     )
 
 
@@ -43,13 +45,22 @@ def compile_policy(policy: model.Policy, stamp: 'Stamp') -> bytes:
     return b'%s\n%08x\n%s' % (headline(), crc32(payload), payload)
 
 
-def let_clock_advance(policy_path: str) -> None:
-    """Wait until a change of the policy after its stamp is bound to show: file times have the kernel tick's grain.
+def list_sources(policy: model.Policy) -> 'List[Tuple[str, str]]':
+    """What a policy in force, and the answer who may change it, depend on: path and kind, as take_stamp asks for."""
+    drop_ins = drop_in_directory(policy.source)
+    files = [policy.source] + [path for path in policy.files if path != policy.source]
+    ways = {way for path in [*files, os.path.join(drop_ins, '*')] for way in directories(path)} - {drop_ins}
+    return [(path, FILE) for path in files] + [(drop_ins, LISTING)] + [(way, WAY) for way in sorted(ways)]
 
-    :raises OSError: the policy is missing
+
+def let_clock_advance(sources: 'Sequence[Tuple[str, str]]') -> None:
+    """Wait until a change of a source after its stamp is bound to show: file times have the kernel tick's grain.
+
+    :raises OSError: a source is missing
     """
-    while time.time() - os.stat(policy_path).st_ctime < _CLOCK_GRAIN and time.time() >= os.stat(policy_path).st_ctime:
-        time.sleep(_CLOCK_GRAIN)
+    for path, kind in sources:
+        while kind != WAY and os.path.exists(path) and 0 <= time.time() - os.stat(path).st_ctime < _CLOCK_GRAIN:
+            time.sleep(_CLOCK_GRAIN)
 
 
 def write_compiled(path: str, data: bytes) -> bool:
@@ -94,7 +105,11 @@ def _is_written(path: str, data: bytes) -> bool:
 def _pack_rule(rule: model.Rule) -> 'Tuple[Any, ...]':
     host = tuple((condition.fact, condition.values, condition.negated) for condition in rule.host)
     texts = (rule.id, rule.title, rule.action, rule.why, rule.remedy)
-    return texts + (rule.match, rule.values, rule.probe, host, rule.reference, rule.origin)
+    return texts + (rule.match, rule.values, rule.probe, host, rule.reference, rule.origin, rule.at, rule.waivable)
+
+
+def _pack_waiver(waiver: model.Waiver) -> 'Tuple[Any, ...]':
+    return tuple(getattr(waiver, name) for name in model.Waiver.__slots__)
 
 
 def _share(value: 'Any', seen: 'Dict[Any, Any]') -> 'Any':

@@ -22,7 +22,11 @@ class GuardError(Exception):
 
 
 class PolicyFileError(GuardError):
-    """The policy's file is missing, unreadable, or not to be trusted."""
+    """A file of the policy is missing, unreadable, or not to be trusted. `settings` as in PolicyError."""
+
+    def __init__(self, message: str, hint: str = '') -> None:
+        super().__init__(message, hint)
+        self.settings: 'Dict[str, object]' = {}
 
 
 class DomainXMLError(GuardError):

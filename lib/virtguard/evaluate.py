@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""evaluate(policy, domain, host) -> Verdict. Pure: what it must know of the host arrives as an argument."""
+"""evaluate(policy, domain, host, today) -> Verdict. Pure: what it must know of the host arrives as an argument."""
 
 import re
 
@@ -8,6 +8,7 @@ from lxml import etree
 from . import model
 from .domain import Domain, Paths, is_reading, written
 from .expressions import compile_match
+from .waivers import Waivers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,10 +25,15 @@ _CREDENTIALS = re.compile(r'(://)[^/@\s]*@')
 
 
 def evaluate(
-    policy: model.Policy, domain: Domain, host: model.HostFacts, rules: 'Optional[Iterable[model.Rule]]' = None
+    policy: model.Policy,
+    domain: Domain,
+    host: model.HostFacts,
+    today: str,
+    rules: 'Optional[Iterable[model.Rule]]' = None,
 ) -> model.Verdict:
     """Judge one domain by every rule of admission. One that fails becomes a finding of status `error`, never a pass.
 
+    :param today: YYYY-MM-DD by the host's calendar; waivers expire
     :param rules: those of the rules in use that may find something, where that is known; in the policy's order
     """
     findings: 'List[model.Finding]' = []
@@ -38,7 +44,10 @@ def evaluate(
         except etree.XPathError as error:
             message = 'the rule could not be evaluated: %s' % error
             findings.append(model.Finding(rule, model.ERROR, '/domain', 0, '', message))
-    return model.Verdict(domain.name, domain.uuid, policy, findings)
+    if policy.waivers:
+        waivers = Waivers(policy.waivers, today)
+        findings = [waivers.apply(finding, domain.name, domain.uuid) for finding in findings]
+    return model.Verdict(domain.name, domain.uuid, policy, findings, today)
 
 
 def _distinct(findings: 'Iterable[model.Finding]') -> 'Iterator[model.Finding]':

@@ -13,7 +13,7 @@ What the file does not say is unknown: it is another host's business, not this o
 
 from . import model
 from .errors import PolicyError
-from .policy import FACTS, PROBES
+from .layer import FACTS, PROBES
 from .reader import Reader
 
 TYPE_CHECKING = False

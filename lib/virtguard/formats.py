@@ -4,7 +4,7 @@
 import json
 import textwrap
 
-from . import model, report
+from . import model, report, waivers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +14,14 @@ _AT = {
     model.ADMISSION: 'admission: the definition of a domain that starts, or (watch) runs',
     model.RUNTIME: 'runtime: what happens while a domain runs (watch)',
 }
-_COLOURS = {model.DENY: '31', model.ERROR: '31', model.WARN: '33', model.UNKNOWN: '33', model.ADMIT: '32'}
+_COLOURS = {
+    model.DENY: '31',
+    model.ERROR: '31',
+    model.WARN: '33',
+    model.UNKNOWN: '33',
+    model.WAIVED: '33',
+    model.ADMIT: '32',
+}
 
 
 class Text:
@@ -25,7 +32,7 @@ class Text:
         self._show_admitted = show_admitted
 
     def verdict(self, source: str, verdict: model.Verdict) -> str:
-        lines = [self._finding(source, finding) for finding in verdict.findings]
+        lines = [self._finding(source, finding, verdict.today) for finding in verdict.findings]
         if self._show_admitted and verdict.decision == model.ADMIT:
             admitted = (report.escape(source), self._status(model.ADMIT), report.escape(verdict.domain))
             lines.insert(0, "%s: %s '%s'" % admitted)
@@ -40,13 +47,15 @@ class Text:
         total = admitted + denied + failed
         return '%d domain%s%s\n' % (total, '' if total == 1 else 's', ': ' + shown if shown else '')
 
-    def _finding(self, source: str, finding: model.Finding) -> str:
+    def _finding(self, source: str, finding: model.Finding, today: str) -> str:
         place = '%s:%d' % (report.escape(source), finding.line)
         text = '%s: %s [%s] %s' % (place, self._status(finding.status), finding.rule.id, report.escape(finding.message))
         if finding.evidence and finding.status != model.UNKNOWN:
             text += ': ' + report.escape(finding.evidence)
         if finding.status == model.DENY:
             text += '\n    remedy: ' + report.escape(finding.rule.remedy)
+        if finding.status == model.WAIVED and finding.waiver is not None:
+            text += '\n    waived: ' + report.escape(waivers.describe(finding.waiver, today))
         return text
 
     def _status(self, status: str) -> str:
@@ -76,7 +85,7 @@ class JsonLines:
 
 
 def _finding_object(finding: model.Finding) -> 'Dict[str, Any]':
-    return {
+    described: 'Dict[str, Any]' = {
         'rule': finding.rule.id,
         'status': finding.status,
         'path': finding.path,
@@ -86,6 +95,16 @@ def _finding_object(finding: model.Finding) -> 'Dict[str, Any]':
         'remedy': finding.rule.remedy,
         'reference': finding.rule.reference,
     }
+    if finding.waiver is not None:
+        waiver = finding.waiver
+        described['waiver'] = {
+            'reason': waiver.reason,
+            'approved-by': waiver.approved_by,
+            'expires': waiver.expires,
+            'ticket': waiver.ticket,
+            'defined': '%s:%d' % waiver.origin,
+        }
+    return described
 
 
 def explain(rule: model.Rule) -> str:
@@ -98,6 +117,7 @@ def explain(rule: model.Rule) -> str:
     for condition in rule.host:
         relation = 'is none of' if condition.negated else 'is'
         rows.append(('host', '%s %s %s' % (condition.fact, relation, ', '.join(condition.values))))
+    rows += [('waivable', '' if rule.waivable else 'no'), ('reason', rule.reason)]
     rows += [('reference', rule.reference), ('defined', '%s:%d' % rule.origin)]
     lines = ['%s: %s (%s)' % (rule.id, rule.title, rule.action)]
     for name, text in rows:

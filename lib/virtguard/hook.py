@@ -117,7 +117,7 @@ class _Call:
         host = read_facts(compiled.facts)
         verdict, candidates = compiled.judge(xml, host)
         if verdict is None:
-            return self._ask_worker(compiled.policy, compiled.rules(candidates), xml, host)
+            return self._ask_worker(compiled.narrowed(candidates), xml, host)
         if self.operation != 'start':
             return {'outcome': model.ADMIT}  # `start` follows, and is recorded
         from .journal import verdict_fields

@@ -6,6 +6,7 @@ whoever looks at it, so the hook asks from a process that it can abandon.
 """
 
 import posix  # not os: see the import budget in hook
+import time
 
 from . import model
 
@@ -24,6 +25,11 @@ def read_facts(needed: 'Iterable[str]', root: str = '/') -> model.HostFacts:
     readers = {'arch': _arch, 'container': host.container, 'os': host.os}
     facts = {name: readers[name]() for name in needed}
     return model.HostFacts(facts.get('arch'), facts.get('container'), facts.get('os'), host.probe)
+
+
+def today() -> str:
+    """The day by the host's own clock and time zone, as YYYY-MM-DD."""
+    return time.strftime('%Y-%m-%d')
 
 
 def _arch() -> str:

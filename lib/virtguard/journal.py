@@ -41,7 +41,22 @@ def verdict_fields(verdict: model.Verdict) -> 'Fields':
     fields += [('VIRT_GUARD_FINDING', '%s %s %s line %d' % (f.status, f.rule.id, f.path, f.line)) for f in shown]
     if len(shown) < len(verdict.findings):
         fields.append(('VIRT_GUARD_FINDING', 'and %d more' % (len(verdict.findings) - len(shown))))
-    return fields + verdict.policy.fields()
+    return fields + _waiver_fields(verdict) + verdict.policy.fields()
+
+
+def _waiver_fields(verdict: model.Verdict) -> 'Fields':
+    waived = [f for f in verdict.findings if f.status == model.WAIVED and f.waiver is not None]
+    if not waived:
+        return []
+    from . import waivers  # most domains need none
+
+    used = {(f.rule.id, f.waiver.origin): f.waiver for f in waived if f.waiver is not None}
+    fields = []
+    for (rule, _), waiver in used.items():
+        fields.append(('VIRT_GUARD_WAIVER', '%s %s' % (rule, waivers.describe(waiver, verdict.today))))
+        if waivers.expires_soon(waiver, verdict.today):
+            fields.append(('VIRT_GUARD_WARNING', 'the waiver of %s expires on %s' % (rule, waiver.expires)))
+    return fields
 
 
 def failure_fields(message: str) -> 'Fields':

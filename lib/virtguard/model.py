@@ -5,15 +5,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, Dict, List, Optional, Sequence, Set, Tuple, Union
 
+    Origin = Tuple[str, int]  # file, 1-based line
+
 # Far beyond any real domain; what is larger is an attack on memory.
 MAX_XML_BYTES = 32 * 1024 * 1024
 
 # What holds where a policy does not say, and where there is no policy to ask. `deadline` is in seconds.
 DEFAULT_SETTINGS = {'mode': 'enforce', 'failure': 'deny', 'deadline': 5.0, 'audit': False}
 
-# Statuses of a finding. `unknown`: the host could not answer; `error`: the rule itself could not be evaluated.
+# Statuses of a finding. `waived`: somebody has permitted it; `unknown`: the host could not answer; `error`: the rule
+# itself could not be evaluated.
 DENY = 'deny'
 WARN = 'warn'
+WAIVED = 'waived'
 UNKNOWN = 'unknown'
 ERROR = 'error'
 
@@ -51,7 +55,10 @@ class HostCondition:
 
 
 class Rule:
-    """One requirement of a policy. Texts are the policy author's; `origin` is (file, line)."""
+    """One requirement of a policy. Texts are the policy author's.
+
+    `origin` is where it is defined, `origins` where each of its keys got its value; `reason` why a site changed it.
+    """
 
     __slots__ = (
         'id',
@@ -65,7 +72,10 @@ class Rule:
         'why',
         'remedy',
         'reference',
+        'waivable',
+        'reason',
         'origin',
+        'origins',
     )
 
     def __init__(
@@ -80,8 +90,11 @@ class Rule:
         probe: 'Optional[str]' = None,
         host: 'Tuple[HostCondition, ...]' = (),
         reference: str = '',
-        origin: 'Tuple[str, int]' = ('', 0),
+        origin: 'Origin' = ('', 0),
         at: str = ADMISSION,
+        waivable: bool = True,
+        reason: str = '',
+        origins: 'Optional[Dict[str, Origin]]' = None,
     ) -> None:
         self.id = id
         self.title = title
@@ -94,13 +107,60 @@ class Rule:
         self.why = why
         self.remedy = remedy
         self.reference = reference
+        self.waivable = waivable
+        self.reason = reason
+        self.origin = origin
+        self.origins = origins or {}
+
+
+class Waiver:
+    """A permission: findings of these rules in these domains deny nothing, up to and including the day it expires.
+
+    `domains` are UUIDs in lower case and globs over names; `expires` is YYYY-MM-DD, a day of the host's own calendar.
+    """
+
+    __slots__ = ('rules', 'domains', 'reason', 'approved_by', 'expires', 'ticket', 'origin')
+
+    def __init__(
+        self,
+        rules: 'Tuple[str, ...]',
+        domains: 'Tuple[str, ...]',
+        reason: str,
+        approved_by: str,
+        expires: str,
+        ticket: str = '',
+        origin: 'Origin' = ('', 0),
+    ) -> None:
+        self.rules = rules
+        self.domains = domains
+        self.reason = reason
+        self.approved_by = approved_by
+        self.expires = expires
+        self.ticket = ticket
         self.origin = origin
 
 
 class Policy:
-    """A whole, valid policy. `sha256` is the hex digest of the text it was read from; `deadline` is in seconds."""
+    """A whole, valid policy; `deadline` is in seconds.
 
-    __slots__ = ('name', 'mode', 'failure', 'deadline', 'audit_required', 'rules', 'sha256', 'source')
+    `sha256` is the hex digest of the file it was read from; where that are several, of what sha256sum prints of them,
+    so that `sha256sum FILE... | sha256sum` tells it. `files` are those files, the first ones first; `source` is the one
+    that the others change or serve. `origins` is where each setting got its value.
+    """
+
+    __slots__ = (
+        'name',
+        'mode',
+        'failure',
+        'deadline',
+        'audit_required',
+        'rules',
+        'waivers',
+        'sha256',
+        'source',
+        'files',
+        'origins',
+    )
 
     def __init__(
         self,
@@ -112,6 +172,9 @@ class Policy:
         rules: 'Tuple[Rule, ...]',
         sha256: str,
         source: str,
+        waivers: 'Tuple[Waiver, ...]' = (),
+        files: 'Tuple[str, ...]' = (),
+        origins: 'Optional[Dict[str, Origin]]' = None,
     ) -> None:
         self.name = name
         self.mode = mode
@@ -119,8 +182,11 @@ class Policy:
         self.deadline = deadline
         self.audit_required = audit_required
         self.rules = rules
+        self.waivers = waivers
         self.sha256 = sha256
         self.source = source
+        self.files = files
+        self.origins = origins or {}
 
     def settings(self) -> 'Dict[str, Union[str, float, bool]]':
         """The settings that matter to the hook itself, under their names in the file."""
@@ -167,29 +233,45 @@ class HostFacts:
 
 
 class Finding:
-    """One rule, one place, one observed value. `line` is 1-based, 0 where the place has none."""
+    """One rule, one place, one observed value. `line` is 1-based, 0 where the place has none.
 
-    __slots__ = ('rule', 'status', 'path', 'line', 'evidence', 'message')
+    `waiver` is the one that speaks of it, in force (then the status is WAIVED) or not (then the message says why not).
+    """
 
-    def __init__(self, rule: Rule, status: str, path: str, line: int, evidence: str, message: str) -> None:
+    __slots__ = ('rule', 'status', 'path', 'line', 'evidence', 'message', 'waiver')
+
+    def __init__(
+        self,
+        rule: Rule,
+        status: str,
+        path: str,
+        line: int,
+        evidence: str,
+        message: str,
+        waiver: 'Optional[Waiver]' = None,
+    ) -> None:
         self.rule = rule
         self.status = status
         self.path = path
         self.line = line
         self.evidence = evidence
         self.message = message
+        self.waiver = waiver
 
 
 class Verdict:
-    """The result for one domain: the decision and everything that led to it."""
+    """The result for one domain: the decision and everything that led to it, on the day `today` (YYYY-MM-DD)."""
 
-    __slots__ = ('domain', 'uuid', 'policy', 'findings')
+    __slots__ = ('domain', 'uuid', 'policy', 'findings', 'today')
 
-    def __init__(self, domain: str, uuid: str, policy: Policy, findings: 'Sequence[Finding]') -> None:
+    def __init__(
+        self, domain: str, uuid: str, policy: Policy, findings: 'Sequence[Finding]' = (), today: str = ''
+    ) -> None:
         self.domain = domain
         self.uuid = uuid
         self.policy = policy
         self.findings = tuple(findings)
+        self.today = today
 
     @property
     def decision(self) -> str:

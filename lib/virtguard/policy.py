@@ -1,170 +1,207 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Policy text (YAML) -> Policy, or every problem of it with line and column. Pure: no I/O."""
+"""Layers -> Policy, or every problem of them with file, line and column. Pure: no I/O.
 
-import re
-
-import yaml
+The first layer is a whole policy. Each later one may set a setting anew, add rules, change rules by their id (only the
+keys that it gives) and add waivers. A layer with a problem makes the policy invalid, never smaller.
+"""
 
 from . import model
 from .digest import sha256_hex
-from .errors import MissingLibraryError, PolicyError
-from .reader import Reader
+from .errors import MissingLibraryError, PolicyError, suggest
+from .layer import Given, Layer, read_layer
+from .waivers import MAX_DAYS_AHEAD, latest_expiry
 from .xpath import MatchError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional, Tuple
+    from typing import Any, Dict, List, Sequence
 
-PROBES = ('infiniband-vf', 'multipath-device')
-FACTS = ('arch', 'container', 'os')
-ACTIONS = ('deny', 'warn', 'off')
-MODES = ('enforce', 'audit')
-FAILURES = ('deny', 'admit')
-TIMES = (model.ADMISSION, model.RUNTIME)
-MAX_DEADLINE = 60  # seconds
-
-_POLICY_KEYS = ('policy', 'mode', 'failure', 'deadline', 'audit', 'rules')
-_RULE_KEYS = ('id', 'title', 'action', 'at', 'match', 'values', 'probe', 'host', 'why', 'remedy', 'reference')
 _RULE_REQUIRED = ('id', 'title', 'action', 'why', 'remedy')
-_RULE_ID = re.compile(r'[a-z][a-z0-9]*(-[a-z0-9]+)*\Z')
 
 
-def load_policy(data: bytes, source: str) -> 'model.Policy':
-    """Read a policy.
+def load_policy(data: bytes, source: str) -> model.Policy:
+    """Read a policy that is one file; otherwise as merge_layers.
 
     :param data: YAML, UTF-8
     :param source: the name for messages, usually the path
+    """
+    return merge_layers([read_layer(data, source)])
+
+
+def merge_layers(layers: 'Sequence[Layer]', source: str = '', today: str = '') -> model.Policy:
+    """Make one policy of layers.
+
+    :param source: what the policy is known by (default: the name of the first layer)
+    :param today: YYYY-MM-DD, and no waiver may reach too far beyond it; '' to let them
     :raises PolicyError: with every problem at once; a broken policy is never half loaded
     :raises MissingLibraryError: there is no lxml to check expressions with
     """
-    reader = Reader(source)
-    settings: 'Dict[str, Any]' = {}
+    settings = stated_settings(layers)
     try:
-        policy = _read_policy(reader, reader.compose(data, 'the policy'), sha256_hex(data), settings)
+        rules = _make_rules(layers)
     except ImportError as error:
         raise MissingLibraryError(error, settings) from None
-    if policy is None or reader.problems:
-        raise PolicyError(sorted(reader.problems, key=lambda p: (p.line, p.column)), settings)
-    return policy
-
-
-def _read_policy(
-    reader: Reader, root: 'Optional[yaml.Node]', sha256: str, settings: 'Dict[str, Any]'
-) -> 'Optional[model.Policy]':
-    """Read everything; fill `settings` with what was read without a problem, before the rules."""
-    if root is None:
-        return None
-    nodes = reader.mapping(root, 'the policy', _POLICY_KEYS, ('policy', 'rules'))
-    name = reader.line_of_text(nodes.get('policy'), 'policy')
-    settings.update(model.DEFAULT_SETTINGS)
-    settings.update(_read_settings(reader, nodes))
-    for key in [key for key, value in settings.items() if value is None]:
-        del settings[key]
-    rules = _read_rules(reader, nodes.get('rules'))
-    if reader.problems or name is None:
-        return None
+    waivers = [_make_waiver(given, rules, today) for layer in layers for given in layer.waivers or ()]
+    _require(layers[0])
+    problems = [problem for layer in layers for problem in layer.problems]
+    if problems:
+        raise PolicyError(problems, settings)
+    values = {key: given for layer in layers for key, given in layer.settings.items()}
     return model.Policy(
-        name,
+        values['policy'].value,
         settings['mode'],
         settings['failure'],
         settings['deadline'],
         settings['audit'],
-        tuple(rules),
-        sha256,
-        reader.source,
+        tuple(rules.values()),
+        _digest(layers),
+        source or layers[0].source,
+        tuple(waivers),
+        tuple(layer.source for layer in layers),
+        {key: given.origin for key, given in values.items()},
     )
 
 
-def _read_settings(reader: Reader, nodes: 'Dict[str, yaml.Node]') -> 'Dict[str, Any]':
-    settings: 'Dict[str, Any]' = {}
-    for key, known in (('mode', MODES), ('failure', FAILURES)):
-        if key in nodes:
-            settings[key] = reader.choice(nodes[key], key, known)
-    if 'deadline' in nodes:
-        settings['deadline'] = reader.seconds(nodes['deadline'], 'deadline', MAX_DEADLINE)
-    if 'audit' in nodes:
-        audit = reader.mapping(nodes['audit'], 'audit', ('required',), ('required',))
-        settings['audit'] = reader.boolean(audit.get('required'), 'audit.required')
-    return {key: None if nodes[key] in reader.repeated else value for key, value in settings.items()}
+def stated_settings(layers: 'Sequence[Layer]') -> 'Dict[str, Any]':
+    """The settings that hold whatever else is wrong, with their defaults; one that has a problem itself is left out."""
+    settings: 'Dict[str, Any]' = dict(model.DEFAULT_SETTINGS)
+    for layer in layers:
+        settings.update((key, given.value) for key, given in layer.settings.items() if key in model.DEFAULT_SETTINGS)
+    return {key: value for key, value in settings.items() if value is not None}
 
 
-def _read_rules(reader: Reader, node: 'Optional[yaml.Node]') -> 'List[model.Rule]':
-    rules = []
-    first_lines: 'Dict[str, int]' = {}
-    for item in reader.sequence(node, 'rules'):
-        rule = _read_rule(reader, item)
-        if rule is None:
-            continue
-        if rule.id in first_lines:
-            reader.problem(item, 'rule %r is defined twice, first in line %d' % (rule.id, first_lines[rule.id]))
-        first_lines.setdefault(rule.id, rule.origin[1])
-        rules.append(rule)
-    return rules
+def _require(first: Layer) -> None:
+    if 'extends' in first.settings:
+        # Whoever could have followed it has said why not.
+        if not first.problems:
+            first.settings['extends'].problem('extends another policy, which is not at hand')
+    elif first.root is not None:
+        if 'policy' not in first.settings:
+            first.root.problem("the policy has no 'policy'")
+        if first.rules is None:
+            first.root.problem("the policy has no 'rules'")
 
 
-def _read_rule(reader: Reader, node: 'yaml.Node') -> 'Optional[model.Rule]':
-    nodes = reader.mapping(node, 'the rule', _RULE_KEYS, _RULE_REQUIRED)
-    if not nodes:
-        return None
-    id = reader.line_of_text(nodes.get('id'), 'id')
-    if id is not None and not _RULE_ID.match(id):
-        reader.problem(nodes['id'], 'id %r is not in kebab-case' % id, 'lower-case words joined by hyphens')
-    name = 'rule %r' % id if id is not None else 'the rule'
-    at = (reader.choice(nodes['at'], 'at', TIMES) if 'at' in nodes else None) or model.ADMISSION
-    match = reader.text(nodes.get('match'), 'match')
-    if match is not None:
-        _check_match(reader, nodes['match'], match, at)
-    if at == model.RUNTIME and 'match' not in nodes:
-        reader.problem(node, '%s is judged at run time but has no match for a change' % name, 'begin with /transition')
-    for key in ('values', 'probe'):
-        if key in nodes and 'match' not in nodes:
-            reader.problem(nodes[key], '%s has %r but no match for it to narrow' % (name, key))
-    if 'match' not in nodes and 'host' not in nodes:
-        reader.problem(node, '%s has neither match nor host, so it can never apply' % name)
-    values = reader.strings(nodes['values'], 'values') if 'values' in nodes else None
-    probe = reader.choice(nodes['probe'], 'probe', PROBES) if 'probe' in nodes else None
-    return model.Rule(
-        id=id or '',
-        title=reader.line_of_text(nodes.get('title'), 'title') or '',
-        action=reader.choice(nodes.get('action'), 'action', ACTIONS) or '',
-        why=reader.text(nodes.get('why'), 'why') or '',
-        remedy=reader.text(nodes.get('remedy'), 'remedy') or '',
-        match=match,
-        values=values,
-        probe=probe,
-        host=_read_host(reader, nodes['host']) if 'host' in nodes else (),
-        reference=reader.line_of_text(nodes.get('reference'), 'reference') or '',
-        origin=(reader.source, node.start_mark.line + 1),
-        at=at,
-    )
+def _digest(layers: 'Sequence[Layer]') -> str:
+    if len(layers) == 1:
+        return layers[0].sha256
+    lines = ''.join('%s  %s\n' % (layer.sha256, layer.source) for layer in layers)
+    return sha256_hex(lines.encode('utf-8', 'surrogateescape'))
 
 
-def _check_match(reader: Reader, node: 'yaml.Node', match: str, at: str) -> None:
+def _make_rules(layers: 'Sequence[Layer]') -> 'Dict[str, model.Rule]':
+    drafts: 'List[_Draft]' = []
+    by_id: 'Dict[str, _Draft]' = {}
+    for layer in layers:
+        first_lines: 'Dict[str, int]' = {}
+        for given in layer.rules or ():
+            id = given.value['id'].value if 'id' in given.value else None
+            if id in first_lines:
+                given.problem('rule %r is defined twice, first in line %d' % (id, first_lines[id]))
+            elif id in by_id:
+                by_id[id].change(given)
+            else:
+                drafts.append(_Draft(given, () if layer is layers[0] else tuple(by_id)))
+            if id is not None:
+                first_lines.setdefault(id, given.origin[1])
+                by_id.setdefault(id, drafts[-1])
+    for draft in drafts:
+        draft.check()
+    return {draft.id: draft.make() for draft in drafts}
+
+
+class _Draft:
+    """A rule on its way through the layers. `known` are the rules that there were before it, in earlier layers."""
+
+    def __init__(self, first: Given, known: 'Sequence[str]') -> None:
+        self._first = first
+        self._given: 'Dict[str, Given]' = dict(first.value)
+        self._known = known
+        self.id: str = self._value('id', '')
+        self._name = 'rule %r' % self.id if self.id else 'the rule'
+
+    def _value(self, key: str, default: 'Any' = None) -> 'Any':
+        value = self._given[key].value if key in self._given else None
+        return default if value is None else value
+
+    def change(self, later: Given) -> None:
+        """Take over what a later layer gives."""
+        assert later.node is not None
+        if len(later.node.value) == 1:
+            later.problem('%s is changed in nothing' % self._name, 'give the keys to change, or delete the entry')
+        action = later.value.get('action')
+        if action is not None and action.value == 'off' and 'reason' not in later.value:
+            action.problem('%s is turned off without a reason' % self._name, 'add reason: and who decided it')
+        self._given.update(later.value)
+
+    def check(self) -> None:
+        """Report what can only be seen of the whole rule."""
+        given = self._given
+        for key in _RULE_REQUIRED:
+            if key not in given:
+                # Meant as a change, perhaps.
+                hint = 'there is no such rule to change; ' + suggest(self.id, self._known) if self._known else ''
+                self._first.problem('the rule has no %r' % key, hint)
+        at = self._value('at', model.ADMISSION)
+        if self._value('match'):
+            _check_match(given['match'], at)
+        if at == model.RUNTIME and 'match' not in given:
+            self._first.problem(
+                '%s is judged at run time but has no match for a change' % self._name, 'begin with /transition'
+            )
+        for key in ('values', 'probe'):
+            if key in given and 'match' not in given:
+                given[key].problem('%s has %r but no match for it to narrow' % (self._name, key))
+        if 'match' not in given and 'host' not in given:
+            self._first.problem('%s has neither match nor host, so it can never apply' % self._name)
+
+    def make(self) -> model.Rule:
+        """The rule, if there is no problem."""
+        return model.Rule(
+            id=self.id,
+            title=self._value('title', ''),
+            action=self._value('action', ''),
+            why=self._value('why', ''),
+            remedy=self._value('remedy', ''),
+            match=self._value('match'),
+            values=self._value('values'),
+            probe=self._value('probe'),
+            host=self._value('host', ()),
+            reference=self._value('reference', ''),
+            origin=self._first.origin,
+            at=self._value('at', model.ADMISSION),
+            waivable=self._value('waivable', True),
+            reason=self._value('reason', ''),
+            origins={key: given.origin for key, given in self._given.items()},
+        )
+
+
+def _check_match(match: Given, at: str) -> None:
     from .expressions import check_match  # lxml: the settings are read before it can be missed
 
     try:
-        check_match(match, at)
+        check_match(match.value, at)
     except MatchError as error:
-        # In a scalar on one line, the offset in the expression is an offset in the file.
-        in_line = node.start_mark.line == node.end_mark.line
-        quote = 1 if getattr(node, 'style', None) else 0
-        offset = error.offset + quote if in_line else 0
-        reader.problem(node, 'match ' + error.message, error.hint, offset)
+        match.problem('match ' + error.message, error.hint, error.offset)
 
 
-def _read_host(reader: Reader, node: 'yaml.Node') -> 'Tuple[model.HostCondition, ...]':
-    conditions = []
-    nodes = reader.mapping(node, 'host', FACTS, ())
-    if isinstance(node, yaml.MappingNode) and not node.value:
-        reader.problem(node, 'host has no condition', 'known facts: %s' % ', '.join(FACTS))
-    for fact, node in nodes.items():
-        negated = isinstance(node, yaml.MappingNode)
-        value = reader.mapping(node, 'host.%s' % fact, ('not',), ('not',)).get('not') if negated else node
-        if isinstance(value, yaml.SequenceNode):
-            values = reader.strings(value, 'host.%s' % fact)
-        else:
-            text = reader.line_of_text(value, 'host.%s' % fact)
-            values = (text,) if text is not None else None
-        if values:
-            conditions.append(model.HostCondition(fact, values, negated))
-    return tuple(conditions)
+def _make_waiver(given: Given, rules: 'Dict[str, model.Rule]', today: str) -> model.Waiver:
+    values = {key: item.value for key, item in given.value.items()}
+    for id in values.get('rules') or ():
+        if id not in rules:
+            given.value['rules'].problem('there is no rule %r to waive' % id, suggest(id, rules))
+        elif not rules[id].waivable:
+            given.value['rules'].problem('rule %r cannot be waived' % id, 'defined in %s:%d' % rules[id].origin)
+    expires = values.get('expires')
+    if expires and today and expires > latest_expiry(today):
+        hint = 'until %s at the latest; renew it then' % latest_expiry(today)
+        given.value['expires'].problem('expires is more than %d days ahead' % MAX_DAYS_AHEAD, hint)
+    return model.Waiver(
+        values.get('rules') or (),
+        values.get('domains') or (),
+        values.get('reason') or '',
+        values.get('approved-by') or '',
+        expires or '',
+        values.get('ticket') or '',
+        given.origin,
+    )

@@ -37,8 +37,9 @@ def headline(verdict: model.Verdict, mode: str) -> str:
         return '%s %s by %s: %s' % (domain, verb, policy, ', '.join(denied))
     if failed:
         return '%s could not be judged by %s: %s' % (domain, policy, ', '.join(failed))
-    warned = verdict.rule_ids(model.WARN, model.UNKNOWN)
-    return '%s admitted by %s%s' % (domain, policy, ', with warnings: ' + ', '.join(warned) if warned else '')
+    notes = [('with warnings', verdict.rule_ids(model.WARN, model.UNKNOWN)), ('waived', verdict.rule_ids(model.WAIVED))]
+    noted = ''.join(', %s: %s' % (note, ', '.join(ids)) for note, ids in notes if ids)
+    return '%s admitted by %s%s' % (domain, policy, noted)
 
 
 def refusal(verdict: model.Verdict) -> str:

@@ -14,12 +14,12 @@ import os
 
 from . import model
 from .digest import sha256_hex
-from .errors import Expired, GuardError, MissingLibraryError, PolicyError, describe_defect
+from .errors import Expired, GuardError, MissingLibraryError, PolicyError, PolicyFileError, describe_defect
 from .messages import read_message, write_message
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, NoReturn, Optional, Sequence
+    from typing import Any, Callable, Dict, NoReturn, Optional
 
     Message = Dict[str, Any]
 
@@ -30,24 +30,22 @@ class Task:
     """What is to be judged.
 
     :param read_domain: reads the XML where `xml` is None
-    :param policy, rules: None where they are to be read from `policy_path`; else those that may find something
+    :param policy: with the rules that may find something; None where it is to be read from `policy_path`
     """
 
-    __slots__ = ('policy_path', 'read_domain', 'policy', 'rules', 'xml', 'host')
+    __slots__ = ('policy_path', 'read_domain', 'policy', 'xml', 'host')
 
     def __init__(
         self,
         policy_path: str,
         read_domain: 'Callable[[], bytes]',
         policy: 'Optional[model.Policy]' = None,
-        rules: 'Optional[Sequence[model.Rule]]' = None,
         xml: 'Optional[bytes]' = None,
         host: 'Optional[model.HostFacts]' = None,
     ) -> None:
         self.policy_path = policy_path
         self.read_domain = read_domain
         self.policy = policy
-        self.rules = rules
         self.xml = xml
         self.host = host
 
@@ -129,25 +127,19 @@ class _Worker:
             from .evaluate import evaluate
         except ImportError as error:
             raise MissingLibraryError(error, {}) from None
-        from .host import read_facts
+        from .host import read_facts, today
 
         domain = parse_domain(xml, scanned=task.xml is not None)
-        return evaluate(policy, domain, task.host or read_facts(policy.facts()), task.rules)
+        return evaluate(policy, domain, task.host or read_facts(policy.facts()), today())
 
     def _load_policy(self) -> model.Policy:
         """Load the policy, and let the hook know its settings even where the rules are broken."""
-        from .policyfile import read_trusted_policy_file, stated_failure
+        from .sources import load_trusted_policy
 
-        data = read_trusted_policy_file(self._task.policy_path)
         try:
-            from .policy import load_policy
-        except ImportError as error:
-            self._send({'stage': 'policy', 'settings': stated_failure(data)})
-            raise MissingLibraryError(error, {}) from None
-        try:
-            return load_policy(data, self._task.policy_path)
-        except (PolicyError, MissingLibraryError) as error:
-            self._send({'stage': 'policy', 'settings': error.settings or stated_failure(data)})
+            return load_trusted_policy(self._task.policy_path)
+        except (PolicyFileError, PolicyError, MissingLibraryError) as error:
+            self._send({'stage': 'policy', 'settings': error.settings})
             if isinstance(error, PolicyError):
                 raise GuardError(error.message, 'virt-guard policy check') from None
             raise

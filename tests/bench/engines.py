@@ -18,6 +18,7 @@ sys.path.insert(0, str(environment.CHECKOUT / 'lib'))
 
 from virtguard import model  # noqa: E402
 from virtguard.bulk import Judge  # noqa: E402
+from virtguard.host import today  # noqa: E402
 from virtguard.policy import load_policy  # noqa: E402
 
 Hits = FrozenSet[str]
@@ -47,7 +48,7 @@ class Guard(Engine):
     def __init__(self, rules: Sequence[Rule]) -> None:
         self.policy = load_policy(policy_yaml(rules).encode(), 'bench.yaml')
         host = model.HostFacts('x86_64', 'none', 'rhel-8.10', lambda probe, subject: None)
-        self._judge = Judge(self.policy, host)
+        self._judge = Judge(self.policy, host, today())
 
     def find(self, document: bytes) -> Hits:
         return frozenset(finding.rule.id for finding in self._judge.judge(document).findings)

@@ -25,7 +25,8 @@ from virtguard import model
 from virtguard.domain import Domain, parse_domain
 from virtguard.evaluate import evaluate
 from virtguard.expressions import ROOTS
-from virtguard.policy import FACTS, PROBES, load_policy
+from virtguard.layer import FACTS, PROBES
+from virtguard.policy import load_policy
 
 HERE = pathlib.Path(__file__).resolve().parent
 POLICY_FILE = HERE.parents[1] / 'policy.yaml'
@@ -33,6 +34,7 @@ POLICY = load_policy(POLICY_FILE.read_bytes(), str(POLICY_FILE))
 RULES = {rule.id: rule for rule in POLICY.rules}
 # A supported host, that of the tests where a case does not say otherwise.
 HOST = {'arch': 'x86_64', 'container': 'none', 'os': 'rhel-8.10'}
+TODAY = '2026-11-25'
 # A mutation is small; a file that grew away from its base is not.
 MAX_HUNKS, MAX_LINES = 3, 24
 
@@ -47,7 +49,7 @@ ANSWERS = {True: True, False: False, 'unknown': None}
 
 def judge_transition(xml, policy=POLICY):
     """The verdict of the rules of run time on a transition document."""
-    return evaluate(policy, Domain('lab', '', etree.fromstring(xml)), NO_HOST, policy.rules_at(model.RUNTIME))
+    return evaluate(policy, Domain('lab', '', etree.fromstring(xml)), NO_HOST, TODAY, policy.rules_at(model.RUNTIME))
 
 
 class Case:
@@ -84,7 +86,7 @@ class Case:
         if RULES[self.rule].at == model.RUNTIME:
             verdict = judge_transition(self.path.read_bytes(), policy)
         else:
-            verdict = evaluate(policy, parse_domain(self.path.read_bytes()), facts)
+            verdict = evaluate(policy, parse_domain(self.path.read_bytes()), facts, TODAY)
         probes = {(name, subject) for name, answers in self.host.get('probes', {}).items() for subject in answers}
         if policy is POLICY:
             assert set(asked) == probes, '%s: the probes asked are not those answered' % self.id
@@ -133,7 +135,7 @@ def test_case_is_its_base_with_one_mutation(case):
 
 @pytest.mark.parametrize('path', sorted(HERE.glob('base-*.xml')), ids=lambda path: path.stem)
 def test_bases_are_clean(path):
-    assert evaluate(POLICY, parse_domain(path.read_bytes()), NO_HOST).findings == ()
+    assert evaluate(POLICY, parse_domain(path.read_bytes()), NO_HOST, TODAY).findings == ()
     assert any(case.base == path for case in DOMAINS), 'no case is made of it'
 
 
@@ -199,7 +201,7 @@ def test_every_value_is_denied_by_its_rule_alone(id):
     base = (HERE / 'base-x86_64.xml').read_bytes()
     for value in RULES[id].values:
         xml = base.replace(b'http://redhat.com/rhel/8.6', value.encode())
-        findings = evaluate(POLICY, parse_domain(xml), NO_HOST).findings
+        findings = evaluate(POLICY, parse_domain(xml), NO_HOST, TODAY).findings
         assert [(f.rule.id, f.status) for f in findings] == [(id, RULES[id].action)], value
 
 
@@ -230,7 +232,9 @@ def test_what_fails_passes_where_it_is_not_the_domain_itself(place):
                 quoted = escape(quoted)
             elif place == 'comment':
                 quoted = quoted.replace('--', '- -')
-            findings = evaluate(POLICY, parse_domain(base.replace(before, after % quoted).encode()), NO_HOST).findings
+            findings = evaluate(
+                POLICY, parse_domain(base.replace(before, after % quoted).encode()), NO_HOST, TODAY
+            ).findings
             assert findings == (), '%s, in %s' % (case.id, place)
 
 
@@ -240,7 +244,7 @@ def test_namespaces_are_told_by_their_uri(case):
     xml = case.path.read_text(encoding='utf-8').replace('://libvirt.org/', '://example.com/')
     xml = xml.replace('://libosinfo.org/xmlns', '://example.com/xmlns')
     facts, _ = case.facts()
-    found = {(f.rule.id, f.path) for f in evaluate(POLICY, parse_domain(xml.encode()), facts).findings}
+    found = {(f.rule.id, f.path) for f in evaluate(POLICY, parse_domain(xml.encode()), facts, TODAY).findings}
     expected = {(rule, path) for rule, _, _, path in case.expected if ':' not in path}
     assert found == expected | {('guest-os-unknown', '/domain')}
 
@@ -254,7 +258,7 @@ def test_emulators_of_distributions(emulator):
     base = (HERE / 'base-x86_64.xml').read_text(encoding='utf-8')
     for path, denied in ((emulator, False), (emulator + '-wrapper', True), ('/opt' + emulator, True)):
         xml = base.replace('>/usr/libexec/qemu-kvm<', '>%s<' % path)
-        findings = evaluate(POLICY, parse_domain(xml.encode()), NO_HOST).findings
+        findings = evaluate(POLICY, parse_domain(xml.encode()), NO_HOST, TODAY).findings
         assert [f.rule.id for f in findings] == ['qemu-command-line'] * denied, path
 
 

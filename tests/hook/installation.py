@@ -4,11 +4,16 @@
 import contextlib
 import pathlib
 import re
+import socket
 import subprocess
 import sys
 from typing import Any, Iterator, Mapping, Optional, Sequence, Union
 
+import pytest
+
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
+# That of a hook.
+ENVIRONMENT = {'LC_ALL': 'C', 'PATH': '/usr/sbin:/usr/bin:/sbin:/bin', 'HOME': '/'}
 
 # No finding at all, by the policy of policy_text(). {name} and {devices} are for the tests to fill.
 _DOMAIN = """\
@@ -157,3 +162,70 @@ class Installed:
             yield
         finally:
             self._write(before.decode('utf-8'))
+
+
+def call(hook, arguments, xml):
+    return subprocess.run(
+        [str(hook), *arguments],
+        input=xml,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+        cwd='/',
+        timeout=30,
+    )
+
+
+def hook_copy(installed, directory, **variables):
+    """A copy of the hook with other variables, as a damaged installation has them."""
+    text = installed.hook.read_text()
+    for name, value in variables.items():
+        text = re.sub(r'(?m)^%s=.*' % name, '%s=%s' % (name, value), text)
+    path = directory / 'qemu'
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+class Journal:
+    """A socket where journald's would be: what was sent, and nothing else, decoded as the protocol says."""
+
+    def __init__(self, path):
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(path))
+        self._path = path
+
+    def records(self):
+        self._socket.setblocking(False)
+        found = []
+        while True:
+            try:
+                found.append(self._decode(self._socket.recv(1 << 20)))
+            except BlockingIOError:
+                return found
+
+    @staticmethod
+    def _decode(data):
+        record = {}
+        while data:
+            line, _, data = data.partition(b'\n')
+            name, equals, value = line.partition(b'=')
+            if not equals:
+                length = int.from_bytes(data[:8], 'little')
+                value, end, data = data[8 : 8 + length], data[8 + length : 9 + length], data[9 + length :]
+                assert end == b'\n'
+            record.setdefault(name.decode('ascii'), []).append(value.decode('utf-8'))
+        return record
+
+    def fill(self):
+        """Let the queue be full, as that of a stopped journald is after a while."""
+        sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        sender.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            for _ in range(100000):
+                sender.sendto(b'MESSAGE=filler\n', str(self._path))
+        sender.close()
+
+    def close(self):
+        self._socket.close()
+        self._path.unlink()

@@ -1,19 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The installed hook as libvirt calls it: every operation, every outcome, every hostile input."""
 
-import ctypes
 import os
 import pathlib
 import re
 import shutil
-import socket
 import subprocess
 import time
 import venv
 
 import pytest
 import yaml
-from installation import domain_xml
+from installation import ENVIRONMENT, call, domain_xml, hook_copy
 
 NOT_JUDGED = ('started', 'stopped', 'release', 'reconnect', 'attach', 'migrate', 'restore', '', 'no-such-operation')
 
@@ -57,24 +55,10 @@ UNUSABLE_XML = {
 }
 
 
-ENVIRONMENT = {'LC_ALL': 'C', 'PATH': '/usr/sbin:/usr/bin:/sbin:/bin', 'HOME': '/'}
-
-CLONE_NEWNS = 0x20000
-
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root, for a /run of its own')
-
-
-@pytest.fixture(scope='module', autouse=True)
-def private_run():
-    """Enter a mount namespace with an empty /run, so that no record reaches the host's journal. Its end is ours."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    assert libc.unshare(CLONE_NEWNS) == 0, os.strerror(ctypes.get_errno())
-    subprocess.run(['mount', '--make-rprivate', '/'], check=True)
-    subprocess.run(['mount', '-t', 'tmpfs', 'tmpfs', '/run'], check=True)
-    if os.path.exists('/dev/log'):
-        subprocess.run(['mount', '--bind', '/dev/null', '/dev/log'], check=True)
-    yield
-    subprocess.run(['umount', '/run'], check=True)
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason='needs root, for a /run of its own'),
+    pytest.mark.usefixtures('private_run'),
+]
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -110,59 +94,6 @@ def denied(clean):
     return clean.replace(b"type='kvm'", b"type='qemu'").replace(b'</devices>', tpm)
 
 
-class Journal:
-    """A socket where journald's would be: what was sent, and nothing else, decoded as the protocol says."""
-
-    def __init__(self, path):
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(str(path))
-        self._path = path
-
-    def records(self):
-        self._socket.setblocking(False)
-        found = []
-        while True:
-            try:
-                found.append(self._decode(self._socket.recv(1 << 20)))
-            except BlockingIOError:
-                return found
-
-    @staticmethod
-    def _decode(data):
-        record = {}
-        while data:
-            line, _, data = data.partition(b'\n')
-            name, equals, value = line.partition(b'=')
-            if not equals:
-                length = int.from_bytes(data[:8], 'little')
-                value, end, data = data[8 : 8 + length], data[8 + length : 9 + length], data[9 + length :]
-                assert end == b'\n'
-            record.setdefault(name.decode('ascii'), []).append(value.decode('utf-8'))
-        return record
-
-    def fill(self):
-        """Let the queue be full, as that of a stopped journald is after a while."""
-        sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        sender.setblocking(False)
-        with pytest.raises(BlockingIOError):
-            for _ in range(100000):
-                sender.sendto(b'MESSAGE=filler\n', str(self._path))
-        sender.close()
-
-    def close(self):
-        self._socket.close()
-        self._path.unlink()
-
-
-@pytest.fixture
-def journal(private_run):
-    path = pathlib.Path('/run/systemd/journal/socket')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    journal = Journal(path)
-    yield journal
-    journal.close()
-
-
 @pytest.fixture
 def no_journal(private_run):
     """Neither journald nor syslog: /run is empty."""
@@ -189,18 +120,6 @@ def python_without_lxml(tmp_path_factory):
         if (source.parent / name).is_dir():
             shutil.copytree(str(source.parent / name), str(packages / name))
     return directory / 'bin' / 'python3'
-
-
-def call(hook, arguments, xml):
-    return subprocess.run(
-        [str(hook), *arguments],
-        input=xml,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=ENVIRONMENT,
-        cwd='/',
-        timeout=30,
-    )
 
 
 def start_hook(installed, name, operation):
@@ -549,17 +468,6 @@ def test_no_sink_at_all(installed, clean, denied, no_journal, required, status):
 
 
 # --- what the guard is made of --------------------------------------------------------------------------------------
-
-
-def hook_copy(installed, directory, **variables):
-    """A copy of the hook with other variables, as a damaged installation has them."""
-    text = installed.hook.read_text()
-    for name, value in variables.items():
-        text = re.sub(r'(?m)^%s=.*' % name, '%s=%s' % (name, value), text)
-    path = directory / 'qemu'
-    path.write_text(text)
-    path.chmod(0o755)
-    return path
 
 
 @pytest.mark.parametrize('failure, status', [('deny', 2), ('admit', 0)])

@@ -13,16 +13,17 @@ from virtguard.domain import parse_domain
 from virtguard.errors import DomainXMLError
 from virtguard.evaluate import evaluate
 from virtguard.policy import load_policy
-from virtguard.policyfile import directories
+from virtguard.sources import load_trusted_policy
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted((CHECKOUT / 'tests' / 'cases').rglob('*.xml'))
 HOST = model.HostFacts('x86_64', 'none', 'rhel-8.10', lambda name, subject: None)
+TODAY = '2026-11-25'
 
 
 def compile_to(path, policy_path):
-    policy = load_policy(policy_path.read_bytes(), str(policy_path))
-    stamp = take_stamp(str(policy_path), directories(str(policy_path)))
+    policy = load_trusted_policy(str(policy_path))
+    stamp = take_stamp(compiler.list_sources(policy))
     return compiler.write_compiled(str(path), compiler.compile_policy(policy, stamp))
 
 
@@ -32,7 +33,7 @@ def policy(tmp_path):
     path = tmp_path / 'policy.yaml'
     path.write_bytes((CHECKOUT / 'policy.yaml').read_bytes())
     path.chmod(0o644)
-    compiler.let_clock_advance(str(path))
+    compiler.let_clock_advance([(str(path), compiled.FILE), (str(tmp_path), compiled.LISTING)])
     return path
 
 
@@ -58,7 +59,7 @@ def findings(verdict):
 
 def assert_same_verdict(policy, judge, xml):
     try:
-        expected = evaluate(policy, parse_domain(xml), HOST)
+        expected = evaluate(policy, parse_domain(xml), HOST, TODAY)
     except DomainXMLError:
         with pytest.raises(DomainXMLError):
             judge.judge(xml)
@@ -73,7 +74,7 @@ def assert_same_verdict(policy, judge, xml):
 
 def test_marks_change_no_verdict():
     policy = load_policy((CHECKOUT / 'policy.yaml').read_bytes(), 'policy.yaml')
-    judge = Judge(policy, HOST)
+    judge = Judge(policy, HOST, TODAY)
     decisions = [assert_same_verdict(policy, judge, path.read_bytes()) for path in DOCUMENTS]
     assert decisions.count(model.DENY) > 50 and decisions.count(model.ADMIT) > 50
 
@@ -86,7 +87,7 @@ def test_marks_admit_nothing_that_is_no_domain(xml):
         b'policy: x\nrules: [{id: a, title: t, action: deny, match: /domain/x, why: w, remedy: r}]', 'p'
     )
     with pytest.raises(DomainXMLError):
-        Judge(policy, HOST).judge(xml)
+        Judge(policy, HOST, TODAY).judge(xml)
 
 
 def test_rules_come_back_whole(policy, file):
@@ -96,8 +97,8 @@ def test_rules_come_back_whole(policy, file):
     assert loaded.facts == tuple(sorted(expected.facts()))
     for name in ('name', 'mode', 'failure', 'deadline', 'audit_required', 'sha256', 'source'):
         assert getattr(loaded.policy, name) == getattr(expected, name)
-    rules = expected.rules_at(model.ADMISSION)
-    for rule, other in zip(loaded.rules(range(len(rules))), rules):
+    admission = expected.rules_at(model.ADMISSION)
+    for rule, other in zip(loaded.narrowed(range(len(admission))).rules, admission):
         for slot in ('id', 'title', 'action', 'match', 'values', 'probe', 'why', 'remedy', 'reference', 'origin'):
             assert getattr(rule, slot) == getattr(other, slot)
         assert [(c.fact, c.values, c.negated) for c in rule.host] == [(c.fact, c.values, c.negated) for c in other.host]
@@ -108,7 +109,7 @@ def test_rules_that_are_off_are_left_out(tmp_path):
         '  - {id: %s, title: t, action: "%s", match: /domain/%s, why: w, remedy: r}\n' % (id, action, id)
         for id, action in (('a', 'off'), ('b', 'deny'))
     )
-    judge = Judge(load_policy(text.encode(), 'p'), HOST)
+    judge = Judge(load_policy(text.encode(), 'p'), HOST, TODAY)
     assert findings(judge.judge(b'<domain><a/></domain>')) == []
     assert [f[0] for f in findings(judge.judge(b'<domain><a/><b/></domain>'))] == ['b']
 
@@ -134,7 +135,7 @@ def test_every_damaged_byte_shows(policy, file):
 
 def test_other_versions(policy, file, monkeypatch):
     data = file.read_bytes()
-    future = data.replace(b'compiled policy 1 ', b'compiled policy 2 ', 1)
+    future = data.replace(b'compiled policy 2 ', b'compiled policy 3 ', 1)
     assert future != data
     file.write_bytes(future)
     assert 'was written by another version' in refusal(policy)

@@ -28,6 +28,9 @@ XML = (
 )
 
 
+TODAY = '2026-11-25'
+
+
 def rule(match=None, id='one', action='deny', **fields):
     fields.setdefault('title', 'the title of ' + id)
     return model.Rule(id=id, action=action, why='w', remedy='r', match=match, origin=('p', 1), **fields)
@@ -46,7 +49,7 @@ def no_probe(name, subject):
 
 
 def verdict(*rules, xml=XML % '', host=None, **settings):
-    return evaluate(policy(*rules, **settings), parse_domain(xml.encode()), host or facts())
+    return evaluate(policy(*rules, **settings), parse_domain(xml.encode()), host or facts(), TODAY)
 
 
 def statuses(*rules, **kwargs):
@@ -106,7 +109,7 @@ def test_findings_come_in_the_order_of_the_policy():
 
 def test_only_some_rules():
     rules = rule('/domain', id='a'), rule('/domain', id='b')
-    result = evaluate(policy(*rules), parse_domain((XML % '').encode()), facts(), rules[1:])
+    result = evaluate(policy(*rules), parse_domain((XML % '').encode()), facts(), TODAY, rules[1:])
     assert [f.rule.id for f in result.findings] == ['b']
 
 

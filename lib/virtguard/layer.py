@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""YAML text of one file -> a layer: the settings, rules and waivers that this file gives. Pure: no I/O.
+
+A layer need not be a whole policy: see policy for how layers become one. Every value knows its place, so that what only
+shows when the layers are put together is still reported where it was written.
+"""
+
+import datetime
+import re
+
+import yaml
+
+from . import model
+from .digest import sha256_hex
+from .reader import Reader
+from .waivers import is_uuid
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, List, Optional, Tuple
+
+    from .errors import Problem
+
+    ValueReader = Callable[[Reader, yaml.Node], Any]
+
+PROBES = ('infiniband-vf', 'multipath-device')
+FACTS = ('arch', 'container', 'os')
+ACTIONS = ('deny', 'warn', 'off')
+MODES = ('enforce', 'audit')
+FAILURES = ('deny', 'admit')
+TIMES = (model.ADMISSION, model.RUNTIME)
+MAX_DEADLINE = 60  # seconds
+
+_RULE_ID = re.compile(r'[a-z][a-z0-9]*(-[a-z0-9]+)*\Z')
+_DAY = re.compile(r'(\d{4})-(\d{2})-(\d{2})\Z')
+# Meant as a UUID, and mistyped.
+_LIKE_UUID = re.compile(r'[0-9a-f-]{30,40}\Z')
+
+
+class Given:
+    """A value, and where it was given. None is a value with a problem, which has been reported."""
+
+    __slots__ = ('value', 'node', '_reader')
+
+    def __init__(self, value: 'Any', node: 'Optional[yaml.Node]' = None, reader: 'Optional[Reader]' = None) -> None:
+        self.value = value
+        self.node = node
+        self._reader = reader
+
+    def problem(self, message: str, hint: str = '', offset: 'Optional[int]' = None) -> None:
+        """Report what is wrong with the value; `offset` says how many characters into the text, where that is known."""
+        node = self.node
+        assert self._reader is not None and node is not None
+        columns = 0
+        # In a scalar on one line, an offset in the text is an offset in the file.
+        if offset is not None and node.start_mark.line == node.end_mark.line:
+            columns = offset + (1 if getattr(node, 'style', None) else 0)
+        self._reader.problem(node, message, hint, columns)
+
+    @property
+    def origin(self) -> 'model.Origin':
+        """The file, and the line in it."""
+        if self.node is None or self._reader is None:
+            return '', 0
+        return self._reader.source, self.node.start_mark.line + 1
+
+
+class Layer:
+    """What one file gives.
+
+    `settings` has the top-level keys with one value. Each of `rules` and `waivers` is a dict from its keys to what they
+    are given; the lists themselves are None where the file has none. `root` is None where the text is not a mapping.
+    """
+
+    __slots__ = ('source', 'sha256', 'root', 'settings', 'rules', 'waivers', '_reader')
+
+    def __init__(self, source: str, sha256: str, reader: Reader) -> None:
+        self.source = source
+        self.sha256 = sha256
+        self.root: 'Optional[Given]' = None
+        self.settings: 'Dict[str, Given]' = {}
+        self.rules: 'Optional[List[Given]]' = None
+        self.waivers: 'Optional[List[Given]]' = None
+        self._reader = reader
+
+    @property
+    def problems(self) -> 'List[Problem]':
+        """The problems of this file, in its order."""
+        return sorted(self._reader.problems, key=lambda problem: (problem.line, problem.column))
+
+
+def read_layer(data: bytes, source: str) -> Layer:
+    """Read one file; its problems are noted in the layer.
+
+    :param data: YAML, UTF-8
+    :param source: the name for messages, usually the path
+    """
+    reader = Reader(source)
+    layer = Layer(source, sha256_hex(data), reader)
+    root = reader.compose(data, 'the policy')
+    if root is not None:
+        layer.root = Given(None, root, reader) if isinstance(root, yaml.MappingNode) else None
+        nodes = reader.mapping(root, 'the policy', tuple(_SETTINGS) + _LISTS, ())
+        layer.settings = _read(reader, nodes, _SETTINGS)
+        for setting in layer.settings.values():
+            if setting.node in reader.repeated:
+                setting.value = None  # which of the two is meant, nobody knows
+        layer.rules = _read_list(reader, nodes, 'rules', _read_rule)
+        layer.waivers = _read_list(reader, nodes, 'waivers', _read_waiver)
+    return layer
+
+
+def _read(reader: Reader, nodes: 'Dict[str, yaml.Node]', readers: 'Dict[str, ValueReader]') -> 'Dict[str, Given]':
+    return {key: Given(readers[key](reader, nodes[key]), nodes[key], reader) for key in readers if key in nodes}
+
+
+def _read_list(reader: Reader, nodes: 'Dict[str, yaml.Node]', key: str, read: 'ValueReader') -> 'Optional[List[Given]]':
+    if key not in nodes:
+        return None
+    items = [Given(read(reader, node), node, reader) for node in reader.sequence(nodes[key], key)]
+    return [item for item in items if item.value]
+
+
+def _read_audit(reader: Reader, node: 'yaml.Node') -> 'Optional[bool]':
+    return reader.boolean(reader.mapping(node, 'audit', ('required',), ('required',)).get('required'), 'audit.required')
+
+
+def _read_rule(reader: Reader, node: 'yaml.Node') -> 'Dict[str, Given]':
+    return _read(reader, reader.mapping(node, 'the rule', _RULE, ()), _RULE)
+
+
+def _read_id(reader: Reader, node: 'yaml.Node') -> 'Optional[str]':
+    id = reader.line_of_text(node, 'id')
+    if id is not None and not _RULE_ID.match(id):
+        reader.problem(node, 'id %r is not in kebab-case' % id, 'lower-case words joined by hyphens')
+    return id
+
+
+def _read_host(reader: Reader, node: 'yaml.Node') -> 'Tuple[model.HostCondition, ...]':
+    conditions = []
+    nodes = reader.mapping(node, 'host', FACTS, ())
+    if isinstance(node, yaml.MappingNode) and not node.value:
+        reader.problem(node, 'host has no condition', 'known facts: %s' % ', '.join(FACTS))
+    for fact, node in nodes.items():
+        negated = isinstance(node, yaml.MappingNode)
+        value = reader.mapping(node, 'host.%s' % fact, ('not',), ('not',)).get('not') if negated else node
+        if isinstance(value, yaml.SequenceNode):
+            values = reader.strings(value, 'host.%s' % fact)
+        else:
+            text = reader.line_of_text(value, 'host.%s' % fact)
+            values = (text,) if text is not None else None
+        if values:
+            conditions.append(model.HostCondition(fact, values, negated))
+    return tuple(conditions)
+
+
+def _read_waiver(reader: Reader, node: 'yaml.Node') -> 'Dict[str, Given]':
+    return _read(reader, reader.mapping(node, 'the waiver', _WAIVER, _WAIVER_REQUIRED), _WAIVER)
+
+
+def _read_domains(reader: Reader, node: 'yaml.Node') -> 'Tuple[str, ...]':
+    domains = []
+    for item in reader.sequence(node, 'domains'):
+        domain = reader.line_of_text(item, 'domains') or ''
+        folded = domain.lower()
+        if is_uuid(folded):
+            domain = folded
+        elif _LIKE_UUID.match(folded):
+            reader.problem(item, '%r is no UUID, and hardly a name' % domain, 'virsh domuuid DOMAIN tells it')
+        domains.append(domain)
+    return tuple(domains)
+
+
+def _read_day(reader: Reader, node: 'yaml.Node') -> 'Optional[str]':
+    """A day as YAML has it, quoted or not."""
+    found = _DAY.match(node.value) if isinstance(node, yaml.ScalarNode) else None
+    try:
+        if found:
+            return str(datetime.date(*map(int, found.groups())))
+    except ValueError:  # 30 February
+        pass
+    reader.problem(node, 'expires is not a day of the calendar', 'write it as YEAR-MONTH-DAY: 2027-01-31')
+    return None
+
+
+def _line(key: str) -> 'ValueReader':
+    return lambda reader, node: reader.line_of_text(node, key)
+
+
+def _text(key: str) -> 'ValueReader':
+    return lambda reader, node: reader.text(node, key)
+
+
+def _choice(key: str, known: 'Tuple[str, ...]') -> 'ValueReader':
+    return lambda reader, node: reader.choice(node, key, known)
+
+
+def _strings(key: str) -> 'ValueReader':
+    return lambda reader, node: reader.strings(node, key)
+
+
+_SETTINGS: 'Dict[str, ValueReader]' = {
+    'policy': _line('policy'),
+    'extends': _line('extends'),
+    'mode': _choice('mode', MODES),
+    'failure': _choice('failure', FAILURES),
+    'deadline': lambda reader, node: reader.seconds(node, 'deadline', MAX_DEADLINE),
+    'audit': _read_audit,
+}
+_LISTS = ('rules', 'waivers')
+_RULE: 'Dict[str, ValueReader]' = {
+    'id': _read_id,
+    'title': _line('title'),
+    'action': _choice('action', ACTIONS),
+    'at': _choice('at', TIMES),
+    'match': _text('match'),
+    'values': _strings('values'),
+    'probe': _choice('probe', PROBES),
+    'host': _read_host,
+    'why': _text('why'),
+    'remedy': _text('remedy'),
+    'reference': _line('reference'),
+    'waivable': lambda reader, node: reader.boolean(node, 'waivable'),
+    'reason': _text('reason'),
+}
+_WAIVER: 'Dict[str, ValueReader]' = {
+    'rules': _strings('rules'),
+    'domains': _read_domains,
+    'reason': _text('reason'),
+    'approved-by': _line('approved-by'),
+    'expires': _read_day,
+    'ticket': _line('ticket'),
+}
+_WAIVER_REQUIRED = ('rules', 'domains', 'reason', 'approved-by', 'expires')

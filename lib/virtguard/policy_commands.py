@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`virt-guard policy ...`: what the command does with the policy itself. Each returns the exit status."""
+
+import os
+
+from . import model, report, sources
+from .compiled import compiled_path, load_compiled, take_stamp
+from .errors import GuardError, PolicyError
+from .host import today
+from .terminal import show, show_line
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Iterator, Optional
+
+    from .layout import Layout
+
+_USABLE, _UNUSABLE = 0, 2
+
+
+def load_policy(name: 'Optional[str]', layout: 'Layout') -> model.Policy:
+    """The policy of a file or profile; without a name the one in force.
+
+    :raises GuardError: it cannot be used
+    """
+    if name is not None:
+        path = name if os.path.exists(name) else sources.profiles().get(name, name)
+        return sources.load_policy_file(path, today())
+    # The policy in force must satisfy what the hook asks of it, or the command would promise too much.
+    load = sources.load_trusted_policy if layout.installed else sources.load_policy_in_checkout
+    return load(layout.policy, today())
+
+
+def check(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
+    """Report every problem, or that there is none."""
+    try:
+        policy = load_policy(arguments.policy, layout)
+    except PolicyError as error:
+        for problem in error.problems:
+            show_line(str(problem))
+        return _UNUSABLE
+    show_line(
+        '%s: no problems: policy %r, %d rules, mode %s, failure %s'
+        % (policy.source, policy.name, len(policy.rules), policy.mode, policy.failure)
+    )
+    for path in policy.files:
+        if path != policy.source:
+            show_line('with %s' % path)
+    if arguments.policy is None:
+        for note in _notes_on_files(layout):
+            show_line('note: ' + note)
+    for note in _notes(policy):
+        show_line('note: ' + note)
+    return _USABLE
+
+
+def _notes_on_files(layout: 'Layout') -> 'Iterator[str]':
+    for path in sources.ignored_drop_ins(layout.policy):
+        yield '%s is ignored: the name of a drop-in ends with .yaml and does not begin with a dot' % path
+    warning = load_compiled(layout.policy)[1]
+    if warning:
+        yield warning
+
+
+def _notes(policy: model.Policy) -> 'Iterator[str]':
+    from .waivers import days_left, expires_soon, is_uuid
+
+    if policy.mode == 'audit' and policy.failure == 'deny':
+        yield 'mode audit admits what rules deny, but failure deny still refuses what cannot be judged'
+    for waiver in policy.waivers:
+        place = '%s:%d: the waiver of %s ' % (waiver.origin + (', '.join(waiver.rules),))
+        if days_left(waiver, today()) < 0:
+            yield place + 'has expired on %s and permits nothing' % waiver.expires
+        elif expires_soon(waiver, today()):
+            yield place + 'expires on %s' % waiver.expires
+        names = [domain for domain in waiver.domains if not is_uuid(domain)]
+        if names:
+            yield (
+                place
+                + 'names domains by name (%s): whoever may define a domain chooses its name; a UUID is safer'
+                % (', '.join(names))
+            )
+
+
+def show_effective(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
+    """Print the effective policy with the origin of every value."""
+    from .show import show_policy
+
+    show(show_policy(load_policy(arguments.policy, layout)))
+    return _USABLE
+
+
+def compile_in_force(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
+    """Write the compiled form of the policy in force."""
+    from .compiler import compile_policy, let_clock_advance, list_sources, write_compiled
+
+    path = compiled_path(layout.policy)
+    try:
+        listed = list_sources(load_policy(None, layout))
+        let_clock_advance(listed)
+        stamp = take_stamp(listed)
+        # Read anew, so that what is compiled is what the stamp is of.
+        policy = load_policy(None, layout)
+        if list_sources(policy) != listed:
+            raise GuardError('the files of the policy were changed meanwhile', 'run it again')
+        written = write_compiled(path, compile_policy(policy, stamp))
+    except OSError as error:
+        raise GuardError('cannot write %s: %s' % (path, error.strerror), 'run it as root') from None
+    state = 'compiled from' if written else 'up to date with'
+    show('%s: %s %s\n' % (report.escape(path), state, report.escape(layout.policy)))
+    return _USABLE

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A policy's path -> Policy: reads its own file, what that extends, and the drop-ins beside it, and puts them together.
+
+The drop-ins of /etc/virt-guard/policy.yaml are /etc/virt-guard/policy.d/*.yaml, in the order of their names.
+"""
+
+import os
+import re
+import sys
+
+from . import model
+from .errors import MissingLibraryError, PolicyFileError, suggest
+from .policyfile import directories, read_policy_file, read_trusted_policy_file, stated_failure
+from .trust import check_ownership
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+
+    from .layer import Layer
+
+    Files = List[Tuple[str, bytes]]
+
+_SUFFIX = '.yaml'
+_MAX_EXTENDED = 8
+_PROFILE = re.compile(r'[a-z][a-z0-9-]*\Z')
+
+
+def load_trusted_policy(path: str, today: str = '') -> model.Policy:
+    """Load the policy that decides about starts, with its drop-ins.
+
+    :param today: see policy.merge_layers
+    :raises PolicyFileError: a file is missing or unreadable, or somebody else could change it
+    :raises PolicyError: with every problem of every file
+    :raises MissingLibraryError:
+    """
+    return _load(path, _drop_ins(path, trusted=True), read_trusted_policy_file, today)
+
+
+def load_policy_in_checkout(path: str, today: str = '') -> model.Policy:
+    """As load_trusted_policy, whoever may have written the files."""
+    return _load(path, _drop_ins(path, trusted=False), read_policy_file, today)
+
+
+def load_policy_file(path: str, today: str = '') -> model.Policy:
+    """As load_trusted_policy, of any file that the caller may read, and without drop-ins."""
+    served = os.path.dirname(os.path.abspath(path))
+    served = served[: -len('.d')] + _SUFFIX if served.endswith('.d') else ''
+    if os.path.isfile(served):
+        raise PolicyFileError(
+            '%s is a drop-in, and no policy without %s' % (path, served), 'check them together: virt-guard policy check'
+        )
+    return _load(path, (), read_policy_file, today)
+
+
+def load_candidate(path: str, data: bytes, today: str = '') -> model.Policy:
+    """As load_trusted_policy, if the file of that path had these bytes."""
+
+    def read(name: str) -> bytes:
+        return data if name == path else read_trusted_policy_file(name)
+
+    return _load(path, _drop_ins(path, trusted=True), read, today)
+
+
+def drop_in_directory(path: str) -> str:
+    """Where the drop-ins of a policy are."""
+    return (path[: -len(_SUFFIX)] if path.endswith(_SUFFIX) else path) + '.d'
+
+
+def ignored_drop_ins(path: str) -> 'List[str]':
+    """Files in the directory of drop-ins that are none, because of their names."""
+    directory = drop_in_directory(path)
+    names = os.listdir(directory) if os.path.isdir(directory) else []
+    return [os.path.join(directory, name) for name in sorted(names) if not _is_drop_in(name)]
+
+
+def profiles() -> 'Dict[str, str]':
+    """The profiles that come with the package: their names and files."""
+    package = os.path.dirname(os.path.abspath(__file__))
+    shared = os.path.join(sys.prefix, 'share', 'virt-guard')
+    # Installed; in a checkout; in a Python environment.
+    places = (os.path.join(package, '..', 'profiles'), os.path.join(package, '..', '..', 'data', 'profiles'))
+    found: 'Dict[str, str]' = {}
+    for directory in places + (os.path.join(shared, 'profiles'),):
+        for name in sorted(os.listdir(directory)) if os.path.isdir(directory) else ():
+            if name.endswith(_SUFFIX):
+                found.setdefault(name[: -len(_SUFFIX)], os.path.normpath(os.path.join(directory, name)))
+    for directory in (os.path.join(package, '..', '..'), shared):
+        policy = os.path.normpath(os.path.join(directory, 'policy.yaml'))
+        if os.path.isfile(policy):
+            found.setdefault('rhel-8', policy)
+    return found
+
+
+def _drop_ins(path: str, trusted: bool) -> 'List[str]':
+    directory = drop_in_directory(path)
+    try:
+        names = os.listdir(directory)
+        for way in directories(os.path.join(directory, '*')) if trusted else ():
+            check_ownership(way, os.stat(way))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise PolicyFileError('cannot list the drop-ins in %s: %s' % (directory, error.strerror)) from None
+    return [os.path.join(directory, name) for name in sorted(filter(_is_drop_in, names))]
+
+
+def _is_drop_in(name: str) -> bool:
+    return name.endswith(_SUFFIX) and not name.startswith('.')
+
+
+def _load(path: str, drop_ins: 'Sequence[str]', read: 'Callable[[str], bytes]', today: str) -> model.Policy:
+    files: 'Files' = []
+    try:
+        for name in (path, *drop_ins):
+            files.append((name, read(name)))
+    except PolicyFileError as error:
+        error.settings = _stated(files)
+        raise
+    try:
+        from .layer import Given, read_layer
+        from .policy import merge_layers
+    except ImportError as error:
+        raise MissingLibraryError(error, _stated(files)) from None
+    layers = [read_layer(data, name) for name, data in files]
+    for layer, file in zip(layers, files):
+        if layer.root is None:
+            layer.settings = {key: Given(value) for key, value in _stated([file]).items()}
+    extended = _read_extended(layers[0], read)
+    for layer in layers[1:]:
+        if 'extends' in layer.settings:
+            layer.settings['extends'].problem('a drop-in cannot extend a policy', 'say so in %s' % path)
+    return merge_layers(extended + layers, path, today)
+
+
+def _stated(files: 'Files') -> 'Dict[str, Any]':
+    """What the files say of `failure`, as far as that can be told without reading them as YAML."""
+    settings: 'Dict[str, Any]' = {}
+    for _, data in files:
+        settings.update(stated_failure(data))
+    return settings
+
+
+def _read_extended(layer: 'Layer', read: 'Callable[[str], bytes]') -> 'List[Layer]':
+    """The layers that a layer extends, the first one first."""
+    from .layer import read_layer
+
+    found: 'List[Layer]' = []
+    seen = {os.path.realpath(layer.source)}
+    while 'extends' in layer.settings and layer.settings['extends'].value is not None:
+        extends = layer.settings['extends']
+        path = _extended_path(extends.value, layer.source)
+        if path is None:
+            extends.problem('extends %r, which is no profile' % extends.value, suggest(extends.value, profiles()))
+            break
+        if os.path.realpath(path) in seen or len(seen) > _MAX_EXTENDED:
+            extends.problem('extends %s, which leads in a circle, or too far' % path)
+            break
+        seen.add(os.path.realpath(path))
+        try:
+            layer = read_layer(read(path), path)
+        except PolicyFileError as error:
+            extends.problem('extends a policy that cannot be used: %s' % error.message, error.hint)
+            break
+        found.insert(0, layer)
+    return found
+
+
+def _extended_path(extends: str, source: str) -> 'Optional[str]':
+    if _PROFILE.match(extends):
+        return profiles().get(extends)
+    return os.path.join(os.path.dirname(source), extends)

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Standard output and standard error of the command: any text on any encoding, colour, and progress of long work."""
+
+import os
+import sys
+import time
+
+from . import report
+
+
+def complain(text: str) -> None:
+    """A line on standard error."""
+    _write(sys.stderr, report.escape(text) + '\n')
+
+
+def show(text: str) -> None:
+    """Text on standard output, as it is."""
+    _write(sys.stdout, text)
+
+
+def show_line(text: str) -> None:
+    """A line on standard output; what is in it may come from anywhere."""
+    show(report.escape(text) + '\n')
+
+
+def _write(stream: 'object', text: str) -> None:
+    encoding = getattr(stream, 'encoding', None) or 'ascii'
+    stream.buffer.write(text.encode(encoding, 'backslashreplace'))  # type: ignore[attr-defined]
+    stream.flush()  # type: ignore[attr-defined]
+
+
+def wants_colour() -> bool:
+    """Whether whoever reads standard output sees colours."""
+    return sys.stdout.isatty() and not os.environ.get('NO_COLOR') and os.environ.get('TERM') != 'dumb'
+
+
+class Progress:
+    """A count on the terminal's last line, for work that takes longer than a moment."""
+
+    _INTERVAL = 0.5  # seconds
+
+    def __init__(self) -> None:
+        self._wanted = sys.stderr.isatty() and os.environ.get('TERM') != 'dumb'
+        self._next = time.monotonic() + self._INTERVAL
+        self._shown = False
+
+    def show(self, count: int) -> None:
+        if self._wanted and time.monotonic() >= self._next:
+            self._next = time.monotonic() + self._INTERVAL
+            self._shown = True
+            _write(sys.stderr, '\r%d domains judged' % count)
+
+    def clear(self) -> None:
+        if self._shown:
+            self._shown = False
+            _write(sys.stderr, '\r\033[K')

@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Layers become one policy: what a later one may change, whose word counts, and where each value came from."""
+
+import hashlib
+
+import pytest
+from virtguard.errors import PolicyError
+from virtguard.layer import read_layer
+from virtguard.policy import merge_layers
+
+BASE = """\
+policy: base
+mode: enforce
+rules:
+  - id: one
+    title: the first
+    action: deny
+    match: /domain/devices/disk
+    values: [a]
+    why: because
+    remedy: do something else
+  - id: two
+    title: the second
+    action: deny
+    match: /domain/devices/tpm
+    why: because
+    remedy: do something else
+    waivable: false
+"""
+WAIVER = """\
+waivers:
+  - rules: [one]
+    domains: [build-*]
+    reason: until the new storage is there
+    approved-by: operations
+    expires: 2027-01-31
+"""
+TODAY = '2026-11-25'
+
+
+def merge(*texts, **kwargs):
+    names = ['base.yaml', '10-site.yaml', '20-site.yaml']
+    return merge_layers([read_layer(text.encode(), name) for text, name in zip(texts, names)], **kwargs)
+
+
+def problems(*texts, **kwargs):
+    with pytest.raises(PolicyError) as caught:
+        merge(*texts, **kwargs)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def rule(policy, id):
+    (found,) = [rule for rule in policy.rules if rule.id == id]
+    return found
+
+
+def test_a_later_layer_sets_settings_anew():
+    policy = merge(BASE, 'mode: audit\ndeadline: 2\n', 'deadline: 3\n')
+    assert (policy.name, policy.mode, policy.deadline, policy.failure) == ('base', 'audit', 3, 'deny')
+    assert policy.origins == {
+        'policy': ('base.yaml', 1),
+        'mode': ('10-site.yaml', 1),
+        'deadline': ('20-site.yaml', 1),
+    }
+
+
+def test_a_rule_is_changed_only_in_the_keys_given():
+    policy = merge(BASE, 'rules: [{id: one, action: warn}]\n', 'rules:\n  - id: one\n    remedy: ask us\n')
+    changed = rule(policy, 'one')
+    assert (changed.action, changed.remedy) == ('warn', 'ask us')
+    assert (changed.title, changed.match, changed.values) == ('the first', '/domain/devices/disk', ('a',))
+    assert changed.origin == ('base.yaml', 4)
+    assert [changed.origins[key] for key in ('action', 'remedy', 'title')] == [
+        ('10-site.yaml', 1),
+        ('20-site.yaml', 3),
+        ('base.yaml', 5),
+    ]
+    assert rule(policy, 'two').action == 'deny'
+    assert [r.id for r in policy.rules] == ['one', 'two']
+
+
+def test_a_new_rule_comes_last():
+    new = 'rules: [{id: zero, title: t, action: warn, match: /domain/name, why: w, remedy: r}]\n'
+    policy = merge(BASE, new, 'rules: [{id: zero, action: deny}]\n')
+    assert [r.id for r in policy.rules] == ['one', 'two', 'zero']
+    assert rule(policy, 'zero').action == 'deny'
+    assert rule(policy, 'zero').origin == ('10-site.yaml', 1)
+
+
+def test_turning_a_rule_off_needs_a_reason():
+    assert problems(BASE, 'rules:\n  - id: one\n    action: "off"\n') == [
+        "10-site.yaml:3:13: rule 'one' is turned off without a reason (add reason: and who decided it)"
+    ]
+    policy = merge(BASE, 'rules: [{id: one, action: "off", reason: we have no such disks}]\n')
+    assert (rule(policy, 'one').action, rule(policy, 'one').reason) == ('off', 'we have no such disks')
+
+
+def test_what_only_shows_together_is_reported_where_it_is_written():
+    assert problems(BASE, 'rules:\n  - id: one\n    at: runtime\n') == [
+        'base.yaml:7:12: match can never match: the document is <transition>, not <domain> (begin with /transition)'
+    ]
+    assert problems(BASE, 'rules: [{id: two, values: [b], match: "/devices"}]\n') == [
+        '10-site.yaml:1:40: match can never match: the document is <domain>, not <devices> (begin with /domain)'
+    ]
+
+
+def test_a_misspelt_id_is_no_new_rule():
+    found = problems(BASE, 'rules: [{id: tow, action: warn}]\n')
+    assert found[0] == (
+        "10-site.yaml:1:9: the rule has no 'title' (there is no such rule to change; did you mean 'two'?)"
+    )
+
+
+def test_a_change_changes_something():
+    assert problems(BASE, 'rules: [{id: two}]\n') == [
+        "10-site.yaml:1:9: rule 'two' is changed in nothing (give the keys to change, or delete the entry)"
+    ]
+
+
+def test_twice_in_one_layer_is_a_mistake():
+    assert problems(BASE, 'rules: [{id: two, action: warn},\n  {id: two, action: deny}]\n') == [
+        "10-site.yaml:2:3: rule 'two' is defined twice, first in line 1"
+    ]
+
+
+def test_problems_of_all_layers_at_once_in_their_order():
+    found = problems(BASE.replace('mode: enforce', 'mode: no'), 'mode: maybe\nrules: [{id: one, acton: warn}]\n', '')
+    assert found == [
+        'base.yaml:2:7: mode is a boolean, not text (write "no")',
+        "10-site.yaml:1:7: mode is 'maybe' (known are: enforce, audit)",
+        "10-site.yaml:2:19: the rule has an unknown key 'acton' (did you mean 'action'?)",
+        '20-site.yaml:1:1: the policy is empty',
+    ]
+
+
+@pytest.mark.parametrize(
+    'first, second, failure',
+    [
+        ('failure: admit\n', '', 'admit'),
+        ('failure: admit\n', 'failure: deny\n', 'deny'),
+        ('', 'failure: admit\n', 'admit'),
+        ('failure: admit\n', 'failure: admitt\n', None),
+    ],
+)
+def test_settings_of_broken_layers(first, second, failure):
+    with pytest.raises(PolicyError) as caught:
+        merge(first + BASE, second + 'rulez: []\n')
+    assert caught.value.settings.get('failure') == failure
+
+
+def test_the_digest_is_that_of_sha256sum():
+    assert merge(BASE).sha256 == hashlib.sha256(BASE.encode()).hexdigest()
+    later = 'mode: audit\n'
+    lines = ''.join(
+        '%s  %s\n' % (hashlib.sha256(text.encode()).hexdigest(), name)
+        for text, name in ((BASE, 'base.yaml'), (later, '10-site.yaml'))
+    )
+    assert merge(BASE, later).sha256 == hashlib.sha256(lines.encode()).hexdigest()
+
+
+# Waivers as they are written
+
+
+def test_waiver():
+    (waiver,) = merge(BASE, WAIVER + '    ticket: OPS-1\n').waivers
+    assert (waiver.rules, waiver.domains) == (('one',), ('build-*',))
+    assert (waiver.reason, waiver.approved_by) == ('until the new storage is there', 'operations')
+    assert (waiver.expires, waiver.ticket, waiver.origin) == ('2027-01-31', 'OPS-1', ('10-site.yaml', 2))
+
+
+def test_waivers_of_all_layers_hold():
+    assert [w.origin[0] for w in merge(BASE + WAIVER, WAIVER, WAIVER).waivers] == [
+        'base.yaml',
+        '10-site.yaml',
+        '20-site.yaml',
+    ]
+
+
+def test_uuids_have_one_spelling():
+    text = WAIVER.replace('build-*', '6F3B1C52-8A4E-4C0B-9A57-2D1F6B0C7E11')
+    assert merge(BASE, text).waivers[0].domains == ('6f3b1c52-8a4e-4c0b-9a57-2d1f6b0c7e11',)
+
+
+@pytest.mark.parametrize('day', ['2027-01-31', '"2027-01-31"', "'2027-01-31'"])
+def test_days(day):
+    assert merge(BASE, WAIVER.replace('2027-01-31', day)).waivers[0].expires == '2027-01-31'
+
+
+NO_DAY = '10-site.yaml:6:14: expires is not a day of the calendar (write it as YEAR-MONTH-DAY: 2027-01-31)'
+
+
+@pytest.mark.parametrize(
+    'old, new, problem',
+    [
+        (
+            '[one]',
+            '[ones]',
+            "10-site.yaml:2:12: there is no rule 'ones' to waive (did you mean 'one'?)",
+        ),
+        ('[one]', '[two]', "10-site.yaml:2:12: rule 'two' cannot be waived (defined in base.yaml:11)"),
+        ('[one]', 'one', '10-site.yaml:2:12: rules is text, not a list'),
+        ('[build-*]', '[]', '10-site.yaml:3:14: domains is an empty list'),
+        ('[build-*]', '[7]', '10-site.yaml:3:15: domains is a number, not text (write "7")'),
+        (
+            '[build-*]',
+            '[6f3b1c52-8a4e-4c0b-9a57-2d1f6b0c7e1]',
+            "10-site.yaml:3:15: '6f3b1c52-8a4e-4c0b-9a57-2d1f6b0c7e1' is no UUID, and hardly a name "
+            '(virsh domuuid DOMAIN tells it)',
+        ),
+        ('    reason: until the new storage is there\n', '', "10-site.yaml:2:5: the waiver has no 'reason'"),
+        ('    approved-by: operations\n', '', "10-site.yaml:2:5: the waiver has no 'approved-by'"),
+        ('    expires: 2027-01-31\n', '', "10-site.yaml:2:5: the waiver has no 'expires'"),
+        ('reason: until the new storage is there', 'reason: ""', '10-site.yaml:4:13: reason is empty'),
+        ('approved-by', 'approved_by', "10-site.yaml:2:5: the waiver has no 'approved-by'"),
+        ('2027-01-31', '2027-02-29', NO_DAY),
+        ('2027-01-31', '2027-1-31', NO_DAY),
+        ('2027-01-31', '31.01.2027', NO_DAY),
+        ('2027-01-31', '2027-01-31 12:00:00', NO_DAY),
+        ('2027-01-31', 'never', NO_DAY),
+        ('2027-01-31', '[2027-01-31]', NO_DAY),
+        (
+            '2027-01-31',
+            '2027-12-31',
+            '10-site.yaml:6:14: expires is more than 400 days ahead (until 2027-12-30 at the latest; renew it then)',
+        ),
+    ],
+)
+def test_problems_of_waivers(old, new, problem):
+    assert WAIVER.count(old) == 1
+    assert problem in problems(BASE, WAIVER.replace(old, new), today=TODAY)
+
+
+def test_the_last_day_that_a_waiver_may_name():
+    assert merge(BASE, WAIVER.replace('2027-01-31', '2027-12-30'), today=TODAY).waivers
+    # A leap day within the 400.
+    assert merge(BASE, WAIVER.replace('2027-01-31', '2028-02-29'), today='2027-01-25').waivers
+    assert problems(BASE, WAIVER.replace('2027-01-31', '2028-02-29'), today='2027-01-24')
+
+
+def test_a_waiver_of_a_rule_that_a_later_layer_makes_sacred():
+    assert problems(BASE, WAIVER, 'rules: [{id: one, waivable: false}]\n') == [
+        "10-site.yaml:2:12: rule 'one' cannot be waived (defined in base.yaml:4)"
+    ]

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The effective policy as it is shown: every value with its place, and a policy again."""
+
+import pathlib
+
+import pytest
+from virtguard.layer import read_layer
+from virtguard.policy import load_policy, merge_layers
+from virtguard.show import show_policy
+from virtguard.sources import load_policy_file, profiles
+
+CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
+SITE = """\
+mode: audit
+rules:
+  - id: tcg
+    action: "off"
+    reason: "a lab: nobody asks for support # yet"
+  - {id: local, title: "yes", action: warn, at: runtime, match: /transition, why: "off", remedy: "07", waivable: false}
+waivers:
+  - {rules: [virtiofs], domains: ["*", "[ab]"], reason: "näher: 'x' \\"y\\"", approved-by: me, expires: 2027-01-31}
+"""
+# What must come back; places do not.
+RULE = ('id', 'title', 'action', 'at', 'match', 'values', 'probe', 'why', 'remedy', 'reference', 'waivable', 'reason')
+WAIVER = ('rules', 'domains', 'reason', 'approved_by', 'expires', 'ticket')
+POLICY = ('name', 'mode', 'failure', 'deadline', 'audit_required')
+
+
+def content(policy):
+    def fields(thing, names):
+        return [getattr(thing, name) for name in names]
+
+    conditions = [[(c.fact, c.values, c.negated) for c in rule.host] for rule in policy.rules]
+    rules = [fields(rule, RULE) for rule in policy.rules]
+    return fields(policy, POLICY), rules, conditions, [fields(waiver, WAIVER) for waiver in policy.waivers]
+
+
+def site():
+    shipped = (CHECKOUT / 'policy.yaml').read_bytes()
+    return merge_layers([read_layer(shipped, 'policy.yaml'), read_layer(SITE.encode('utf-8'), '10-site.yaml')])
+
+
+@pytest.mark.parametrize('profile', sorted(profiles()))
+def test_a_shipped_policy_comes_back_whole(profile):
+    policy = load_policy_file(profiles()[profile])
+    assert content(load_policy(show_policy(policy).encode('utf-8'), 'shown')) == content(policy)
+
+
+def test_a_changed_policy_comes_back_whole():
+    assert content(load_policy(show_policy(site()).encode('utf-8'), 'shown')) == content(site())
+
+
+def test_every_value_has_its_place():
+    lines = show_policy(site()).splitlines()
+    assert 'mode: audit                               # 10-site.yaml:1' in lines
+    assert 'deadline: 5                               # policy.yaml:' in '\n'.join(lines)
+    assert '  - id: tcg                               # 10-site.yaml:3' in lines
+    assert '    action: "off"                         # 10-site.yaml:4' in lines
+    assert '    title: TCG software emulation         # policy.yaml:' in '\n'.join(lines)
+    for line in lines:
+        assert '  # ' in line or line in ('rules:', 'waivers:') or line.startswith('      - '), line
+
+
+def test_a_default_says_so():
+    text = 'policy: x\nrules: [{id: a, title: t, action: deny, match: /domain/x, why: w, remedy: r}]\n'
+    assert 'failure: deny                             # default\n' in show_policy(load_policy(text.encode(), 'p'))

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A policy of several files: which are read, in which order, and that nobody else may have written any of them."""
+
+import os
+
+import pytest
+from virtguard import sources
+from virtguard.errors import MissingLibraryError, PolicyError, PolicyFileError
+from virtguard.policy import load_policy
+from virtguard.sources import load_candidate, load_policy_file, load_policy_in_checkout, load_trusted_policy
+
+RULE = '{id: %s, title: t, action: deny, match: /domain/%s, why: w, remedy: r}'
+POLICY = 'policy: base\nfailure: admit\nrules: [%s]\n' % (RULE % ('one', 'a'))
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason='needs root, to give a file away')
+
+
+@pytest.fixture
+def policy(tmp_path):
+    tmp_path.chmod(0o755)
+    path = tmp_path / 'policy.yaml'
+    write(path, POLICY)
+    return path
+
+
+@pytest.fixture
+def drop_ins(policy):
+    directory = policy.with_suffix('.d')
+    directory.mkdir(mode=0o755)
+    return directory
+
+
+def write(path, text):
+    path.write_text(text, encoding='utf-8')
+    path.chmod(0o644)
+    return path
+
+
+def refused(policy, load=load_trusted_policy):
+    with pytest.raises((PolicyFileError, PolicyError)) as caught:
+        load(str(policy))
+    return caught.value
+
+
+def test_a_policy_alone(policy):
+    loaded = load_trusted_policy(str(policy))
+    assert (loaded.name, loaded.source, loaded.files) == ('base', str(policy), (str(policy),))
+
+
+def test_drop_ins_in_the_order_of_their_names(policy, drop_ins):
+    write(drop_ins / '20-b.yaml', 'deadline: 20\n')
+    write(drop_ins / '9-z.yaml', 'deadline: 9\n')
+    write(drop_ins / '10-a.yaml', 'deadline: 10\nmode: audit\n')
+    loaded = load_trusted_policy(str(policy))
+    assert (loaded.deadline, loaded.mode) == (9, 'audit')
+    names = [os.path.basename(path) for path in loaded.files]
+    assert names == ['policy.yaml', '10-a.yaml', '20-b.yaml', '9-z.yaml']
+
+
+def test_other_names_are_no_drop_ins_and_are_told(policy, drop_ins):
+    for name in ('a.yml', 'a.yaml~', '.a.yaml', 'README', 'b.yaml.rpmsave'):
+        write(drop_ins / name, 'mode: audit\n')
+    assert load_trusted_policy(str(policy)).mode == 'enforce'
+    ignored = [os.path.basename(path) for path in sources.ignored_drop_ins(str(policy))]
+    assert ignored == ['.a.yaml', 'README', 'a.yaml~', 'a.yml', 'b.yaml.rpmsave']
+
+
+def test_a_broken_drop_in_makes_no_smaller_policy(policy, drop_ins):
+    write(drop_ins / '10.yaml', 'mode: audit\n')
+    write(drop_ins / '20.yaml', 'rules: [\n')
+    error = refused(policy)
+    assert [(os.path.basename(p.source), p.message.partition(':')[0]) for p in error.problems] == [
+        ('20.yaml', 'not YAML')
+    ]
+    assert error.settings['failure'] == 'admit'
+
+
+@pytest.mark.parametrize(
+    'base, drop_in, failure',
+    [
+        ('failure: admit', 'x: [\n', 'admit'),
+        ('failure: admit', 'failure: deny\nx: [\n', 'deny'),
+        ('mode: audit', 'failure: admit\nx: [\n', 'admit'),
+        ('mode: audit', 'x: [\n', 'deny'),
+    ],
+)
+def test_what_holds_where_a_file_is_not_even_yaml(policy, drop_ins, base, drop_in, failure):
+    write(policy, POLICY.replace('failure: admit', base))
+    write(drop_ins / '10.yaml', drop_in)
+    assert refused(policy).settings['failure'] == failure
+
+
+def test_an_empty_drop_in_is_a_problem(policy, drop_ins):
+    """A file cut off by a full disk is empty, too."""
+    write(drop_ins / '10.yaml', '')
+    assert '10.yaml:1:1: the policy is empty' in str(refused(policy))
+
+
+@pytest.mark.parametrize('mode', [0o664, 0o646])
+def test_nobody_else_may_write_a_drop_in(policy, drop_ins, mode):
+    write(drop_ins / '10.yaml', 'mode: audit\n').chmod(mode)
+    error = refused(policy)
+    assert '10.yaml can be written by others' in error.message
+    assert error.settings == {'failure': 'admit'}
+    assert load_policy_in_checkout(str(policy)).mode == 'audit'
+
+
+@as_root
+def test_nobody_else_may_own_a_drop_in(policy, drop_ins):
+    os.chown(str(write(drop_ins / '10.yaml', 'mode: audit\n')), 12345, -1)
+    assert 'belongs to uid 12345' in refused(policy).message
+
+
+@pytest.mark.parametrize('filled', [True, False])
+def test_nobody_else_may_add_a_drop_in(policy, drop_ins, filled):
+    if filled:
+        write(drop_ins / '10.yaml', 'mode: audit\n')
+    drop_ins.chmod(0o777)
+    assert 'policy.d can be written by others' in refused(policy).message
+
+
+def test_a_link_to_where_others_write(policy, drop_ins, tmp_path):
+    public = tmp_path / 'public'
+    public.mkdir()
+    public.chmod(0o777)
+    (drop_ins / '10.yaml').symlink_to(write(public / 'a.yaml', 'mode: audit\n'))
+    assert 'public can be written by others' in refused(policy).message
+
+
+def test_what_is_no_file(policy, drop_ins):
+    os.mkfifo(str(drop_ins / '10.yaml'))
+    assert 'is not a regular file' in refused(policy).message
+    (drop_ins / '10.yaml').unlink()
+    (drop_ins / '10.yaml').symlink_to('nowhere')
+    assert 'cannot read' in refused(policy).message
+
+
+def test_the_directory_may_be_none(policy):
+    write(policy.with_suffix('.d'), '')
+    assert 'cannot list the drop-ins in' in refused(policy).message
+
+
+# extends
+
+
+def test_extends_a_file_beside_it(policy, tmp_path):
+    site = write(tmp_path / 'site.yaml', 'policy: site\nextends: policy.yaml\nrules: [{id: one, action: warn}]\n')
+    for load in (load_trusted_policy, load_policy_file):
+        loaded = load(str(site))
+        assert (loaded.name, loaded.failure, loaded.source) == ('site', 'admit', str(site))
+        assert [(rule.id, rule.action) for rule in loaded.rules] == [('one', 'warn')]
+        assert loaded.files == (str(policy), str(site))
+
+
+def test_extends_in_a_row_and_drop_ins_last(policy, tmp_path):
+    write(tmp_path / 'middle.yaml', 'extends: policy.yaml\ndeadline: 2\nmode: audit\n')
+    site = write(tmp_path / 'site.yaml', 'extends: middle.yaml\ndeadline: 3\n')
+    (tmp_path / 'site.d').mkdir()
+    write(tmp_path / 'site.d' / '10.yaml', 'failure: deny\n')
+    loaded = load_trusted_policy(str(site))
+    assert (loaded.name, loaded.deadline, loaded.mode, loaded.failure) == ('base', 3, 'audit', 'deny')
+    names = [os.path.basename(path) for path in loaded.files]
+    assert names == ['policy.yaml', 'middle.yaml', 'site.yaml', '10.yaml']
+
+
+def test_extends_a_profile(tmp_path):
+    site = write(tmp_path / 'site.yaml', 'policy: site\nextends: rhel-8\n')
+    loaded = load_policy_file(str(site))
+    assert loaded.name == 'site'
+    assert 'virtiofs' in [rule.id for rule in loaded.rules]
+    assert loaded.files[0] == sources.profiles()['rhel-8']
+
+
+@pytest.mark.parametrize(
+    'text, message',
+    [
+        ('extends: rhel-88\n', "site.yaml:1:10: extends 'rhel-88', which is no profile (did you mean 'rhel-8'?)"),
+        ('extends: nowhere.yaml\n', 'site.yaml:1:10: extends a policy that cannot be used: cannot read the policy'),
+        ('extends: site.yaml\n', 'site.yaml, which leads in a circle, or too far'),
+        ('extends: ./../missing/../site.yaml\n', 'site.yaml:1:10: extends'),
+        ('extends: [rhel-8]\n', 'site.yaml:1:10: extends is a list, not text'),
+    ],
+)
+def test_extends_what_it_cannot(tmp_path, text, message):
+    site = write(tmp_path / 'site.yaml', text)
+    assert message in str(refused(site, load_policy_file))
+
+
+def test_circles_end(tmp_path):
+    write(tmp_path / 'a.yaml', 'extends: b.yaml\n')
+    write(tmp_path / 'b.yaml', 'extends: a.yaml\n')
+    assert 'leads in a circle' in str(refused(tmp_path / 'a.yaml', load_policy_file))
+
+
+def test_what_is_extended_must_be_trusted_too(policy, tmp_path):
+    site = write(tmp_path / 'site.yaml', 'extends: policy.yaml\n')
+    policy.chmod(0o666)
+    assert 'can be written by others' in str(refused(site))
+    assert load_policy_file(str(site)).name == 'base'
+
+
+def test_a_drop_in_extends_nothing(policy, drop_ins):
+    write(drop_ins / '10.yaml', 'extends: rhel-8\n')
+    assert '10.yaml:1:10: a drop-in cannot extend a policy (say so in %s)' % policy in str(refused(policy))
+
+
+def test_extends_is_not_passed_over():
+    with pytest.raises(PolicyError) as caught:
+        load_policy(b'extends: rhel-8\n' + POLICY.encode(), 'p')
+    assert 'p:1:10: extends another policy, which is not at hand' in str(caught.value)
+
+
+# Other ways to load one
+
+
+def test_a_drop_in_alone_is_no_policy(policy, drop_ins):
+    path = write(drop_ins / '10.yaml', 'mode: audit\n')
+    assert 'is a drop-in, and no policy without %s' % policy in refused(path, load_policy_file).message
+
+
+def test_a_policy_named_by_hand_has_no_drop_ins(policy, drop_ins):
+    write(drop_ins / '10.yaml', 'mode: audit\n')
+    assert load_policy_file(str(policy)).mode == 'enforce'
+
+
+def test_a_candidate_is_judged_with_the_drop_ins_of_its_place(policy, drop_ins):
+    write(drop_ins / '10.yaml', 'mode: audit\n')
+    loaded = load_candidate(str(policy), POLICY.replace('base', 'new').encode())
+    assert (loaded.name, loaded.mode, loaded.source) == ('new', 'audit', str(policy))
+    with pytest.raises(PolicyError):
+        load_candidate(str(policy), b'policy: x\n')
+
+
+def test_without_yaml_the_last_word_on_failure_counts(policy, drop_ins, monkeypatch):
+    write(drop_ins / '10.yaml', 'failure: deny\n')
+    monkeypatch.setitem(__import__('sys').modules, 'virtguard.layer', None)
+    with pytest.raises(MissingLibraryError) as caught:
+        load_trusted_policy(str(policy))
+    assert caught.value.settings == {'failure': 'deny'}
