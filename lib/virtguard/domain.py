@@ -27,7 +27,7 @@ _PREFIXES = {uri: prefix for prefix, uri in NAMESPACES.items()}
 
 _UUID = re.compile(r'[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')
 # JSON can write what XML cannot.
-_NOT_AN_XML_CHARACTER = re.compile('[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]')
+NOT_AN_XML_CHARACTER = re.compile('[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]')
 _NOT_A_NAME_CHARACTER = re.compile(r'[^\w.-]', re.ASCII)
 _ARG = '{%s}arg' % QEMU_NS
 _COMMANDLINE = '{%s}commandline' % QEMU_NS
@@ -51,12 +51,18 @@ def parse_domain(data: bytes, scanned: bool = False) -> Domain:
     :param scanned: expat has read it already
     :raises DomainXMLError: not well-formed, not a domain, too large, or with a DOCTYPE
     """
-    if len(data) > MAX_XML_BYTES:
-        raise DomainXMLError('the XML is larger than %d MiB' % (MAX_XML_BYTES >> 20))
-    if not data.strip():
-        raise DomainXMLError('the XML is empty')
+    _check_size(data)
     if not scanned:
         marks.find_marks(data, marks.NOTHING)
+    return as_domain(parse_xml(data))
+
+
+def parse_xml(data: bytes) -> 'etree._Element':
+    """Parse any XML document; return its root.
+
+    :raises DomainXMLError: not well-formed, too large, or with a DOCTYPE
+    """
+    _check_size(data)
     parser = etree.XMLParser(
         resolve_entities=False, no_network=True, load_dtd=False, remove_comments=True, remove_pis=True
     )
@@ -68,6 +74,21 @@ def parse_domain(data: bytes, scanned: bool = False) -> Domain:
         raise DomainXMLError('the XML cannot be decoded: %s' % error) from None
     if root.getroottree().docinfo.internalDTD is not None:
         raise DomainXMLError('the XML has a DOCTYPE, which no libvirt document has', 1)
+    return root
+
+
+def _check_size(data: bytes) -> None:
+    if len(data) > MAX_XML_BYTES:
+        raise DomainXMLError('the XML is larger than %d MiB' % (MAX_XML_BYTES >> 20))
+    if not data.strip():
+        raise DomainXMLError('the XML is empty')
+
+
+def as_domain(root: 'etree._Element') -> Domain:
+    """The domain that a document of its own describes; its QEMU arguments are read, too.
+
+    :raises DomainXMLError: it is not a domain
+    """
     if root.tag != 'domain':
         message = 'the document is <%s>, not <domain>' % etree.QName(root).localname
         raise DomainXMLError(message, root.sourceline or 0, other_document=True)
@@ -83,7 +104,7 @@ def _add_arguments(root: 'etree._Element') -> None:
     for option in qemu_args.parse_tokens([arg.get('value', '') for arg in args]):
         element = etree.SubElement(args[option.token], '{%s}%s' % (ARG_NS, _xml_name(option.name)))
         for key, value in dict(option.settings).items():
-            element.set(_xml_name(key), _NOT_AN_XML_CHARACTER.sub('\ufffd', value))
+            element.set(_xml_name(key), NOT_AN_XML_CHARACTER.sub('\ufffd', value))
 
 
 def _xml_name(text: str) -> str:
@@ -107,7 +128,7 @@ class Paths:
                 self._steps[parent] = _child_steps(parent)
             steps.append(self._steps[parent][node])
             node, parent = parent, parent.getparent()
-        steps.append(_tag(node))
+        steps.append(tag_name(node))
         return '/' + '/'.join(reversed(steps))
 
 
@@ -129,11 +150,12 @@ def _child_steps(parent: 'etree._Element') -> 'Dict[etree._Element, str]':
     steps = {}
     for child in children:
         seen[child.tag] += 1
-        steps[child] = _tag(child) if total[child.tag] == 1 else '%s[%d]' % (_tag(child), seen[child.tag])
+        steps[child] = tag_name(child) if total[child.tag] == 1 else '%s[%d]' % (tag_name(child), seen[child.tag])
     return steps
 
 
-def _tag(element: 'etree._Element') -> str:
+def tag_name(element: 'etree._Element') -> str:
+    """An element's name, with the prefix that policies use."""
     name = etree.QName(element)
     prefix = _PREFIXES.get(name.namespace or '')
     return '%s:%s' % (prefix, name.localname) if prefix else name.localname

@@ -10,6 +10,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict
 
+    from .runtime import Occurrence
+
 _AT = {
     model.ADMISSION: 'admission: the definition of a domain that starts, or (watch) runs',
     model.RUNTIME: 'runtime: what happens while a domain runs (watch)',
@@ -82,6 +84,25 @@ class JsonLines:
 
     def summary(self, admitted: int, denied: int, failed: int) -> str:
         return ''
+
+
+def happening_line(occurrence: 'Occurrence', verdict: model.Verdict) -> str:
+    """One thing that happened to a running domain, or ('') to the host, for people."""
+    return '%s %s\n' % (occurrence.since, report.happening(occurrence, verdict))
+
+
+def happening_object(occurrence: 'Occurrence', verdict: model.Verdict) -> str:
+    """The same for programs."""
+    document = {
+        'domain': verdict.domain,
+        'uuid': verdict.uuid,
+        'policy': {'name': verdict.policy.name, 'sha256': verdict.policy.sha256},
+        'since': occurrence.since,
+        'before': occurrence.before,
+        'after': occurrence.after,
+        'finding': _finding_object(occurrence.finding),
+    }
+    return json.dumps(document) + '\n'
 
 
 def _finding_object(finding: model.Finding) -> 'Dict[str, Any]':
