@@ -46,7 +46,10 @@ class Notifier:
             return
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as connection:
             connection.settimeout(1)
-            connection.sendto(message.encode('utf-8', 'backslashreplace'), os.fsencode(self._address))
+            try:
+                connection.sendto(message.encode('utf-8', 'backslashreplace'), os.fsencode(self._address))
+            except OSError:
+                pass  # the manager is gone or does not listen; it will see by itself what it has missed
 
 
 def _interval(environment: 'Mapping[str, str]') -> 'Optional[float]':
