@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A machine on which `virt-guard watch` runs beside real domains, and what it must have recorded then."""
 
+import contextlib
 import hashlib
 import re
+import signal
 import socket
 import time
-from typing import Any, List, Optional, Tuple
+from typing import Any, Iterator, List, Optional, Tuple
 
 import domains
 import firmware
@@ -46,6 +48,7 @@ class WatchedMachine(GuardedMachine):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self._watch_pid = 0
         self._seen: Optional[str] = None
         self._limit = 100
 
@@ -63,9 +66,20 @@ class WatchedMachine(GuardedMachine):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
             manager.bind(str(self.path('/run') / 'notify'))
             manager.settimeout(30)
-            self.spawn(['/usr/bin/virt-guard', 'watch'], log=LOG, env={'NOTIFY_SOCKET': '/run/notify'})
+            self._watch_pid = self.spawn(
+                ['/usr/bin/virt-guard', 'watch'], log=LOG, env={'NOTIFY_SOCKET': '/run/notify'}
+            )
             while b'READY=1' not in manager.recv(4096).split(b'\n'):
                 pass
+
+    @contextlib.contextmanager
+    def watch_stopped(self) -> Iterator[None]:
+        """Meanwhile it sees nothing, as on a host that is too busy."""
+        self.kill(self._watch_pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.kill(self._watch_pid, signal.SIGCONT)
 
     # Domains
 
