@@ -92,8 +92,8 @@ def test_memory(host, used_up):
         assert host.found() == lab(*rules), size
 
 
-def test_throttling(host, used_up):
-    """A rule of admission, on what was not there when the domain was admitted."""
+def test_hot_plug(host, used_up):
+    """Rules of admission, on what was not there when the domain was admitted."""
     host.virsh('blkdeviotune', 'lab', 'vda', '--total-iops-sec', '100', '--live')
     assert host.found() == lab('qemu-io-throttling')
     host.virsh('blkdeviotune', 'lab', 'vda', '--total-iops-sec', '0', '--live')
@@ -105,6 +105,8 @@ def test_throttling(host, used_up):
         )
         host.virsh('attach-device', 'lab', '/dev/stdin', '--live', input=xml)
         assert host.found() == lab(*rules)
+    host.virsh('attach-device', 'lab', '/dev/stdin', '--live', input=domains.TEAMING)
+    assert host.found() == lab('net-failover')
 
 
 @pytest.mark.parametrize(
