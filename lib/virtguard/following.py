@@ -132,8 +132,8 @@ class Follower:
     def _reach(self, path: str, role: str) -> bool:
         """Watch a directory; where it is missing, watch for it, and see that it has not come meanwhile."""
         while not self._add(path, role):
-            parent = os.path.dirname(path)
-            if parent == path or (self._reach(parent, _WAY) and not os.path.isdir(path)):
+            self._reach(os.path.dirname(path), _WAY)
+            if not os.path.isdir(path):
                 return False
         if role == _WAY:
             return True

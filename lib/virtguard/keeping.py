@@ -12,10 +12,10 @@ from binascii import crc32
 
 from .digest import sha256_hex
 from .domain import parse_xml
-from .errors import GuardError, StateFileError
+from .errors import GuardError
 from .runtime import Tracked
 from .transition import STATUS, State, take_document
-from .trust import check_ownership
+from .trust import is_only_ours
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,15 +40,12 @@ class Keeper:
         try:
             os.makedirs(self._directory, 0o700, exist_ok=True)
             status = os.lstat(self._directory)
-            if not stat.S_ISDIR(status.st_mode):
-                raise StateFileError('%s is not a directory' % self._directory)
-            check_ownership(self._directory, status)
+            if not stat.S_ISDIR(status.st_mode) or not is_only_ours(status):
+                self._warn('%s is no directory of ours; states are not kept' % self._directory)
+                return False
             os.chmod(self._directory, 0o700)
         except OSError as error:
             self._warn('%s cannot be used: %s; states are not kept' % (self._directory, error.strerror))
-            return False
-        except GuardError as error:
-            self._warn('%s; states are not kept' % error)
             return False
         return True
 
@@ -131,9 +128,8 @@ def _read(path: str) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, 'rb') as file:
         status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_BYTES:
-            raise ValueError('it is not a regular file of a sensible size')
-        check_ownership(path, status)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_BYTES or not is_only_ours(status):
+            raise ValueError('it is no file of ours of a sensible size')
         return file.read(_MAX_BYTES)
 
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     Step = Tuple[str, str, int]  # the tag, the key or '', the number among those with this tag and key
 
-# Of these, attributes tell how far something is; it is the same one as long as its key is.
-_PROGRESSING = frozenset(('job', 'blockjob', 'mirror', 'domainbackup'))
+# What libvirt says of these changes as they go on; each is the same one as long as its key is.
+_PROGRESSING = frozenset(('job', 'blockjob', 'mirror', 'domainbackup', 'domainsnapshot', 'domaincheckpoint'))
 _ONLY_ONE = frozenset(('domstatus', 'domain'))
 _KEYS = ('name', 'alias', 'dev', 'id', 'flag', 'pid', 'index', 'asyncStarted', 'async')
 _STEP = re.compile(r'(.*?)(?:\[(\d+)\])?$')
@@ -102,5 +102,5 @@ def _key(element: 'etree._Element') -> str:
         if found is not None and found.get(attribute):
             return str(found.get(attribute))
     if element.tag in ('domainsnapshot', 'domaincheckpoint'):
-        return element.findtext('name') or ''
+        return '%s %s' % (element.findtext('name'), element.findtext('creationTime'))
     return next((str(element.get(name)) for name in _KEYS if element.get(name)), '')

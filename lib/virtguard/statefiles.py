@@ -14,7 +14,7 @@ import stat
 from .errors import StateFileError
 from .model import MAX_XML_BYTES
 from .transition import CHECKPOINT, SNAPSHOT, STATUS
-from .trust import check_ownership
+from .trust import is_only_ours
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -122,12 +122,17 @@ def _read(path: str) -> 'Tuple[bytes, Signature]':
         if not os.path.islink(path):
             raise
         raise StateFileError('%s is a symbolic link, which libvirt does not write' % path) from error
-    with open(descriptor, 'rb') as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise StateFileError('%s is not a regular file' % path)
-        check_ownership(path, status)
-        data = file.read(MAX_XML_BYTES + 1)
+        if not is_only_ours(status):
+            owner = (path, status.st_uid, stat.S_IMODE(status.st_mode))
+            raise StateFileError('%s could be written by others than libvirt (uid %d, mode %04o)' % owner)
+        with open(descriptor, 'rb', closefd=False) as file:
+            data = file.read(MAX_XML_BYTES + 1)
+    finally:
+        os.close(descriptor)
     if len(data) > MAX_XML_BYTES:
         raise StateFileError('%s is larger than %d MiB' % (path, MAX_XML_BYTES >> 20))
     return data, _signature(status)

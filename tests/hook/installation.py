@@ -200,12 +200,12 @@ class Journal:
         found = []
         while True:
             try:
-                found.append(self._decode(self._socket.recv(1 << 20)))
+                found.append(self.decode(self._socket.recv(1 << 20)))
             except BlockingIOError:
                 return found
 
     @staticmethod
-    def _decode(data):
+    def decode(data):
         record = {}
         while data:
             line, _, data = data.partition(b'\n')

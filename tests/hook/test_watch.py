@@ -8,34 +8,9 @@ import subprocess
 
 import pytest
 import watching
-from installation import Installed, run_installer
-from watching import IOTUNE, MEMORY, RUNTIME_ID, UUID, Watching, disk, job, rules_text
+from watching import IOTUNE, MEMORY, RUNTIME_ID, UUID, disk, job
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root, for a /run of its own')
-
-
-@pytest.fixture(scope='module')
-def installation(tmp_path_factory):
-    """An installation of these tests' own: libvirt's files are below it, too."""
-    root = tmp_path_factory.mktemp('watched')
-    result = run_installer(root)
-    assert result.returncode == 0, result.stdout + result.stderr
-    installation = Installed(root)
-    installation.policy.write_text(rules_text())
-    return installation
-
-
-@pytest.fixture
-def watch(installation):
-    """A watch that is not yet started; libvirt's directories are there, and empty."""
-    watch = Watching(installation)
-    for directory in (watch.run, watch.lib / 'snapshot', watch.lib / 'checkpoint'):
-        directory.mkdir(parents=True)
-    yield watch
-    watch.close()
-    for directory in (watch.root / 'run', watch.lib, watch.state):
-        shutil.rmtree(str(directory), ignore_errors=True)
-    installation.policy.write_text(rules_text())
 
 
 # --- what happens to a domain --------------------------------------------------------------------------------------

@@ -3,13 +3,15 @@
 
 import os
 import pathlib
+import queue
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
+import threading
 
-from installation import policy_text
+from installation import Journal, policy_text
 
 # What a state of each kind looks like to a rule: a change, a state, a device, a process.
 RULES = """
@@ -167,13 +169,15 @@ class Watching:
         # Not pytest's own directory: the path of a socket must be short.
         self._sockets = pathlib.Path(tempfile.mkdtemp(prefix='vg-'))
         self._journal, self._notified = self._listen('socket'), self._listen('notify')
+        self._records = queue.Queue()
+        self._collector = threading.Thread(target=self._collect)
+        self._collector.start()
         self._marks = 0
         self.process = None
         self.notifications = []
 
     def _listen(self, name):
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 24)
         listener.bind(str(self._sockets / name))
         return listener
 
@@ -216,20 +220,28 @@ class Watching:
         if self.process is not None:
             self.process.kill()
             self.process.communicate()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.sendto(b'', str(self._sockets / 'socket'))
+        self._collector.join()
         for listener in (self._journal, self._notified):
             listener.close()
         shutil.rmtree(str(self._sockets))
 
     def records(self):
         """The records that have come since the last call, of all that was written until now."""
+        # Twice: where everything is read anew, the first mark may be found before what was written before it.
+        return self._until_mark() + self._until_mark()
+
+    def _until_mark(self):
         self._marks += 1
         self.put(_MARK, job=job('backup', self._marks), uuid='5dd0a2f7-6f3c-4b5e-9c43-%012x' % self._marks)
         found = []
         while True:
-            record = self.receive()
-            if record.get('VIRT_GUARD_DOMAIN') == _MARK:
+            record = self.receive(timeout=60)
+            if record.get('VIRT_GUARD_DOMAIN') != _MARK:
+                found.append(record)
+            elif 'asyncStarted="%d"' % self._marks in record['VIRT_GUARD_AFTER']:
                 return found
-            found.append(record)
 
     def told(self):
         """The same, as (domain, rule) pairs."""
@@ -237,8 +249,16 @@ class Watching:
 
     def receive(self, timeout=20):
         """The next record."""
-        self._journal.settimeout(timeout)
-        return _decode(self._journal.recv(1 << 20))
+        return self._records.get(timeout=timeout)
+
+    def _collect(self):
+        # At once: the kernel holds a few datagrams only.
+        while True:
+            data = self._journal.recv(1 << 20)
+            if not data:
+                return
+            record = Journal.decode(data)
+            self._records.put({name: values[0] if len(values) == 1 else values for name, values in record.items()})
 
     # What libvirt does
 
@@ -258,15 +278,3 @@ class Watching:
 
     def remove(self, name='vm'):
         (self.run / (name + '.xml')).unlink()
-
-
-def _decode(data):
-    record = {}
-    while data:
-        line, _, data = data.partition(b'\n')
-        name, equals, value = line.partition(b'=')
-        if not equals:
-            length = int.from_bytes(data[:8], 'little')
-            value, data = data[8 : 8 + length], data[9 + length :]
-        record[name.decode('ascii')] = value.decode('utf-8')
-    return record
