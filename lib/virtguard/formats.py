@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 
     from .runtime import Occurrence
 
+_AT = {
+    model.ADMISSION: 'admission: the definition of a domain that starts, or (watch) runs',
+    model.RUNTIME: 'runtime: what happens while a domain runs (watch)',
+}
 _COLOURS = {
     model.DENY: '31',
     model.ERROR: '31',
@@ -126,7 +130,7 @@ def _finding_object(finding: model.Finding) -> 'Dict[str, Any]':
 
 def explain(rule: model.Rule) -> str:
     """A rule's own manual."""
-    rows = [('why', rule.why), ('remedy', rule.remedy), ('match', rule.match or '')]
+    rows = [('at', _AT[rule.at]), ('why', rule.why), ('remedy', rule.remedy), ('match', rule.match or '')]
     if rule.values is not None:
         shown = ', '.join(rule.values[:3])
         rows.append(('values', shown if len(rule.values) <= 3 else '%s and %d more' % (shown, len(rule.values) - 3)))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tells systemd how a service is doing: the protocol of sd_notify(3)."""
 
+import contextlib
 import os
 import socket
 import time
@@ -46,7 +47,8 @@ class Notifier:
             return
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as connection:
             connection.settimeout(1)
-            connection.sendto(message.encode('utf-8', 'backslashreplace'), os.fsencode(self._address))
+            with contextlib.suppress(OSError):  # the manager is gone or does not listen: that is its affair
+                connection.sendto(message.encode('utf-8', 'backslashreplace'), os.fsencode(self._address))
 
 
 def _interval(environment: 'Mapping[str, str]') -> 'Optional[float]':

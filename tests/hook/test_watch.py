@@ -148,6 +148,16 @@ def test_the_first_sight_of_a_domain_outside_the_policy_is_recorded(watch):
     assert sorted(watch.told()) == [('job', 'test-job'), ('vm', 'qemu-io-throttling')]
 
 
+def test_a_service_manager_that_is_gone_is_no_reason_to_end(watch):
+    watch.start()
+    watch.stop_listening()
+    watch.process.send_signal(signal.SIGHUP)
+    assert watch.told() == []
+    watch.put(devices=disk('vda', IOTUNE))
+    assert watch.told() == [('vm', 'qemu-io-throttling')]
+    assert watch.stop() == (0, '')
+
+
 # --- restarts ------------------------------------------------------------------------------------------------------
 
 

@@ -149,8 +149,11 @@ def snapshot(name='s1', state='running'):
 
 
 def rules_text(**actions):
-    """The shipped policy and the rules of these tests."""
-    return policy_text({name.replace('_', '-'): action for name, action in actions.items()}) + RULES
+    """The shipped policy, with the rules of these tests in place of its own of run time."""
+    shipped = policy_text({name.replace('_', '-'): action for name, action in actions.items()})
+    of_admission, heading, _ = shipped.partition('\n  # --- at run time ---')
+    assert heading
+    return of_admission + RULES
 
 
 class Watching:
@@ -201,6 +204,10 @@ class Watching:
             self.notifications.append(self._notified.recv(4096).decode())
             if text in self.notifications[-1]:
                 return
+
+    def stop_listening(self):
+        """From now on nobody takes what it tells the service manager."""
+        self._notified.close()
 
     def stop(self, number=signal.SIGTERM, timeout=30):
         """End it; return its exit status, and what it wrote to standard error."""
