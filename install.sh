@@ -16,7 +16,8 @@ usage() {
 usage: install.sh [--mode audit|enforce] [--profile rhel-8|rhel-9|rhel-10] [--python PATH] [--no-deps] [--root DIR]
        install.sh --uninstall [--root DIR]
 
-Installs virt-guard as libvirt's qemu hook, tells the running daemon, and judges every domain of this host.
+Installs virt-guard as libvirt's qemu hook, tells the running daemon, starts the audit of running domains
+(virt-guard-watch.service), and judges every domain of this host.
 Run it again to upgrade. An edited policy (/etc/virt-guard/policy.yaml) is kept.
 
   --mode audit     admit every domain, and record which ones would be refused
@@ -74,11 +75,13 @@ locate() {
     second_link=$hooks/qemu.d/00-virt-guard
     log=$root/var/log/libvirt/virt-guard.log
     profiles=$library/profiles
+    unit=$root/usr/lib/systemd/system/virt-guard-watch.service
+    kept_states=$root/var/lib/virt-guard
     # What was shipped with the installed version, of its profile: shows whether the policy in force was edited.
     pristine=$library/policy.yaml
     created=$library/created-directories
     directories='usr/lib/virt-guard/virtguard usr/lib/virt-guard/profiles usr/libexec/virt-guard usr/bin'
-    directories="$directories etc/virt-guard/policy.d etc/libvirt/hooks"
+    directories="$directories etc/virt-guard/policy.d etc/libvirt/hooks usr/lib/systemd/system"
     # A host has it from libvirt, with rights of libvirt's choice.
     [ -z "$root" ] || directories="$directories var/log/libvirt"
 }
@@ -323,7 +326,8 @@ put_policy() {
 # --- reasons to stop -------------------------------------------------------------------------------------------------
 
 check_checkout() {
-    for name in hooks/qemu lib/virtguard/hook.py policy.yaml data/profiles/rhel-9.yaml data/profiles/rhel-10.yaml; do
+    for name in hooks/qemu lib/virtguard/hook.py policy.yaml data/profiles/rhel-9.yaml data/profiles/rhel-10.yaml \
+        data/virt-guard-watch.service; do
         [ -r "$checkout/$name" ] || die "$checkout/$name is missing; run install.sh where it is, in a complete checkout"
     done
     for directory in $directories; do
@@ -588,7 +592,7 @@ END
 
 label() {
     if [ -z "$root" ] && command -v selinuxenabled >/dev/null && selinuxenabled; then
-        restorecon -RF "$library" "${program%/*}" "$command" "${policy%/*}" "$hooks" ||
+        restorecon -RF "$library" "${program%/*}" "$command" "${policy%/*}" "$hooks" "$unit" ||
             die 'cannot set the SELinux labels'
     fi
 }
@@ -609,6 +613,41 @@ tell_daemons() {
         printf 'told       %s to look for hooks (reload)\n' "$daemon"
     done
     [ -n "$told" ] || printf '           %s\n' "$1"
+}
+
+# --- the watch -------------------------------------------------------------------------------------------------------
+
+is_systemd_running() {
+    [ -z "$root" ] && [ -d /run/systemd/system ] && command -v systemctl >/dev/null
+}
+
+put_watch() {
+    put_and_tell "$checkout/data/${unit##*/}" "$unit" 644
+}
+
+# A watch that does not start is no reason to take the hook back. Sets `watch_failed` then.
+start_watch() {
+    watch_failed=
+    if ! is_systemd_running; then
+        [ -n "$root" ] || printf '           %s\n' "systemd does not run; 'virt-guard watch' audits running domains"
+    elif [ $changes -gt 0 ] || ! systemctl is-active --quiet "${unit##*/}"; then
+        if systemctl daemon-reload && systemctl --quiet enable "${unit##*/}" && systemctl restart "${unit##*/}"; then
+            printf 'started    %s\n' "${unit##*/}"
+        else
+            watch_failed=yes
+        fi
+    fi
+}
+
+remove_watch() {
+    if is_systemd_running && exists "$unit"; then
+        systemctl --quiet disable --now "${unit##*/}" || die "cannot stop ${unit##*/}"
+    fi
+    if exists "$unit"; then
+        remove "$unit"
+        ! is_systemd_running || systemctl daemon-reload || die 'systemd does not reload its units'
+    fi
+    remove "$kept_states"
 }
 
 judge_domains() {
@@ -639,6 +678,7 @@ install() {
     put_package
     put_programs
     put_profiles
+    put_watch
     put_policy
     compile_policy
     prove
@@ -647,7 +687,9 @@ install() {
     compile_policy # again, in case that a new label has changed the policy's inode
     [ $changes -gt 0 ] || printf 'unchanged  everything was in place\n'
     tell_daemons 'no libvirt daemon runs; the hook is in force when one starts'
+    start_watch
     judge_domains
+    [ -z "$watch_failed" ] || die "the hook is in force, but ${unit##*/} did not start: see journalctl -u ${unit##*/}"
 }
 
 # --- uninstall -------------------------------------------------------------------------------------------------------
@@ -673,6 +715,7 @@ uninstall() {
     for link in "$main_link" "$second_link"; do
         ! is_our_link "$link" || remove "$link"
     done
+    remove_watch
     remove "$program"
     ! is_our_command || remove "$command"
     remove "$compiled"

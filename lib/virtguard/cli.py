@@ -9,7 +9,7 @@ import argparse
 import os
 import signal
 
-from . import __version__, layout, model, policy_commands, report
+from . import __version__, layout, model, policy_commands, report, watch_command
 from .documents import Document, find_documents
 from .errors import GuardError, PolicyError, suggest
 from .formats import JsonLines, Text, explain
@@ -72,6 +72,10 @@ def _parser() -> argparse.ArgumentParser:
     check.set_defaults(run=_check)
     scan = commands.add_parser('scan', parents=[policy, output], help='judge every domain defined on this host')
     scan.set_defaults(run=_scan)
+    watch = commands.add_parser('watch', parents=[policy], help='record what happens to running domains')
+    watch.add_argument('--once', action='store_true', help='tell what holds now, record nothing, and end')
+    watch.add_argument('--format', choices=('text', 'jsonl'), default='text', help='jsonl: one JSON object per finding')
+    watch.set_defaults(run=watch_command.run)
     rules = commands.add_parser('rules', parents=[policy], help='list the rules')
     rules.set_defaults(run=_rules)
     explain = commands.add_parser('explain', parents=[policy], help='tell what a rule is for and what to do')

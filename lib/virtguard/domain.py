@@ -26,7 +26,7 @@ _PREFIXES = {uri: prefix for prefix, uri in NAMESPACES.items()}
 
 _UUID = re.compile(r'[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')
 # JSON can write what XML cannot.
-_NOT_AN_XML_CHARACTER = re.compile('[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]')
+NOT_AN_XML_CHARACTER = re.compile('[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]')
 _NOT_A_NAME_CHARACTER = re.compile(r'[^\w.-]', re.ASCII)
 _ARG = '{%s}arg' % QEMU_NS
 _COMMANDLINE = '{%s}commandline' % QEMU_NS
@@ -55,10 +55,16 @@ def parse_domain(data: bytes, scanned: bool = False) -> Domain:
     :param scanned: expat has read it already
     :raises DomainXMLError: not well-formed, not a domain, too large, or with a DOCTYPE
     """
-    if len(data) > MAX_XML_BYTES:
-        raise DomainXMLError('the XML is larger than %d MiB' % (MAX_XML_BYTES >> 20))
-    if not data.strip():
-        raise DomainXMLError('the XML is empty')
+    return as_domain(parse_xml(data, scanned))
+
+
+def parse_xml(data: bytes, scanned: bool = True) -> 'etree._Element':
+    """Parse any XML document; return its root.
+
+    :param scanned: expat has read it already, or need not
+    :raises DomainXMLError: not well-formed, too large, or with a DOCTYPE
+    """
+    _check_size(data)
     if not scanned and not _is_simple(data):
         marks.check_well_formed(data)
         scanned = True
@@ -75,6 +81,21 @@ def parse_domain(data: bytes, scanned: bool = False) -> Domain:
         raise refusal
     if root.getroottree().docinfo.internalDTD is not None:
         raise DomainXMLError('the XML has a DOCTYPE, which no libvirt document has', 1)
+    return root
+
+
+def _check_size(data: bytes) -> None:
+    if len(data) > MAX_XML_BYTES:
+        raise DomainXMLError('the XML is larger than %d MiB' % (MAX_XML_BYTES >> 20))
+    if not data.strip():
+        raise DomainXMLError('the XML is empty')
+
+
+def as_domain(root: 'etree._Element') -> Domain:
+    """The domain that a document of its own describes; its QEMU arguments are read, too.
+
+    :raises DomainXMLError: it is not a domain
+    """
     if root.tag != 'domain':
         message = 'the document is <%s>, not <domain>' % etree.QName(root).localname
         raise DomainXMLError(message, root.sourceline or 0, other_document=True)
@@ -104,7 +125,7 @@ def _add_arguments(root: 'etree._Element') -> None:
     for option in qemu_args.parse_tokens([arg.get('value', '') for arg in args]):
         element = etree.SubElement(args[option.token], '{%s}%s' % (ARG_NS, _xml_name(option.name)))
         for key, value in dict(option.settings).items():
-            element.set(_xml_name(key), _NOT_AN_XML_CHARACTER.sub('\ufffd', value))
+            element.set(_xml_name(key), NOT_AN_XML_CHARACTER.sub('\ufffd', value))
 
 
 def _xml_name(text: str) -> str:
@@ -129,9 +150,10 @@ class Paths:
             if numbers is None:
                 numbers = {child: number for number, child in enumerate(parent.iterchildren(node.tag), 1)}
                 self._numbers[parent, node.tag] = numbers
-            steps.append(_tag(node) if len(numbers) == 1 else '%s[%d]' % (_tag(node), numbers[node]))
+            tag = tag_name(node)
+            steps.append(tag if len(numbers) == 1 else '%s[%d]' % (tag, numbers[node]))
             node, parent = parent, parent.getparent()
-        steps.append(_tag(node))
+        steps.append(tag_name(node))
         return '/' + '/'.join(reversed(steps))
 
 
@@ -146,7 +168,8 @@ def is_reading(element: 'etree._Element') -> bool:
     return str(element.tag).startswith('{%s}' % ARG_NS)
 
 
-def _tag(element: 'etree._Element') -> str:
+def tag_name(element: 'etree._Element') -> str:
+    """An element's name, with the prefix that policies use."""
     uri, _, name = str(element.tag).rpartition('}')
     prefix = _PREFIXES.get(uri[1:])
     return '%s:%s' % (prefix, name) if prefix else name

@@ -41,6 +41,10 @@ class DomainXMLError(GuardError):
         self.other_document = other_document
 
 
+class StateFileError(GuardError):
+    """A file or directory of a running domain's state cannot be read, or is not to be trusted."""
+
+
 class SchemaError(GuardError):
     """A schema cannot be read, or is not RELAX NG."""
 

@@ -81,7 +81,7 @@ def _judge(rule: model.Rule, domain: Domain, host: model.HostFacts, paths: Paths
             unanswered = 'probe %s of %r' % (rule.probe, subject) if probed is None else evidence
             status, message = _outcome(rule, answer if probed else None, unanswered)
         element = _element(node)
-        yield model.Finding(rule, status, _path(node, paths), element.sourceline or 0, _evidence(node), message)
+        yield model.Finding(rule, status, _path(node, paths), element.sourceline or 0, evidence_of(node), message)
 
 
 def _ask_facts(rule: model.Rule, host: model.HostFacts) -> 'Tuple[model.Answer, str]':
@@ -153,7 +153,7 @@ def _path(node: 'Node', paths: Paths) -> str:
     return '%s/@%s' % (path, name)
 
 
-def _evidence(node: 'Node') -> str:
+def evidence_of(node: 'Node') -> str:
     """What was seen, as XML: the start tag of an element, or its content where it has no attribute."""
     element = _element(node)
     only = node.attrname if not isinstance(node, etree._Element) and node.is_attribute else None

@@ -10,6 +10,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict
 
+    from .runtime import Occurrence
+
+_AT = {
+    model.ADMISSION: 'admission: the definition of a domain that starts, or (watch) runs',
+    model.RUNTIME: 'runtime: what happens while a domain runs (watch)',
+}
 _COLOURS = {
     model.DENY: '31',
     model.ERROR: '31',
@@ -80,6 +86,25 @@ class JsonLines:
         return ''
 
 
+def happening_line(occurrence: 'Occurrence', verdict: model.Verdict) -> str:
+    """One thing that happened to a running domain, or ('') to the host, for people."""
+    return '%s %s\n' % (occurrence.since, report.happening(occurrence, verdict))
+
+
+def happening_object(occurrence: 'Occurrence', verdict: model.Verdict) -> str:
+    """The same for programs."""
+    document = {
+        'domain': verdict.domain,
+        'uuid': verdict.uuid,
+        'policy': {'name': verdict.policy.name, 'sha256': verdict.policy.sha256},
+        'since': occurrence.since,
+        'before': occurrence.before,
+        'after': occurrence.after,
+        'finding': _finding_object(occurrence.finding),
+    }
+    return json.dumps(document) + '\n'
+
+
 def _finding_object(finding: model.Finding) -> 'Dict[str, Any]':
     described: 'Dict[str, Any]' = {
         'rule': finding.rule.id,
@@ -105,7 +130,7 @@ def _finding_object(finding: model.Finding) -> 'Dict[str, Any]':
 
 def explain(rule: model.Rule) -> str:
     """A rule's own manual."""
-    rows = [('why', rule.why), ('remedy', rule.remedy), ('match', rule.match or '')]
+    rows = [('at', _AT[rule.at]), ('why', rule.why), ('remedy', rule.remedy), ('match', rule.match or '')]
     if rule.value_set is not None:
         known = rule.value_set
         rows.append(('values', '%s: %d values, from %s' % (known.name, len(known.values), known.source)))

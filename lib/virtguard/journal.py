@@ -14,6 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import List, Optional, Tuple
 
+    from .runtime import Occurrence
+
     Fields = List[Tuple[str, str]]
 
 # Fixed for ever: administrators filter by them (journalctl MESSAGE_ID=...).
@@ -22,8 +24,9 @@ MESSAGE_IDS = {
     model.DENY: '493275d39ad54c669c33d8328bff1447',
     model.WOULD_DENY: '26094ee951604dfc931e71473e1c5bc3',
     model.ERROR: 'f5fed29b16764425ac01972c7559af07',
+    model.RUNTIME: '56f3aa9fc0884aca888aa25eb2ec6229',
 }
-PRIORITIES = {model.ADMIT: 6, model.DENY: 4, model.WOULD_DENY: 4, model.ERROR: 3}
+PRIORITIES = {model.ADMIT: 6, model.DENY: 4, model.WOULD_DENY: 4, model.ERROR: 3, model.RUNTIME: 4}
 
 _SOCKET_TIMEOUT = 0.5  # seconds; a stopped daemon must not hold up a start
 _FACILITY_DAEMON = 3
@@ -38,7 +41,7 @@ def verdict_fields(verdict: model.Verdict) -> 'Fields':
     fields.append(('VIRT_GUARD_UUID', verdict.uuid))
     shown = verdict.findings[:_MAX_FINDINGS]
     fields += [('VIRT_GUARD_RULE', id) for id in verdict.rule_ids(*{f.status for f in verdict.findings})]
-    fields += [('VIRT_GUARD_FINDING', '%s %s %s line %d' % (f.status, f.rule.id, f.path, f.line)) for f in shown]
+    fields += [('VIRT_GUARD_FINDING', _told(finding)) for finding in shown]
     if len(shown) < len(verdict.findings):
         fields.append(('VIRT_GUARD_FINDING', 'and %d more' % (len(verdict.findings) - len(shown))))
     return fields + _waiver_fields(verdict) + verdict.policy.fields()
@@ -57,6 +60,27 @@ def _waiver_fields(verdict: model.Verdict) -> 'Fields':
         if waivers.expires_soon(waiver, verdict.today):
             fields.append(('VIRT_GUARD_WARNING', 'the waiver of %s expires on %s' % (rule, waiver.expires)))
     return fields
+
+
+def runtime_fields(occurrence: 'Occurrence', verdict: model.Verdict) -> 'Fields':
+    """The fields of a record of one thing that happened to a running domain, or to the host; the verdict is on this
+    alone."""
+    return _head(model.RUNTIME, report.happening(occurrence, verdict)) + [
+        ('VIRT_GUARD_DOMAIN', verdict.domain),
+        ('VIRT_GUARD_UUID', verdict.uuid),
+        ('VIRT_GUARD_OPERATION', 'watch'),
+        ('VIRT_GUARD_RULE', occurrence.finding.rule.id),
+        ('VIRT_GUARD_FINDING', _told(occurrence.finding)),
+        ('VIRT_GUARD_SINCE', occurrence.since),
+        ('VIRT_GUARD_BEFORE', occurrence.before),
+        ('VIRT_GUARD_AFTER', occurrence.after),
+        *_waiver_fields(verdict),
+        *verdict.policy.fields(),
+    ]
+
+
+def _told(finding: model.Finding) -> str:
+    return '%s %s %s line %d' % (finding.status, finding.rule.id, finding.path, finding.line)
 
 
 def failure_fields(message: str) -> 'Fields':

@@ -7,6 +7,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import List
 
+    from .runtime import Occurrence
+
 PROGRAM = 'virt-guard'
 # libvirt passes the hook's stderr on verbatim, as part of one error message.
 REFUSAL_BYTES = 4000  # and the hook may add a line, within 4 KiB
@@ -62,6 +64,18 @@ def describe(finding: model.Finding) -> 'List[str]':
     if finding.status == model.ERROR:
         return [text]
     return [text, '      remedy: ' + escape(' '.join(finding.rule.remedy.split()))]
+
+
+def happening(occurrence: 'Occurrence', verdict: model.Verdict) -> str:
+    """What happened to a running domain, or ('') to the host, in one line; the verdict is on this alone."""
+    finding = occurrence.finding
+    who = "domain '%s'" % escape(verdict.domain) if verdict.domain else 'this host'
+    text = '%s: %s: %s [%s]' % (who, finding.status, escape(finding.message), finding.rule.id)
+    if finding.status in (model.UNKNOWN, model.ERROR) or not (occurrence.before or occurrence.after):
+        return text
+    if not occurrence.before or occurrence.before == occurrence.after:
+        return '%s: %s' % (text, escape(occurrence.after))
+    return '%s: %s, was %s' % (text, escape(occurrence.after) or 'gone', escape(occurrence.before))
 
 
 def failure(domain: str, reason: str, hint: str = '') -> str:

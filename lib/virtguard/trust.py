@@ -25,6 +25,11 @@ def check_ownership(path: str, status: 'stat_result') -> None:
         raise PolicyFileError('%s can be written by others (mode %04o)' % (path, mode), 'chmod go-w ' + path)
 
 
+def is_only_ours(status: 'stat_result') -> bool:
+    """Whether nobody else than root and the caller could have written a file or directory."""
+    return status.st_uid in (0, posix.geteuid()) and not status.st_mode & _OTHERS_WRITE
+
+
 def check_owner(path: str, status: 'stat_result') -> None:
     """Refuse what belongs to somebody else than root and the caller.
 

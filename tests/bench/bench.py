@@ -9,6 +9,8 @@ Rows:
   schematron regorus cel floor            in one process, see inprocess.py, engines.py and rules.py
   bulk-time bulk-memory bulk-cores bulk-limit
                                           `virt-guard check` of many files, see bulk.py
+  watch-idle watch-change watch-rate watch-memory
+                                          `virt-guard watch`, see watch.py
   virsh                                   a start by real libvirt, see virsh.py
 """
 
@@ -27,6 +29,7 @@ _GROUPS: Dict[str, Tuple[str, ...]] = {
     'whole processes': ('prepare', 'start', 'release', 'denied', 'thousand'),
     'in one process': ('schematron', 'regorus', 'cel', 'floor'),
     'many files': ('bulk-time', 'bulk-memory', 'bulk-cores', 'bulk-limit'),
+    'running domains': ('watch-idle', 'watch-change', 'watch-rate', 'watch-memory'),
     'libvirt': ('virsh',),
 }
 _NAMES = [name for names in _GROUPS.values() for name in names]
@@ -115,6 +118,10 @@ def _measure_group(title: str, names: List[str], quick: bool, syscalls: bool) ->
         import bulk
 
         return bulk.measure(names, quick)
+    if title == 'running domains':
+        import watch
+
+        return watch.measure(names, quick)
     import virsh
 
     return virsh.measure(quick)

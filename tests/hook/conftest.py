@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures of the hook tests. Helpers to import are in installation.py: other directories have a conftest, too."""
 
+import contextlib
 import ctypes
 import os
 import pathlib
+import shutil
 import subprocess
 
 import pytest
 from installation import Installed, Journal, run_installer
+from watching import Watching, rules_text
 
 CLONE_NEWNS = 0x20000
 
@@ -41,3 +44,37 @@ def journal(private_run):
     journal = Journal(path)
     yield journal
     journal.close()
+
+
+@pytest.fixture(scope='module')
+def installation(tmp_path_factory):
+    """An installation for the watch: libvirt's files are below it, too."""
+    root = tmp_path_factory.mktemp('watched')
+    result = run_installer(root)
+    assert result.returncode == 0, result.stdout + result.stderr
+    installation = Installed(root)
+    installation.policy.write_text(rules_text())
+    return installation
+
+
+@pytest.fixture
+def watching(installation):
+    """Makes a watch that is not yet started; libvirt's directories are there, and empty."""
+    with contextlib.ExitStack() as stack:
+
+        def make(**options):
+            watch = Watching(installation, **options)
+            stack.callback(watch.close)
+            for directory in (watch.run, watch.lib / 'snapshot', watch.lib / 'checkpoint'):
+                directory.mkdir(parents=True)
+            return watch
+
+        yield make
+    for directory in ('run', 'var/lib/libvirt/qemu', 'var/lib/virt-guard'):
+        shutil.rmtree(str(installation.root / directory), ignore_errors=True)
+    installation.policy.write_text(rules_text())
+
+
+@pytest.fixture
+def watch(watching):
+    return watching()

@@ -198,12 +198,12 @@ class Journal:
         found = []
         while True:
             try:
-                found.append(self._decode(self._socket.recv(1 << 20)))
+                found.append(self.decode(self._socket.recv(1 << 20)))
             except BlockingIOError:
                 return found
 
     @staticmethod
-    def _decode(data):
+    def decode(data):
         record = {}
         while data:
             line, _, data = data.partition(b'\n')
@@ -219,11 +219,10 @@ class Journal:
         """Let the queue be full, as that of a stopped journald is after a while."""
         sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         sender.setblocking(False)
-        with contextlib.suppress(BlockingIOError):
+        with contextlib.suppress(BlockingIOError), sender:
             for _ in range(100000):
                 sender.sendto(b'MESSAGE=filler\n', str(self._path))
             raise AssertionError('the queue takes everything')
-        sender.close()
 
     def close(self):
         self._socket.close()

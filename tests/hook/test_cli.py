@@ -298,12 +298,14 @@ def test_problems_of_facts(installed, tmp_path):
 
 def test_rules_and_explain(installed):
     listed = [line.split()[0] for line in installed.run_cli('rules').stdout.decode().splitlines()]
-    assert 'virtiofs' in listed and len(listed) == 20
+    assert 'virtiofs' in listed and len(listed) == 29
     text = installed.run_cli('explain', *listed).stdout.decode()
     for rule in listed:
         assert '\n%s: ' % rule in '\n' + text
-    for row in ('why', 'remedy', 'reference', 'defined'):
+    for row in ('at', 'why', 'remedy', 'reference', 'defined'):
         assert text.count('\n  %-10s ' % row) == len(listed)
+    assert text.count('at         admission: ') == 20
+    assert text.count('at         runtime: ') == 9
 
 
 def test_explain_a_named_set_and_where_a_feature_is_supported(installed):
@@ -324,7 +326,7 @@ def test_policy_check(installed, tmp_path):
     result = installed.run_cli('policy', 'check')
     assert result.returncode == 0
     assert result.stdout.decode().splitlines()[0] == (
-        "%s: no problems: policy 'rhel-8', 20 rules, mode enforce, failure deny" % installed.policy
+        "%s: no problems: policy 'rhel-8', 29 rules, mode enforce, failure deny" % installed.policy
     )
     broken = tmp_path / 'broken.yaml'
     broken.write_text('policy: x\nmode: off\nrules:\n  - id: A\n')
@@ -370,7 +372,7 @@ def test_policy_check_without_a_schema(misspelt, tmp_path, schema, note):
     program = (
         'import sys; sys.path.insert(0, sys.argv[1])\n'
         'from virtguard import cli, layout\n'
-        "here = layout.Layout('', '', False, host=sys.argv[2])\n"
+        "here = layout.Layout('', False, '', host=sys.argv[2])\n"
         "sys.exit(cli.main(['policy', 'check', sys.argv[3]], here))"
     )
     command = [sys.executable, '-B', '-c', program, str(CHECKOUT / 'lib'), str(tmp_path), str(misspelt)]

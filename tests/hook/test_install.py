@@ -27,7 +27,7 @@ def root(tmp_path):
 def checkout(tmp_path):
     """A checkout to change: another version to install."""
     path = tmp_path / 'another checkout'
-    for directory in ('hooks', 'lib/virtguard', 'data/profiles'):
+    for directory in ('data', 'hooks', 'lib/virtguard'):
         shutil.copytree(str(CHECKOUT / directory), str(path / directory), ignore=shutil.ignore_patterns('__pycache__'))
     for file in ('install.sh', 'policy.yaml'):
         shutil.copy(str(CHECKOUT / file), str(path / file))

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-pytest.register_assert_rewrite('guarded')
+pytest.register_assert_rewrite('guarded', 'watched')
 
 from guarded import GuardedMachine  # noqa: E402
 from machine import unavailable  # noqa: E402

@@ -5,7 +5,6 @@ A mutation takes the XML of a domain and returns that of another. Each changes o
 """
 
 import functools
-import struct
 from typing import Callable
 from xml.sax.saxutils import escape, quoteattr
 
@@ -132,17 +131,3 @@ def unchanged(xml: str) -> str:
 
 
 TCG = replace("type='kvm'", "type='qemu'")
-
-
-def qcow2_image(size: int = 1 << 20) -> bytes:
-    """An empty image that can hold snapshots: header, reference counts, no data. (qemu-img is not always installed.)"""
-    cluster = 1 << 16
-    counts_table, counts, first_level = cluster, 2 * cluster, 3 * cluster
-    magic, version, no_backing_file, no_encryption, no_snapshots = b'QFI\xfb', 2, (0, 0), 0, (0, 0)
-    first_levels, counts_tables = 1, 1
-    header = struct.pack(
-        '>4sIQIIQIIQQIIQ', magic, version, *no_backing_file, 16, size, no_encryption,
-        first_levels, first_level, counts_table, counts_tables, *no_snapshots
-    )  # fmt: skip
-    clusters = (header, struct.pack('>Q', counts), struct.pack('>4H', 1, 1, 1, 1), b'')
-    return b''.join(content.ljust(cluster, b'\0') for content in clusters)

@@ -182,6 +182,10 @@ class Machine:
         path.chmod(mode)
         return path
 
+    def make_qcow2(self, name: str) -> None:
+        """Make an empty image that can hold snapshots."""
+        self.run(['qemu-img', 'create', '-q', '-f', 'qcow2', name, '1M'])
+
     def read(self, name: str) -> str:
         return self.path(name).read_bytes().decode('utf-8', 'backslashreplace')
 
@@ -391,7 +395,7 @@ def unavailable() -> Optional[str]:
     """Return why no machine can run here, or None; found out by trying."""
     if os.geteuid() != 0:
         return 'needs root'
-    programs = ('unshare', 'nsenter', 'ip', 'journalctl', JOURNALD, 'libvirtd', 'virsh')
+    programs = ('unshare', 'nsenter', 'ip', 'journalctl', JOURNALD, 'libvirtd', 'virsh', 'qemu-img')
     for program in programs + ('qemu-system-' + os.uname().machine,):
         if not shutil.which(program, path=DAEMON_ENV['PATH']):
             return 'needs ' + program

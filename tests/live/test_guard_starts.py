@@ -50,7 +50,7 @@ def test_restore_with_edited_xml(host):
 @pytest.fixture
 def snapshot_host(host):
     """A machine with one running domain, which has a snapshot of itself running."""
-    host.write('/var/lib/libvirt/images/disk.qcow2', domains.qcow2_image())
+    host.make_qcow2('/var/lib/libvirt/images/disk.qcow2')
     host.admitted('lab', host.try_define_and_start(domain('lab', device(domains.QCOW2_DISK))))
     host.virsh('snapshot-create-as', 'lab', 'before')
     return host

@@ -19,7 +19,7 @@ from virtguard.sieve import Sieve
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 POLICY = load_policy((CHECKOUT / 'policy.yaml').read_bytes(), 'policy.yaml')
-RULES = [rule for rule in POLICY.rules if rule.match is not None]
+RULES = [rule for rule in POLICY.rules_at(model.ADMISSION) if rule.match is not None]
 DOCUMENTS = sorted((CHECKOUT / 'tests' / 'cases').rglob('*.xml'))
 
 

@@ -1,0 +1,274 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every rule of run time, by what administrators do to real domains on a real libvirtd while the watch runs."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import domains
+import pytest
+from guarded import RULES
+from watched import IMAGES, LOG, QUIET, RUNTIME_ID, WatchedMachine, image_of
+
+pytestmark = pytest.mark.live
+
+DIMM = "<memory model='dimm'><target><size unit='MiB'>128</size><node>0</node></target></memory>"
+VIRTIO_MEM = """
+  <memory model='virtio-mem'>
+    <target>
+      <size unit='MiB'>128</size><node>0</node><block unit='MiB'>2</block><requested unit='MiB'>64</requested>
+    </target>
+  </memory>"""
+BACKUP = """
+  <domainbackup%s>%s
+    <disks><disk name='vda' backup='yes' type='file'><%s file='%s/lab-backup'/></disk></disks>
+  </domainbackup>"""
+SERVER = "<server transport='unix' socket='%s/lab-backup.socket'/>" % IMAGES
+BY_HAND = ['/usr/bin/qemu-system-x86_64', '-name', 'by-hand', '-machine', 'q35', '-nodefaults', '-display', 'none']
+
+
+@pytest.fixture(scope='module')
+def hosts(tmp_path_factory):
+    """Two watched machines that reach each other. On the second runs a QEMU that its libvirt knows nothing of."""
+    shared = tmp_path_factory.mktemp('shared')
+    workdir = tmp_path_factory.mktemp('machine')
+    with WatchedMachine(workdir, shared=shared) as one, WatchedMachine(workdir, shared=shared) as two:
+        two.by_hand = two.spawn(BY_HAND)
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(WatchedMachine.begin, (one, two)))
+        yield one, two
+
+
+@pytest.fixture
+def host(hosts):
+    """A watched machine with a running domain, `lab`, which tests share."""
+    host = hosts[0]
+    if 'lab' not in host.running():
+        host.start_lab()
+    host.happened()
+    return host
+
+
+@pytest.fixture
+def used_up(host):
+    """For a test after which `lab` is not what it was."""
+    yield
+    host.end_lab()
+
+
+def lab(*rules):
+    return [('lab', rule) for rule in rules]
+
+
+def test_every_rule_is_shown():
+    with open(__file__) as file:
+        text = file.read()
+    assert [id for id, rule in RULES.items() if rule.get('at') == 'runtime' and id not in text] == []
+
+
+def test_vcpus(host):
+    host.virsh('setvcpus', 'lab', '3', '--live')
+    assert host.found() == []
+    host.virsh('setvcpus', 'lab', '2', '--live')
+    (record,) = host.happened()
+    assert (record['VIRT_GUARD_RULE'], record['VIRT_GUARD_DOMAIN']) == ('vcpu-hot-unplug', 'lab')
+    assert (record['VIRT_GUARD_BEFORE'], record['VIRT_GUARD_AFTER']) == (
+        '<vcpu placement="static">',
+        '<vcpu placement="static" current="2">',
+    )
+    host.virsh('setvcpu', 'lab', '--disable', '--live', '1')
+    assert host.found() == lab('vcpu-hot-unplug')
+    host.virsh('setvcpus', 'lab', '1', '--config')
+    assert host.found() == []
+
+
+def test_memory(host, used_up):
+    for xml in (DIMM, VIRTIO_MEM):
+        host.virsh('attach-device', 'lab', '/dev/stdin', '--live', input=xml)
+    assert host.found() == []
+    host.virsh('detach-device', 'lab', '/dev/stdin', '--live', input=DIMM)
+    assert host.found() == lab('memory-hot-unplug')
+    for size, rules in (('96M', []), ('32M', ['memory-hot-unplug']), ('0M', ['memory-hot-unplug'])):
+        host.virsh('update-memory-device', 'lab', '--requested-size', size, '--live')
+        assert host.found() == lab(*rules), size
+
+
+def test_hot_plug(host, used_up):
+    """Rules of admission, on what was not there when the domain was admitted."""
+    host.virsh('blkdeviotune', 'lab', 'vda', '--total-iops-sec', '100', '--live')
+    assert host.found() == lab('qemu-io-throttling')
+    host.virsh('blkdeviotune', 'lab', 'vda', '--total-iops-sec', '0', '--live')
+    assert host.found() == []
+    for name, limits, rules in (('vdb', '', []), ('vdc', domains.IOTUNE, ['qemu-io-throttling'])):
+        host.make_qcow2(image_of('lab-' + name))
+        xml = domains.QCOW2_DISK.replace('disk.qcow2', 'lab-%s.qcow2' % name).replace(
+            "<target dev='vda'", limits + "<target dev='%s'" % name
+        )
+        host.virsh('attach-device', 'lab', '/dev/stdin', '--live', input=xml)
+        assert host.found() == lab(*rules)
+    host.virsh('attach-device', 'lab', '/dev/stdin', '--live', input=domains.TEAMING)
+    assert host.found() == lab('net-failover')
+
+
+@pytest.mark.parametrize(
+    'name, options',
+    [
+        ('memory-inside', []),
+        ('disks', ['--disk-only']),
+        ('memory-outside', ['--memspec', IMAGES + '/lab-memory']),
+        ('memory-live', ['--memspec', IMAGES + '/lab-memory-live', '--live']),
+    ],
+)
+def test_snapshot(host, name, options):
+    """There may be two records: of the snapshot as it is made, and of its metadata."""
+    host.virsh('snapshot-create-as', 'lab', name, *options)
+    assert host.found() in (lab('live-snapshot'), lab('live-snapshot') * 2)
+
+
+def test_snapshot_of_a_paused_domain(host, used_up):
+    host.virsh('suspend', 'lab')
+    host.virsh('snapshot-create-as', 'lab', 'one')
+    assert host.found() == lab('live-snapshot')
+
+
+def test_snapshot_is_loaded(host, used_up):
+    host.virsh('snapshot-create-as', 'lab', 'one')
+    host.found()
+    host.virsh('snapshot-revert', 'lab', 'one')
+    assert host.found() == lab('live-snapshot')
+    host.virsh('destroy', 'lab')
+    host.virsh('snapshot-revert', 'lab', 'one', '--paused')
+    assert host.found() == lab('live-snapshot')
+
+
+def test_snapshots_that_are_not_live(host, used_up):
+    host.virsh('destroy', 'lab')
+    host.virsh('snapshot-create-as', 'lab', 'off')
+    host.virsh('start', 'lab')
+    xml = host.virsh('snapshot-dumpxml', 'lab', 'off').stdout
+    host.virsh('snapshot-create', 'lab', '/dev/stdin', '--redefine', input=xml)
+    host.virsh('snapshot-delete', 'lab', 'off')
+    assert host.found() == []
+
+
+def test_block_jobs(host, used_up):
+    host.virsh('snapshot-create-as', 'lab', 'one', '--disk-only', '--no-metadata')
+    host.found()
+    host.virsh('blockcommit', 'lab', 'vda', '--active', '--wait', '--pivot')
+    assert host.found() == []
+    host.virsh('blockcopy', 'lab', 'vda', IMAGES + '/lab-copy', '--transient-job', '--wait', '--pivot')
+    assert host.found() == lab('storage-live-migration')
+
+
+def test_backups(host):
+    def back_up(mode='', server='', checkpoint='', target='target'):
+        incremental = checkpoint and '<incremental>%s</incremental>' % checkpoint
+        xml = BACKUP % (mode, incremental + server, target, IMAGES)
+        host.virsh('backup-begin', 'lab', '/dev/stdin', input=xml)
+        if mode:
+            host.virsh('domjobabort', 'lab')
+        else:
+            while host.virsh('domjobinfo', 'lab').stdout.split()[-1] != 'None':
+                time.sleep(0.02)
+        host.run(['rm', '-f', IMAGES + '/lab-backup'])
+
+    pull = (" mode='pull'", SERVER)
+    back_up()
+    back_up(*pull, target='scratch')
+    assert host.found() == []
+    host.virsh('checkpoint-create-as', 'lab', 'monday')
+    assert host.found() == lab('incremental-backup')
+    seen = []
+    for _ in range(3):  # each takes some 50 ms, too short for a busy host to see every one
+        back_up(checkpoint='monday')
+        seen += host.found()
+    assert seen and set(seen) == set(lab('incremental-backup'))
+    back_up(*pull, checkpoint='monday', target='scratch')
+    assert host.found() == lab('incremental-backup')
+    host.virsh('checkpoint-delete', 'lab', 'monday')
+    assert host.found() == []
+
+
+def test_guest_that_sleeps(host):
+    """Though its definition says that it cannot: the chipset obeys all the same."""
+    for _ in range(2):
+        host.virsh('send-key', 'lab', 'KEY_S')
+        assert host.found() == lab('guest-suspended')
+        host.virsh('dompmwakeup', 'lab')
+        assert host.found() == []
+
+
+def test_monitor_command(host):
+    host.virsh('qemu-monitor-command', 'lab', '--hmp', 'info version')
+    assert host.found() == lab('qemu-raw-access')
+    host.virsh('qemu-monitor-command', 'lab', '--hmp', 'info version')
+    assert host.found() == []  # it is so already
+
+
+def test_ordinary_life(host):
+    host.virsh('suspend', 'lab')
+    host.virsh('resume', 'lab')
+    host.virsh('dump', 'lab', IMAGES + '/lab-dump', '--memory-only')
+    host.virsh('save', 'lab', IMAGES + '/lab-save')
+    host.virsh('restore', IMAGES + '/lab-save')
+    host.virsh('managedsave', 'lab')
+    host.virsh('start', 'lab')
+    host.virsh('reset', 'lab')
+    assert host.found() == []
+
+
+def test_what_was_too_short_to_be_seen(host, used_up):
+    """Of what is over before the watch comes to look, it finds what is left."""
+    with host.watch_stopped():
+        host.virsh('snapshot-create-as', 'lab', 'short', '--disk-only', '--no-metadata')
+    assert host.found() == lab('live-snapshot')
+    with host.watch_stopped():
+        host.virsh('snapshot-create-as', 'lab', 'long')
+    assert host.found() == lab('live-snapshot')
+    host.virsh('setvcpus', 'lab', '3', '--live')
+    assert host.found() == []
+    with host.watch_stopped():
+        host.virsh('setvcpus', 'lab', '1', '--live')
+        host.virsh('suspend', 'lab')
+        host.virsh('resume', 'lab')
+    assert host.found() == lab('vcpu-hot-unplug')
+
+
+def test_migration(hosts):
+    one, two = hosts
+    for host in hosts:
+        host.end_lab()
+        host.happened()
+    one.start_lab()
+
+    def migrate(source, destination, *options):
+        destination.make_qcow2(image_of('lab'))
+        sockets = ['--migrateuri', 'unix://%s/migration' % source.shared]
+        if '--copy-storage-all' in options:
+            sockets += ['--disks-uri', 'unix://%s/disks' % source.shared]
+        source.virsh('migrate', '--live', '--unsafe', '--persistent', *options, 'lab', destination.uri, *sockets)
+        return source.found(), destination.found()
+
+    try:
+        assert migrate(one, two) == ([], [])
+        both = lab('multifd-migration')
+        assert migrate(two, one, '--parallel', '--parallel-connections', '2') == (both, both)
+        both = lab('storage-live-migration')
+        assert migrate(one, two, '--copy-storage-all') == (both, both)
+    finally:
+        for host in hosts:
+            host.end_lab()
+
+
+def test_qemu_outside_libvirt(hosts):
+    two = hosts[1]
+    (record,) = two.wait_journal('MESSAGE_ID=' + RUNTIME_ID, 'VIRT_GUARD_RULE=qemu-outside-libvirt', timeout=20)
+    assert record['MESSAGE'].startswith('this host: deny: QEMU that libvirt does not manage [qemu-outside-libvirt]')
+    assert '<process pid="%d" ' % two.by_hand in record['VIRT_GUARD_AFTER']
+    assert 'name="by-hand"' in record['VIRT_GUARD_AFTER']
+
+
+def test_nothing_is_said_of_those_to_whom_nothing_happens(hosts):
+    for host in hosts:
+        assert QUIET in host.running()
+        assert host.journal('VIRT_GUARD_OPERATION=watch', 'VIRT_GUARD_DOMAIN=' + QUIET) == []
+        assert host.read(LOG) == ''

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""inotify itself, and which files may have changed, on real directories."""
+
+import os
+import shutil
+
+import pytest
+from virtguard import inotify
+from virtguard.following import Follower
+
+
+@pytest.fixture
+def tree(tmp_path):
+    (tmp_path / 'run').mkdir()
+    (tmp_path / 'lib' / 'snapshot' / 'vm').mkdir(parents=True)
+    return tmp_path
+
+
+@pytest.fixture
+def follower(tree):
+    follower = Follower(str(tree / 'run'), [str(tree / 'lib' / 'snapshot')])
+    assert follower.polling == ''
+    yield follower
+    follower.close()
+
+
+def rewrite(path, data=b'x'):
+    path.with_name(path.name + '.new').write_bytes(data)
+    path.with_name(path.name + '.new').rename(path)
+
+
+def changed(follower, tree):
+    changes = follower.changes()
+    return [os.path.relpath(path, str(tree)) for path in changes.paths], changes.everything
+
+
+def test_events(tmp_path):
+    watcher = inotify.Inotify()
+    number = watcher.watch(str(tmp_path), inotify.CREATE | inotify.MOVED_TO)
+    assert watcher.read() == []
+    (tmp_path / 'a').touch()
+    (tmp_path / 'a').rename(tmp_path / ('b' * 200))
+    events = [(event.watch, event.mask, event.name) for event in watcher.read()]
+    assert events == [(number, inotify.CREATE, 'a'), (number, inotify.MOVED_TO, 'b' * 200)]
+    watcher.unwatch(number)
+    (event,) = watcher.read()
+    assert event.mask == inotify.IGNORED
+    with pytest.raises(FileNotFoundError) as caught:
+        watcher.watch(str(tmp_path / 'missing'), inotify.CREATE)
+    assert caught.value.filename == str(tmp_path / 'missing')
+    watcher.close()
+
+
+def test_rewrites_and_removals(tree, follower):
+    rewrite(tree / 'run' / 'a.xml')
+    rewrite(tree / 'run' / 'b.xml')
+    rewrite(tree / 'run' / 'a.xml')
+    rewrite(tree / 'run' / 'a.pid')
+    rewrite(tree / 'lib' / 'snapshot' / 'vm' / 's.xml')
+    assert changed(follower, tree) == (['run/a.xml', 'run/b.xml', 'lib/snapshot/vm/s.xml'], False)
+    assert changed(follower, tree) == ([], False)
+    (tree / 'run' / 'a.xml').unlink()
+    (tree / 'run' / 'b.xml').write_bytes(b'in place')
+    assert changed(follower, tree) == (['run/a.xml', 'run/b.xml'], False)
+
+
+def test_a_new_directory_and_what_is_in_it_already(tree, follower):
+    (tree / 'lib' / 'snapshot' / 'new').mkdir()
+    rewrite(tree / 'lib' / 'snapshot' / 'new' / 's.xml')
+    assert changed(follower, tree) == (['lib/snapshot/new/s.xml'], False)
+    rewrite(tree / 'lib' / 'snapshot' / 'new' / 't.xml')
+    paths, everything = changed(follower, tree)
+    assert 'lib/snapshot/new/t.xml' in paths and not everything
+    shutil.rmtree(str(tree / 'lib' / 'snapshot' / 'new'))
+    paths, everything = changed(follower, tree)
+    assert sorted(paths) == ['lib/snapshot/new/s.xml', 'lib/snapshot/new/t.xml'] and not everything
+
+
+def test_a_directory_that_is_moved_away(tree, follower):
+    (tree / 'lib' / 'snapshot' / 'vm').rename(tree / 'elsewhere')
+    assert changed(follower, tree) == ([], True)
+    rewrite(tree / 'elsewhere' / 's.xml')
+    assert changed(follower, tree) == ([], False)
+
+
+@pytest.mark.parametrize('missing', ['run', 'lib', 'lib/snapshot'])
+def test_a_directory_that_goes_and_comes(tree, follower, missing):
+    shutil.rmtree(str(tree / missing))
+    changed(follower, tree)
+    (tree / missing).mkdir()
+    (tree / 'run').mkdir(exist_ok=True)
+    (tree / 'lib' / 'snapshot').mkdir(exist_ok=True)
+    (tree / 'lib' / 'snapshot' / 'vm').mkdir(exist_ok=True)
+    assert changed(follower, tree)[1]
+    rewrite(tree / 'run' / 'a.xml')
+    rewrite(tree / 'lib' / 'snapshot' / 'vm' / 's.xml')
+    assert changed(follower, tree) == (['run/a.xml', 'lib/snapshot/vm/s.xml'], False)
+
+
+def test_nothing_there_at_first(tmp_path):
+    follower = Follower(str(tmp_path / 'a/b/c/run'), [str(tmp_path / 'x/y/snapshot')])
+    (tmp_path / 'a/b').mkdir(parents=True)
+    follower.changes()
+    (tmp_path / 'a/b/c/run').mkdir(parents=True)
+    (tmp_path / 'x/y/snapshot').mkdir(parents=True)
+    assert follower.changes().everything
+    rewrite(tmp_path / 'a/b/c/run' / 'a.xml')
+    assert changed(follower, tmp_path) == (['a/b/c/run/a.xml'], False)
+    follower.close()
+
+
+def test_a_directory_that_is_replaced_without_an_event(tree, follower):
+    """As by a mount over it; here, by one that has its name while nobody looks."""
+    assert not follower.check()
+    follower._inodes[str(tree / 'run')] = (0, 0)
+    assert follower.check()
+    rewrite(tree / 'run' / 'a.xml')
+    assert changed(follower, tree) == (['run/a.xml'], False)

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is news of a domain, and what only still holds."""
+
+import pytest
+from virtguard import journal, model, report
+from virtguard.runtime import Auditor, Tracked
+from virtguard.transition import PROCESS, SNAPSHOT, STATUS, State, process_document, take_document
+
+UUID = '5dd0a2f7-6f3c-4b5e-9c43-6a3f6e1b7a10'
+HOST = model.HostFacts('x86_64', 'none', 'rhel-8.10', lambda probe, subject: None)
+TODAY = '2026-11-25'
+
+
+def rule(id, match, at=model.RUNTIME, action='deny', **kw):
+    return model.Rule(id, 'title of ' + id, action, 'why', 'remedy', match, at=at, **kw)
+
+
+FEWER = rule('fewer', '/transition/after//vcpu[@current < /transition/before//vcpu/@current]')
+JOB = rule('job', "/transition/after/domstatus/job[@async='backup']")
+TPM = rule('tpm', '/domain/devices/tpm', model.ADMISSION)
+WARNED = rule('sound', '/domain/devices/sound', model.ADMISSION, 'warn')
+PROBED = rule('probed', '/domain/devices/disk/source/@dev', model.ADMISSION, probe='multipath-device')
+STRANGER = rule('stranger', '/transition/after/process')
+
+
+def policy(*rules, waivers=()):
+    return model.Policy('p', 'enforce', 'deny', 5.0, False, rules, 'ab' * 32, 'p.yaml', waivers)
+
+
+def auditor(*rules, **kw):
+    return Auditor(policy(*rules, **kw), HOST, TODAY)
+
+
+def state(vcpus=2, devices='', job='', id=1):
+    text = (
+        "<domstatus pid='4%d'>\n%s  <domain type='kvm' id='%d'><name>vm</name><uuid>%s</uuid>"
+        "<vcpu current='%d'>8</vcpu><devices>%s</devices></domain></domstatus>"
+    )
+    return State(take_document(STATUS, (text % (id, job, id, UUID, vcpus, devices)).encode()))
+
+
+@pytest.fixture
+def domain():
+    return Tracked('vm', '', State(), {})
+
+
+def news(auditor, domain, *states):
+    """The ids of the rules that each of these states is news for."""
+    return [[o.finding.rule.id for o in auditor.advance(domain, state, 'now')] for state in states]
+
+
+def test_a_change_holds_for_one_transition(domain):
+    states = [state(vcpus) for vcpus in (4, 3, 2, 2, 3, 2)]
+    assert news(auditor(FEWER), domain, *states) == [[], ['fewer'], ['fewer'], [], [], ['fewer']]
+
+
+def test_a_state_is_news_once(domain):
+    one, other = ("  <job async='backup' asyncStarted='%d' phase='%s'/>\n" % pair for pair in ((1, 'a'), (1, 'b')))
+    assert news(auditor(JOB), domain, state(job=one), state(job=other), state(), state(job=one)) == [
+        ['job'],
+        [],
+        [],
+        ['job'],
+    ]
+
+
+def test_since_is_when_it_began(domain):
+    judge = auditor(TPM)
+    judge.advance(domain, state(devices='<tpm/>'), 'at first')
+    (key,) = domain.held
+    judge.advance(domain, state(3, '<tpm/><disk/>'), 'later')
+    assert domain.held == {key: 'at first'}
+    judge.advance(domain, state(), 'later')
+    assert domain.held == {}
+
+
+def test_what_the_hook_has_let_in_is_no_news_but_what_it_refuses_is(domain):
+    devices = "<sound/><tpm/><disk><source dev='/dev/sda'/></disk>"
+    assert news(auditor(TPM, WARNED, PROBED), domain, state(devices=devices)) == [['tpm']]
+    assert len(domain.held) == 3
+    plugged = devices + '<sound><alias name="s2"/></sound>'
+    assert news(auditor(TPM, WARNED, PROBED), domain, state(devices=plugged)) == [['sound']]
+
+
+def test_a_domain_that_is_started_again_is_another(domain):
+    judge = auditor(FEWER, TPM)
+    assert news(judge, domain, state(4, '<tpm/>'), state(2, '<tpm/>', id=2)) == [['tpm'], ['tpm']]
+    assert news(judge, domain, State(), state(2, '<tpm/>', id=2)) == [[], ['tpm']]
+
+
+def test_another_policy(domain):
+    now = state(4, '<tpm/><sound/>')
+    assert news(auditor(), domain, now) == [[]]
+    assert news(auditor(TPM, WARNED), domain, now) == [['tpm', 'sound']]
+    assert news(auditor(TPM, WARNED), domain, now) == [[]]
+    assert news(auditor(WARNED), domain, now, now) == [[], []]
+    assert len(domain.held) == 1
+
+
+def test_a_waiver_that_expires_is_news(domain):
+    waiver = model.Waiver(('tpm',), ('vm',), 'a reason', 'somebody', TODAY)
+    judge = auditor(TPM, waivers=(waiver,))
+    assert news(judge, domain, state(devices='<sound/>')) == [[]]
+    (waived,) = judge.advance(domain, state(devices='<tpm/>'), 'now')
+    assert waived.finding.status == model.WAIVED
+    fields = dict(journal.runtime_fields(waived, judge.verdict_on(domain, waived)))
+    assert fields['VIRT_GUARD_WAIVER'].startswith('tpm approved by somebody until 2026-11-25, expires today')
+    tomorrow = Auditor(policy(TPM, waivers=(waiver,)), HOST, '2026-11-26')
+    (denied,) = tomorrow.advance(domain, domain.state, 'now')
+    assert denied.finding.status == model.DENY and 'expired on 2026-11-25' in denied.finding.message
+
+
+def test_what_was_seen_before_and_after(domain):
+    judge = auditor(
+        FEWER,
+        rule('gone', '/transition/before//memory[not(alias/@name = /transition/after//memory/alias/@name)]'),
+        rule('tune', '/domain/devices/disk/iotune', model.ADMISSION),
+    )
+    disk = "<disk><iotune><a>%d</a></iotune><target dev='vda'/></disk>"
+    judge.advance(domain, state(4, disk % 1 + "<memory model='dimm'><alias name='dimm0'/></memory>"), 'now')
+    found = {o.finding.rule.id: (o.before, o.after) for o in judge.advance(domain, state(3, disk % 2), 'now')}
+    assert found == {
+        'fewer': ('<vcpu current="4">', '<vcpu current="3">'),
+        'gone': ('<memory model="dimm">', ''),
+        'tune': ('<iotune><a>1</a></iotune>', '<iotune><a>2</a></iotune>'),
+    }
+
+
+def test_secrets_are_masked_on_both_sides(domain):
+    judge = auditor(rule('graphics', '/domain/devices/graphics', model.ADMISSION))
+    for passwd in ('one', 'two'):
+        judge.advance(domain, state(devices="<graphics passwd='%s' port='%s'/>" % (passwd, passwd)), 'now')
+    (found,) = judge.advance(domain, state(devices="<graphics passwd='three' port='three'/>"), 'now')
+    assert (found.before, found.after) == (
+        '<graphics passwd="***" port="two">',
+        '<graphics passwd="***" port="three">',
+    )
+
+
+def test_processes_of_the_host():
+    host = Tracked('', '', State(), {})
+    judge = auditor(STRANGER, TPM)
+
+    def processes(*pids):
+        attributes = [{'pid': str(pid), 'emulator': '/q', 'name': 'n', 'uid': '0'} for pid in pids]
+        return State(None, {(PROCESS, a['pid']): process_document(a) for a in attributes})
+
+    assert news(judge, host, processes(1), processes(1, 2), processes(2), processes(1, 2)) == [
+        ['stranger'],
+        ['stranger'],
+        [],
+        ['stranger'],
+    ]
+    (found,) = judge.advance(host, processes(3), 'now')
+    text = report.happening(found, judge.verdict_on(host, found))
+    assert text == ('this host: deny: title of stranger [stranger]: <process pid="3" emulator="/q" name="n" uid="0">')
+
+
+def test_metadata_without_a_status_has_a_uuid(domain):
+    document = take_document(
+        SNAPSHOT, ('<domainsnapshot><name>s</name><domain><uuid>%s</uuid></domain></domainsnapshot>' % UUID).encode()
+    )
+    judge = auditor(rule('snapshot', '/transition/after/domainsnapshot'))
+    (found,) = judge.advance(domain, State(None, {(SNAPSHOT, 's'): document}), 'now')
+    assert dict(journal.runtime_fields(found, judge.verdict_on(domain, found)))['VIRT_GUARD_UUID'] == UUID
+
+
+def test_everything_that_holds():
+    verdict = auditor(FEWER, JOB, TPM, WARNED).verdict('vm', state(4, '<tpm/><sound/>', "  <job async='backup'/>\n"))
+    assert verdict.rule_ids(model.DENY, model.WARN) == ('tpm', 'sound', 'job')
+    assert (verdict.domain, verdict.uuid, verdict.decision) == ('vm', UUID, model.DENY)

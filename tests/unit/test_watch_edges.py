@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a watch reads and writes: state files, kept states, processes, and what the service manager is told."""
+
+import os
+import socket
+
+import pytest
+from virtguard.errors import StateFileError
+from virtguard.keeping import Keeper
+from virtguard.processes import GRACE, Processes
+from virtguard.runtime import Tracked
+from virtguard.sdnotify import Notifier
+from virtguard.statefiles import StateFiles
+from virtguard.transition import CHECKPOINT, PROCESS, SNAPSHOT, STATUS, State
+
+# --- state files ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def files(tmp_path):
+    for directory in ('run', 'lib/snapshot/vm', 'lib/checkpoint/a b'):
+        (tmp_path / directory).mkdir(parents=True)
+    return StateFiles(str(tmp_path / 'run'), str(tmp_path / 'lib'))
+
+
+def test_which_files_there_are(files, tmp_path):
+    names = ('run/vm.xml', 'run/vm.pid', 'run/vm.xml.new', 'lib/snapshot/vm/s.xml', 'lib/checkpoint/a b/c.xml')
+    for name in names:
+        (tmp_path / name).touch()
+    (tmp_path / 'lib/snapshot/link').symlink_to('vm')
+    (tmp_path / 'lib/snapshot/stray.xml').touch()
+    places = [files.place(path) for path in files.paths()]
+    assert [(place.kind, place.domain, place.name) for place in places] == [
+        (SNAPSHOT, 'vm', 's'),
+        (CHECKPOINT, 'a b', 'c'),
+        (STATUS, 'vm', ''),
+    ]
+
+
+def test_missing_directories_are_empty(tmp_path):
+    assert list(StateFiles(str(tmp_path / 'none'), str(tmp_path / 'neither')).paths()) == []
+
+
+def test_a_version_is_read_once(files, tmp_path):
+    path = tmp_path / 'run' / 'vm.xml'
+    path.write_bytes(b'one')
+    assert files.read(str(path)) == (True, b'one')
+    assert files.read(str(path)) == (False, None)
+    files.forget(str(path))
+    assert files.read(str(path)) == (True, b'one')
+    path.with_suffix('.new').write_bytes(b'two')
+    path.with_suffix('.new').rename(path)
+    assert files.read(str(path)) == (True, b'two')
+    path.unlink()
+    assert files.read(str(path)) == (True, None)
+
+
+def test_what_is_not_read(files, tmp_path):
+    path = tmp_path / 'run' / 'vm.xml'
+    os.mkfifo(str(path))
+    with pytest.raises(StateFileError, match='is not a regular file'):
+        files.read(str(path))
+    path.unlink()
+    path.symlink_to('/etc/passwd')
+    with pytest.raises(StateFileError, match='is a symbolic link'):
+        files.read(str(path))
+    path.unlink()
+    path.write_bytes(b'')
+    path.chmod(0o620)
+    with pytest.raises(StateFileError, match=r'could be written by others than libvirt \(uid \d+, mode 0620\)'):
+        files.read(str(path))
+
+
+# --- kept states ---------------------------------------------------------------------------------------------------
+
+
+def test_what_is_kept_comes_back(tmp_path):
+    warnings = []
+    keeper = Keeper(str(tmp_path / 'state'), warnings.append)
+    status = '<domstatus pid="1"><domain><name>\u00e4</name></domain></domstatus>'.encode()
+    others = {(SNAPSHOT, 's'): b'<domainsnapshot/>', (PROCESS, '1'): b'<process/>'}
+    name = 'a/../\udcff' + 'x' * 250
+    keeper.keep(Tracked(name, 'uuid', State(status, others), {'key': 'since'}))
+    keeper.keep(Tracked('none', '', State(), {}))
+    ((domain, is_rebooted),) = Keeper(str(tmp_path / 'state'), warnings.append).load()
+    assert (domain.name, domain.uuid, domain.held, is_rebooted) == (name, 'uuid', {'key': 'since'}, False)
+    assert (domain.state.status, domain.state.others) == (status, others)
+    keeper.keep(Tracked(name, '', State(), {}))
+    assert list((tmp_path / 'state').iterdir()) == [] and warnings == []
+
+
+def test_what_was_kept_before_the_host_was_started_anew(tmp_path):
+    keeper = Keeper(str(tmp_path), pytest.fail)
+    keeper._boot = 'another'
+    keeper.keep(Tracked('vm', '', State(None, {(SNAPSHOT, 's'): b'<a/>'}), {}))
+    assert [is_rebooted for _, is_rebooted in Keeper(str(tmp_path), pytest.fail).load()] == [True]
+
+
+def test_what_a_killed_writer_left_behind(tmp_path):
+    (tmp_path / 'x.state.new').write_bytes(b'half')
+    assert Keeper(str(tmp_path), pytest.fail).load() == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_told(tmp_path):
+    warnings = []
+    keeper = Keeper('/dev/full', warnings.append)
+    keeper.keep(Tracked('vm', '', State(None, {(SNAPSHOT, 's'): b'<a/>'}), {}))
+    assert keeper.load() == [] and len(warnings) == 1
+
+
+# --- processes -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def proc(tmp_path):
+    """A /proc with what is read of it; the links are as the kernel makes them, they need not lead anywhere."""
+    proc = tmp_path / 'proc'
+    (proc / 'self' / 'ns').mkdir(parents=True)
+    (proc / 'self' / 'ns' / 'pid').symlink_to('pid:[1]')
+    (proc / 'uptime').write_text('1000.00 1.00\n')
+
+    def add(pid, exe, *arguments, age=100.0, namespace='pid:[1]'):
+        (proc / str(pid) / 'ns').mkdir(parents=True)
+        (proc / str(pid) / 'ns' / 'pid').symlink_to(namespace)
+        if exe:
+            (proc / str(pid) / 'exe').symlink_to(exe)
+        (proc / str(pid) / 'cmdline').write_text('\0'.join((exe,) + arguments) + '\0')
+        started = int((1000 - age) * os.sysconf('SC_CLK_TCK'))
+        fields = ['S', '1'] + ['0'] * 17 + [str(started), '0']
+        (proc / str(pid) / 'stat').write_text('%d (a ) b) %s\n' % (pid, ' '.join(fields)))
+
+    add.processes = Processes(str(tmp_path), str(proc))
+    return add
+
+
+def test_which_processes_nobody_owns(proc, tmp_path):
+    proc(10, '/usr/libexec/qemu-kvm', '-name', 'guest=a,debug-threads=on')
+    proc(11, '/usr/bin/qemu-system-x86_64 (deleted)', '-name', 'b')
+    proc(12, '/usr/bin/qemu-system-x86_64')  # in a status
+    proc(13, '/usr/bin/qemu-system-x86_64')  # in a pid file
+    proc(14, '/usr/bin/qemu-img')
+    proc(15, '')
+    proc(16, '/usr/libexec/qemu-kvm', '-S', '-machine', 'none,accel=kvm:tcg', '-daemonize')
+    proc(17, '/usr/libexec/qemu-kvm', namespace='pid:[2]')
+    proc(18, '/usr/libexec/qemu-kvm', '-machine', 'none', '-machine', 'q35', '-S')
+    (tmp_path / 'x.pid').write_text('13\n')
+    (tmp_path / 'junk.pid').write_text('no number')
+    found, pause = proc.processes.unowned({12})
+    assert sorted(found) == [(PROCESS, '10'), (PROCESS, '11'), (PROCESS, '18')] and pause == 0
+    uid = os.geteuid()
+    assert found[PROCESS, '10'] == b'<process pid="10" emulator="/usr/libexec/qemu-kvm" name="a" uid="%d"/>' % uid
+    assert found[PROCESS, '11'] == b'<process pid="11" emulator="/usr/bin/qemu-system-x86_64" name="b" uid="%d"/>' % uid
+
+
+def test_a_young_process_may_yet_be_owned(proc):
+    proc(10, '/usr/libexec/qemu-kvm', age=1.0)
+    assert proc.processes.unowned(set()) == ({}, GRACE - 1.0)
+
+
+# --- the service manager -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('abstract', [False, True])
+def test_notifications(tmp_path, abstract):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        address = '@virt-guard-test-%d' % os.getpid() if abstract else str(tmp_path / 's')
+        manager.bind('\0' + address[1:] if abstract else address)
+        manager.settimeout(5)
+        notifier = Notifier({'NOTIFY_SOCKET': address, 'WATCHDOG_USEC': '60000000', 'WATCHDOG_PID': str(os.getpid())})
+        notifier.ready('well')
+        notifier.alive()
+        notifier.alive()  # too soon to say it again
+        notifier.reloading()
+        notifier.stopping()
+        heard = [manager.recv(1000).decode() for _ in range(4)]
+    assert heard[0] == 'READY=1\nSTATUS=well' and heard[1] == 'WATCHDOG=1' and heard[3] == 'STOPPING=1'
+    assert heard[2].startswith('RELOADING=1\nMONOTONIC_USEC=') and heard[2].rpartition('=')[2].isdigit()
+
+
+@pytest.mark.parametrize('environment', [{}, {'NOTIFY_SOCKET': ''}])
+def test_without_a_manager_nothing_is_sent(environment):
+    notifier = Notifier(environment)
+    assert not notifier.listens
+    notifier.ready('well')
+    notifier.alive()
+
+
+@pytest.mark.parametrize('environment', [{'WATCHDOG_PID': '1'}, {'WATCHDOG_USEC': '0'}, {'WATCHDOG_USEC': 'x'}])
+def test_a_watchdog_of_somebody_else(tmp_path, environment):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / 's'))
+        manager.setblocking(False)
+        Notifier(dict({'WATCHDOG_USEC': '1000', 'NOTIFY_SOCKET': str(tmp_path / 's')}, **environment)).alive()
+        with pytest.raises(BlockingIOError):
+            manager.recv(100)
