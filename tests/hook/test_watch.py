@@ -209,3 +209,16 @@ def test_once_tells_what_holds_now(installation, watch):
     assert any(text.startswith('%s:' % (watch.run / 'vm.xml')) and 'deny [test-job]' in text for text in lines)
     assert lines[-1] == '2 domains: 1 admitted, 1 denied'
     assert not watch.state.exists()
+
+
+@pytest.mark.skipif(shutil.which('systemd-analyze') is None, reason='needs systemd-analyze')
+def test_systemd_finds_no_fault_with_the_unit(installation, tmp_path):
+    unit = installation.root / 'usr/lib/systemd/system/virt-guard-watch.service'
+    text = unit.read_text()
+    assert text.count('ExecStart=/usr/bin/virt-guard watch') == 1
+    here = tmp_path / unit.name
+    here.write_text(text.replace('/usr/bin/virt-guard', str(installation.cli)))
+    result = subprocess.run(
+        ['systemd-analyze', 'verify', '--man=no', str(here)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert (result.returncode, result.stdout) == (0, b'')
