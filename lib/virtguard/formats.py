@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _AT = {
     model.ADMISSION: 'admission: the definition of a domain that starts, or (watch) runs',
-    model.RUNTIME: 'runtime: what happens while a domain runs (watch)',
+    model.RUNTIME: 'runtime: what happens while domains run (watch)',
 }
 _COLOURS = {
     model.DENY: '31',
