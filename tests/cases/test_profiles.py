@@ -8,6 +8,7 @@ profile-NAME.yaml has a mapping per rule that the profile adds, or changes in mo
     change:     texts in it, which occur once, and what replaces them
     models:     names of CPU models: the case is one domain with each of them
     devices:    {count, xml}: so many devices more
+    transition: instead of a domain, the transition DIRECTORY/NAME of the cases for RHEL 8
     host:       facts of the host, where they are not those of HOST; `unknown` cannot be read
     findings:   all there are, as {status, path}; with `rule`, where it is not the rule itself
 """
@@ -17,11 +18,12 @@ import re
 
 import pytest
 import yaml
+from lxml import etree
 from test_cases import CASES, POLICY, TODAY
 from virtguard import model
 from virtguard.compiled import Compiled
 from virtguard.compiler import prepare
-from virtguard.domain import parse_domain
+from virtguard.domain import Domain, parse_domain
 from virtguard.evaluate import evaluate
 from virtguard.sources import load_policy_file
 
@@ -58,9 +60,18 @@ def of_release(profile, text):
     return text
 
 
+def judge(profile, text, host):
+    """The verdict on a domain, or on a transition by the rules of run time."""
+    policy = POLICIES[profile]
+    if text.startswith('<transition'):
+        domain = Domain('lab', '', etree.fromstring(text.encode('utf-8')))
+        return evaluate(policy, domain, host, TODAY, policy.rules_at(model.RUNTIME))
+    return evaluate(policy, parse_domain(text.encode('utf-8')), host, TODAY)
+
+
 class Case:
     def __init__(self, profile, rule, name, given):
-        assert not set(given) - {'base', 'change', 'models', 'devices', 'host', 'findings'}, given
+        assert not set(given) - {'base', 'change', 'models', 'devices', 'transition', 'host', 'findings'}, given
         assert name.startswith(('fail-', 'pass-')), name
         self.id = '%s/%s/%s' % (profile, rule, name)
         self.profile, self.rule, self.given = profile, rule, given
@@ -68,6 +79,9 @@ class Case:
         self.expected = sorted((f.get('rule', rule), f['status'], f['path']) for f in given.get('findings', ()))
 
     def texts(self):
+        if 'transition' in self.given:
+            yield (HERE / (self.given['transition'] + '.xml')).read_text(encoding='utf-8')
+            return
         base = HERE / ('base-%s.xml' % self.given.get('base', 'x86_64'))
         text = of_release(self.profile, base.read_text(encoding='utf-8'))
         for old, new in self.given.get('change', {}).items():
@@ -87,7 +101,7 @@ class Case:
     def judge(self):
         for text in self.texts():
             host = facts(self.profile, self.given.get('host', {}))
-            verdict = evaluate(POLICIES[self.profile], parse_domain(text.encode('utf-8')), host, TODAY)
+            verdict = judge(self.profile, text, host)
             yield sorted((f.rule.id, f.status, f.path) for f in verdict.findings)
 
 
@@ -124,8 +138,8 @@ def test_what_is_not_different_finds_what_it_does_on_rhel_8(profile, case):
     """With the action that the profile gives it."""
     same = {rule.id: rule for rule in POLICIES[profile].rules if rule.id not in DIFFERENT[profile]}
     host, _ = case.facts()
-    domain = parse_domain(of_release(profile, case.path.read_text(encoding='utf-8')).encode('utf-8'))
-    found = [f for f in evaluate(POLICIES[profile], domain, host, TODAY).findings if f.rule.id in same]
+    text = of_release(profile, case.path.read_text(encoding='utf-8'))
+    found = [f for f in judge(profile, text, host).findings if f.rule.id in same]
     expected = []
     for rule, status, line, path in case.expected:
         if rule in same and same[rule].action != 'off':
