@@ -86,6 +86,10 @@ def _parser() -> argparse.ArgumentParser:
     policy_show = actions.add_parser('show', help='print the effective policy, and where each value comes from')
     policy_show.add_argument('policy', nargs='?', metavar='FILE', help='default: the policy in force')
     policy_show.set_defaults(run=policy_commands.show_effective)
+    policy_test = actions.add_parser('test', parents=[policy], help='judge fixtures, and compare with what they expect')
+    policy_test.add_argument('--all', action='store_true', help='demand cases of every rule, not only of your own')
+    policy_test.add_argument('directory', metavar='DIR', help='has a directory per rule, with expected.yaml in each')
+    policy_test.set_defaults(run=_test_policy)
     policy_compile = actions.add_parser('compile', help='prepare the policy in force for a faster hook')
     policy_compile.set_defaults(run=policy_commands.compile_in_force)
     return parser
@@ -152,6 +156,12 @@ def _complain_of_unused_waivers(policy: model.Policy, used: 'Set[model.Origin]')
         if waiver.origin not in used and judged.intersection(waiver.rules):
             text = '%s:%d: the waiver of %s permits nothing in any domain here'
             complain(text % (waiver.origin + (', '.join(waiver.rules),)))
+
+
+def _test_policy(arguments: argparse.Namespace, layout: layout.Layout) -> int:
+    from .policy_test import run
+
+    return run(arguments, layout)
 
 
 def _rules(arguments: argparse.Namespace, layout: layout.Layout) -> int:

@@ -51,12 +51,18 @@ def parse_domain(data: bytes, scanned: bool = False) -> Domain:
     :param scanned: expat has read it already
     :raises DomainXMLError: not well-formed, not a domain, too large, or with a DOCTYPE
     """
-    if len(data) > MAX_XML_BYTES:
-        raise DomainXMLError('the XML is larger than %d MiB' % (MAX_XML_BYTES >> 20))
-    if not data.strip():
-        raise DomainXMLError('the XML is empty')
+    _check_size(data)
     if not scanned:
         marks.find_marks(data, marks.NOTHING)
+    return as_domain(parse_xml(data))
+
+
+def parse_xml(data: bytes) -> 'etree._Element':
+    """Parse any XML document; return its root.
+
+    :raises DomainXMLError: not well-formed, too large, or with a DOCTYPE
+    """
+    _check_size(data)
     parser = etree.XMLParser(
         resolve_entities=False, no_network=True, load_dtd=False, remove_comments=True, remove_pis=True
     )
@@ -68,6 +74,21 @@ def parse_domain(data: bytes, scanned: bool = False) -> Domain:
         raise DomainXMLError('the XML cannot be decoded: %s' % error) from None
     if root.getroottree().docinfo.internalDTD is not None:
         raise DomainXMLError('the XML has a DOCTYPE, which no libvirt document has', 1)
+    return root
+
+
+def _check_size(data: bytes) -> None:
+    if len(data) > MAX_XML_BYTES:
+        raise DomainXMLError('the XML is larger than %d MiB' % (MAX_XML_BYTES >> 20))
+    if not data.strip():
+        raise DomainXMLError('the XML is empty')
+
+
+def as_domain(root: 'etree._Element') -> Domain:
+    """The domain that a document of its own describes; its QEMU arguments are read, too.
+
+    :raises DomainXMLError: it is not a domain
+    """
     if root.tag != 'domain':
         message = 'the document is <%s>, not <domain>' % etree.QName(root).localname
         raise DomainXMLError(message, root.sourceline or 0, other_document=True)

@@ -5,7 +5,6 @@ A layer need not be a whole policy: see policy for how layers become one. Every 
 shows when the layers are put together is still reported where it was written.
 """
 
-import datetime
 import re
 
 import yaml
@@ -32,7 +31,6 @@ TIMES = (model.ADMISSION, model.RUNTIME)
 MAX_DEADLINE = 60  # seconds
 
 _RULE_ID = re.compile(r'[a-z][a-z0-9]*(-[a-z0-9]+)*\Z')
-_DAY = re.compile(r'(\d{4})-(\d{2})-(\d{2})\Z')
 # Meant as a UUID, and mistyped.
 _LIKE_UUID = re.compile(r'[0-9a-f-]{30,40}\Z')
 
@@ -171,18 +169,6 @@ def _read_domains(reader: Reader, node: 'yaml.Node') -> 'Tuple[str, ...]':
     return tuple(domains)
 
 
-def _read_day(reader: Reader, node: 'yaml.Node') -> 'Optional[str]':
-    """A day as YAML has it, quoted or not."""
-    found = _DAY.match(node.value) if isinstance(node, yaml.ScalarNode) else None
-    try:
-        if found:
-            return str(datetime.date(*map(int, found.groups())))
-    except ValueError:  # 30 February
-        pass
-    reader.problem(node, 'expires is not a day of the calendar', 'write it as YEAR-MONTH-DAY: 2027-01-31')
-    return None
-
-
 def _line(key: str) -> 'ValueReader':
     return lambda reader, node: reader.line_of_text(node, key)
 
@@ -228,7 +214,7 @@ _WAIVER: 'Dict[str, ValueReader]' = {
     'domains': _read_domains,
     'reason': _text('reason'),
     'approved-by': _line('approved-by'),
-    'expires': _read_day,
+    'expires': lambda reader, node: reader.day(node, 'expires'),
     'ticket': _line('ticket'),
 }
 _WAIVER_REQUIRED = ('rules', 'domains', 'reason', 'approved-by', 'expires')
