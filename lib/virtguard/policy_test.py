@@ -10,7 +10,7 @@ import os
 from . import model, sources
 from .cases import Case, Expectation, compare, judge, load_cases, unasked
 from .documents import Document
-from .errors import DomainXMLError, GuardError, PolicyError, suggest
+from .errors import GuardError, PolicyError, suggest
 from .host import today
 from .policy_commands import load_policy
 from .terminal import complain, show_line
@@ -53,13 +53,12 @@ def run(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
             _tell(os.path.join(directory.path, name), 'its findings', 'nothing of it in %s' % EXPECTED)
         for case in directory.cases:
             total += 1
-            path = os.path.join(directory.path, case.name)
+            document = Document(os.path.join(directory.path, case.name), True)
             try:
-                failures += _run_case(policy, case, path)
+                failures += _run_case(policy, case, document)
             except GuardError as error:
                 failed = True
-                line = error.line if isinstance(error, DomainXMLError) else 0
-                complain('%s: error: %s' % ('%s:%d' % (path, line) if line else path, error))
+                complain(document.complaint(error))
     for rule in _rules_to_test(policy, arguments.policy is not None, arguments.all):
         failures += _check_coverage(rule, directories, arguments.directory)
     if not total:
@@ -99,9 +98,10 @@ def _tell(path: str, expected: str, found: str, line: int = 0) -> None:
     show_line('%s: expected %s, found %s' % ('%s:%d' % (path, line) if line else path, expected, found))
 
 
-def _run_case(policy: model.Policy, case: Case, path: str) -> int:
+def _run_case(policy: model.Policy, case: Case, document: Document) -> int:
     """Judge one case and tell what is not as expected; returns how much that is."""
-    verdict = judge(case, Document(path, True).read(), policy, today())
+    path = document.source
+    verdict = judge(case, document.read(), policy, today())
     pairs = list(_pair(*compare(case.expected, verdict.findings)))
     for expectation, finding in pairs:
         expected = str(expectation) if expectation is not None else 'nothing'

@@ -13,13 +13,13 @@ PACKAGE = LIB / 'virtguard'
 
 # Knows no I/O, and imports its like only.
 CORE = (
-    'cases digest domain errors evaluate expressions facts formats layer marks model needs policy qemu_args reader '
-    'report show waivers xpath'
+    'cases comparison digest domain errors evaluate expressions facts formats layer marks model needs policy qemu_args '
+    'reader report show waivers xpath'
 ).split()
 # Does I/O for others; imports the core, and what else of the edge it builds on.
 EDGE = 'compiled compiler documents host journal layout messages policyfile sources terminal trust'.split()
 # Wires the rest. The parts of an entry are its own.
-ENTRIES = {'hook': ['worker'], 'cli': ['bulk', 'policy_commands', 'policy_test']}
+ENTRIES = {'hook': ['worker'], 'cli': ['bulk', 'policy_commands', 'policy_diff', 'policy_test']}
 
 NOT_IN_CORE = {
     'os',
@@ -96,7 +96,9 @@ def test_the_hook_does_not_know_the_command():
         'cli',
         'bulk',
         'policy_commands',
+        'policy_diff',
         'policy_test',
+        'comparison',
         'cases',
         'formats',
         'facts',
