@@ -82,6 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument('paths', nargs='+', metavar='FILE|DIR|-', help='domain XML; a directory stands for its *.xml')
     check.set_defaults(run=_check)
     scan = commands.add_parser('scan', parents=[policy, output, date], help='judge every domain defined on this host')
+    scan.add_argument(
+        '--next-boot', action='store_true', help='judge what the next start of running and autostart domains takes'
+    )
     scan.set_defaults(run=_scan)
     rules = commands.add_parser('rules', parents=[policy], help='list the rules')
     rules.set_defaults(run=_rules)
@@ -120,6 +123,10 @@ def _check(arguments: argparse.Namespace, layout: layout.Layout) -> int:
 
 
 def _scan(arguments: argparse.Namespace, layout: layout.Layout) -> int:
+    if arguments.next_boot:
+        from .next_boot import run
+
+        return run(arguments, layout)
     return _judge_all(arguments, layout, defined_documents(layout.domains), show_admitted=True)
 
 

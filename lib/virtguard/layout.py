@@ -10,22 +10,27 @@ if TYPE_CHECKING:
 
 
 class Layout:
-    """`policy`: the policy that is in force; `domains`: the directory of libvirt's own domain definitions.
+    """`policy`: the policy that is in force; `installed` tells whether a hook on this host obeys it.
 
-    `installed` tells whether a hook on this host obeys that policy.
+    libvirt's own: `domains`, definitions; `run`, the status of what runs; `lib`, metadata of snapshots and checkpoints.
+    Written to: `state`, the directory of what a watch keeps; `log`, the file for records that nobody else takes.
     """
 
-    __slots__ = ('policy', 'domains', 'installed')
+    __slots__ = ('policy', 'installed', 'domains', 'run', 'lib', 'state', 'log')
 
-    def __init__(self, policy: str, domains: str, installed: bool) -> None:
+    def __init__(self, policy: str, installed: bool, root: str) -> None:
         self.policy = policy
-        self.domains = domains
         self.installed = installed
+        self.domains = root + '/etc/libvirt/qemu'
+        self.run = root + '/run/libvirt/qemu'
+        self.lib = root + '/var/lib/libvirt/qemu'
+        self.state = root + '/var/lib/virt-guard'
+        self.log = root + '/var/log/libvirt/virt-guard.log'
 
 
 def installed(root: str) -> Layout:
     """The layout that install.sh makes; `root` is '' on a host, a directory with `--root`."""
-    return Layout(root + '/etc/virt-guard/policy.yaml', root + '/etc/libvirt/qemu', True)
+    return Layout(root + '/etc/virt-guard/policy.yaml', True, root)
 
 
 def found() -> Layout:
@@ -36,7 +41,7 @@ def found() -> Layout:
         os.path.join(sys.prefix, 'share', 'virt-guard', 'policy.yaml'),
     )
     policy = _first_existing(*candidates) or candidates[-1]
-    return Layout(os.path.normpath(policy), '/etc/libvirt/qemu', False)
+    return Layout(os.path.normpath(policy), False, '')
 
 
 def _first_existing(*paths: str) -> 'Optional[str]':

@@ -19,7 +19,7 @@ CORE = (
 # Does I/O for others; imports the core, and what else of the edge it builds on.
 EDGE = 'compiled compiler documents host journal layout messages policyfile sources terminal trust'.split()
 # Wires the rest. The parts of an entry are its own.
-ENTRIES = {'hook': ['worker'], 'cli': ['bulk', 'policy_commands', 'policy_diff', 'policy_test']}
+ENTRIES = {'hook': ['worker'], 'cli': ['bulk', 'next_boot', 'policy_commands', 'policy_diff', 'policy_test']}
 
 NOT_IN_CORE = {
     'os',
@@ -96,6 +96,7 @@ def test_the_hook_does_not_know_the_command():
         'cli',
         'bulk',
         'policy_commands',
+        'next_boot',
         'policy_diff',
         'policy_test',
         'comparison',
