@@ -75,7 +75,7 @@ locate() {
     # What was shipped with the installed version: shows whether the policy in force was edited.
     pristine=$library/policy.yaml
     created=$library/created-directories
-    directories='usr/lib/virt-guard/virtguard usr/libexec/virt-guard usr/bin etc/virt-guard etc/libvirt/hooks'
+    directories='usr/lib/virt-guard/virtguard usr/libexec/virt-guard usr/bin etc/virt-guard/policy.d etc/libvirt/hooks'
     # A host has it from libvirt, with rights of libvirt's choice.
     [ -z "$root" ] || directories="$directories var/log/libvirt"
 }
@@ -629,6 +629,9 @@ uninstall() {
     elif exists "$policy"; then
         keep "$policy" 'edited'
     fi
+    for drop_in in "${policy%.yaml}.d"/*; do
+        ! exists "$drop_in" || keep "$drop_in" 'a drop-in of yours'
+    done
     # An audit trail outlives the guard, unless it tells of nothing but its installation.
     if is_plain_file "$log" && ! grep -qvF ' VIRT_GUARD_DOMAIN=virt-guard-install-check ' "$log"; then
         remove "$log"
@@ -639,7 +642,7 @@ uninstall() {
     remove "$library/virtguard" "$library/policy.yaml" "$created"
     {
         printf '%s\n' "$made"
-        printf '%s\n' usr/lib/virt-guard usr/libexec/virt-guard etc/virt-guard
+        printf '%s\n' usr/lib/virt-guard usr/libexec/virt-guard etc/virt-guard etc/virt-guard/policy.d
     } | LC_ALL=C sort -ru | while IFS= read -r directory; do
         case $directory in
         '' | *..*) continue ;;

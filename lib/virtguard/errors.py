@@ -6,7 +6,7 @@ Anything else that escapes is a defect of virt-guard itself.
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, Iterable, Sequence
+    from typing import Dict, Iterable, List, Optional, Sequence
 
 
 class GuardError(Exception):
@@ -39,6 +39,10 @@ class DomainXMLError(GuardError):
         super().__init__(message)
         self.line = line
         self.other_document = other_document
+
+
+class SchemaError(GuardError):
+    """A schema cannot be read, or is not RELAX NG."""
 
 
 class MissingLibraryError(GuardError):
@@ -84,12 +88,18 @@ class PolicyError(GuardError):
         self.settings = settings
 
 
-def suggest(word: str, known: 'Iterable[str]') -> str:
-    """A hint: the known word nearest to a misspelt one, or else all of them."""
+def nearest(word: str, known: 'List[str]') -> 'Optional[str]':
+    """The known word nearest to a misspelt one, if any is near."""
     import difflib  # only needed to help with a mistake
 
-    near = difflib.get_close_matches(word, list(known), 1)
-    return 'did you mean %r?' % near[0] if near else 'known are: %s' % ', '.join(known)
+    return next(iter(difflib.get_close_matches(word, known, 1)), None)
+
+
+def suggest(word: str, known: 'Iterable[str]') -> str:
+    """A hint: the known word nearest to a misspelt one, or else all of them."""
+    known = list(known)
+    near = nearest(word, known)
+    return 'did you mean %r?' % near if near is not None else 'known are: %s' % ', '.join(known)
 
 
 def describe_defect(error: BaseException) -> str:

@@ -31,6 +31,8 @@ TIMES = (model.ADMISSION, model.RUNTIME)
 MAX_DEADLINE = 60  # seconds
 
 _RULE_ID = re.compile(r'[a-z][a-z0-9]*(-[a-z0-9]+)*\Z')
+_NAME_OR_VALUE = re.compile(r'[\w.-]+(:[\w.-]+)?\Z')
+_VERSION = re.compile(r'(\d{1,4})\.(\d{1,3})(?:\.(\d{1,3}))?\Z')
 # Meant as a UUID, and mistyped.
 _LIKE_UUID = re.compile(r'[0-9a-f-]{30,40}\Z')
 
@@ -152,6 +154,24 @@ def _read_host(reader: Reader, node: 'yaml.Node') -> 'Tuple[model.HostCondition,
     return tuple(conditions)
 
 
+def _read_since(reader: Reader, node: 'yaml.Node') -> 'Tuple[Tuple[str, model.Version], ...]':
+    since = []
+    names = [str(key.value) for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
+    if isinstance(node, yaml.MappingNode) and not names:
+        reader.problem(node, 'since names nothing')
+    for name, value in reader.mapping(node, 'since', names, ()).items():
+        # The text, because YAML takes 11.10 for the number 11.1.
+        version = _VERSION.match(str(value.value)) if isinstance(value, yaml.ScalarNode) else None
+        if not _NAME_OR_VALUE.match(name):
+            reader.problem(value, 'since has %r, which is no name' % name, 'of an element, an attribute or a value')
+        elif version is None:
+            reader.problem(value, 'since.%s is no version of libvirt' % name, 'write it like 11.2.0')
+        else:
+            major, minor, micro = version.groups('0')
+            since.append((name, (int(major), int(minor), int(micro))))
+    return tuple(since)
+
+
 def _read_waiver(reader: Reader, node: 'yaml.Node') -> 'Dict[str, Given]':
     return _read(reader, reader.mapping(node, 'the waiver', _WAIVER, _WAIVER_REQUIRED), _WAIVER)
 
@@ -203,6 +223,7 @@ _RULE: 'Dict[str, ValueReader]' = {
     'values': _strings('values'),
     'probe': _choice('probe', PROBES),
     'host': _read_host,
+    'since': _read_since,
     'why': _text('why'),
     'remedy': _text('remedy'),
     'reference': _line('reference'),

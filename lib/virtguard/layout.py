@@ -13,12 +13,13 @@ class Layout:
     """`policy`: the policy that is in force; `installed` tells whether a hook on this host obeys it.
 
     libvirt's own: `domains`, definitions; `run`, the status of what runs; `lib`, metadata of snapshots and checkpoints.
+    `host` stands for the / of the host's own libvirt, also where the guard has a root of its own.
     Written to: `state`, the directory of what a watch keeps; `log`, the file for records that nobody else takes.
     """
 
-    __slots__ = ('policy', 'installed', 'domains', 'run', 'lib', 'state', 'log')
+    __slots__ = ('policy', 'installed', 'domains', 'run', 'lib', 'state', 'log', 'host')
 
-    def __init__(self, policy: str, installed: bool, root: str) -> None:
+    def __init__(self, policy: str, installed: bool, root: str, host: str = '') -> None:
         self.policy = policy
         self.installed = installed
         self.domains = root + '/etc/libvirt/qemu'
@@ -26,6 +27,7 @@ class Layout:
         self.lib = root + '/var/lib/libvirt/qemu'
         self.state = root + '/var/lib/virt-guard'
         self.log = root + '/var/log/libvirt/virt-guard.log'
+        self.host = host
 
 
 def installed(root: str) -> Layout:

@@ -6,6 +6,7 @@ if TYPE_CHECKING:
     from typing import Callable, Dict, List, Optional, Sequence, Set, Tuple, Union
 
     Origin = Tuple[str, int]  # file, 1-based line
+    Version = Tuple[int, int, int]  # major, minor, micro
 
 # Far beyond any real domain; what is larger is an attack on memory.
 MAX_XML_BYTES = 32 * 1024 * 1024
@@ -57,7 +58,8 @@ class HostCondition:
 class Rule:
     """One requirement of a policy. Texts are the policy author's.
 
-    `origin` is where it is defined, `origins` where each of its keys got its value; `reason` why a site changed it.
+    `since` are names and values in `match` that not every libvirt knows, and since which version it does. `origin` is
+    where the rule is defined, `origins` where each of its keys got its value; `reason` why a site changed it.
     """
 
     __slots__ = (
@@ -69,6 +71,7 @@ class Rule:
         'values',
         'probe',
         'host',
+        'since',
         'why',
         'remedy',
         'reference',
@@ -95,6 +98,7 @@ class Rule:
         waivable: bool = True,
         reason: str = '',
         origins: 'Optional[Dict[str, Origin]]' = None,
+        since: 'Tuple[Tuple[str, Version], ...]' = (),
     ) -> None:
         self.id = id
         self.title = title
@@ -104,6 +108,7 @@ class Rule:
         self.values = values
         self.probe = probe
         self.host = host
+        self.since = since
         self.why = why
         self.remedy = remedy
         self.reference = reference

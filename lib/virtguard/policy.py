@@ -14,7 +14,7 @@ from .xpath import MatchError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Sequence
+    from typing import Any, Dict, List, Sequence, Tuple
 
 _RULE_REQUIRED = ('id', 'title', 'action', 'why', 'remedy')
 
@@ -54,7 +54,7 @@ def merge_layers(layers: 'Sequence[Layer]', source: str = '', today: str = '') -
         settings['deadline'],
         settings['audit'],
         tuple(rules.values()),
-        _digest(layers),
+        digest([(layer.sha256, layer.source) for layer in layers]),
         source or layers[0].source,
         tuple(waivers),
         tuple(layer.source for layer in layers),
@@ -82,10 +82,11 @@ def _require(first: Layer) -> None:
             first.root.problem("the policy has no 'rules'")
 
 
-def _digest(layers: 'Sequence[Layer]') -> str:
-    if len(layers) == 1:
-        return layers[0].sha256
-    lines = ''.join('%s  %s\n' % (layer.sha256, layer.source) for layer in layers)
+def digest(files: 'Sequence[Tuple[str, str]]') -> str:
+    """The digest of a policy by those of its files (and their names), in their order."""
+    if len(files) == 1:
+        return files[0][0]
+    lines = ''.join('%s  %s\n' % file for file in files)
     return sha256_hex(lines.encode('utf-8', 'surrogateescape'))
 
 
@@ -149,9 +150,9 @@ class _Draft:
             self._first.problem(
                 '%s is judged at run time but has no match for a change' % self._name, 'begin with /transition'
             )
-        for key in ('values', 'probe'):
+        for key in ('values', 'probe', 'since'):
             if key in given and 'match' not in given:
-                given[key].problem('%s has %r but no match for it to narrow' % (self._name, key))
+                given[key].problem('%s has %r but no match for it' % (self._name, key))
         if 'match' not in given and 'host' not in given:
             self._first.problem('%s has neither match nor host, so it can never apply' % self._name)
 
@@ -173,6 +174,7 @@ class _Draft:
             waivable=self._value('waivable', True),
             reason=self._value('reason', ''),
             origins={key: given.origin for key, given in self._given.items()},
+            since=self._value('since', ()),
         )
 
 

@@ -5,7 +5,7 @@ import os
 
 from . import model, report, sources
 from .compiled import compiled_path, load_compiled, take_stamp
-from .errors import GuardError, PolicyError
+from .errors import GuardError, PolicyError, SchemaError
 from .host import read_facts, today
 from .policyfile import read_policy_file
 from .terminal import show, show_line
@@ -13,7 +13,7 @@ from .terminal import show, show_line
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from typing import Iterable, Iterator, Optional
+    from typing import Iterable, Iterator, List, Optional
 
     from .layout import Layout
 
@@ -60,6 +60,7 @@ def check(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
     """Report every problem, or that there is none."""
     try:
         policy = load_policy(arguments.policy, layout)
+        unchecked = look_names_up(policy, layout.host)
     except PolicyError as error:
         for problem in error.problems:
             show_line(str(problem))
@@ -74,9 +75,35 @@ def check(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
     if arguments.policy is None:
         for note in _notes_on_files(layout):
             show_line('note: ' + note)
-    for note in _notes(policy):
+    for note in [*unchecked, *_notes(policy)]:
         show_line('note: ' + note)
     return _USABLE
+
+
+def look_names_up(policy: model.Policy, host: str) -> 'List[str]':
+    """Ask the schema of the host's libvirt for every name in the rules; returns why it cannot be asked, if so.
+
+    :raises PolicyError: it does not know one
+    """
+    from .digest import sha256_hex
+    from .policy import digest
+    from .policyfile import read_policy_file
+    from .policylint import lint_policy
+    from .schemafile import libvirt_version, read_schema
+
+    try:
+        domains = read_schema(host)
+    except SchemaError as error:
+        return ['%s, names not checked' % error]
+    if domains is None:
+        return ['no libvirt schema on this host, names not checked']
+    files = {path: read_policy_file(path) for path in policy.files}
+    if digest([(sha256_hex(data), path) for path, data in files.items()]) != policy.sha256:
+        raise GuardError('the files of the policy were changed meanwhile', 'run it again')
+    problems = lint_policy(policy, files, domains, libvirt_version(host))
+    if problems:
+        raise PolicyError(problems, {})
+    return []
 
 
 def _notes_on_files(layout: 'Layout') -> 'Iterator[str]':

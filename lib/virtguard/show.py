@@ -54,6 +54,7 @@ def _rule(rule: model.Rule) -> 'Iterator[Tuple[str, object]]':
     yield 'values', rule.values
     yield 'probe', rule.probe
     yield 'host', rule.host
+    yield 'since', rule.since
     yield 'why', rule.why
     yield 'remedy', rule.remedy
     yield 'reference', rule.reference
@@ -81,6 +82,9 @@ def _item(
             continue
         if key == 'host':
             yield '%s%s: {%s}' % (lead, key, ', '.join(map(_condition, value))), place  # type: ignore[call-overload]
+        elif key == 'since':
+            since = ['%s: "%d.%d.%d"' % (_scalar(name), *version) for name, version in value]  # type: ignore[attr-defined]
+            yield '%s%s: {%s}' % (lead, key, ', '.join(since)), place
         elif isinstance(value, tuple):
             yield '%s%s:' % (lead, key), place
             for entry in value:

@@ -82,10 +82,10 @@ class Node:
 
     `kind` and what it holds: `or` `and` `union` (operands) · `compare` `arithmetic` (operator, operands) · `call`
     (name, arguments) · `literal` (text) · `number` · `path` (steps; absolute or not) · `filter` (an operand and its
-    predicates, then steps).
+    predicates, then steps). `offset` is that of a literal, in characters.
     """
 
-    __slots__ = ('kind', 'text', 'operands', 'steps', 'absolute')
+    __slots__ = ('kind', 'text', 'operands', 'steps', 'absolute', 'offset')
 
     def __init__(
         self,
@@ -94,23 +94,26 @@ class Node:
         operands: 'Sequence[Node]' = (),
         steps: 'Sequence[Step]' = (),
         absolute: bool = False,
+        offset: int = 0,
     ) -> None:
         self.kind = kind
         self.text = text
         self.operands = tuple(operands)
         self.steps = tuple(steps)
         self.absolute = absolute
+        self.offset = offset
 
 
 class Step:
-    """One step of a path: `axis` in full, `test` as written (a name, `*`, `node()`), predicates."""
+    """One step of a path: `axis` in full, `test` as written (a name, `*`, `node()`) and its `offset`, predicates."""
 
-    __slots__ = ('axis', 'test', 'predicates')
+    __slots__ = ('axis', 'test', 'predicates', 'offset')
 
-    def __init__(self, axis: str, test: str, predicates: 'Sequence[Node]' = ()) -> None:
+    def __init__(self, axis: str, test: str, predicates: 'Sequence[Node]' = (), offset: int = 0) -> None:
         self.axis = axis
         self.test = test
         self.predicates = tuple(predicates)
+        self.offset = offset
 
 
 # XPath 1.0's functions but id(), for which no DTD says what an id is: how many arguments they take, at least and most.
@@ -279,7 +282,7 @@ class _Parser:
     def _filter(self) -> Node:
         token = self._take()
         if token.kind == 'literal':
-            node = Node('literal', token.text[1:-1])
+            node = Node('literal', token.text[1:-1], offset=token.offset)
         elif token.kind == 'number':
             node = Node('number', token.text)
         elif token.text == '(':
@@ -315,8 +318,8 @@ class _Parser:
     def _step(self) -> Step:
         text = self._text()
         if text in ('.', '..'):
-            self._take()
-            return Step('self' if text == '.' else 'parent', 'node()')
+            offset = self._take().offset
+            return Step('self' if text == '.' else 'parent', 'node()', offset=offset)
         axis = 'child'
         if text == '@':
             self._take()
@@ -334,4 +337,4 @@ class _Parser:
                 self._take()
             self._take()
             name += '()'
-        return Step(axis, name, self._predicates())
+        return Step(axis, name, self._predicates(), test.offset)

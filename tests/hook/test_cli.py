@@ -10,7 +10,7 @@ import sys
 import time
 
 import pytest
-from installation import CLEAN, DENIED, domain_xml
+from installation import CHECKOUT, CLEAN, DENIED, domain_xml
 
 FACTS = 'arch: x86_64\ncontainer: none\nos: rhel-8.10\n'
 
@@ -308,8 +308,8 @@ def test_rules_and_explain(installed):
 def test_policy_check(installed, tmp_path):
     result = installed.run_cli('policy', 'check')
     assert result.returncode == 0
-    assert result.stdout.decode() == "%s: no problems: policy 'rhel-8', 20 rules, mode enforce, failure deny\n" % (
-        installed.policy
+    assert result.stdout.decode().splitlines()[0] == (
+        "%s: no problems: policy 'rhel-8', 20 rules, mode enforce, failure deny" % installed.policy
     )
     broken = tmp_path / 'broken.yaml'
     broken.write_text('policy: x\nmode: off\nrules:\n  - id: A\n')
@@ -317,6 +317,52 @@ def test_policy_check(installed, tmp_path):
     assert result.returncode == 2
     assert result.stdout.decode().splitlines()[0] == '%s:2:7: mode is a boolean, not text (write "off")' % broken
     assert len(result.stdout.splitlines()) > 3
+
+
+@pytest.fixture
+def misspelt(tmp_path):
+    path = tmp_path / 'misspelt.yaml'
+    path.write_text(
+        'policy: x\nrules:\n- {id: a, title: t, action: warn, why: w, remedy: r, match: /domain/pm/suspend-to-ram}\n'
+    )
+    return path
+
+
+def test_policy_check_looks_names_up(installed, misspelt, host_schema):
+    result = installed.run_cli('policy', 'check', str(misspelt))
+    assert (result.returncode, result.stderr) == (2, b'')
+    assert result.stdout.decode() == (
+        "%s:3:72: match: no <suspend-to-ram> under <pm> in libvirt's schema (did you mean <suspend-to-mem>?)\n"
+        % misspelt
+    )
+    # Who only judges by a policy does not wait for that.
+    assert installed.run_cli('rules', '--policy', str(misspelt)).returncode == 0
+
+
+@pytest.mark.parametrize(
+    'schema, note',
+    [
+        (None, 'no libvirt schema on this host, names not checked'),
+        ('<grammar', 'domain.rng is not well-formed: '),
+        ('<grammar/>', 'domain.rng is not RELAX NG, names not checked'),
+    ],
+)
+def test_policy_check_without_a_schema(misspelt, tmp_path, schema, note):
+    if schema is not None:
+        directory = tmp_path / 'usr' / 'share' / 'libvirt' / 'schemas'
+        directory.mkdir(parents=True)
+        (directory / 'domain.rng').write_text(schema)
+    program = (
+        'import sys; sys.path.insert(0, sys.argv[1])\n'
+        'from virtguard import cli, layout\n'
+        "here = layout.Layout('', False, '', host=sys.argv[2])\n"
+        "sys.exit(cli.main(['policy', 'check', sys.argv[3]], here))"
+    )
+    command = [sys.executable, '-B', '-c', program, str(CHECKOUT / 'lib'), str(tmp_path), str(misspelt)]
+    result = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    first, second = result.stdout.decode().splitlines()
+    assert first == "%s: no problems: policy 'x', 1 rules, mode enforce, failure deny" % misspelt
+    assert second.startswith('note: ' + note)
 
 
 def test_policy_in_force_must_be_one_that_the_hook_would_take(installed):

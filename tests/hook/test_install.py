@@ -503,6 +503,7 @@ def test_foreign_command_stays(root):
         'usr/lib/virt-guard',
         'usr/libexec/virt-guard',
         'etc/virt-guard',
+        'etc/virt-guard/policy.d',
         'usr/lib/virt-guard/virtguard',
         'etc/libvirt/hooks',
         'var/log',
@@ -585,16 +586,20 @@ def test_uninstall_keeps_what_is_not_its_own(root):
     there = Installed(root)
     edit(there.policy, 'deadline: 5 ', 'deadline: 7 ')
     there.run_hook('somebody', 'prepare', DENIED)
-    foreign = [root / 'usr/lib/virt-guard/note', root / 'etc/virt-guard/note', root / 'etc/libvirt/hooks/lxc']
+    drop_in = root / 'etc/virt-guard/policy.d/50-site.yaml'
+    foreign = [root / 'usr/lib/virt-guard/note', root / 'etc/virt-guard/note', root / 'etc/libvirt/hooks/lxc', drop_in]
     for path in foreign:
         path.write_text('note\n')
     result = install(root, '--uninstall')
     left = {path for path in root.glob('**/*') if not path.is_dir()}
     assert left - {there.log} == {there.policy, *foreign}
     assert 'kept       %s (edited)' % there.policy in result.stdout
+    assert 'kept       %s (a drop-in of yours)' % drop_in in result.stdout
     assert there.log.exists() == ('kept       %s (audit records)' % there.log in result.stdout)
 
-    # A policy kept is a policy found again.
+    # A policy kept is a policy found again, and so is a drop-in: 'note' is none.
+    assert '50-site.yaml:1:1: the policy is text, not a mapping' in install(root, status=1).stderr
+    drop_in.write_text('mode: enforce\n')
     assert 'policy.yaml.new' in install(root).stdout
     assert b'deadline: 7 ' in there.policy.read_bytes()
 

@@ -138,7 +138,6 @@ def test_a_rule_that_a_site_lets_find_something_else_is_its_own(installed, site)
 
 def test_the_policy_in_force_demands_cases_of_the_rules_in_its_drop_ins(installed, site):
     drop_ins = installed.policy.with_suffix('.d')
-    drop_ins.mkdir()
     try:
         (drop_ins / '10-site.yaml').write_text(SITE.replace('extends: shipped.yaml\n', ''))
         command = ['policy', 'test', str(site / 'cases')]
@@ -147,7 +146,6 @@ def test_the_policy_in_force_demands_cases_of_the_rules_in_its_drop_ins(installe
         result = installed.run_cli(*command)
     finally:
         (drop_ins / '10-site.yaml').unlink()
-        drop_ins.rmdir()
     assert result.returncode == 1
     assert result.stdout.decode().splitlines() == [
         "%s/10-site.yaml:3: expected a case of rule 'no-vnc' in %s/cases/no-vnc, found none" % (drop_ins, site),

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.live
 CRYPTO = "<crypto model='virtio' type='qemu'><backend model='builtin'/></crypto>"
 THROTTLE_GROUP = """
   <throttlegroups>
-    <throttlegroup><throttle_group_name>slow</throttle_group_name><total_iops_sec>100</total_iops_sec></throttlegroup>
+    <throttlegroup><group_name>slow</group_name><total_iops_sec>100</total_iops_sec></throttlegroup>
   </throttlegroups>"""
 THROTTLE_FILTERS = "<throttlefilters><throttlefilter group='slow'/></throttlefilters>"
 TPM = "<tpm model='tpm-tis'><backend type='passthrough'><device path='/dev/tpm0'/></backend></tpm>"

@@ -13,11 +13,11 @@ PACKAGE = LIB / 'virtguard'
 
 # Knows no I/O, and imports its like only.
 CORE = (
-    'cases comparison digest domain errors evaluate expressions facts formats layer marks model needs policy qemu_args '
-    'reader report show waivers xpath'
+    'cases comparison digest domain errors evaluate expressions facts formats layer lint marks model needs policy '
+    'policylint qemu_args reader report schema show waivers xpath'
 ).split()
 # Does I/O for others; imports the core, and what else of the edge it builds on.
-EDGE = 'compiled compiler documents host journal layout messages policyfile sources terminal trust'.split()
+EDGE = 'compiled compiler documents host journal layout messages policyfile schemafile sources terminal trust'.split()
 # Wires the rest. The parts of an entry are its own.
 ENTRIES = {'hook': ['worker'], 'cli': ['bulk', 'next_boot', 'policy_commands', 'policy_diff', 'policy_test']}
 
@@ -107,6 +107,9 @@ def test_the_hook_does_not_know_the_command():
         'layout',
         'terminal',
         'show',
+        'lint',
+        'schema',
+        'schemafile',
     }
 
 

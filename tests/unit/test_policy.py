@@ -134,6 +134,20 @@ def test_a_change_is_something_to_match():
     ]
 
 
+@pytest.mark.parametrize(
+    'text, expected',
+    [
+        ('{crypto: 9.1.0}', [('crypto', (9, 1, 0))]),
+        ('{crypto: "9.1"}', [('crypto', (9, 1, 0))]),
+        # To YAML, the first is a number, and the same as 11.1.
+        ('{a: 11.10, "qemu:b": 8.2.1, 2.0: 4.4}', [('a', (11, 10, 0)), ('qemu:b', (8, 2, 1)), ('2.0', (4, 4, 0))]),
+    ],
+)
+def test_names_that_newer_libvirts_know(text, expected):
+    (rule,) = load(changed('    why', '    since: %s\n    why' % text)).rules
+    assert rule.since == tuple(expected)
+
+
 def test_texts_may_be_folded():
     policy = load(changed('why: because', 'why: >-\n      one\n      two'))
     assert policy.rules[0].why == 'one two'
@@ -248,6 +262,15 @@ PROBLEMS = [
     ('    why', '    host: {arch: {not: {«not: a}}}\n    why', 'host.arch is a mapping, not text', ''),
     ('    why', '    host: {os: «8}\n    why', 'host.os is a number, not text', 'write "8"'),
     ('    why', '    host: {os: a, «os: b}\n    why', "host has the key 'os' twice", ''),
+    # Names that newer libvirts know.
+    (MATCH, 'host: {arch: a}\n    since: «{a: 9.1.0}', "'one' has 'since' but no match", ''),
+    ('    why', '    since: «{}\n    why', 'since names nothing', ''),
+    ('    why', '    since: «[crypto]\n    why', 'since is a list, not a mapping', ''),
+    ('    why', '    since: {a: 9.1.0, «a: 9.2.0}\n    why', "since has the key 'a' twice", ''),
+    ('    why', '    since: {"/a": «9.1.0}\n    why', "since has '/a', which is no name", ''),
+    ('    why', '    since: {a: «9}\n    why', 'since.a is no version of libvirt', 'write it like 11.2.0'),
+    ('    why', '    since: {a: «v9.1.0}\n    why', 'since.a is no version of libvirt', 'write it like 11.2.0'),
+    ('    why', '    since: {a: «[9.1.0]}\n    why', 'since.a is no version of libvirt', 'write it like 11.2.0'),
     # Lists and rules.
     ('  - id: one\n    title', '  - «just text\n  - id: one\n    title', 'the rule is text, not a mapping', ''),
     ('  - id: one\n    title', '  - «[]\n  - id: one\n    title', 'the rule is a list, not a mapping', ''),

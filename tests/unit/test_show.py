@@ -21,7 +21,7 @@ waivers:
   - {rules: [virtiofs], domains: ["*", "[ab]"], reason: "näher: 'x' \\"y\\"", approved-by: me, expires: 2027-01-31}
 """
 # What must come back; places do not.
-RULE = ('id', 'title', 'action', 'at', 'match', 'values', 'probe', 'why', 'remedy', 'reference', 'waivable', 'reason')
+RULE = 'id title action at match values probe since why remedy reference waivable reason'.split()
 WAIVER = ('rules', 'domains', 'reason', 'approved_by', 'expires', 'ticket')
 POLICY = ('name', 'mode', 'failure', 'deadline', 'audit_required')
 
