@@ -65,6 +65,8 @@ locate() {
     library=$root/usr/lib/virt-guard
     program=$root/usr/libexec/virt-guard/qemu
     command=$root/usr/bin/virt-guard
+    manual=$root/usr/share/man
+    pages='man5/virt-guard-policy.5 man8/virt-guard.8'
     policy=$root/etc/virt-guard/policy.yaml
     compiled=$root/etc/virt-guard/policy.compiled
     hooks=$root/etc/libvirt/hooks
@@ -76,6 +78,7 @@ locate() {
     pristine=$library/policy.yaml
     created=$library/created-directories
     directories='usr/lib/virt-guard/virtguard usr/libexec/virt-guard usr/bin etc/virt-guard/policy.d etc/libvirt/hooks'
+    directories="$directories usr/share/man/man5 usr/share/man/man8"
     # A host has it from libvirt, with rights of libvirt's choice.
     [ -z "$root" ] || directories="$directories var/log/libvirt"
 }
@@ -271,6 +274,9 @@ check_checkout() {
     for name in hooks/qemu lib/virtguard/hook.py policy.yaml; do
         [ -r "$checkout/$name" ] || die "$checkout/$name is missing; run install.sh where it is, in a complete checkout"
     done
+    for page in $pages; do
+        [ -r "$checkout/doc/${page#*/}" ] || die "$checkout/doc/${page#*/} is missing; run install.sh in a complete checkout"
+    done
     for directory in $directories; do
         each_directory check_directory "$directory"
     done
@@ -449,6 +455,12 @@ put_programs() {
     put_and_tell "$work/virt-guard" "$command" 755
 }
 
+put_manual() {
+    for page in $pages; do
+        put_and_tell "$checkout/doc/${page#*/}" "$manual/$page" 644
+    done
+}
+
 # Before the proof, so that what is proved is what will run.
 compile_policy() {
     compiled_before=$(cksum -- "$compiled" 2>/dev/null) || compiled_before=
@@ -582,6 +594,7 @@ install() {
     make_directories
     put_package
     put_programs
+    put_manual
     put_policy
     compile_policy
     prove
@@ -618,6 +631,9 @@ uninstall() {
     done
     remove "$program"
     ! is_our_command || remove "$command"
+    for page in $pages; do
+        remove "$manual/$page"
+    done
     remove "$compiled"
     # Without a copy of what was installed, what would be installed is the nearest to it.
     [ -f "$pristine" ] || pristine=$shipped
