@@ -275,7 +275,8 @@ check_checkout() {
         [ -r "$checkout/$name" ] || die "$checkout/$name is missing; run install.sh where it is, in a complete checkout"
     done
     for page in $pages; do
-        [ -r "$checkout/doc/${page#*/}" ] || die "$checkout/doc/${page#*/} is missing; run install.sh in a complete checkout"
+        page=$checkout/doc/${page#*/}
+        [ -r "$page" ] || die "$page is missing; run install.sh where it is, in a complete checkout"
     done
     for directory in $directories; do
         each_directory check_directory "$directory"
