@@ -68,6 +68,8 @@ locate() {
     library=$root/usr/lib/virt-guard
     program=$root/usr/libexec/virt-guard/qemu
     command=$root/usr/bin/virt-guard
+    manual=$root/usr/share/man
+    pages='man5/virt-guard-policy.5 man8/virt-guard.8'
     policy=$root/etc/virt-guard/policy.yaml
     compiled=$root/etc/virt-guard/policy.compiled
     hooks=$root/etc/libvirt/hooks
@@ -82,6 +84,7 @@ locate() {
     created=$library/created-directories
     directories='usr/lib/virt-guard/virtguard usr/lib/virt-guard/profiles usr/libexec/virt-guard usr/bin'
     directories="$directories etc/virt-guard/policy.d etc/libvirt/hooks usr/lib/systemd/system"
+    directories="$directories usr/share/man/man5 usr/share/man/man8"
     # A host has it from libvirt, with rights of libvirt's choice.
     [ -z "$root" ] || directories="$directories var/log/libvirt"
 }
@@ -330,6 +333,10 @@ check_checkout() {
         data/virt-guard-watch.service; do
         [ -r "$checkout/$name" ] || die "$checkout/$name is missing; run install.sh where it is, in a complete checkout"
     done
+    for page in $pages; do
+        page=$checkout/doc/${page#*/}
+        [ -r "$page" ] || die "$page is missing; run install.sh where it is, in a complete checkout"
+    done
     for directory in $directories; do
         each_directory check_directory "$directory"
     done
@@ -508,6 +515,12 @@ put_programs() {
     put_and_tell "$work/virt-guard" "$command" 755
 }
 
+put_manual() {
+    for page in $pages; do
+        put_and_tell "$checkout/doc/${page#*/}" "$manual/$page" 644
+    done
+}
+
 # Before the proof, so that what is proved is what will run.
 compile_policy() {
     compiled_before=$(cksum -- "$compiled" 2>/dev/null) || compiled_before=
@@ -679,6 +692,7 @@ install() {
     put_programs
     put_profiles
     put_watch
+    put_manual
     put_policy
     compile_policy
     prove
@@ -718,6 +732,9 @@ uninstall() {
     remove_watch
     remove "$program"
     ! is_our_command || remove "$command"
+    for page in $pages; do
+        remove "$manual/$page"
+    done
     remove "$compiled"
     # Without a copy of what was installed, what would be installed is the nearest to it.
     for name in rhel-8 rhel-9 rhel-10; do

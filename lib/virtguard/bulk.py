@@ -10,7 +10,7 @@ from .compiled import Compiled
 from .compiler import prepare
 from .documents import STDIN, Document
 from .domain import parse_domain
-from .errors import DomainXMLError, GuardError
+from .errors import GuardError
 from .evaluate import evaluate
 from .marks import MAX_DEPTH, check_well_formed
 from .messages import read_message, write_message
@@ -117,11 +117,10 @@ def _judge_document(judge: Judge, output: 'Format', document: Document) -> Outco
     try:
         verdict = judge.judge(document.read())
     except GuardError as error:
-        if isinstance(error, DomainXMLError) and error.other_document and not document.named:
-            return Outcome('', '%s: skipped: %s' % (document.source, error.message), '')
-        line = error.line if isinstance(error, DomainXMLError) else 0
-        place = '%s:%d' % (document.source, line) if line else document.source
-        return Outcome(output.failure(document.source, str(error)), '%s: error: %s' % (place, error), model.ERROR)
+        complaint = document.complaint(error)
+        if document.is_other(error):
+            return Outcome('', complaint, '')
+        return Outcome(output.failure(document.source, str(error)), complaint, model.ERROR)
     waivers = {finding.waiver.origin for finding in verdict.findings if finding.waiver is not None}
     return Outcome(output.verdict(document.source, verdict), '', verdict.decision, tuple(waivers))
 

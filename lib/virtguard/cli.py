@@ -6,17 +6,16 @@ errors to standard error.
 """
 
 import argparse
-import os
 import signal
 
 from . import __version__, layout, model, policy_commands, report, watch_command
-from .documents import Document, find_documents
+from .documents import Document, defined_documents, find_documents
 from .errors import GuardError, PolicyError, suggest
 from .formats import JsonLines, Text, explain
 from .host import today
-from .policy_commands import load_policy
-from .policyfile import read_policy_file
+from .policy_commands import load_host, load_policy
 from .terminal import Progress, complain, show, wants_colour
+from .waivers import parse_day
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,8 +45,17 @@ def main(argv: 'Optional[Sequence[str]]' = None, layout: layout.Layout = layout.
         return _INTERRUPTED
 
 
+def _day(text: str) -> str:
+    day = parse_day(text)
+    if day is None:
+        raise argparse.ArgumentTypeError('%r is not a day of the calendar; write it like 2027-01-31' % text)
+    return day
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> 'NoReturn':
+        if message.startswith('unrecognized arguments'):
+            message += '; options go before files'
         self.exit(NOT_JUDGED, '%s: %s (%s --help)\n' % (self.prog, report.escape(message), self.prog))
 
 
@@ -67,10 +75,16 @@ def _parser() -> argparse.ArgumentParser:
     output.add_argument('--format', choices=('text', 'jsonl'), default='text', help='jsonl: one JSON object per domain')
     output.add_argument('--facts', metavar='FILE', help='YAML: facts of another host to judge for; the rest is unknown')
 
-    check = commands.add_parser('check', parents=[policy, output], help='judge domain XML files')
+    date = _Parser(add_help=False)
+    date.add_argument('--date', metavar='YYYY-MM-DD', type=_day, help='judge as on that day (default: today)')
+
+    check = commands.add_parser('check', parents=[policy, output, date], help='judge domain XML files')
     check.add_argument('paths', nargs='+', metavar='FILE|DIR|-', help='domain XML; a directory stands for its *.xml')
     check.set_defaults(run=_check)
-    scan = commands.add_parser('scan', parents=[policy, output], help='judge every domain defined on this host')
+    scan = commands.add_parser('scan', parents=[policy, output, date], help='judge every domain defined on this host')
+    scan.add_argument(
+        '--next-boot', action='store_true', help='judge what the next start of running and autostart domains takes'
+    )
     scan.set_defaults(run=_scan)
     watch = commands.add_parser('watch', parents=[policy], help='record what happens to running domains')
     watch.add_argument('--once', action='store_true', help='tell what holds now, record nothing, and end')
@@ -90,18 +104,22 @@ def _parser() -> argparse.ArgumentParser:
     policy_show = actions.add_parser('show', help='print the effective policy, and where each value comes from')
     policy_show.add_argument('policy', nargs='?', metavar='FILE', help='default: the policy in force')
     policy_show.set_defaults(run=policy_commands.show_effective)
+    policy_test = actions.add_parser('test', parents=[policy], help='judge fixtures, and compare with what they expect')
+    policy_test.add_argument('--all', action='store_true', help='demand cases of every rule, not only of your own')
+    policy_test.add_argument('directory', metavar='DIR', help='has a directory per rule, with expected.yaml in each')
+    policy_test.set_defaults(run=_test_policy)
+    policy_diff = actions.add_parser(
+        'diff', parents=[output, date], help='list the verdicts that another policy changes'
+    )
+    policy_diff.add_argument('old', metavar='OLD', help='a policy or profile, by which domains are judged today')
+    policy_diff.add_argument('new', metavar='NEW', help='another one, or the same one on another day (--date)')
+    policy_diff.add_argument(
+        'paths', nargs='*', metavar='FILE|DIR|-', help='domain XML (default: every domain defined on this host)'
+    )
+    policy_diff.set_defaults(run=_diff_policies)
     policy_compile = actions.add_parser('compile', help='prepare the policy in force for a faster hook')
     policy_compile.set_defaults(run=policy_commands.compile_in_force)
     return parser
-
-
-def _load_host(path: 'Optional[str]', policy: model.Policy) -> model.HostFacts:
-    from .facts import load_facts
-    from .host import read_facts
-
-    if path is not None:
-        return load_facts(read_policy_file(path), path)
-    return read_facts(policy.facts())
 
 
 def _check(arguments: argparse.Namespace, layout: layout.Layout) -> int:
@@ -109,14 +127,11 @@ def _check(arguments: argparse.Namespace, layout: layout.Layout) -> int:
 
 
 def _scan(arguments: argparse.Namespace, layout: layout.Layout) -> int:
-    try:
-        names = sorted(name for name in os.listdir(layout.domains) if name.endswith('.xml'))
-    except FileNotFoundError:
-        names = []
-    except OSError as error:
-        raise GuardError('cannot list %s: %s' % (layout.domains, error.strerror), 'run it as root') from None
-    documents = [Document(os.path.join(layout.domains, name), True) for name in names]
-    return _judge_all(arguments, layout, documents, show_admitted=True)
+    if arguments.next_boot:
+        from .next_boot import run
+
+        return run(arguments, layout)
+    return _judge_all(arguments, layout, defined_documents(layout.domains), show_admitted=True)
 
 
 def _judge_all(
@@ -125,7 +140,7 @@ def _judge_all(
     from .bulk import Judge, judge_all
 
     policy = load_policy(arguments.policy, layout)
-    judge = Judge(policy, _load_host(arguments.facts, policy), today())
+    judge = Judge(policy, load_host(arguments.facts, policy.facts()), arguments.date or today())
     output: 'Format' = JsonLines() if arguments.format == 'jsonl' else Text(wants_colour(), show_admitted)
     counts = {model.ADMIT: 0, model.DENY: 0, model.ERROR: 0}
     used: 'Set[model.Origin]' = set()
@@ -156,6 +171,18 @@ def _complain_of_unused_waivers(policy: model.Policy, used: 'Set[model.Origin]')
         if waiver.origin not in used and judged.intersection(waiver.rules):
             text = '%s:%d: the waiver of %s permits nothing in any domain here'
             complain(text % (waiver.origin + (', '.join(waiver.rules),)))
+
+
+def _test_policy(arguments: argparse.Namespace, layout: layout.Layout) -> int:
+    from .policy_test import run
+
+    return run(arguments, layout)
+
+
+def _diff_policies(arguments: argparse.Namespace, layout: layout.Layout) -> int:
+    from .policy_diff import run
+
+    return run(arguments, layout)
 
 
 def _rules(arguments: argparse.Namespace, layout: layout.Layout) -> int:

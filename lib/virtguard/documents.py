@@ -4,12 +4,12 @@
 import os
 import sys
 
-from .errors import GuardError
+from .errors import DomainXMLError, GuardError
 from .model import MAX_XML_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import IO, Iterable, Iterator
+    from typing import IO, Iterable, Iterator, List
 
 STDIN = '-'
 
@@ -36,6 +36,17 @@ class Document:
         except OSError as error:
             raise GuardError('cannot be read: %s' % error.strerror) from None
 
+    def is_other(self, error: GuardError) -> bool:
+        """Whether the error is that a directory has a document of another kind, too, which nobody named."""
+        return isinstance(error, DomainXMLError) and error.other_document and not self.named
+
+    def complaint(self, error: GuardError) -> str:
+        """The line that tells of an error with it."""
+        if self.is_other(error):
+            return '%s: skipped: %s' % (self.source, error.message)
+        line = error.line if isinstance(error, DomainXMLError) else 0
+        return '%s: error: %s' % ('%s:%d' % (self.source, line) if line else self.source, error)
+
 
 def _read_limited(file: 'IO[bytes]') -> bytes:
     return file.read(MAX_XML_BYTES + 1)
@@ -51,6 +62,20 @@ def find_documents(paths: 'Iterable[str]') -> 'Iterator[Document]':
             yield from _below(path)
         else:
             yield Document(path, True)
+
+
+def defined_documents(directory: str) -> 'List[Document]':
+    """The definitions in libvirt's own directory, which need not be there.
+
+    :raises GuardError: it cannot be listed
+    """
+    try:
+        names = sorted(name for name in os.listdir(directory) if name.endswith('.xml'))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise GuardError('cannot list %s: %s' % (directory, error.strerror), 'run it as root') from None
+    return [Document(os.path.join(directory, name), True) for name in names]
 
 
 def _below(directory: str) -> 'Iterator[Document]':

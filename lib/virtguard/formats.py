@@ -8,7 +8,7 @@ from . import model, report, waivers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict
+    from typing import Any, Dict, Sequence
 
     from .runtime import Occurrence
 
@@ -36,9 +36,18 @@ class Text:
     def verdict(self, source: str, verdict: model.Verdict) -> str:
         lines = [self._finding(source, finding, verdict.today) for finding in verdict.findings]
         if self._show_admitted and verdict.decision == model.ADMIT:
-            admitted = (report.escape(source), self._status(model.ADMIT), report.escape(verdict.domain))
-            lines.insert(0, "%s: %s '%s'" % admitted)
+            lines.insert(0, self._domain(source, model.ADMIT, verdict.domain))
         return ''.join(line + '\n' for line in lines)
+
+    def next_start(self, source: str, verdict: model.Verdict, when: 'Sequence[str]') -> str:
+        """The verdict at the next start of a domain; `when` says why there is one: `running`, `autostart`."""
+        head = '%s (%s)' % (self._domain(source, verdict.decision, verdict.domain), ', '.join(when))
+        return ''.join(
+            line + '\n' for line in [head] + [self._finding(source, f, verdict.today) for f in verdict.findings]
+        )
+
+    def _domain(self, source: str, decision: str, name: str) -> str:
+        return "%s: %s '%s'" % (report.escape(source), self._status(decision), report.escape(name))
 
     def failure(self, source: str, error: str) -> str:
         return ''  # an error goes to standard error, whatever the format
@@ -68,22 +77,28 @@ class JsonLines:
     """One object per document."""
 
     def verdict(self, source: str, verdict: model.Verdict) -> str:
-        document = {
-            'source': source,
-            'domain': verdict.domain,
-            'uuid': verdict.uuid,
-            'decision': verdict.decision,
-            'mode': verdict.policy.mode,
-            'policy': {'name': verdict.policy.name, 'sha256': verdict.policy.sha256},
-            'findings': [_finding_object(finding) for finding in verdict.findings],
-        }
-        return json.dumps(document) + '\n'
+        return json.dumps(_verdict_object(source, verdict)) + '\n'
+
+    def next_start(self, source: str, verdict: model.Verdict, when: 'Sequence[str]') -> str:
+        return json.dumps(dict(_verdict_object(source, verdict), when=when)) + '\n'
 
     def failure(self, source: str, error: str) -> str:
         return json.dumps({'source': source, 'decision': model.ERROR, 'error': error, 'findings': []}) + '\n'
 
     def summary(self, admitted: int, denied: int, failed: int) -> str:
         return ''
+
+
+def _verdict_object(source: str, verdict: model.Verdict) -> 'Dict[str, Any]':
+    return {
+        'source': source,
+        'domain': verdict.domain,
+        'uuid': verdict.uuid,
+        'decision': verdict.decision,
+        'mode': verdict.policy.mode,
+        'policy': {'name': verdict.policy.name, 'sha256': verdict.policy.sha256},
+        'findings': [_finding_object(finding) for finding in verdict.findings],
+    }
 
 
 def happening_line(occurrence: 'Occurrence', verdict: model.Verdict) -> str:

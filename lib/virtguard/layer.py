@@ -5,7 +5,6 @@ A layer need not be a whole policy: see policy for how layers become one. Every 
 shows when the layers are put together is still reported where it was written.
 """
 
-import datetime
 import re
 
 import yaml
@@ -32,7 +31,6 @@ TIMES = (model.ADMISSION, model.RUNTIME)
 MAX_DEADLINE = 60  # seconds
 
 _RULE_ID = re.compile(r'[a-z][a-z0-9]*(-[a-z0-9]+)*\Z')
-_DAY = re.compile(r'(\d{4})-(\d{2})-(\d{2})\Z')
 _NAME_OR_VALUE = re.compile(r'[\w.-]+(:[\w.-]+)?\Z')
 _VERSION = re.compile(r'(\d{1,4})\.(\d{1,3})(?:\.(\d{1,3}))?\Z')
 # Meant as a UUID, and mistyped.
@@ -151,7 +149,7 @@ def _read_values(reader: Reader, node: 'yaml.Node') -> 'Union[Tuple[str, ...], R
     if not isinstance(node, yaml.MappingNode):
         return reader.strings(node, 'values')
     nodes = reader.mapping(node, 'values', ('os-released-before',), ('os-released-before',))
-    date = _read_day(reader, nodes['os-released-before'], 'os-released-before') if nodes else None
+    date = reader.day(nodes.get('os-released-before'), 'os-released-before')
     return ReleasedBefore(date) if date else None
 
 
@@ -208,18 +206,6 @@ def _read_domains(reader: Reader, node: 'yaml.Node') -> 'Tuple[str, ...]':
     return tuple(domains)
 
 
-def _read_day(reader: Reader, node: 'yaml.Node', what: str) -> 'Optional[str]':
-    """A day as YAML has it, quoted or not."""
-    found = _DAY.match(node.value) if isinstance(node, yaml.ScalarNode) else None
-    try:
-        if found:
-            return str(datetime.date(*map(int, found.groups())))
-    except ValueError:  # 30 February
-        pass
-    reader.problem(node, '%s is not a day of the calendar' % what, 'write it as YEAR-MONTH-DAY: 2027-01-31')
-    return None
-
-
 def _line(key: str) -> 'ValueReader':
     return lambda reader, node: reader.line_of_text(node, key)
 
@@ -267,7 +253,7 @@ _WAIVER: 'Dict[str, ValueReader]' = {
     'domains': _read_domains,
     'reason': _text('reason'),
     'approved-by': _line('approved-by'),
-    'expires': lambda reader, node: _read_day(reader, node, 'expires'),
+    'expires': lambda reader, node: reader.day(node, 'expires'),
     'ticket': _line('ticket'),
 }
 _WAIVER_REQUIRED = ('rules', 'domains', 'reason', 'approved-by', 'expires')

@@ -6,13 +6,14 @@ import os
 from . import model, report, sources
 from .compiled import compiled_path, load_compiled, take_stamp
 from .errors import GuardError, PolicyError, SchemaError
-from .host import today
+from .host import read_facts, today
+from .policyfile import read_policy_file
 from .terminal import show, show_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from typing import Iterator, List, Optional
+    from typing import Iterable, Iterator, List, Optional
 
     from .layout import Layout
 
@@ -25,11 +26,34 @@ def load_policy(name: 'Optional[str]', layout: 'Layout') -> model.Policy:
     :raises GuardError: it cannot be used
     """
     if name is not None:
-        path = name if os.path.exists(name) else sources.profiles().get(name, name)
-        return sources.load_policy_file(path, today())
+        return sources.load_policy_file(_path(name), today())
     # The policy in force must satisfy what the hook asks of it, or the command would promise too much.
     load = sources.load_trusted_policy if layout.installed else sources.load_policy_in_checkout
     return load(layout.policy, today())
+
+
+def load_with_drop_ins(name: str) -> model.Policy:
+    """The policy of a file or profile, as it would be if it were the one in force.
+
+    :raises GuardError: it cannot be used
+    """
+    return sources.load_policy_in_checkout(_path(name), today())
+
+
+def _path(name: str) -> str:
+    return name if os.path.exists(name) else sources.profiles().get(name, name)
+
+
+def load_host(path: 'Optional[str]', needed: 'Iterable[str]') -> model.HostFacts:
+    """The facts in a file; without one the `needed` facts of this host.
+
+    :raises GuardError: the file cannot be used
+    """
+    if path is None:
+        return read_facts(needed)
+    from .facts import load_facts
+
+    return load_facts(read_policy_file(path), path)
 
 
 def check(arguments: 'argparse.Namespace', layout: 'Layout') -> int:

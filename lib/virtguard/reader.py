@@ -5,9 +5,12 @@ Nodes are read before YAML turns them into values, because there a repeated key 
 False, and nothing knows its line any more.
 """
 
+import re
+
 import yaml
 
 from .errors import Problem, suggest
+from .waivers import parse_day
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,13 +99,13 @@ class Reader:
                 self.problem(node, '%s has no %r' % (what, key))
         return nodes
 
-    def sequence(self, node: 'Optional[yaml.Node]', what: str) -> 'List[yaml.Node]':
+    def sequence(self, node: 'Optional[yaml.Node]', what: str, may_be_empty: bool = False) -> 'List[yaml.Node]':
         if node is None:
             return []
         if not isinstance(node, yaml.SequenceNode):
             self.problem(node, '%s is %s, not a list' % (what, _kind(node)))
             return []
-        if not node.value:
+        if not node.value and not may_be_empty:
             self.problem(node, '%s is an empty list' % what)
         return list(node.value)
 
@@ -157,6 +160,24 @@ class Reader:
             is_unknown = isinstance(value, yaml.ScalarNode) and value.value == 'unknown'
             answers[str(key.value)] = None if is_unknown else self.boolean(value, what)
         return answers
+
+    def day(self, node: 'Optional[yaml.Node]', what: str) -> 'Optional[str]':
+        """A day as YAML has it, quoted or not; YYYY-MM-DD."""
+        if node is None:
+            return None
+        day = parse_day(str(node.value)) if isinstance(node, yaml.ScalarNode) else None
+        if day is None:
+            self.problem(node, '%s is not a day of the calendar' % what, 'write it as YEAR-MONTH-DAY: 2027-01-31')
+        return day
+
+    def whole_number(self, node: 'Optional[yaml.Node]', what: str) -> 'Optional[int]':
+        """A number without a sign."""
+        if node is None:
+            return None
+        if not isinstance(node, yaml.ScalarNode) or not re.match('[0-9]{1,9}$', node.value):
+            self.problem(node, '%s is not a whole number' % what)
+            return None
+        return int(node.value)
 
     def seconds(self, node: 'yaml.Node', what: str, maximum: int) -> 'Optional[float]':
         value = 0.0

@@ -39,18 +39,23 @@ def load_trusted_policy(path: str, today: str = '') -> model.Policy:
 
 def load_policy_in_checkout(path: str, today: str = '') -> model.Policy:
     """As load_trusted_policy, whoever may have written the files."""
+    _refuse_drop_in(path)
     return _load(path, _drop_ins(path, trusted=False), read_policy_file, today)
 
 
 def load_policy_file(path: str, today: str = '') -> model.Policy:
     """As load_trusted_policy, of any file that the caller may read, and without drop-ins."""
+    _refuse_drop_in(path)
+    return _load(path, (), read_policy_file, today)
+
+
+def _refuse_drop_in(path: str) -> None:
     served = os.path.dirname(os.path.abspath(path))
     served = served[: -len('.d')] + _SUFFIX if served.endswith('.d') else ''
     if os.path.isfile(served):
         raise PolicyFileError(
             '%s is a drop-in, and no policy without %s' % (path, served), 'check them together: virt-guard policy check'
         )
-    return _load(path, (), read_policy_file, today)
 
 
 def load_candidate(path: str, data: bytes, today: str = '') -> model.Policy:

@@ -12,12 +12,21 @@ from . import model
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, List, Sequence
+    from typing import Dict, List, Optional, Sequence
 
 MAX_DAYS_AHEAD = 400
 WARNING_DAYS = 14
 
+_DAY = re.compile(r'[0-9]{4}-[0-9]{2}-[0-9]{2}\Z')
 _UUID = re.compile(r'[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z')
+
+
+def parse_day(text: str) -> 'Optional[str]':
+    """The day that a text names as YYYY-MM-DD; None where it names none."""
+    try:
+        return str(_date(text)) if _DAY.match(text) else None
+    except ValueError:  # 30 February
+        return None
 
 
 def is_uuid(domain: str) -> bool:
@@ -37,7 +46,10 @@ def expires_soon(waiver: model.Waiver, today: str) -> bool:
 
 def latest_expiry(today: str) -> str:
     """The last day that a waiver may name."""
-    return str(_date(today) + timedelta(MAX_DAYS_AHEAD))
+    try:
+        return str(_date(today) + timedelta(MAX_DAYS_AHEAD))
+    except OverflowError:  # in the year 9999
+        return str(date.max)
 
 
 def _date(day: str) -> date:

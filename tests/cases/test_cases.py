@@ -1,39 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
 """The shipped policy on real domains: one directory per rule, and in each the exact findings of every file.
 
-`fail-*.xml` is a domain to which the rule of its directory objects, `pass-*.xml` a near miss, to which it must not.
-Where the rule is one of run time, it is a transition of a domain, as `virt-guard watch` builds it of what libvirt has
-written; see test_transitions.py.
-`expected.yaml` says for each file, by name:
+`virt-guard policy test` judges them as these tests do; expected.yaml is described in lib/virtguard/cases.py. What is
+more here: `fail-*.xml` is a domain to which the rule of its directory objects, `pass-*.xml` a near miss, to which it
+must not. Where the rule is one of run time, it is a transition of a domain, as `virt-guard watch` builds it of what
+libvirt has written; see test_transitions.py. Every finding is expected with its line and path, and every question that
+a rule asks of the host is answered.
 
-    findings:   every finding, of every rule: {rule, status, line, path}
-    host:       facts and probe answers, as in a file for `virt-guard check --facts`; what is left out is HOST
-    base:       the domain it was made of, base-NAME.xml; x86_64 where nothing is said
-
-Each domain is its base, which no rule objects to, with one mutation; the tests hold them to that, so that no finding
-can have another cause than the mutation. To change a base, apply the same patch to the files made of it.
+Each domain is the base of its architecture (base-*.xml; x86_64 where there is none), which no rule objects to, with one
+mutation; the tests hold them to that, so that no finding can have another cause than the mutation. To change a base,
+apply the same patch to the files made of it.
 """
 
 import difflib
 import pathlib
+import re
 from xml.sax.saxutils import escape
 
 import pytest
-import yaml
-from lxml import etree
-from virtguard import model
-from virtguard.domain import Domain, parse_domain
+from virtguard import cases, model
+from virtguard.domain import parse_domain
 from virtguard.evaluate import evaluate
 from virtguard.expressions import ROOTS
-from virtguard.layer import FACTS, PROBES
+from virtguard.layer import PROBES
 from virtguard.policy import load_policy
 
 HERE = pathlib.Path(__file__).resolve().parent
 POLICY_FILE = HERE.parents[1] / 'policy.yaml'
 POLICY = load_policy(POLICY_FILE.read_bytes(), str(POLICY_FILE))
 RULES = {rule.id: rule for rule in POLICY.rules}
-# A supported host, that of the tests where a case does not say otherwise.
-HOST = {'arch': 'x86_64', 'container': 'none', 'os': 'rhel-8.10'}
 TODAY = '2026-11-25'
 # A mutation is small; a file that grew away from its base is not.
 MAX_HUNKS, MAX_LINES = 3, 24
@@ -43,62 +38,44 @@ def no_probe(name, subject):
     raise AssertionError('%s is asked about %r' % (name, subject))
 
 
-NO_HOST = model.HostFacts(HOST['arch'], HOST['container'], HOST['os'], no_probe)  # nothing of it is asked
-ANSWERS = {True: True, False: False, 'unknown': None}
-
-
-def judge_transition(xml, policy=POLICY):
-    """The verdict of the rules of run time on a transition document."""
-    return evaluate(policy, Domain('lab', '', etree.fromstring(xml)), NO_HOST, TODAY, policy.rules_at(model.RUNTIME))
+NO_HOST = model.HostFacts(cases.HOST['arch'], cases.HOST['container'], None, no_probe)  # nothing of it is asked
 
 
 class Case:
     """One file and what is expected of it. `id` is how pytest and a person name it: tcg/fail-icount."""
 
-    def __init__(self, directory, name, expected):
-        self.id = '%s/%s' % (directory.name, name[: -len('.xml')])
+    def __init__(self, directory, case):
+        self.id = '%s/%s' % (directory.name, case.name[: -len('.xml')])
         self.rule = directory.name
-        self.fails = name.startswith('fail-')
-        assert not set(expected) - {'findings', 'host', 'base'}, '%s: unknown key' % self.id
-        self.path = directory / name
-        self.base = HERE / ('base-%s.xml' % expected.get('base', 'x86_64'))
-        self.host = expected.get('host', {})
-        self.expected = sorted((f['rule'], f['status'], f['line'], f['path']) for f in expected['findings'])
+        self.fails = case.name.startswith('fail-')
+        self.path = directory / case.name
+        self.case = case
+        self.expected = sorted((e.rule, e.status, e.line, e.path) for e in case.expected)
 
-    def facts(self):
-        """The host facts, and the list in which the probe notes what it was asked."""
-        assert not set(self.host) - set(FACTS + ('probes',)), '%s: unknown fact' % self.id
-        values = dict(HOST, **{fact: self.host[fact] for fact in FACTS if fact in self.host})
-        answers = self.host.get('probes', {})
-        asked = []
-
-        def probe(name, subject):
-            subject = subject.strip()  # that of an element without text is its indentation
-            asked.append((name, subject))
-            return ANSWERS[answers[name][subject]]
-
-        readable = {fact: None if value == 'unknown' else value for fact, value in values.items()}
-        return model.HostFacts(readable['arch'], readable['container'], readable['os'], probe), asked
+    @property
+    def base(self):
+        arch = re.search(r"<type arch='(\w+)'", self.path.read_text(encoding='utf-8'))
+        base = HERE / ('base-%s.xml' % arch.group(1))
+        return base if base.exists() else HERE / 'base-x86_64.xml'
 
     def judge(self, policy=POLICY):
         """The findings, in the form of `expected`."""
-        facts, asked = self.facts()
-        if RULES[self.rule].at == model.RUNTIME:
-            verdict = judge_transition(self.path.read_bytes(), policy)
-        else:
-            verdict = evaluate(policy, parse_domain(self.path.read_bytes()), facts, TODAY)
-        probes = {(name, subject) for name, answers in self.host.get('probes', {}).items() for subject in answers}
+        self.case.host.asked.clear()
+        verdict = cases.judge(self.case, self.path.read_bytes(), policy, TODAY)
         if policy is POLICY:
-            assert set(asked) == probes, '%s: the probes asked are not those answered' % self.id
+            answers = self.case.host.answers
+            answered = {(probe, subject) for probe in answers for subject in answers[probe]}
+            assert self.case.host.asked == answered, '%s: the probes asked are not those answered' % self.id
         return sorted((f.rule.id, f.status, f.line, f.path) for f in verdict.findings)
 
 
 def read_cases():
-    cases = []
+    found = []
     for file in sorted(HERE.glob('*/expected.yaml')):
-        expected = yaml.safe_load(file.read_text(encoding='utf-8'))
-        cases.extend(Case(file.parent, name, expected[name]) for name in sorted(expected))
-    return cases
+        documents = {path.name for path in file.parent.glob('*.xml')}
+        read = cases.load_cases(file.read_bytes(), str(file), documents)
+        found.extend(Case(file.parent, case) for case in sorted(read, key=lambda case: case.name))
+    return found
 
 
 CASES = read_cases()
@@ -125,7 +102,8 @@ def test_case_is_its_base_with_one_mutation(case):
     changes = [c for c in difflib.SequenceMatcher(None, base, lines, False).get_opcodes() if c[0] != 'equal']
     # The namespace declaration that libvirt writes into the first line belongs to what it is declared for.
     hunks = [c for c in changes if c[1:] != (0, 1, 0, 1)]
-    assert changes or case.host, 'nothing is mutated'
+    facts = [getattr(case.case.host, fact) for fact in ('arch', 'container')]
+    assert changes or facts != [NO_HOST.arch, NO_HOST.container], 'nothing is mutated'
     assert len(hunks) <= MAX_HUNKS
     assert sum(max(c[2] - c[1], c[4] - c[3]) for c in hunks) <= MAX_LINES
     mutated = {number for c in changes for number in range(c[3] + 1, c[4] + 1)}
@@ -142,9 +120,9 @@ def test_bases_are_clean(path):
 def test_every_rule_has_cases_and_every_directory_a_rule():
     directories = {path.name for path in HERE.iterdir() if path.is_dir() and path.name != '__pycache__'}
     assert directories == set(RULES)
-    for id, cases in BY_RULE.items():
-        assert len([case for case in cases if case.fails]) >= 2, id
-        assert len([case for case in cases if not case.fails]) >= 2, id
+    for id, of_rule in BY_RULE.items():
+        assert len([case for case in of_rule if case.fails]) >= 2, id
+        assert len([case for case in of_rule if not case.fails]) >= 2, id
 
 
 @pytest.mark.parametrize('id', sorted(RULES))
@@ -212,7 +190,7 @@ def test_every_value_is_denied_by_its_rule_alone(id):
 
 
 def test_probes_of_cases_exist():
-    named = {probe for case in CASES for probe in case.host.get('probes', {})}
+    named = {probe for case in CASES for probe in case.case.host.answers}
     assert named == set(PROBES)
 
 
@@ -249,8 +227,8 @@ def test_namespaces_are_told_by_their_uri(case):
     """The same elements in namespaces of others, whatever the prefixes, mean nothing here."""
     xml = case.path.read_text(encoding='utf-8').replace('://libvirt.org/', '://example.com/')
     xml = xml.replace('://libosinfo.org/xmlns', '://example.com/xmlns')
-    facts, _ = case.facts()
-    found = {(f.rule.id, f.path) for f in evaluate(POLICY, parse_domain(xml.encode()), facts, TODAY).findings}
+    verdict = evaluate(POLICY, parse_domain(xml.encode()), case.case.host, TODAY)
+    found = {(f.rule.id, f.path) for f in verdict.findings}
     expected = {(rule, path) for rule, _, _, path in case.expected if ':' not in path}
     assert found == expected | {('guest-os-unknown', '/domain')}
 
@@ -293,14 +271,9 @@ def test_a_wrong_expectation_fails(expected):
     assert ONE.judge() != sorted(expected)
 
 
-def test_a_probe_without_answer_fails():
-    case = Case(WITH_PROBE.path.parent, WITH_PROBE.path.name, {'findings': []})
-    with pytest.raises(KeyError):
-        case.judge()
-
-
-def test_an_answer_without_question_fails():
-    answers = {'infiniband-vf': {'0000:03:10.1': True, '0000:03:10.2': True}}
-    case = Case(WITH_PROBE.path.parent, WITH_PROBE.path.name, {'findings': [], 'host': {'probes': answers}})
+@pytest.mark.parametrize('subjects', [[], ['0000:03:10.1', '0000:03:10.2']], ids=['none', 'one too many'])
+def test_the_answers_must_be_those_to_the_questions(subjects):
+    host = cases.StatedFacts(cases.HOST, {'infiniband-vf': dict.fromkeys(subjects, True)})
+    case = Case(WITH_PROBE.path.parent, cases.Case(WITH_PROBE.path.name, host, '', []))
     with pytest.raises(AssertionError, match='not those answered'):
         case.judge()

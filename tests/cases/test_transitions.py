@@ -11,8 +11,8 @@ import pathlib
 import re
 
 import pytest
-from test_cases import BY_RULE, CASES, POLICY, RULES, judge_transition
-from virtguard import model
+from test_cases import BY_RULE, CASES, NO_HOST, POLICY, RULES, TODAY
+from virtguard import cases, model
 
 HERE = pathlib.Path(__file__).resolve().parent
 RUNTIME = [rule.id for rule in POLICY.rules if rule.at == model.RUNTIME]
@@ -29,8 +29,12 @@ def after(xml, old, new):
     return '%s<after>%s' % (before, half.replace(old, new))
 
 
+def judge(xml):
+    return cases.judge(cases.Case('', NO_HOST, '', ()), xml.encode('utf-8'), POLICY, TODAY)
+
+
 def found(xml):
-    return sorted({finding.rule.id for finding in judge_transition(xml).findings})
+    return sorted({finding.rule.id for finding in judge(xml).findings})
 
 
 # Flags of jobs: for every bit that a rule asks for, what else may be set, and how the number may be written.
@@ -100,7 +104,7 @@ def test_an_overlay_that_was_there_before_is_none():
 
 def test_memory_that_shrinks_to_the_size_of_another():
     xml = after(transition('memory-hot-unplug/fail-virtio-mem'), '>81920</requested>', '>65536</requested>')
-    paths = [finding.path for finding in judge_transition(xml).findings]
+    paths = [finding.path for finding in judge(xml).findings]
     place = '/transition/after/domstatus/domain/devices/memory[%d]/target'
     assert paths == [place % 2, place % 3]  # which one it was, the sizes do not tell
 

@@ -27,7 +27,7 @@ def root(tmp_path):
 def checkout(tmp_path):
     """A checkout to change: another version to install."""
     path = tmp_path / 'another checkout'
-    for directory in ('data', 'hooks', 'lib/virtguard'):
+    for directory in ('data', 'doc', 'hooks', 'lib/virtguard'):
         shutil.copytree(str(CHECKOUT / directory), str(path / directory), ignore=shutil.ignore_patterns('__pycache__'))
     for file in ('install.sh', 'policy.yaml'):
         shutil.copy(str(CHECKOUT / file), str(path / file))
@@ -119,6 +119,9 @@ def test_layout(installed):
     compiled = {path.name.split('.')[0] + '.py' for path in (installed.library / 'virtguard').glob('__pycache__/*.pyc')}
     assert compiled == modules
     assert installed.policy.read_bytes() == (CHECKOUT / 'policy.yaml').read_bytes()
+    for page in ('man8/virt-guard.8', 'man5/virt-guard-policy.5'):
+        installed_page = installed.root / 'usr/share/man' / page
+        assert installed_page.read_bytes() == (CHECKOUT / 'doc' / installed_page.name).read_bytes()
 
 
 def test_hook_judges(installed):

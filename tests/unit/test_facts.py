@@ -42,6 +42,8 @@ def test_what_is_not_said_is_unknown():
     host = load('probes: {multipath-device: {}}\n')
     assert host.probe('multipath-device', '/dev/sdb') is None
     assert host.probe('infiniband-vf', '0000:03:10.1') is None
+    host = load('arch: unknown\ncontainer: none\n')
+    assert (host.arch, host.container) == (None, 'none')
 
 
 @pytest.mark.parametrize(

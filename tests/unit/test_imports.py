@@ -13,8 +13,9 @@ PACKAGE = LIB / 'virtguard'
 
 # Knows no I/O, and imports its like only.
 CORE = (
-    'digest domain errors evaluate expressions facts formats layer lint marks model needs osinfo_table osreleases '
-    'places policy policylint qemu_args reader report runtime schema show sieve transition waivers xpath'
+    'cases comparison digest domain errors evaluate expressions facts formats layer lint marks model needs '
+    'osinfo_table osreleases places policy policylint qemu_args reader report runtime schema show sieve transition '
+    'waivers xpath'
 ).split()
 # Does I/O for others; imports the core, and what else of the edge it builds on.
 EDGE = (
@@ -24,7 +25,7 @@ EDGE = (
 # Wires the rest. The parts of an entry are its own.
 ENTRIES = {
     'hook': ['worker'],
-    'cli': ['bulk', 'policy_commands', 'watch_command'],
+    'cli': ['bulk', 'next_boot', 'policy_commands', 'policy_diff', 'policy_test', 'watch_command'],
     'watch': ['inforce', 'ledger', 'present'],
 }
 # The command starts a watch, once it is asked for one.
@@ -105,6 +106,11 @@ def test_the_hook_does_not_know_the_command():
         'cli',
         'bulk',
         'policy_commands',
+        'next_boot',
+        'policy_diff',
+        'policy_test',
+        'comparison',
+        'cases',
         'formats',
         'facts',
         'documents',

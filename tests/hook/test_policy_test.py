@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`virt-guard policy test` as a site uses it for its own rules, and on the project's own cases."""
+
+import pytest
+from installation import CHECKOUT, domain_xml
+
+SITE = """\
+extends: shipped.yaml
+policy: site
+rules:
+  - id: no-vnc
+    title: VNC
+    action: deny
+    match: /domain/devices/graphics[@type = 'vnc']
+    why: the consoles of this site are in the browser
+    remedy: remove it
+  - {id: virtiofs, action: warn}
+"""
+CLEAN = domain_xml()
+VNC = domain_xml(devices="    <graphics type='vnc'/>\n")
+EXPECTED = """\
+fail.xml:
+  findings: [{rule: no-vnc, status: deny}]
+pass.xml:
+  findings: []
+"""
+
+
+@pytest.fixture
+def site(tmp_path):
+    """The policy of a site, and cases of its own rule."""
+    (tmp_path / 'shipped.yaml').write_bytes((CHECKOUT / 'policy.yaml').read_bytes())
+    (tmp_path / 'site.yaml').write_text(SITE)
+    cases = tmp_path / 'cases' / 'no-vnc'
+    cases.mkdir(parents=True)
+    (cases / 'expected.yaml').write_text(EXPECTED)
+    (cases / 'fail.xml').write_bytes(VNC)
+    (cases / 'pass.xml').write_bytes(CLEAN)
+    return tmp_path
+
+
+def run(installed, site, *options):
+    result = installed.run_cli('policy', 'test', '--policy', 'site.yaml', *options, 'cases', cwd=str(site))
+    return result.returncode, result.stdout.decode().splitlines(), result.stderr.decode().splitlines()
+
+
+def test_the_cases_of_the_shipped_policy(installed):
+    result = installed.run_cli(
+        'policy', 'test', '--policy', 'policy.yaml', 'tests/cases', cwd=str(CHECKOUT), timeout=120
+    )
+    assert (result.returncode, result.stderr) == (0, b'')
+    (line,) = result.stdout.decode().splitlines()
+    assert line.endswith(' cases: all as expected')
+    assert int(line.split()[0]) >= 290
+
+
+def test_a_site_tests_its_own_rules(installed, site):
+    assert run(installed, site) == (0, ['2 cases: all as expected'], [])
+
+
+def test_all_rules_on_demand(installed, site):
+    status, lines, _ = run(installed, site, '--all')
+    assert status == 1
+    (line,) = [line for line in lines if "'virtiofs'" in line]
+    assert line.startswith('shipped.yaml:')
+    assert line.endswith(": expected a case of rule 'virtiofs' in cases/virtiofs, found none")
+    assert lines[-1] == '2 cases: %d failures' % (len(lines) - 1)
+    assert not [line for line in lines if "'no-vnc'" in line]
+
+
+@pytest.mark.parametrize(
+    'expected, failures',
+    [
+        (
+            EXPECTED.replace('deny', 'warn'),
+            ['fail.xml:16: expected warn [no-vnc], found deny [no-vnc] /domain/devices/g'],
+        ),
+        (
+            EXPECTED.replace('deny', 'deny, line: 15'),
+            ['fail.xml:16: expected deny [no-vnc] in line 15, found deny [no-'],
+        ),
+        (
+            EXPECTED.replace('[]', '[{rule: no-vcn, status: deny}]'),
+            ["pass.xml: expected deny [no-vcn] (there is no such rule; did you mean 'no-vnc'?), found nothing"],
+        ),
+        (
+            EXPECTED.replace('[{rule: no-vnc, status: deny}]', '[]'),
+            [
+                'fail.xml:16: expected nothing, found deny [no-vnc] /domain/devices/graphics in line 16: VNC',
+                "expected a case that fails of rule 'no-vnc' in cases/no-vnc, found none",
+            ],
+        ),
+        (
+            'fail.xml: {findings: [{rule: no-vnc, status: deny}]}\n',
+            [
+                'pass.xml: expected its findings, found nothing of it in expected.yaml',
+                "expected a case that passes of rule 'no-vnc' in cases/no-vnc, found none",
+            ],
+        ),
+        (
+            EXPECTED + '  host: {probes: {multipath-device: {/dev/sdb: no}}}\n',
+            ["pass.xml: expected the probe multipath-device to be asked about '/dev/sdb', found no rule that asks"],
+        ),
+        (
+            EXPECTED + '  host: {arch: unknown}\n',
+            ['pass.xml:1: expected nothing, found unknown [host-architecture] /d'],
+        ),
+    ],
+)
+def test_what_is_not_as_expected(installed, site, expected, failures):
+    (site / 'cases/no-vnc/expected.yaml').write_text(expected)
+    status, lines, errors = run(installed, site)
+    assert (status, errors) == (1, [])
+    assert len(lines) == len(failures) + 1, lines
+    for line, failure in zip(lines, failures):
+        place = 'site.yaml:4: ' if failure.startswith('expected a case') else 'cases/no-vnc/'
+        assert line.startswith(place + failure)
+    assert lines[-1] == '%d case%s: %d failure%s' % (
+        (1, '', 2, 's') if len(expected.splitlines()) == 1 else (2, 's', len(failures), 's' * (len(failures) > 1))
+    )
+
+
+def test_a_rule_without_cases(installed, site):
+    (site / 'cases/no-vnc').rename(site / 'cases/consoles')
+    status, lines, _ = run(installed, site)
+    assert (status, lines[:-1]) == (1, ["site.yaml:4: expected a case of rule 'no-vnc' in cases/no-vnc, found none"])
+    (site / 'site.yaml').write_text(SITE.replace('action: deny', 'action: "off"'))
+    (site / 'cases/consoles/expected.yaml').write_text(EXPECTED.replace('[{rule: no-vnc, status: deny}]', '[]'))
+    assert run(installed, site)[0] == 0
+
+
+def test_a_rule_that_a_site_lets_find_something_else_is_its_own(installed, site):
+    (site / 'site.yaml').write_text(SITE + '  - {id: tcg, match: "/domain[@type = \'tcg\']"}\n')
+    status, lines, _ = run(installed, site)
+    assert status == 1
+    assert lines[0].endswith(": expected a case of rule 'tcg' in cases/tcg, found none")
+
+
+def test_the_policy_in_force_demands_cases_of_the_rules_in_its_drop_ins(installed, site):
+    drop_ins = installed.policy.with_suffix('.d')
+    try:
+        (drop_ins / '10-site.yaml').write_text(SITE.replace('extends: shipped.yaml\n', ''))
+        command = ['policy', 'test', str(site / 'cases')]
+        assert installed.run_cli(*command).stdout == b'2 cases: all as expected\n'
+        (site / 'cases/no-vnc/expected.yaml').unlink()
+        result = installed.run_cli(*command)
+    finally:
+        (drop_ins / '10-site.yaml').unlink()
+    assert result.returncode == 1
+    assert result.stdout.decode().splitlines() == [
+        "%s/10-site.yaml:3: expected a case of rule 'no-vnc' in %s/cases/no-vnc, found none" % (drop_ins, site),
+        '%s/cases: expected cases, found no expected.yaml below it that names one' % site,
+        '0 cases: 2 failures',
+    ]
+
+
+@pytest.mark.parametrize(
+    'spoil, errors',
+    [
+        (
+            lambda cases: (cases / 'expected.yaml').write_text('fail.xm: {findings: [1]}\nx.xml: 1\n'),
+            ['expected.yaml:1:1: there is no file', 'expected.yaml:1:22: the finding', 'expected.yaml:2:1: there is no']
+            + ['expected.yaml:2:8: x.xml is a number'],
+        ),
+        (lambda cases: (cases / 'fail.xml').write_text('<domain>'), ['fail.xml:1: error: the XML is not well-formed']),
+        (lambda cases: (cases / 'fail.xml').write_text('<network/>'), ['fail.xml:1: error: the document is <network>']),
+        (lambda cases: (cases / 'fail.xml').unlink(), ["expected.yaml:1:1: there is no file 'fail.xml' here"]),
+    ],
+)
+def test_what_cannot_be_judged(installed, site, spoil, errors):
+    spoil(site / 'cases/no-vnc')
+    status, _, lines = run(installed, site)
+    assert status == 2
+    assert len(lines) >= len(errors)
+    assert all(line.startswith('cases/no-vnc/' + error) for line, error in zip(lines, errors)), lines
+
+
+def test_a_directory_that_is_not_there(installed, site):
+    result = installed.run_cli('policy', 'test', str(site / 'nowhere'))
+    assert result.returncode == 2
+    assert result.stderr.decode() == 'virt-guard: %s/nowhere: cannot be listed: No such file or directory\n' % site
