@@ -9,7 +9,9 @@ import subprocess
 import pytest
 from installation import CHECKOUT, policy_text
 
-CASES = sorted((CHECKOUT / 'tests' / 'cases').glob('*/*.xml'))
+CASES = [
+    path for path in sorted((CHECKOUT / 'tests' / 'cases').glob('*/*.xml')) if b'<transition>' not in path.read_bytes()
+]
 FACTS_OF_OTHERS = ('host-architecture', 'container-host')
 
 
