@@ -607,6 +607,7 @@ label() {
     if [ -z "$root" ] && command -v selinuxenabled >/dev/null && selinuxenabled; then
         restorecon -RF "$library" "${program%/*}" "$command" "${policy%/*}" "$hooks" "$unit" ||
             die 'cannot set the SELinux labels'
+        compile_policy # again: a new label has changed the policy's inode
     fi
 }
 
@@ -698,7 +699,6 @@ install() {
     prove
     make_link
     label
-    compile_policy # again, in case that a new label has changed the policy's inode
     [ $changes -gt 0 ] || printf 'unchanged  everything was in place\n'
     tell_daemons 'no libvirt daemon runs; the hook is in force when one starts'
     start_watch

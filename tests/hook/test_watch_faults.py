@@ -321,15 +321,15 @@ def test_what_the_service_manager_hears(watch):
     watch.wait_notified("READY=1\nSTATUS=following 2 running domains by policy 'rhel-8'; 2 changes")
     watch.process.send_signal(signal.SIGTERM)
     watch.wait_notified('STOPPING=1')
-    assert watch.stop() == (0, '')
+    assert watch.end() == (0, '')
 
 
 def test_a_policy_that_is_broken_at_the_start(installation, watch):
     installation.policy.write_text('rules: {')
     watch.start(wait=False)
-    _, errors = watch.process.communicate(timeout=20)
-    assert watch.process.returncode == 2
-    assert errors.decode().startswith('%s:' % installation.policy)
+    code, errors = watch.end()
+    assert code == 2
+    assert errors.startswith('%s:' % installation.policy)
 
 
 # --- processes -----------------------------------------------------------------------------------------------------

@@ -212,6 +212,10 @@ class Watching:
     def stop(self, number=signal.SIGTERM, timeout=30):
         """End it; return its exit status, and what it wrote to standard error."""
         self.process.send_signal(number)
+        return self.end(timeout)
+
+    def end(self, timeout=30):
+        """Wait for its end; return as stop does."""
         _, errors = self.process.communicate(timeout=timeout)
         code, self.process = self.process.returncode, None
         return code, errors.decode()
