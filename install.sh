@@ -58,6 +58,7 @@ trap clean_up EXIT
 trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
+trap 'exit 141' PIPE
 
 # --- where things are ------------------------------------------------------------------------------------------------
 

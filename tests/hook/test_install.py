@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """install.sh below a root of its own: nothing here touches the host."""
 
+import glob
 import os
 import pathlib
 import shutil
@@ -784,3 +785,18 @@ def test_incomplete_checkout(root, checkout, missing):
     (checkout / missing).unlink()
     assert missing in install(root, checkout=checkout, status=1).stderr
     assert list(root.iterdir()) == []
+
+
+# --- the end of its reader
+
+
+def test_a_reader_that_goes_away_leaves_nothing_behind(root, tmp_path):
+    """As in `install.sh | head`: it ends, and its temporary files with it."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    before = set(glob.glob('/tmp/virt-guard-install.*'))
+    command = [str(CHECKOUT / 'install.sh'), '--root', str(root), '--no-deps', '--python', sys.executable]
+    process = subprocess.run(command, stdout=writer, stderr=subprocess.DEVNULL, timeout=60)
+    os.close(writer)
+    assert process.returncode != 0
+    assert set(glob.glob('/tmp/virt-guard-install.*')) <= before
