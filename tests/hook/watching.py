@@ -13,8 +13,12 @@ import threading
 
 from installation import Journal, policy_text
 
+# The name of a QEMU of these tests. Other tests, of other interpreters at the same time, have theirs, and real ones.
+QEMU_NAME = 'virt-guard-test-%d' % os.getpid()
+
 # What a state of each kind looks like to a rule: a change, a state, a device, a process.
-RULES = """
+RULES = (
+    """
   - id: test-fewer-vcpus
     title: fewer vCPUs
     action: deny
@@ -51,10 +55,12 @@ RULES = """
     title: QEMU without libvirt
     action: deny
     at: runtime
-    match: /transition/after/process[@name='virt-guard-test']
+    match: /transition/after/process[@name='%s']
     why: A test.
     remedy: none
 """
+    % QEMU_NAME
+)
 RUNTIME_ID = '56f3aa9fc0884aca888aa25eb2ec6229'
 
 IOTUNE = '        <iotune>\n          <total_iops_sec>100</total_iops_sec>\n        </iotune>\n'
