@@ -193,6 +193,8 @@ def _start_tag(element: 'etree._Element', only: 'Optional[str]', end: str) -> st
 def _mask(name: str, value: str) -> str:
     if _SECRET_NAME.search(name):
         return '***'
+    if '=' not in value and ':' not in value:  # as most are, and the expressions below take long to see it
+        return value
     return _CREDENTIALS.sub(r'\1***@', _SECRET_IN_TEXT.sub(r'\1***', value))
 
 

@@ -11,99 +11,101 @@ not found out here.
 """
 
 import re
+from functools import reduce
+from operator import or_
 
 from .marks import ATTRIBUTE, ELEMENT, NAMESPACE, plain_part
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, FrozenSet, Iterable, List, Optional, Tuple
+    from typing import Any, Dict, FrozenSet, Iterable, Iterator, List, Optional, Tuple
 
     from .marks import Need
 
     Clause = Tuple[FrozenSet[bytes], FrozenSet[bytes]]
     Clauses = List[Clause]
-    Insides = Dict[bytes, Optional[Tuple[FrozenSet[bytes], bytes]]]
+    Insides = Dict[bytes, Optional[bytes]]
 
 _MOST_CLAUSES = 4  # more hardly ever rule out what these do not
+_MANY_PIECES = 8
 # Of a domain whose name and UUID come first, as libvirt writes it.
 _HEAD = re.compile(
     rb'<domain(?: [^<>]*)?>\s*<name>([^<\r]*)</name>\s*<uuid>([\da-fA-F]{8}(?:-[\da-fA-F]{4}){3}-[\da-fA-F]{12})</uuid>'
 )
-_TAG = re.compile(rb'<([^\s/>]+)(?:\s+[^\s=]+\s*=\s*(?:"[^"]*"|\'[^\']*\'))*\s*(/?)>')
+_AFTER_NAME = re.compile(rb'(?:\s+[^\s=]+\s*=\s*(?:"[^"]*"|\'[^\']*\'))*\s*(/?)>')
 _NONE: 'FrozenSet[bytes]' = frozenset()
 # What ends a word, and may stand for a blank within a value.
 _BLANKS = b'\t\n\r>'
 _TO_BLANKS = bytes.maketrans(_BLANKS, b' ' * len(_BLANKS))
 
 
-class _Layer:
-    """One clause of each rule. Sets of rules are numbers, in which each rule has a bit.
+class Sieve:
+    """The needs of numbered rules, ready for many documents.
 
-    `without` has the rules that have no such clause; `words` and `pieces` have for each those that ask for it.
+    Sets of clauses are numbers in which each has a bit: first those of the first clauses of all rules, then those of
+    the second ones, and so on.
     """
 
-    __slots__ = ('without', 'words', 'pieces')
-
-    def __init__(self) -> None:
-        self.without = 0
-        self.words: 'Dict[bytes, int]' = {}
-        self.pieces: 'Dict[bytes, int]' = {}
-
-
-class Sieve:
-    """The needs of numbered rules, ready for many documents."""
-
-    __slots__ = ('_rules', '_layers', '_words', '_located')
+    __slots__ = ('_numbers', '_located', '_shifts', '_all', '_given', '_words', '_wanted', '_pieces', '_asking')
 
     def __init__(self, needs: 'Iterable[Tuple[int, Need]]') -> None:
-        self._rules = 0
-        self._located: 'Dict[int, Any]' = {}
-        self._layers = [_Layer() for _ in range(_MOST_CLAUSES)]
-        for number, need in needs:
-            if need is False:
-                continue
-            self._rules |= 1 << number
-            self._located[number] = _locate(need)
-            self._add(1 << number, _derive_clauses(need))
-        self._words = frozenset(word for layer in self._layers for word in layer.words)
+        kept = [(number, need) for number, need in needs if need is not False]
+        self._numbers = [number for number, _ in kept]
+        self._located = [_locate(need) for _, need in kept]
+        self._all = (1 << len(kept)) - 1
+        self._shifts = [layer * len(kept) for layer in range(_MOST_CLAUSES)]
+        self._given = 0  # the clauses that a rule does not have
+        self._words: 'Dict[bytes, int]' = {}  # for each the clauses that ask for it; so have the pieces
+        self._pieces: 'Dict[bytes, int]' = {}
+        for place, (_, need) in enumerate(kept):
+            self._add(place, _derive_clauses(need))
+            for word in _words_of(self._located[place]):
+                self._words.setdefault(word, 0)
+        self._wanted = frozenset(self._words)
+        self._asking = reduce(or_, self._pieces.values(), 0)  # all that a piece might meet
 
-    def _add(self, rule: int, clauses: 'Clauses') -> None:
-        for layer in self._layers[len(clauses) :]:
-            layer.without |= rule
-        for layer, clause in zip(self._layers, clauses):
-            for having, asked in zip((layer.words, layer.pieces), clause):
+    def _add(self, place: int, clauses: 'Clauses') -> None:
+        for shift in self._shifts[len(clauses) :]:
+            self._given |= 1 << shift + place
+        for shift, clause in zip(self._shifts, clauses):
+            for having, asked in zip((self._words, self._pieces), clause):
                 for text in asked:
-                    having[text] = having.get(text, 0) | rule
+                    having[text] = having.get(text, 0) | 1 << shift + place
 
     def sift(self, data: bytes) -> 'Optional[List[int]]':
         """The numbers of the rules that may match; None where the words cannot be relied on."""
         plain = plain_part(data)
         if plain is None:
             return None
-        words = self._words.intersection(_split(plain))
-        left = self._rules
-        for layer in self._layers:
-            met = layer.without
-            for word in words:
-                met |= layer.words.get(word, 0)
-            for piece, rules in layer.pieces.items():
-                if left & ~met & rules and piece in plain:
-                    met |= rules
-            left &= met
-            if not left:
-                return []
+        words = _split(plain)
+        found = self._wanted.intersection(words)
+        met = reduce(or_, map(self._words.__getitem__, found), self._given)
+        left = self._left(met | self._asking)
+        if left:
+            worth = self._asking & ~met & reduce(or_, [left << shift for shift in self._shifts])
+            asked = [item for item in self._pieces.items() if item[1] & worth]
+            # No piece goes beyond a word, and most words recur: to leave them out pays where much is asked for.
+            text = b' '.join(frozenset(words)) if len(asked) > _MANY_PIECES else plain
+            left = self._left(reduce(or_, [clauses for piece, clauses in asked if piece in text], met))
         insides: 'Insides' = {}
         numbers = []
         while left:
-            number = left.bit_length() - 1
-            left ^= 1 << number
-            if _is_located(self._located[number], plain, insides):
-                numbers.append(number)
+            place = left.bit_length() - 1
+            left ^= 1 << place
+            if _is_located(self._located[place], plain, found, insides):
+                numbers.append(self._numbers[place])
         return numbers[::-1]
 
+    def _left(self, met: int) -> int:
+        """The places of the rules of which all clauses are met: a bit for each."""
+        left = self._all
+        for shift in self._shifts:
+            left &= met >> shift
+        return left
 
-def _split(plain: bytes) -> 'List[bytes]':
-    return plain.replace(b'<', b' ').replace(b'>', b' ').split()
+
+def _split(text: bytes) -> 'List[bytes]':
+    return text.replace(b'<', b' ').replace(b'>', b' ').split()
 
 
 def read_head(data: bytes) -> 'Optional[Tuple[str, str]]':
@@ -189,59 +191,76 @@ def _spellings(name: bytes, value: bytes) -> 'Iterable[bytes]':
 
 
 def _locate(need: 'Need') -> 'Any':
-    """A need with each test replaced by (parent, clauses): what there must be between the tags of an element of that
-    name. True where that tells no more."""
+    """A need with each test replaced by ('within', name, clauses): what there must be between the tags of an element of
+    that name. True where that tells no more."""
     if need is True or need[0] in ('absent', 'name'):
         return True
-    if need[0] in ('and', 'or'):
+    if need[0] == 'and':
+        return _locate_all([_locate(part) for part in need[1:]])
+    if need[0] == 'or':
         parts = [_locate(part) for part in need[1:]]
-        if need[0] == 'or' and True in parts:
-            return True
-        parts = [part for part in parts if part is not True]
-        return (need[0], *parts) if parts else True
+        return True if True in parts else ('or', *parts)
     path, _, _ = need[1].partition(ATTRIBUTE)
     parents = path.split(ELEMENT)[1:-1]
     # A namespace may be declared elsewhere. And nearly everything stands below the second element.
     if NAMESPACE in need[1] or len(parents) < 3:
         return True
-    return parents[-1].encode(), [c for c in _test_clauses(*need) if c != _element_clause(parents[-1])]
+    name = parents[-1]
+    return 'within', name.encode(), [clause for clause in _test_clauses(*need) if clause != _element_clause(name)]
 
 
-def _is_located(located: 'Any', plain: bytes, insides: 'Insides') -> bool:
+def _locate_all(parts: 'Iterable[Any]') -> 'Any':
+    """All of some located needs. What is asked of elements of one name is asked together."""
+    together: 'Dict[bytes, Clauses]' = {}
+    others = []
+    for part in parts:
+        if part is not True and part[0] == 'within':
+            together.setdefault(part[1], []).extend(part[2])
+        elif part is not True:
+            others.append(part)
+    others += [('within', name, _most_telling(clauses)) for name, clauses in together.items()]
+    return ('and', *others) if others else True
+
+
+def _words_of(located: 'Any') -> 'Iterator[bytes]':
+    if located is not True and located[0] == 'within':
+        for words, _ in located[2]:
+            yield from words
+    elif located is not True:
+        for part in located[1:]:
+            yield from _words_of(part)
+
+
+def _is_located(located: 'Any', plain: bytes, found: 'FrozenSet[bytes]', insides: 'Insides') -> bool:
+    """:param found: those of the wanted words that the document has"""
     if located is True:
         return True
     if located[0] == 'and':
-        return all(_is_located(part, plain, insides) for part in located[1:])
+        return all(_is_located(part, plain, found, insides) for part in located[1:])
     if located[0] == 'or':
-        return any(_is_located(part, plain, insides) for part in located[1:])
-    parent, clauses = located
-    if parent not in insides:
-        text = _inside(parent, plain)
-        insides[parent] = None if text is None else (frozenset(_split(text)), text)
-    inside = insides[parent]
+        return any(_is_located(part, plain, found, insides) for part in located[1:])
+    _, name, clauses = located
+    if name not in insides:
+        insides[name] = _inside(name, plain)
+    inside = insides[name]
     if inside is None:
         return True
-    return all(
-        not inside[0].isdisjoint(words) or any(piece in inside[1] for piece in pieces) for words, pieces in clauses
-    )
+    return all(any(text in inside for text in (words & found) | pieces) for words, pieces in clauses)
 
 
 def _inside(name: bytes, plain: bytes) -> 'Optional[bytes]':
     """What stands between the tags of all elements of a name; None where one of them is within another."""
-    start, end_tag = b'<' + name, b'</%s>' % name
+    start, end_tag = b'<' + name, b'</' + name
     texts = []
-    end = 0
-    found = plain.find(start)
-    while found >= 0:
-        tag = _TAG.match(plain, found)
-        if tag is None:
-            return None
-        if tag.group(1) == name and not tag.group(2):
-            if found < end:
+    for part in plain.split(start)[1:]:
+        if part[:1] not in b' \t\r\n/>':
+            continue
+        end = part.find(end_tag)
+        if end >= 0:
+            # A value may have a > itself: what follows it is taken for inside, too.
+            texts.append(part[part.find(b'>') + 1 : end])
+        else:
+            rest = _AFTER_NAME.match(part)
+            if rest is None or not rest.group(1):
                 return None
-            end = plain.find(end_tag, tag.end())
-            if end < 0:  # it has a blank in it
-                return None
-            texts.append(plain[tag.end() : end])
-        found = plain.find(start, tag.end())
     return b' '.join(texts)

@@ -102,6 +102,16 @@ HOSTILE = [
 ]
 
 
+def test_a_rule_of_many_tests():
+    """The whole document is not asked for all of them; parts of it are."""
+    tests = ' and '.join("source/@%s = '%s'" % (name, name) for name in 'abcdef')
+    sieve = sieve_of("/domain/devices/disk[%s and mirror/source/@g = 'g']" % tests)
+    document = '<domain><devices><disk><source %s/><mirror><source %%s/></mirror></disk></devices></domain>'
+    document %= ' '.join("%s='%s'" % (name, name) for name in 'abcdef')
+    assert sieve.sift((document % "g='g'").encode()) == [0]
+    assert sieve.sift((document % "g='h'").encode()) == []
+
+
 @pytest.mark.parametrize('inside', HOSTILE)
 def test_hostile_spellings(inside):
     plain = "<domain type='kvm'><name>n</name><uuid>%s</uuid><devices>%s</devices></domain>" % (UUID, inside)
