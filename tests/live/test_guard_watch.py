@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every rule of run time, by what administrators do to real domains on a real libvirtd while the watch runs."""
 
+import json
+import os
+import pathlib
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import domains
 import pytest
+from domains import domain, replace
+from faked import ETHERNET, INFINIBAND, MAP, VPI, FakedHost
 from guarded import RULES
 from watched import IMAGES, LOG, QUIET, RUNTIME_ID, WatchedMachine, image_of
 
@@ -23,6 +29,14 @@ BACKUP = """
     <disks><disk name='vda' backup='yes' type='file'><%s file='%s/lab-backup'/></disk></disks>
   </domainbackup>"""
 SERVER = "<server transport='unix' socket='%s/lab-backup.socket'/>" % IMAGES
+FUNCTION_OF_A_NETWORK = """
+    <interface type='network'>
+      <source network='functions'/>
+      <actual type='hostdev'>
+        <source><address type='pci' domain='0' bus='%s' slot='0' function='1'/></source>
+      </actual>
+    </interface>"""
+LAB_STATUS = '/run/libvirt/qemu/lab.xml'
 BY_HAND = ['/usr/bin/qemu-system-x86_64', '-name', 'by-hand', '-machine', 'q35', '-nodefaults', '-display', 'none']
 
 
@@ -83,7 +97,7 @@ def test_vcpus(host):
 
 def test_memory(host, used_up):
     for xml in (DIMM, VIRTIO_MEM):
-        host.virsh('attach-device', 'lab', '/dev/stdin', '--live', input=xml)
+        host.plug(xml)
     assert host.found() == []
     host.virsh('detach-device', 'lab', '/dev/stdin', '--live', input=DIMM)
     assert host.found() == lab('memory-hot-unplug')
@@ -103,10 +117,98 @@ def test_hot_plug(host, used_up):
         xml = domains.QCOW2_DISK.replace('disk.qcow2', 'lab-%s.qcow2' % name).replace(
             "<target dev='vda'", limits + "<target dev='%s'" % name
         )
-        host.virsh('attach-device', 'lab', '/dev/stdin', '--live', input=xml)
+        host.plug(xml)
         assert host.found() == lab(*rules)
-    host.virsh('attach-device', 'lab', '/dev/stdin', '--live', input=domains.TEAMING)
+    host.plug(domains.TEAMING)
     assert host.found() == lab('net-failover')
+
+
+@pytest.fixture
+def serve(host, used_up):
+    """Start a process that serves a device of `lab` on a socket; it ends with the test."""
+    pids = []
+    yield lambda argv, path: pids.append(host.serve(argv, path))
+    for pid in pids:
+        host.kill(pid, wait=10)
+
+
+def test_hot_plug_of_vhost_user(host, serve):
+    """The server of a disk does for an interface, too: what else they have to agree on they ask when a driver runs."""
+    daemon = ['qemu-storage-daemon', '--blockdev', 'driver=null-co,node-name=nothing', '--export']
+    for name, xml, shown in (
+        ('disk', domains.VHOST_USER_DISK.replace('vda', 'vdb'), '<disk type="vhostuser" device="disk" snapshot="no">'),
+        ('interface', domains.VHOST_USER_INTERFACE, '<interface type="vhostuser">'),
+    ):
+        path = '/run/%s.sock' % name
+        serve([*daemon, 'type=vhost-user-blk,id=export,node-name=nothing,addr.type=unix,addr.path=' + path], path)
+        host.plug(xml.replace('/run/vhost-user.sock', path))
+        assert host.plugged() == [('lab', 'vhost-user', shown)]
+
+
+def test_hot_plug_of_virtiofs(host, serve, virtiofsd):
+    """Not started by libvirt, which crashes then (9.0) where a domain has no cgroup, as in these machines."""
+    serve([virtiofsd, '--socket-path=/run/virtiofs.sock', '-o', 'source=/srv'], '/run/virtiofs.sock')
+    host.plug(domains.VIRTIOFS.replace("dir='/srv'", "socket='/run/virtiofs.sock'"))
+    assert host.plugged() == [('lab', 'virtiofs', '<driver type="virtiofs">')]
+
+
+@pytest.fixture
+def virtiofsd():
+    """The program, found as libvirt finds it."""
+    for file in sorted(pathlib.Path('/usr/share/qemu/vhost-user').glob('*.json')):
+        described = json.loads(file.read_text())
+        if described['type'] == 'fs':
+            return described['binary']
+    assert not os.environ.get('CI'), 'virtiofsd is missing in CI'
+    return pytest.skip('needs virtiofsd')
+
+
+@pytest.fixture(scope='module')
+def faked(hosts):
+    return FakedHost(hosts[0])
+
+
+def test_hot_plug_of_persistent_reservations(host, faked):
+    """LUNs are of SCSI devices; but in an old machine type (QEMU before 9.1), virtio-blk takes any device for one."""
+    unused = subprocess.check_output(['losetup', '--find']).decode().strip()
+    faked.multipath_map((7, int(unused[len('/dev/loop') :])))
+    host.virsh('create', '/dev/stdin', input=domain('old', replace("machine='q35'", "machine='pc-i440fx-2.6'")))
+    try:
+        for name, rawio, reservations, is_found in (
+            ('vda', '', '', False),
+            ('vdb', '', domains.RESERVATIONS, True),
+            ('vdc', " rawio='yes'", '', True),
+        ):
+            target = "<target dev='%s' bus='virtio'/><readonly/>" % name
+            lun = domains.LUN % (rawio, MAP, reservations)
+            host.plug(lun.replace("<target dev='sda' bus='scsi'/>", target), 'old')
+            finding = ('old', 'multipath-persistent-reservation', '<source dev="%s">' % MAP)
+            assert host.plugged() == [finding] * is_found
+    finally:
+        host.virsh('destroy', 'old')
+
+
+def test_host_devices(host, faked, used_up):
+    """QEMU gets none where the kernel has no VFIO. So libvirt finds them in its own file, and writes that anew."""
+    faked.adapter(INFINIBAND, '020700')
+    faked.adapter(VPI, '020000', 'InfiniBand')
+    faked.adapter(ETHERNET, '020000', 'Ethernet')
+    devices = FUNCTION_OF_A_NETWORK % VPI + domains.HOSTDEV % ETHERNET
+    teaming = "<teaming type='transient' persistent='ua-x'/>"
+    devices += (domains.HOSTDEV % INFINIBAND).replace('</source>', '</source>' + teaming)
+    devices = devices.replace('<source><address', "<driver name='vfio'/><source><address")
+    host.stop_libvirtd()
+    with host.watch_stopped():
+        plug = replace("<memballoon model='none'/>", devices + "<memballoon model='none'/>")
+        host.write(LAB_STATUS, plug(host.read(LAB_STATUS)), 0o600)
+        host.restart_libvirtd_with('lab')
+    # In libvirt's own spelling: these are no longer the numbers as they were written above.
+    address = '<address %sdomain="0x0000" bus="%s" slot="0x00" function="0x1">'
+    assert host.plugged() == [
+        ('lab', 'net-failover', '<teaming type="transient" persistent="ua-x">'),
+        ('lab', 'infiniband-sriov', address % ('type="pci" ', VPI)),
+        ('lab', 'infiniband-sriov', address % ('', INFINIBAND)),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import re
 import signal
 import socket
 import time
-from typing import Any, Iterator, List, Optional, Tuple
+from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
 import domains
 import firmware
@@ -17,7 +17,7 @@ from machine import Entry
 
 RUNTIME_ID = '56f3aa9fc0884aca888aa25eb2ec6229'
 IMAGES = '/var/lib/libvirt/images'
-LOG = '/var/log/watch.log'
+LOG, SERVER_LOG = '/var/log/watch.log', '/var/log/server.log'
 MARK, QUIET, LAB_UUID = 'mark', 'quiet', '1ab00000-0000-4000-8000-000000000001'
 
 # What can be plugged into a running domain and, with the guest of firmware.py, unplugged again.
@@ -93,6 +93,18 @@ class WatchedMachine(GuardedMachine):
         self.undefine('lab', check=False)
         self.run(['sh', '-c', 'rm -f %s/lab*' % IMAGES])
 
+    def plug(self, xml: str, name: str = 'lab') -> None:
+        self.virsh('attach-device', name, '/dev/stdin', '--live', input=xml)
+
+    def serve(self, argv: Sequence[str], path: str) -> int:
+        """Start a process that serves a device on a socket; return its pid when it listens there."""
+        pid = self.spawn(argv, log=SERVER_LOG)
+        deadline = time.monotonic() + 10
+        while not self.path(path).exists():
+            assert self.alive(pid) and time.monotonic() < deadline, self.read(SERVER_LOG)
+            time.sleep(0.02)
+        return pid
+
     # Records
 
     def happened(self, timeout: float = 10) -> List[Entry]:
@@ -111,6 +123,12 @@ class WatchedMachine(GuardedMachine):
     def found(self) -> List[Tuple[str, str]]:
         """The same, as (domain, rule), each checked in full."""
         return [self._checked(entry) for entry in self.happened()]
+
+    def plugged(self) -> List[Tuple[str, str, str]]:
+        """The same of what was not there before, as (domain, rule, what is there now)."""
+        entries = self.happened()
+        assert [entry['VIRT_GUARD_BEFORE'] for entry in entries if 'VIRT_GUARD_BEFORE' in entry] == []
+        return [(*self._checked(entry), entry['VIRT_GUARD_AFTER']) for entry in entries]
 
     def _checked(self, entry: Entry) -> Tuple[str, str]:
         name, rule = entry['VIRT_GUARD_DOMAIN'], entry['VIRT_GUARD_RULE']
