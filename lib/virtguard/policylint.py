@@ -38,9 +38,12 @@ def lint_policy(
         for mistake in lint_match(rule.match, domains, rule.values or (), newer, rule.at):
             if mistake.value is None:
                 _find(texts, rule, 'match').problem('match: ' + mistake.message, mistake.hint, mistake.offset)
-            else:
+            elif rule.value_set is None:
                 value = _find(texts, rule, 'values', mistake.value)
                 value.problem('values: ' + mistake.message, mistake.hint)
+            else:
+                _find(texts, rule, 'values').problem('values: ' + mistake.message, mistake.hint)
+                break  # all of a named set stand in one place
     return [problem for text in texts.values() for problem in text.problems()]
 
 
@@ -72,7 +75,8 @@ class _Text:
 
 def _words(rule: model.Rule) -> 'List[str]':
     """The names and values that a rule asks for."""
-    words: 'Set[str]' = set(rule.values or ())
+    # The policy does not write the values of a named set.
+    words: 'Set[str]' = set(rule.values or ()) if rule.value_set is None else set()
     for token in tokenize(rule.match or ''):
         words.add(token.text[1:-1] if token.kind == 'literal' else token.text)
     return sorted(word for word in words if word[:1].isalnum())

@@ -376,6 +376,22 @@ def test_problem(old, new, problem):
     assert lint(old, new) == ['policy.yaml:' + problem]
 
 
+SET = '\n    values: {os-released-before: 2009-01-01}\n'
+
+
+def test_a_named_set_where_the_schema_has_other_values():
+    """It has hundreds of values, and one place."""
+    (problem,) = lint(MATCH, 'match: /domain/@type' + SET)
+    assert problem.startswith("policy.yaml:7:13: values: type of <domain> is never 'http://")
+    assert problem.endswith("' in libvirt's schema (known are: kvm, qemu)")
+
+
+def test_the_values_of_a_named_set_are_no_words_of_the_policy():
+    assert lint(MATCH, MATCH + SET + '    since: {xyzzy: 4.4.0}') == [
+        "policy.yaml:8:12: since has 'xyzzy', which the rule does not use (known are: devices, disk, domain)"
+    ]
+
+
 def test_no_problem():
     assert lint(MATCH, MATCH) == []
 
