@@ -35,6 +35,9 @@ _NAME_OR_VALUE = re.compile(r'[\w.-]+(:[\w.-]+)?\Z')
 _VERSION = re.compile(r'(\d{1,4})\.(\d{1,3})(?:\.(\d{1,3}))?\Z')
 # Meant as a UUID, and mistyped.
 _LIKE_UUID = re.compile(r'[0-9a-f-]{30,40}\Z')
+# Of a glob: the inside of [...], and the ranges there.
+_SET = re.compile(r'\[!?(\]?[^]]*)\]')
+_RANGE = re.compile(r'(.)-(.)')
 
 
 class Given:
@@ -202,6 +205,10 @@ def _read_domains(reader: Reader, node: 'yaml.Node') -> 'Tuple[str, ...]':
             domain = folded
         elif _LIKE_UUID.match(folded):
             reader.problem(item, '%r is no UUID, and hardly a name' % domain, 'virsh domuuid DOMAIN tells it')
+        # Some Pythons raise an error at one that is turned round, as soon as there is a name to compare.
+        for first, last in (ends for inside in _SET.findall(domain) for ends in _RANGE.findall(inside)):
+            if first > last:
+                reader.problem(item, '%r has a range that is empty' % domain, 'write %s-%s' % (last, first))
         domains.append(domain)
     return tuple(domains)
 

@@ -2,6 +2,7 @@
 """Layers become one policy: what a later one may change, whose word counts, and where each value came from."""
 
 import hashlib
+from fnmatch import fnmatchcase
 
 import pytest
 from virtguard.errors import PolicyError
@@ -186,6 +187,12 @@ def test_days(day):
     assert merge(BASE, WAIVER.replace('2027-01-31', day)).waivers[0].expires == '2027-01-31'
 
 
+@pytest.mark.parametrize('glob', ['[a-z]*', '[a-b-a]', '[]-a]', '[--a]', '[!!-~]', '[z-a', 'z-a]', '[!]', '[]', '[*'])
+def test_ranges(glob):
+    (waiver,) = merge(BASE, WAIVER.replace('[build-*]', "['%s']" % glob)).waivers
+    assert fnmatchcase('a', waiver.domains[0]) == (glob in ('[a-z]*', '[a-b-a]', '[]-a]', '[--a]'))
+
+
 NO_DAY = '10-site.yaml:6:14: expires is not a day of the calendar (write it as YEAR-MONTH-DAY: 2027-01-31)'
 
 
@@ -207,6 +214,8 @@ NO_DAY = '10-site.yaml:6:14: expires is not a day of the calendar (write it as Y
             "10-site.yaml:3:15: '6f3b1c52-8a4e-4c0b-9a57-2d1f6b0c7e1' is no UUID, and hardly a name "
             '(virsh domuuid DOMAIN tells it)',
         ),
+        ('[build-*]', '[a, "b[!z-a]*"]', "10-site.yaml:3:18: 'b[!z-a]*' has a range that is empty (write a-z)"),
+        ('[build-*]', '["[]-A]"]', "10-site.yaml:3:15: '[]-A]' has a range that is empty (write A-])"),
         ('    reason: until the new storage is there\n', '', "10-site.yaml:2:5: the waiver has no 'reason'"),
         ('    approved-by: operations\n', '', "10-site.yaml:2:5: the waiver has no 'approved-by'"),
         ('    expires: 2027-01-31\n', '', "10-site.yaml:2:5: the waiver has no 'expires'"),
