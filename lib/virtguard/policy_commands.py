@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`virt-guard policy ...`: what the command does with the policy itself. Each returns the exit status."""
 
-import os
-
 from . import model, report, sources
 from .compiled import compiled_path, load_compiled, take_stamp
 from .errors import GuardError, PolicyError, SchemaError
@@ -26,7 +24,7 @@ def load_policy(name: 'Optional[str]', layout: 'Layout') -> model.Policy:
     :raises GuardError: it cannot be used
     """
     if name is not None:
-        return sources.load_policy_file(_path(name), today())
+        return sources.load_policy_file(sources.find_policy(name), today())
     # The policy in force must satisfy what the hook asks of it, or the command would promise too much.
     load = sources.load_trusted_policy if layout.installed else sources.load_policy_in_checkout
     return load(layout.policy, today())
@@ -37,11 +35,7 @@ def load_with_drop_ins(name: str) -> model.Policy:
 
     :raises GuardError: it cannot be used
     """
-    return sources.load_policy_in_checkout(_path(name), today())
-
-
-def _path(name: str) -> str:
-    return name if os.path.exists(name) else sources.profiles().get(name, name)
+    return sources.load_policy_in_checkout(sources.find_policy(name), today())
 
 
 def load_host(path: 'Optional[str]', needed: 'Iterable[str]') -> model.HostFacts:
@@ -53,7 +47,7 @@ def load_host(path: 'Optional[str]', needed: 'Iterable[str]') -> model.HostFacts
         return read_facts(needed)
     from .facts import load_facts
 
-    return load_facts(read_policy_file(path), path)
+    return load_facts(read_policy_file(path, 'the facts file'), path)
 
 
 def check(arguments: 'argparse.Namespace', layout: 'Layout') -> int:

@@ -13,6 +13,7 @@ from .documents import Document
 from .errors import GuardError, PolicyError, suggest
 from .host import today
 from .policy_commands import load_policy
+from .policyfile import read_policy_file
 from .terminal import complain, show_line
 
 TYPE_CHECKING = False
@@ -79,7 +80,7 @@ def _read_directories(top: str) -> 'List[_Directory]':
         source = os.path.join(path, EXPECTED)
         documents = {name for name in files if name != EXPECTED and os.path.isfile(os.path.join(path, name))}
         try:
-            cases = load_cases(Document(source, True).read(), source, documents)
+            cases = load_cases(read_policy_file(source, 'the file'), source, documents)
         except PolicyError as error:
             problems += error.problems
         else:

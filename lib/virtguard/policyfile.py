@@ -15,12 +15,12 @@ MAX_POLICY_BYTES = 1024 * 1024
 _MAX_LINKS = 40  # as many as the kernel follows
 
 
-def read_policy_file(path: str) -> bytes:
-    """Read a policy from any file that the caller may read.
+def read_policy_file(path: str, what: str = 'the policy') -> bytes:
+    """Read a policy, or `what` else is written as one is, from any file that the caller may read.
 
     :raises PolicyFileError: it is missing, unreadable, not a regular file, or larger than MAX_POLICY_BYTES
     """
-    return _read(path, trusted=False)
+    return _read(path, what, trusted=False)
 
 
 def read_trusted_policy_file(path: str) -> bytes:
@@ -31,7 +31,7 @@ def read_trusted_policy_file(path: str) -> bytes:
     """
     for directory in directories(path):
         check_ownership(directory, os.stat(directory))
-    return _read(path, trusted=True)
+    return _read(path, 'the policy', trusted=True)
 
 
 def stated_failure(data: bytes) -> 'Dict[str, str]':
@@ -42,25 +42,23 @@ def stated_failure(data: bytes) -> 'Dict[str, str]':
     return {'failure': stated[0].decode()} if stated in ([b'admit'], [b'deny']) else {}
 
 
-def _read(path: str, trusted: bool) -> bytes:
+def _read(path: str, what: str, trusted: bool) -> bytes:
     try:
         # O_NONBLOCK: opening a FIFO must not wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except OSError as error:
-        raise PolicyFileError(
-            'cannot read the policy %s: %s' % (path, error.strerror), 'run install.sh again'
-        ) from None
+        raise PolicyFileError('cannot read %s %s: %s' % (what, path, error.strerror)) from None
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise PolicyFileError('the policy %s is not a regular file' % path)
+            raise PolicyFileError('%s %s is not a regular file' % (what, path))
         if trusted:
             check_ownership(path, status)
         data = _read_all(descriptor)
     finally:
         os.close(descriptor)
     if len(data) > MAX_POLICY_BYTES:
-        raise PolicyFileError('the policy %s is larger than %d bytes' % (path, MAX_POLICY_BYTES))
+        raise PolicyFileError('%s %s is larger than %d bytes' % (what, path, MAX_POLICY_BYTES))
     return data
 
 

@@ -34,7 +34,12 @@ def load_trusted_policy(path: str, today: str = '') -> model.Policy:
     :raises PolicyError: with every problem of every file
     :raises MissingLibraryError:
     """
-    return _load(path, _drop_ins(path, trusted=True), read_trusted_policy_file, today)
+    try:
+        return _load(path, _drop_ins(path, trusted=True), read_trusted_policy_file, today)
+    except PolicyFileError as error:
+        if not os.path.lexists(path):
+            error.hint = 'run install.sh again'
+        raise
 
 
 def load_policy_in_checkout(path: str, today: str = '') -> model.Policy:
@@ -98,6 +103,19 @@ def profiles() -> 'Dict[str, str]':
         if os.path.isfile(policy):
             found.setdefault('rhel-8', policy)
     return found
+
+
+def find_policy(name: str) -> str:
+    """The path of a policy that a user names: that of a file or a profile.
+
+    :raises PolicyFileError: there is neither, and the name is like that of a profile
+    """
+    if os.path.exists(name):
+        return name
+    known = profiles()
+    if _PROFILE.match(name) and name not in known:
+        raise PolicyFileError('there is neither a file nor a profile %r' % name, suggest(name, known))
+    return known.get(name, name)
 
 
 def _drop_ins(path: str, trusted: bool) -> 'List[str]':

@@ -122,8 +122,10 @@ def test_nothing_to_judge_is_no_success(installed, facts, tmp_path):
         (['chekc'], b'invalid choice'),
         ([], b'the following arguments are required: COMMAND'),
         (['explain', 'virtioffs'], b"there is no rule 'virtioffs' (did you mean 'virtiofs'?)"),
-        (['check', '--policy', '/nonexistent.yaml', '-'], b'cannot read the policy /nonexistent.yaml: No such file'),
-        (['check', '--facts', '/nonexistent.yaml', '-'], b'/nonexistent.yaml: No such file'),
+        (['check', '--policy', '/nonexistent.yaml', '-'], b'the policy /nonexistent.yaml: No such file or directory\n'),
+        (['check', '--policy', 'rhel-88', '-'], b"neither a file nor a profile 'rhel-88' (did you mean 'rhel-8'?)"),
+        (['check', '--facts', '/nonexistent.yaml', '-'], b'the facts file /nonexistent.yaml: No such file or dir'),
+        (['check', '--facts', '/dev', '-'], b'the facts file /dev is not a regular file'),
     ],
     ids=str,
 )

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`virt-guard policy test` as a site uses it for its own rules, and on the project's own cases."""
 
+import os
+
 import pytest
 from installation import CHECKOUT, domain_xml
 
@@ -173,6 +175,22 @@ def test_what_cannot_be_judged(installed, site, spoil, errors):
     assert status == 2
     assert len(lines) >= len(errors)
     assert all(line.startswith('cases/no-vnc/' + error) for line, error in zip(lines, errors)), lines
+
+
+@pytest.mark.parametrize(
+    'plant, error',
+    [
+        (lambda path: os.mkfifo(str(path)), 'the file %s is not a regular file'),
+        (lambda path: path.symlink_to('/dev/zero'), 'the file %s is not a regular file'),
+        (lambda path: path.symlink_to('nowhere'), 'cannot read the file %s: No such file or directory'),
+        (lambda path: path.write_bytes(b'#' * 1048577), 'the file %s is larger than 1048576 bytes'),
+    ],
+)
+def test_what_is_no_file_of_cases(installed, site, plant, error):
+    """Nobody has named it: it was found, so it may be anything, and must be said by name."""
+    (site / 'cases/no-vnc/expected.yaml').unlink()
+    plant(site / 'cases/no-vnc/expected.yaml')
+    assert run(installed, site) == (2, [], ['virt-guard: ' + error % 'cases/no-vnc/expected.yaml'])
 
 
 def test_a_directory_that_is_not_there(installed, site):

@@ -132,7 +132,17 @@ def test_what_is_no_file(policy, drop_ins):
     assert 'is not a regular file' in refused(policy).message
     (drop_ins / '10.yaml').unlink()
     (drop_ins / '10.yaml').symlink_to('nowhere')
-    assert 'cannot read' in refused(policy).message
+    error = refused(policy)
+    assert (error.message, error.hint) == (
+        'cannot read the policy %s: No such file or directory' % (drop_ins / '10.yaml'),
+        '',
+    )
+
+
+def test_only_where_there_is_no_policy_it_is_to_be_installed(policy):
+    policy.unlink()
+    assert refused(policy).hint == 'run install.sh again'
+    assert refused(policy, load_policy_file).hint == ''
 
 
 def test_the_directory_may_be_none(policy):
