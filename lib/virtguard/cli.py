@@ -166,9 +166,9 @@ def _judge_all(
 
 
 def _complain_of_unused_waivers(policy: model.Policy, used: 'Set[model.Origin]') -> None:
-    judged = {rule.id for rule in policy.rules_at(model.ADMISSION)}
+    of_runtime = {rule.id for rule in policy.rules_at(model.RUNTIME)}  # the watch may need it
     for waiver in policy.waivers:
-        if waiver.origin not in used and judged.intersection(waiver.rules):
+        if waiver.origin not in used and not of_runtime.issuperset(waiver.rules):
             text = '%s:%d: the waiver of %s permits nothing in any domain here'
             complain(text % (waiver.origin + (', '.join(waiver.rules),)))
 

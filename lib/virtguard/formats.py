@@ -65,12 +65,17 @@ class Text:
             text += ': ' + report.escape(finding.evidence)
         if finding.status == model.DENY:
             text += '\n    remedy: ' + report.escape(finding.rule.remedy)
-        if finding.status == model.WAIVED and finding.waiver is not None:
-            text += '\n    waived: ' + report.escape(waivers.describe(finding.waiver, today))
-        return text
+        return text + _waived(finding, today)
 
     def _status(self, status: str) -> str:
         return '\033[%sm%s\033[0m' % (_COLOURS[status], status) if self._colour else status
+
+
+def _waived(finding: model.Finding, today: str) -> str:
+    """A line to go below a finding that is waived."""
+    if finding.status != model.WAIVED or finding.waiver is None:
+        return ''
+    return '\n    waived: ' + report.escape(waivers.describe(finding.waiver, today))
 
 
 class JsonLines:
@@ -103,7 +108,8 @@ def _verdict_object(source: str, verdict: model.Verdict) -> 'Dict[str, Any]':
 
 def happening_line(occurrence: 'Occurrence', verdict: model.Verdict) -> str:
     """One thing that happened to a running domain, or ('') to the host, for people."""
-    return '%s %s\n' % (occurrence.since, report.happening(occurrence, verdict))
+    waived = _waived(occurrence.finding, verdict.today)
+    return '%s %s%s\n' % (occurrence.since, report.happening(occurrence, verdict), waived)
 
 
 def happening_object(occurrence: 'Occurrence', verdict: model.Verdict) -> str:

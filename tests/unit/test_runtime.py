@@ -2,7 +2,7 @@
 """What is news of a domain, and what only still holds."""
 
 import pytest
-from virtguard import journal, model, report
+from virtguard import formats, journal, model, report
 from virtguard.runtime import Auditor, Tracked
 from virtguard.transition import PROCESS, SNAPSHOT, STATUS, State, process_document, take_document
 
@@ -103,7 +103,12 @@ def test_a_waiver_that_expires_is_news(domain):
     assert news(judge, domain, state(devices='<sound/>')) == [[]]
     (waived,) = judge.advance(domain, state(devices='<tpm/>'), 'now')
     assert waived.finding.status == model.WAIVED
-    fields = dict(journal.runtime_fields(waived, judge.verdict_on(domain, waived)))
+    verdict = judge.verdict_on(domain, waived)
+    assert formats.happening_line(waived, verdict) == (
+        "now domain 'vm': waived: title of tpm [tpm]: <tpm>\n"
+        '    waived: approved by somebody until 2026-11-25, expires today: a reason\n'
+    )
+    fields = dict(journal.runtime_fields(waived, verdict))
     assert fields['VIRT_GUARD_WAIVER'].startswith('tpm approved by somebody until 2026-11-25, expires today')
     tomorrow = Auditor(policy(TPM, waivers=(waiver,)), HOST, '2026-11-26')
     (denied,) = tomorrow.advance(domain, domain.state, 'now')
