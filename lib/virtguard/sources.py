@@ -152,7 +152,7 @@ def _load(path: str, drop_ins: 'Sequence[str]', read: 'Callable[[str], bytes]', 
     for layer, file in zip(layers, files):
         if layer.root is None:
             layer.settings = {key: Given(value) for key, value in _stated([file]).items()}
-    extended = _read_extended(layers[0], read)
+    extended = _read_extended(layers[0], drop_ins, read)
     for layer in layers[1:]:
         if 'extends' in layer.settings:
             layer.settings['extends'].problem('a drop-in cannot extend a policy', 'say so in %s' % path)
@@ -173,8 +173,8 @@ def _stated(files: 'Files') -> 'Dict[str, Any]':
     return settings
 
 
-def _read_extended(layer: 'Layer', read: 'Callable[[str], bytes]') -> 'List[Layer]':
-    """The layers that a layer extends, the first one first."""
+def _read_extended(layer: 'Layer', drop_ins: 'Sequence[str]', read: 'Callable[[str], bytes]') -> 'List[Layer]':
+    """The layers that a layer extends, the first one first; `drop_ins` come later, and not twice."""
     from .layer import read_layer
 
     found: 'List[Layer]' = []
@@ -187,6 +187,9 @@ def _read_extended(layer: 'Layer', read: 'Callable[[str], bytes]') -> 'List[Laye
             break
         if os.path.realpath(path) in seen or len(seen) > _MAX_EXTENDED:
             extends.problem('extends %s, which leads in a circle, or too far' % path)
+            break
+        if path in drop_ins:
+            extends.problem('extends %s, which is one of its drop-ins' % path)
             break
         seen.add(os.path.realpath(path))
         try:

@@ -214,6 +214,12 @@ def test_a_drop_in_extends_nothing(policy, drop_ins):
     assert '10.yaml:1:10: a drop-in cannot extend a policy (say so in %s)' % policy in str(refused(policy))
 
 
+def test_a_drop_in_is_not_extended_too(policy, drop_ins):
+    write(drop_ins / '10.yaml', POLICY)
+    write(policy, 'extends: policy.d/10.yaml\n')
+    assert 'policy.yaml:1:10: extends %s, which is one of its drop-ins' % (drop_ins / '10.yaml') in str(refused(policy))
+
+
 def test_extends_is_not_passed_over():
     with pytest.raises(PolicyError) as caught:
         load_policy(b'extends: rhel-8\n' + POLICY.encode(), 'p')
