@@ -144,9 +144,10 @@ class Waiver:
     """A permission: findings of these rules in these domains deny nothing, up to and including the day it expires.
 
     `domains` are UUIDs in lower case and globs over names; `expires` is YYYY-MM-DD, a day of the host's own calendar.
+    `origin` is where the waiver begins, `origins` where each of its keys got its value.
     """
 
-    __slots__ = ('rules', 'domains', 'reason', 'approved_by', 'expires', 'ticket', 'origin')
+    __slots__ = ('rules', 'domains', 'reason', 'approved_by', 'expires', 'ticket', 'origin', 'origins')
 
     def __init__(
         self,
@@ -157,6 +158,7 @@ class Waiver:
         expires: str,
         ticket: str = '',
         origin: 'Origin' = ('', 0),
+        origins: 'Optional[Dict[str, Origin]]' = None,
     ) -> None:
         self.rules = rules
         self.domains = domains
@@ -165,6 +167,7 @@ class Waiver:
         self.expires = expires
         self.ticket = ticket
         self.origin = origin
+        self.origins = origins or {}
 
 
 class Policy:

@@ -216,4 +216,5 @@ def _make_waiver(given: Given, rules: 'Dict[str, model.Rule]', today: str) -> mo
         expires or '',
         values.get('ticket') or '',
         given.origin,
+        {key: item.origin for key, item in given.value.items()},
     )

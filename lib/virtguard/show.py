@@ -41,7 +41,7 @@ def _policy(policy: model.Policy) -> 'Lines':
     if policy.waivers:
         yield 'waivers:', ''
     for waiver in policy.waivers:
-        yield from _item(_waiver(waiver), {}, waiver.origin)
+        yield from _item(_waiver(waiver), waiver.origins)
 
 
 def _rule(rule: model.Rule) -> 'Iterator[Tuple[str, object]]':
@@ -73,12 +73,10 @@ def _waiver(waiver: model.Waiver) -> 'Iterator[Tuple[str, object]]':
     yield 'ticket', waiver.ticket
 
 
-def _item(
-    keys: 'Iterable[Tuple[str, object]]', origins: 'Dict[str, model.Origin]', origin: 'Optional[model.Origin]' = None
-) -> 'Lines':
+def _item(keys: 'Iterable[Tuple[str, object]]', origins: 'Dict[str, model.Origin]') -> 'Lines':
     lead = '  - '
     for key, value in keys:
-        place = _place(origins.get(key, origin))
+        place = _place(origins.get(key))
         if value is None or value == () or value == '':
             continue
         if key == 'host':
