@@ -27,6 +27,7 @@ _STATE_ONLY = frozenset(
 _PREFIXES = {uri: prefix + ':' for prefix, uri in NAMESPACES.items()}
 _PREFIXES[''] = ''
 _MOST_NAMED = 3
+_NAME_CALLS = frozenset(('name', 'local-name'))
 _NODE_SETS = frozenset(('path', 'union', 'filter'))
 
 _ANY_VALUE = Value(Names((), [(None, None)]), None)
@@ -119,7 +120,9 @@ class _Linter:
             if node.kind == 'compare' and node.text in ('=', '!='):
                 path, literal = _nodes_first(node)
                 found = found_of[path]
-                if literal.kind == 'literal' and found and not self.may_be(found, literal.text):
+                if (path.kind, literal.kind, path.operands) == ('call', 'literal', ()) and path.text in _NAME_CALLS:
+                    self._check_named(literal, places, report)
+                elif literal.kind == 'literal' and found and not self.may_be(found, literal.text):
                     report(self.wrong_value(path, places, found, literal.text, literal.offset))
         return [_ANYTHING]
 
@@ -250,6 +253,15 @@ class _Linter:
         return list(found)
 
     # --- what is said -------------------------------------------------------------------------------------------
+
+    def _check_named(self, literal: Node, places: 'Places', report: 'Report') -> None:
+        """Report it where none of `places` has the name that name() or local-name() is compared with."""
+        names = [place.names for place in places if place.names]
+        known = sorted({local for name in names for _, local in name.known})
+        wanted = literal.text.rpartition(':')[2]  # the prefix is the document's own
+        if known and wanted not in {*known, *self._newer} and not any(name.wildcards for name in names):
+            message = _by_schema('%s is never named %r' % (_describe(places), literal.text))
+            report(Mistake(message, suggest(literal.text, known), literal.offset))
 
     def _missing(self, step: Step, places: 'Places', origin: 'Places') -> Mistake:
         is_attribute = step.axis == 'attribute'

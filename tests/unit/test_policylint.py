@@ -110,6 +110,10 @@ MISTAKES = [
     ("/domain/on_poweroff[text() = «'destoy']", "any node is never 'destoy'", "did you mean 'destroy'?"),
     ("/domain/features/acpi[. = «'on']", "<acpi> is never 'on'", 'it has no text'),
     ("/domain/pm/*[@enabled = «'']", "enabled of <suspend-to-disk> or <suspend-to-mem> is never ''", 'no, yes'),
+    # Names as texts.
+    ("/domain/*[name() = «'devises']", "<devices>, <features> and 6 others is never named 'devises'", "'devices'?"),
+    ("/domain/pm/*/@*[name() = «'enable']", "@enabled is never named 'enable'", "did you mean 'enabled'?"),
+    ("/domain/*[local-name() = 'pm' or «'xen' = local-name()]", "is never named 'xen'", 'known are: commandline, dev'),
     # Wherever an expression may stand.
     ('/domain[not(pm/«suspend)]', 'no <suspend> under <pm>', 'did you mean <suspend-to-mem>?'),
     ('/domain[name or @type and not(«title)]', 'no <title> under <domain>', NEWER),
@@ -168,7 +172,11 @@ def test_mistake(match, message, hint):
         "/domain/metadata/libosinfo:libosinfo/libosinfo:os[@id = 'x']/@version",
         "/domain/metadata//any[thing = 'x']/@at",
         '//libosinfo:os',
-        "/domain/*[name() = 'any' or local-name() = 'thing']",
+        "/domain/*[name() = 'pm' or local-name() = 'commandline' or name() = 'q:commandline']",
+        "/domain/metadata/*[name() = 'any' or local-name() = 'thing']",
+        "/domain['name' = 'name' or 'x' != 'name' or name() = string(@type)]",
+        "/domain[name(*) = 'any' or string-length(name()) = 2 or starts-with(name(), 'thing')]",
+        "/domain/devices/disk/@*[name() = 'type' and . = 'file']",
         '/domain/devices/disk/following::anything',
         "/domain/devices/disk[position() = last()][substring(@type, 1, 1) = 'x']",
         '/domain/devices/disk[1 = 2][true()]',

@@ -66,6 +66,9 @@ class Misspellings:
             for literal, others in zip(node.operands, reversed(results)):
                 if literal.kind == 'literal' and others and None not in [self._values(place) for place in others]:
                     self._found.append(literal.offset + 1 + len(literal.text))
+            for literal, other in zip(node.operands, reversed(node.operands)):
+                if other.text in ('name', 'local-name') and self._are_named(places):
+                    self._found.append(literal.offset + 1 + len(literal.text))
         if node.kind != 'path':
             return None
         places = [self._document] if node.absolute else places
@@ -104,6 +107,11 @@ class Misspellings:
         for element in found:
             found += [child for child in element.children() if child not in found]
         return found
+
+    @staticmethod
+    def _are_named(places):
+        """Whether all names are known that nodes of some places can have."""
+        return bool(places) and all(place.names and not place.names.wildcards for place in places)
 
     @staticmethod
     def _values(place):
