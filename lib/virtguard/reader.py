@@ -47,7 +47,10 @@ class Reader:
 
     def compose(self, data: bytes, what: str) -> 'Optional[yaml.Node]':
         try:
-            self._check_depth(data)
+            deep = _find_too_deep(data)
+            if deep is not None:
+                self.problems.append(Problem(self.source, *deep, '%s is nested too deep' % what))
+                return None
             root = yaml.compose(data, Loader=_LOADER)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
@@ -57,26 +60,11 @@ class Reader:
             text = data[: error.position] if isinstance(error.position, int) else b''
             line, column = text.count(b'\n') + 1, len(text) - text.rfind(b'\n')
             self.problems.append(Problem(self.source, line, column, 'not YAML: %s' % error.reason, 'save it as UTF-8'))
-        except RecursionError:
-            self.problems.append(Problem(self.source, 1, 1, '%s is nested too deep' % what))
         else:
             if root is None:
                 self.problems.append(Problem(self.source, 1, 1, '%s is empty' % what))
             return root
         return None
-
-    @staticmethod
-    def _check_depth(data: bytes) -> None:
-        """Composing recurses, and libyaml's does so without a limit.
-
-        :raises RecursionError: it would recurse too deep
-        """
-        depth = 0
-        for event in yaml.parse(data, Loader=_LOADER):
-            depth += isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent))
-            depth -= isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent))
-            if depth > _MAX_DEPTH:
-                raise RecursionError
 
     def mapping(
         self, node: 'yaml.Node', what: str, known: 'Iterable[str]', required: 'Iterable[str]'
@@ -190,6 +178,18 @@ class Reader:
             self.problem(node, '%s is not a number of seconds between 0 and %d' % (what, maximum))
             return None
         return value
+
+
+def _find_too_deep(data: bytes) -> 'Optional[Tuple[int, int]]':
+    """The line and column where a text is too deep: composing recurses, and libyaml's does so without a limit."""
+    depth = 0
+    for event in yaml.parse(data, Loader=_LOADER):
+        depth += isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent))
+        depth -= isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent))
+        if depth > _MAX_DEPTH:
+            mark = event.start_mark
+            return (mark.line + 1, mark.column + 1) if mark else (1, 1)
+    return None
 
 
 def _kind(node: 'yaml.Node') -> str:

@@ -152,6 +152,16 @@ def test_an_expired_waiver_denies_and_the_text_says_so(installed, site):
     assert '(its waiver by operations expired on %s)' % day(-1) in result.stderr.decode()
 
 
+def test_a_waiver_too_far_ahead_permits_nothing_and_the_text_says_so(installed, site):
+    """What policy check calls a problem may have been none on the day it was written: clocks are set back."""
+    site(_10_site=waiver(day(401)))
+    result = installed.run_hook('guest', 'start', DENIED)
+    assert result.returncode == 1
+    text = '(more than 400 days ahead, so not in force: its waiver by operations until %s)' % day(401)
+    assert text in result.stderr.decode()
+    assert installed.run_hook('guest', 'start', CLEAN).returncode == 0
+
+
 def zone(path, hours):
     """A time zone file (RFC 8536) of one offset from UTC."""
     counts = struct.pack('>6l', 0, 0, 0, 0, 1, 4)

@@ -395,6 +395,12 @@ def test_deep_nesting_is_a_problem(text):
     assert problems_of(text).problems
 
 
+def test_where_it_is_too_deep():
+    assert [str(p) for p in problems_of('policy: x\nrules:\n  ' + '[' * 51).problems] == [
+        'policy.yaml:3:52: the policy is nested too deep'
+    ]
+
+
 def test_absurd_nesting_is_no_crash(loader):
     """In a process of its own: C code that recurses without a limit ends by a signal."""
     program = (

@@ -186,7 +186,7 @@ def test_extends_a_profile(tmp_path):
     [
         ('extends: rhel-88\n', "site.yaml:1:10: extends 'rhel-88', which is no profile (did you mean 'rhel-8'?)"),
         ('extends: nowhere.yaml\n', 'site.yaml:1:10: extends a policy that cannot be used: cannot read the policy'),
-        ('extends: site.yaml\n', 'site.yaml, which leads in a circle, or too far'),
+        ('extends: site.yaml\n', '/site.yaml, which leads in a circle, or too far'),
         ('extends: ./../missing/../site.yaml\n', 'site.yaml:1:10: extends'),
         ('extends: [rhel-8]\n', 'site.yaml:1:10: extends is a list, not text'),
     ],
@@ -198,8 +198,19 @@ def test_extends_what_it_cannot(tmp_path, text, message):
 
 def test_circles_end(tmp_path):
     write(tmp_path / 'a.yaml', 'extends: b.yaml\n')
-    write(tmp_path / 'b.yaml', 'extends: a.yaml\n')
-    assert 'leads in a circle' in str(refused(tmp_path / 'a.yaml', load_policy_file))
+    write(tmp_path / 'b.yaml', 'mode: audit\nextends: a.yaml\n')
+    assert [str(problem) for problem in refused(tmp_path / 'a.yaml', load_policy_file).problems] == [
+        '{0}/b.yaml:2:10: extends {0}/a.yaml, which leads in a circle, or too far'.format(tmp_path)
+    ]
+
+
+def test_long_ways_end(tmp_path):
+    for number in range(9):
+        write(tmp_path / ('%d.yaml' % number), 'extends: %d.yaml\n' % (number + 1))
+    write(tmp_path / '9.yaml', POLICY)
+    assert len(load_policy_file(str(tmp_path / '1.yaml')).files) == 9
+    (problem,) = refused(tmp_path / '0.yaml', load_policy_file).problems
+    assert str(problem) == '{0}/8.yaml:1:10: extends {0}/9.yaml, which leads in a circle, or too far'.format(tmp_path)
 
 
 def test_what_is_extended_must_be_trusted_too(policy, tmp_path):
