@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Facts and probes, asked of small trees of files that look like the hosts in question."""
 
+import datetime
 import os
 import pathlib
 import subprocess
 import sys
+import time
 
 import pytest
-from virtguard.host import Host, read_facts
+from virtguard.host import Host, read_facts, today
 
 LIB = str(pathlib.Path(__file__).resolve().parents[2] / 'lib')
 
@@ -15,6 +17,20 @@ LIB = str(pathlib.Path(__file__).resolve().parents[2] / 'lib')
 @pytest.fixture
 def host(tmp_path):
     return FakeHost(tmp_path)
+
+
+@pytest.mark.parametrize('hours', [-12, 0, 14])
+def test_the_day_is_that_of_the_hosts_own_clock(monkeypatch, hours):
+    def there():
+        return str(datetime.datetime.now(datetime.timezone(datetime.timedelta(hours=hours))).date())
+
+    monkeypatch.setenv('TZ', 'XXX%+d' % -hours)  # POSIX counts to the west
+    time.tzset()
+    try:
+        assert there() <= today() <= there()
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 class FakeHost:
