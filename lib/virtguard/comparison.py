@@ -10,8 +10,7 @@ if TYPE_CHECKING:
     Place = Tuple[str, str]
     Findings = Dict[Place, List[model.Finding]]
 
-# What decides whether a rule finds something, and what decides which status that has.
-_FINDING_KEYS = ('at', 'match', 'values', 'probe', 'host')
+# What decides which status a finding has.
 _STATUS_KEYS: 'Tuple[str, ...]' = ('action', 'probe', 'host')
 
 
@@ -90,7 +89,7 @@ class Comparer:
             return
         keys = _STATUS_KEYS
         if before is None or after is None:
-            keys = (('action',) if 'off' in (old.action, new.action) else ()) + _FINDING_KEYS
+            keys = (('action',) if 'off' in (old.action, new.action) else ()) + model.FINDING_KEYS
         waived = [f is not None and f.status == model.WAIVED for f in (before, after)]
         for key in keys + (('waivable',) if any(waived) else ()):
             if _value(old, key) != _value(new, key):

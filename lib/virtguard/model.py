@@ -22,6 +22,9 @@ WAIVED = 'waived'
 UNKNOWN = 'unknown'
 ERROR = 'error'
 
+# The keys of a rule that decide whether it finds something; the others say what follows.
+FINDING_KEYS = ('at', 'match', 'values', 'probe', 'host')
+
 # When a rule is judged: as a domain starts, or as a running one changes.
 ADMISSION = 'admission'
 RUNTIME = 'runtime'

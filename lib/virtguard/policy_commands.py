@@ -114,6 +114,8 @@ def _notes(policy: model.Policy) -> 'Iterator[str]':
     for known in [rule.value_set for rule in policy.rules if rule.value_set is not None]:
         for problem in known.problems:
             yield 'not used for %s: %s' % (known.name, problem)
+    for rule in policy.rules:
+        yield from _notes_on_a_taken_id(rule)
     if policy.mode == 'audit' and policy.failure == 'deny':
         yield 'mode audit admits what rules deny, but failure deny still refuses what cannot be judged'
     for waiver in policy.waivers:
@@ -129,6 +131,16 @@ def _notes(policy: model.Policy) -> 'Iterator[str]':
                 + 'names domains by name (%s): whoever may define a domain chooses its name; a UUID is safer'
                 % (', '.join(names))
             )
+
+
+def _notes_on_a_taken_id(rule: model.Rule) -> 'Iterator[str]':
+    """A site's own rule may find less since an upgrade brought one of the same id."""
+    file, line = rule.origins['id']
+    given = {key for key, origin in rule.origins.items() if origin[0] == file}
+    kept = [key for key in model.FINDING_KEYS if key in rule.origins and key not in given]
+    if kept and given >= {'title', 'action', 'why', 'remedy'} and given & {'match', 'host'}:
+        text = '%s:%d: rule %r looks new, but changes the one in %s:%d and keeps its %s'
+        yield text % ((file, line, rule.id) + rule.origin + (', '.join(kept),))
 
 
 def show_effective(arguments: 'argparse.Namespace', layout: 'Layout') -> int:

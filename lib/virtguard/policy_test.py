@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 _PASSED, _FAILED, _NOT_JUDGED = 0, 1, 2
 EXPECTED = 'expected.yaml'
-# Where a site gives one of these, what a rule finds is the site's own business. The other keys say what follows.
-_FINDING_KEYS = ('match', 'values', 'probe', 'host', 'at')
 
 
 class _Directory:
@@ -141,7 +139,8 @@ def _rules_to_test(policy: model.Policy, is_given: bool, all_rules: bool) -> 'It
     shipped = set(policy.files[:1]) | set(sources.profiles().values())
     own: 'Set[str]' = {policy.source} if is_given else set(policy.files) - shipped
     for rule in policy.rules:
-        origins = {rule.origins[key] for key in _FINDING_KEYS if key in rule.origins} | {rule.origin}
+        # Where a site gives one of these keys, what a rule finds is the site's own business.
+        origins = {rule.origins[key] for key in model.FINDING_KEYS if key in rule.origins} | {rule.origin}
         if rule.action != 'off' and (all_rules or own.intersection(source for source, _ in origins)):
             yield rule
 

@@ -203,6 +203,20 @@ def test_policy_check_reads_every_file(installed, site):
     assert [line for line in lines if line.startswith('note: %s/notes.txt is ignored: ' % directory)]
 
 
+def test_a_rule_whose_id_is_taken_is_told(installed, site):
+    """As by an upgrade, whose rule of that id narrows what a site's own rule has always found."""
+    new = 'title: t, action: deny, match: /domain/name, why: w, remedy: r'
+    changes = '{id: tcg, %s}, {id: guest-os-macos, action: warn, title: t, why: w, remedy: r}' % new
+    site(_10_site='rules: [%s,\n  {id: guest-os-windows, %s}]\n' % (changes, new))
+    place = "%s/10-site.yaml:2: rule 'guest-os-windows' looks new, but changes the one in %s:" % (
+        installed.policy.with_suffix('.d'),
+        installed.policy,
+    )
+    lines = [line for line in installed.run_cli('policy', 'check').stdout.decode().splitlines() if 'looks new' in line]
+    assert len(lines) == 1
+    assert lines[0].startswith('note: ' + place) and lines[0].endswith(' and keeps its values')
+
+
 def test_policy_check_reports_the_problems_of_every_file(installed, site):
     site(_10_site='deadlin: 2\n', _20_site=waiver(day(401)))
     result = installed.run_cli('policy', 'check')
