@@ -76,7 +76,8 @@ class Follower:
         changes.events = len(events)
         unsettled = False
         for event in events:
-            unsettled |= self._take(event, changes)
+            if not self.polling:
+                unsettled |= self._take(event, changes)
         if unsettled and self._settle() or self.polling:
             changes.everything = True
         return changes
@@ -93,6 +94,7 @@ class Follower:
         if event.mask & inotify.Q_OVERFLOW:
             self.overflows += 1
             changes.everything = True
+            self._inodes.clear()  # what has come or gone was not told: all are looked for
             return True
         if event.watch not in self._watched:
             return False
@@ -140,7 +142,7 @@ class Follower:
             return True
         self._inodes[path] = _inode(path) or (0, 0)
         if role == _DOMAINS:
-            for name in os.listdir(path):
+            for name in _names(path):
                 self._add(os.path.join(path, name), _FILES)
         return True
 
@@ -157,14 +159,11 @@ class Follower:
     def _enter(self, directory: str) -> 'List[str]':
         """Watch a new directory of files; return those that are there already."""
         try:
-            if not self._add(directory, _FILES):
-                return []
-            return [os.path.join(directory, name) for name in os.listdir(directory) if name.endswith(SUFFIX)]
-        except FileNotFoundError:
-            return []
+            names = _names(directory) if self._add(directory, _FILES) else []
         except OSError as error:
             self._poll(error)
             return []
+        return [os.path.join(directory, name) for name in names if name.endswith(SUFFIX)]
 
     def _drop(self, path: str) -> None:
         self._inodes.pop(path, None)
@@ -177,6 +176,13 @@ class Follower:
         hint = _LIMITS.get(error.errno or 0)
         self.polling = '%s%s' % (error.strerror, '; raise ' + hint if hint else '')
         self.close()
+
+
+def _names(directory: str) -> 'List[str]':
+    try:
+        return os.listdir(directory)
+    except FileNotFoundError:
+        return []  # it is gone since it is watched, which an event will tell
 
 
 def _inode(path: str) -> 'Optional[Tuple[int, int]]':

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """inotify itself, and which files may have changed, on real directories."""
 
+import errno
 import os
 import shutil
 
@@ -107,6 +108,52 @@ def test_nothing_there_at_first(tmp_path):
     rewrite(tmp_path / 'a/b/c/run' / 'a.xml')
     assert changed(follower, tmp_path) == (['a/b/c/run/a.xml'], False)
     follower.close()
+
+
+def test_directories_that_come_while_the_queue_overflows(tree, follower):
+    with open('/proc/sys/fs/inotify/max_queued_events') as file:
+        limit = int(file.read())
+    rewrite(tree / 'run' / 'flood.xml')
+    for _ in range(limit // 2 + 1000):  # each differs from the one before, so that they are not made one
+        os.rename(str(tree / 'run' / 'flood.xml'), str(tree / 'run' / 'other.xml'))
+        os.rename(str(tree / 'run' / 'other.xml'), str(tree / 'run' / 'flood.xml'))
+    (tree / 'lib' / 'snapshot' / 'new').mkdir()
+    everything = False
+    while follower.overflows == 0:
+        everything = follower.changes().everything
+    assert everything
+    changed(follower, tree)
+    rewrite(tree / 'lib' / 'snapshot' / 'new' / 's.xml')
+    assert changed(follower, tree) == (['lib/snapshot/new/s.xml'], False)
+
+
+def test_a_directory_that_goes_as_soon_as_it_is_watched(tree, monkeypatch):
+    list_directory = os.listdir
+
+    def list_late(path):
+        shutil.rmtree(str(path), ignore_errors=True)
+        return list_directory(path)
+
+    monkeypatch.setattr(os, 'listdir', list_late)
+    follower = Follower(str(tree / 'run'), [str(tree / 'lib' / 'snapshot')])
+    monkeypatch.undo()
+    follower.changes()
+    (tree / 'lib' / 'snapshot').mkdir(parents=True)
+    assert follower.changes().everything and follower.polling == ''
+    follower.close()
+
+
+def test_the_limit_is_reached_in_the_middle_of_events(tree, follower, monkeypatch):
+    for name in ('a', 'b', 'c'):
+        (tree / 'lib' / 'snapshot' / name).mkdir()
+
+    def refuse(path, mask):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+    monkeypatch.setattr(follower._inotify, 'watch', refuse)
+    assert follower.changes().everything
+    assert follower.polling == 'No space left on device; raise fs.inotify.max_user_watches'
+    assert follower.fileno() is None and not follower.check()
 
 
 def test_a_directory_that_is_replaced_without_an_event(tree, follower):
