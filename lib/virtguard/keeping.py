@@ -3,8 +3,12 @@
 
 One file for each domain, written in one step: a line that names the format, with a checksum (against damage; against
 enemies owner and mode must do), and JSON. What is damaged, or could be somebody else's, is as good as none.
+
+One watch at a time keeps states: it has the directory locked (flock(2)) for as long as it lives.
 """
 
+import contextlib
+import fcntl
 import json
 import os
 import stat
@@ -19,7 +23,7 @@ from .trust import is_only_ours
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List, Tuple
+    from typing import Any, Callable, Dict, List, Set, Tuple
 
 _HEAD = b'virt-guard state 1 '
 _SUFFIX = '.state'
@@ -27,11 +31,16 @@ _MAX_BYTES = 256 * 1024 * 1024
 
 
 class Keeper:
-    """A directory of kept states; where it cannot be used, nothing is kept and `warn` has been told why."""
+    """A directory of kept states; where it cannot be used, nothing is kept and `warn` has been told why.
+
+    `is_taken`: another watch keeps its states there. This one may read them.
+    """
 
     def __init__(self, directory: str, warn: 'Callable[[str], None]') -> None:
         self._directory = directory
         self._warn = warn
+        self._unwritten: 'Set[str]' = set()  # paths
+        self.is_taken = False
         self._usable = self._prepare()
         with open('/proc/sys/kernel/random/boot_id') as file:
             self._boot = file.read().strip()
@@ -44,6 +53,11 @@ class Keeper:
                 self._warn('%s is no directory of ours; states are not kept' % self._directory)
                 return False
             os.chmod(self._directory, 0o700)
+            self._lock = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.is_taken = True
+            return False
         except OSError as error:
             self._warn('%s cannot be used: %s; states are not kept' % (self._directory, error.strerror))
             return False
@@ -52,10 +66,10 @@ class Keeper:
     def load(self) -> 'List[Tuple[Tracked, bool]]':
         """Everything that was kept and can be used, and whether the host has been started anew since."""
         domains = []
-        for name in sorted(os.listdir(self._directory)) if self._usable else []:
+        for name in sorted(os.listdir(self._directory)) if self._usable or self.is_taken else []:
             path = os.path.join(self._directory, name)
             if not name.endswith(_SUFFIX):
-                if name.endswith('.new'):
+                if name.endswith('.new') and not self.is_taken:
                     os.unlink(path)  # of a watch that was killed while it wrote
                 continue
             try:
@@ -64,20 +78,24 @@ class Keeper:
                 self._warn('%s is left out: %s' % (path, error))
         return domains
 
-    def keep(self, domain: Tracked) -> None:
-        """Write one domain's state down, or, where there is none, remove it."""
+    def keep(self, domain: Tracked) -> bool:
+        """Write one domain's state down, or, where there is none, remove it; False: it must be tried again."""
         if not self._usable:
-            return
+            return True
         path = self._path(domain.name)
         try:
             if domain.state or domain.held:
                 _write(path, _pack(domain, self._boot))
             else:
-                os.unlink(path)
-        except FileNotFoundError:
-            return
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
         except OSError as error:
-            self._warn('%s cannot be written: %s' % (path, error.strerror))
+            if not self._unwritten:
+                self._warn('%s cannot be written: %s; it is tried again' % (path, error.strerror))
+            self._unwritten.add(path)
+            return False
+        self._unwritten.discard(path)
+        return True
 
     def _path(self, name: str) -> str:
         # A domain may have any name, also one that is too long with a suffix.
@@ -136,6 +154,10 @@ def _read(path: str) -> bytes:
 def _write(path: str, data: bytes) -> None:
     temporary = path + '.new'
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with open(descriptor, 'wb') as file:
-        file.write(data)
-    os.rename(temporary, path)
+    try:
+        with open(descriptor, 'wb') as file:
+            file.write(data)
+        os.rename(temporary, path)
+    except OSError:
+        os.unlink(temporary)  # a full disk has room for what others can write whole
+        raise

@@ -8,7 +8,7 @@ from .transition import State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Dict, List, Set
+    from typing import Callable, Dict, List
 
     from .keeping import Keeper
     from .model import Verdict
@@ -25,7 +25,7 @@ class Ledger:
         self._keeper = keeper
         self._tell = tell
         self._domains: 'Dict[str, Tracked]' = {}
-        self._unkept: 'Set[str]' = set()
+        self._unkept: 'Dict[str, None]' = {}  # names, in the order in which they are to be kept
         self.changes = 0  # that were judged
 
     def load(self) -> None:
@@ -58,11 +58,11 @@ class Ledger:
         for domain in list(self._domains.values()):
             self._judge(domain, domain.state)
 
-    def keep(self, limit: int) -> None:
-        """Keep so many of the states that have changed without news."""
-        for name in list(self._unkept)[:limit]:
-            self._keeper.keep(self._domains.get(name) or Tracked(name, '', State(), {}))
-            self._unkept.discard(name)
+    def keep(self, limit: int) -> bool:
+        """Keep so many of the states that have changed without news; return whether all of these could be."""
+        names = list(self._unkept)[:limit]
+        kept = [self._keep(self._domains.get(name) or Tracked(name, '', State(), {})) for name in names]
+        return all(kept)
 
     @property
     def is_kept(self) -> bool:
@@ -78,7 +78,13 @@ class Ledger:
         else:
             self._domains.pop(domain.name, None)
         if domain.held.keys() != held.keys():
-            self._keeper.keep(domain)
-            self._unkept.discard(domain.name)
+            self._keep(domain)
         else:
-            self._unkept.add(domain.name)
+            self._unkept[domain.name] = None
+
+    def _keep(self, domain: Tracked) -> bool:
+        self._unkept.pop(domain.name, None)
+        is_kept = self._keeper.keep(domain)
+        if not is_kept:
+            self._unkept[domain.name] = None
+        return is_kept

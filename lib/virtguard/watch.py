@@ -71,6 +71,7 @@ class Watch:
         self._amiss: 'Dict[str, str]' = {}  # what is amiss -> what was said about it
         self._due: 'Dict[Callable[[], None], float]' = {}
         self._looks = 0
+        self._is_alone = True
         self._ended = False
         self._reload = False
 
@@ -81,7 +82,9 @@ class Watch:
         """
         waker = self._catch_signals()
         auditor = self._policy.load()
-        keeper = Keeper(self._layout.state, lambda text: self._say(text, text))
+        keeper = Keeper(self._layout.state, self._complain)
+        if keeper.is_taken:
+            self._watch_beside_another()
         self._ledger = Ledger(auditor, keeper, self._tell)
         self._ledger.load()
         self._follower = self._follow()
@@ -93,8 +96,18 @@ class Watch:
             self._wait(waker)
             self._turn()
         self._notifier.stopping()
-        while not self._ledger.is_kept:
-            self._ledger.keep(_KEEP_AT_ONCE)
+        while not self._ledger.is_kept and self._ledger.keep(_KEEP_AT_ONCE):
+            pass
+
+    def _watch_beside_another(self) -> None:
+        """Only show what happens: twice in the records would be twice for who reads them.
+
+        :raises GuardError: nobody would see it
+        """
+        if self._notifier.listens:
+            raise GuardError('another watch keeps its states in %s' % self._layout.state, 'end that one first')
+        self._is_alone = False
+        self._print('another watch records what happens; this one only shows it')
 
     # The loop
 
@@ -192,8 +205,9 @@ class Watch:
             self._in(_KEEP, self._keep)
 
     def _keep(self) -> None:
-        self._ledger.keep(_KEEP_AT_ONCE)
-        if not self._ledger.is_kept:
+        if not self._ledger.keep(_KEEP_AT_ONCE):
+            self._in(_LOOK, self._keep)
+        elif not self._ledger.is_kept:
             self._in(_KEEP if self._changed or self._read else 0, self._keep)
 
     def _set_aside(self, path: str, error: GuardError) -> None:
@@ -282,10 +296,15 @@ class Watch:
         if self._amiss.get(what) == text:
             return
         self._amiss[what] = text
+        self._complain(text)
+
+    def _complain(self, text: str) -> None:
         self._record(journal.failure_fields(text) + [('VIRT_GUARD_OPERATION', 'watch')])
         self._print(text)
 
     def _record(self, fields: 'journal.Fields') -> None:
+        if not self._is_alone:
+            return
         if self._sinks.send(fields) is not None:
             self._amiss.pop('record', None)
         elif 'record' not in self._amiss:

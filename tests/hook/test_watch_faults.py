@@ -2,15 +2,18 @@
 """The installed watch when things go wrong: hostile files, lost events, exhausted limits, sudden ends."""
 
 import os
+import pathlib
+import queue
 import random
 import re
+import select
 import shutil
 import signal
 import subprocess
 import time
 
 import pytest
-from watching import IOTUNE, QEMU_NAME, UUID, disk, rules_text, status
+from watching import IOTUNE, QEMU_NAME, UUID, Watching, disk, rules_text, status
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root, for a /run of its own')
 
@@ -306,6 +309,85 @@ def test_a_state_directory_that_cannot_be_trusted_is_not_used(watch, tmp_path, w
     assert watch.stop() == (0, '')
     if what == 'link' or what == 'file':
         watch.state.unlink()
+
+
+def wait_until(condition, timeout=20):
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_a_full_disk_is_told_once_and_tried_again(installation, watching):
+    state = installation.root / 'var/lib/virt-guard'
+    script = 'mkdir -p "$0" && mount -t tmpfs -o size=64k,mode=700 tmpfs "$0" && exec "$@"'
+    watch = watching(prefix=['sh', '-c', script, str(state)])
+    watch.start()
+    inside = pathlib.Path('/proc/%d/root%s' % (watch.process.pid, state))
+    message = '.state cannot be written: No space left on device; it is tried again'
+    for number in range(20):
+        watch.put('vm%d' % number)
+    (record,) = watch.records() or [watch.receive()]
+    assert record['MESSAGE'].startswith(str(state)) and record['MESSAGE'].endswith(message)
+    assert 0 < len(list(inside.glob('*.state'))) < 20 and list(inside.glob('*.new')) == []
+    for number in range(18):
+        watch.remove('vm%d' % number)
+    wait_until(lambda: len(list(inside.glob('*.state'))) == 3)  # and that of the mark
+    assert watch.told() == []
+    for number in range(18):
+        watch.put('vm%d' % number)
+    assert watch.receive()['MESSAGE'].endswith(message)
+    assert watch.stop() == (0, '')
+
+
+def test_a_full_disk_does_not_keep_it_from_ending(installation, watching):
+    state = installation.root / 'var/lib/virt-guard'
+    script = 'mkdir -p "$0" && mount -t tmpfs -o size=8k,mode=700 tmpfs "$0" && exec "$@"'
+    watch = watching(prefix=['sh', '-c', script, str(state)])
+    for number in range(200):
+        watch.put('vm%d' % number)
+    watch.start()
+    assert watch.stop(timeout=10) == (0, '')
+
+
+# --- two watches ---------------------------------------------------------------------------------------------------
+
+
+def read_line(stream):
+    assert select.select([stream], [], [], 20)[0]
+    return stream.readline()
+
+
+def test_of_two_watches_one_records(installation, watch):
+    watch.start()
+    other = Watching(installation)
+    other.start(wait=False, stdout=subprocess.PIPE, environment={'NOTIFY_SOCKET': ''})
+    try:
+        assert b'another watch records what happens; this one only shows it' in read_line(other.process.stderr)
+        watch.put(devices=disk('vda', IOTUNE))
+        assert b"domain 'vm': deny: I/O throttling by QEMU" in read_line(other.process.stdout)
+        assert watch.told() == [('vm', 'qemu-io-throttling')]
+        other.process.send_signal(signal.SIGTERM)
+        assert other.process.wait(timeout=10) == 0 and other.process.stderr.read() == b''
+        with pytest.raises(queue.Empty):
+            other.receive(timeout=0)
+    finally:
+        other.close()
+    assert watch.stop() == (0, '')
+    watch.start()
+    assert watch.told() == []  # again
+
+
+def test_a_service_beside_another_watch_would_be_of_no_use(installation, watch):
+    watch.start()
+    other = Watching(installation)
+    try:
+        other.start(wait=False)
+        code, errors = other.end()
+    finally:
+        other.close()
+    assert code == 2
+    assert errors == 'virt-guard: another watch keeps its states in %s (end that one first)\n' % watch.state
 
 
 # --- the service manager -------------------------------------------------------------------------------------------
