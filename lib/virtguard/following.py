@@ -8,7 +8,7 @@ import errno
 import os
 
 from . import inotify
-from .statefiles import SUFFIX
+from .statefiles import is_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Follower:
         if role == _WAY:
             return bool(event.name)
         inside = os.path.join(path, event.name)
-        if role == _FILES and event.name.endswith(SUFFIX):
+        if role == _FILES and is_name(event.name):
             changes.paths[inside] = None
         elif role == _DOMAINS and event.mask & inotify.ISDIR:
             if event.mask & (inotify.CREATE | inotify.MOVED_TO):
@@ -143,7 +143,7 @@ class Follower:
         self._inodes[path] = _inode(path) or (0, 0)
         if role == _DOMAINS:
             for name in _names(path):
-                self._add(os.path.join(path, name), _FILES)
+                self._add_domain(os.path.join(path, name))
         return True
 
     def _add(self, path: str, role: str) -> bool:
@@ -156,14 +156,20 @@ class Follower:
         self._watched[number] = (path, role)
         return True
 
+    def _add_domain(self, directory: str) -> bool:
+        try:
+            return self._add(directory, _FILES)
+        except PermissionError:
+            return False  # nor can it be listed, and whoever does that will say so
+
     def _enter(self, directory: str) -> 'List[str]':
         """Watch a new directory of files; return those that are there already."""
         try:
-            names = _names(directory) if self._add(directory, _FILES) else []
+            names = _names(directory) if self._add_domain(directory) else []
         except OSError as error:
             self._poll(error)
             return []
-        return [os.path.join(directory, name) for name in names if name.endswith(SUFFIX)]
+        return [os.path.join(directory, name) for name in names if is_name(name)]
 
     def _drop(self, path: str) -> None:
         self._inodes.pop(path, None)

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 def audit_now(layout: 'Layout', auditor: 'Auditor') -> 'Iterator[Tuple[str, Union[Verdict, GuardError]]]':
     """What holds now: for the status file of each domain that runs a verdict, or why there is none; then, if there is
-    something to say of them, for the host's processes.
-
-    :raises GuardError: a directory cannot be listed
+    something to say of them, for the host's processes. For a directory that cannot be listed, why.
     """
     files = StateFiles(layout.run, layout.lib)
     states: 'Dict[str, State]' = {}
     pids = set()
-    for path in files.paths():
+    paths, unlisted = files.paths()
+    yield from unlisted.items()
+    for path in paths:
         place = files.place(path)
         try:
             data = files.read(path)[1]

@@ -18,7 +18,7 @@ from .trust import is_only_ours
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, Iterator, List, Optional, Tuple
+    from typing import Dict, Iterable, List, Optional, Tuple
 
     Signature = Tuple[int, ...]
 
@@ -54,23 +54,21 @@ class StateFiles:
         parent, domain = os.path.split(directory)
         return Place(SNAPSHOT if parent == self.metadata[SNAPSHOT] else CHECKPOINT, domain, name)
 
-    def paths(self) -> 'Iterator[str]':
-        """Every file that is there now, metadata first: a status that was written after it is then seen after it.
-
-        :raises StateFileError: a directory that is there cannot be listed
-        """
+    def paths(self) -> 'Tuple[List[str], Dict[str, StateFileError]]':
+        """Every file that is there now, metadata first: a status that was written after it is then seen after it; and
+        the directories that are there, but cannot be listed."""
+        unlisted: 'Dict[str, StateFileError]' = {}
+        paths = []
         for parent in self.metadata.values():
-            for domain in _names(parent):
+            for domain in _names(parent, unlisted):
                 directory = os.path.join(parent, domain)
                 if _is_directory(directory):
-                    yield from self.below(directory)
-        yield from self.below(self.run)
+                    paths += _files(directory, unlisted)
+        return paths + _files(self.run, unlisted), unlisted
 
-    def below(self, directory: str) -> 'Iterator[str]':
-        """The files of one directory."""
-        for name in _names(directory):
-            if name.endswith(SUFFIX):
-                yield os.path.join(directory, name)
+    def directories(self, kind: str, domain: str) -> 'List[str]':
+        """The directories that must be listed to find a domain's files of one kind."""
+        return [self.run] if kind == STATUS else [self.metadata[kind], os.path.join(self.metadata[kind], domain)]
 
     def read(self, path: str) -> 'Tuple[bool, Optional[bytes]]':
         """Whether a file may have changed since it was read last, and its content then (None: it is gone).
@@ -94,14 +92,28 @@ class StateFiles:
         """Read a file again the next time, though it be unchanged."""
         self._read.pop(path, None)
 
+    def forget_others(self, paths: 'Iterable[str]') -> None:
+        """Forget all files but these."""
+        self._read = {path: self._read[path] for path in paths if path in self._read}
 
-def _names(directory: str) -> 'List[str]':
+
+def is_name(name: str) -> bool:
+    """Whether a file of this name, in a directory of libvirt's, is one of ours."""
+    return name.endswith(SUFFIX) and name != SUFFIX
+
+
+def _files(directory: str, unlisted: 'Dict[str, StateFileError]') -> 'List[str]':
+    return [os.path.join(directory, name) for name in _names(directory, unlisted) if is_name(name)]
+
+
+def _names(directory: str, unlisted: 'Dict[str, StateFileError]') -> 'List[str]':
     try:
         return sorted(os.listdir(directory))
     except (FileNotFoundError, NotADirectoryError):
-        return []
+        pass
     except OSError as error:
-        raise StateFileError('%s cannot be listed: %s' % (directory, error.strerror), 'run it as root') from None
+        unlisted[directory] = StateFileError('%s cannot be listed: %s' % (directory, error.strerror), 'run it as root')
+    return []
 
 
 def _is_directory(path: str) -> bool:

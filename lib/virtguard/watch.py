@@ -20,11 +20,11 @@ from .ledger import HOST, Ledger
 from .processes import Processes
 from .sdnotify import Notifier
 from .statefiles import StateFiles
-from .transition import State, take_document
+from .transition import STATUS, State, take_document
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Deque, Dict, Optional, Set, Tuple
+    from typing import Callable, Collection, Deque, Dict, Optional, Set, Tuple
 
     from .layout import Layout
     from .model import Verdict
@@ -145,6 +145,7 @@ class Watch:
             self._say('inotify', "libvirt's files are looked at every second: %s" % self._follower.polling)
             self._in(_LOOK_WITHOUT_INOTIFY, self._take_everything)
         else:
+            self._amiss.pop('inotify', None)
             changes = self._follower.changes()
             self._changed.update(changes.paths)
             if changes.everything:
@@ -177,7 +178,6 @@ class Watch:
     # Files
 
     def _follow(self) -> Follower:
-        self._amiss.pop('inotify', None)
         return Follower(self._files.run, self._files.metadata.values())
 
     def _read_one(self, path: str) -> None:
@@ -225,23 +225,35 @@ class Watch:
         """Read all that has changed, whatever was announced; a domain's files are one change."""
         while self._read:
             self._judge(*self._read.popleft())
-        self._changed.clear()
-        states = {name: State() for name in self._ledger.names()}
-        try:
-            for path in self._files.paths():
-                place = self._files.place(path)
-                old = self._ledger.state(place.domain)
-                document = self._document(path, old.document(place.kind, place.name))
+        paths, unlisted = self._files.paths()
+        self._files.forget_others(paths)
+        for path in paths:
+            self._changed.pop(path, None)
+        if unlisted:
+            self._say('list', '; '.join(str(error) for error in unlisted.values()))
+        else:
+            self._amiss.pop('list', None)
+        states = {name: self._out_of_sight(name, unlisted) for name in self._ledger.names()}
+        for path in paths:
+            place = self._files.place(path)
+            old = self._ledger.state(place.domain)
+            document = self._document(path, old.document(place.kind, place.name))
+            if document is not None:
                 state = states.get(place.domain, State())
-                if document is not None:
-                    states[place.domain] = state.with_document(place.kind, place.name, document)
-        except StateFileError as error:
-            self._say('list', str(error))
-            return
-        self._amiss.pop('list', None)
+                states[place.domain] = state.with_document(place.kind, place.name, document)
+            self._notifier.alive()
         for name, state in states.items():
             self._ledger.advance(name, state)
+            self._notifier.alive()
         self._in(_KEEP, self._keep)
+
+    def _out_of_sight(self, name: str, unlisted: 'Collection[str]') -> State:
+        """What is known of a domain from directories that cannot be listed, which may be so still."""
+        state, known = State(), self._ledger.state(name)
+        for kind, file in [(STATUS, ''), *known.others]:
+            if any(directory in unlisted for directory in self._files.directories(kind, name)):
+                state = state.with_document(kind, file, known.document(kind, file))
+        return state
 
     def _document(self, path: str, old: 'Optional[bytes]') -> 'Optional[bytes]':
         """What is in a file now, or the old one where it has not changed or is no good."""
@@ -266,6 +278,8 @@ class Watch:
         self._check_policy()
         self._retry()
         self._looks += 1
+        if self._follower.polling:
+            self._follower = self._follow()  # there may be room again
         if self._follower.check() or self._looks % _LOOKS == 0:
             self._take_everything()
         pids = {self._ledger.state(name).pid() for name in self._ledger.names()}
@@ -303,6 +317,7 @@ class Watch:
         self._print(text)
 
     def _record(self, fields: 'journal.Fields') -> None:
+        self._notifier.alive()  # where nobody takes records in time, many take long
         if not self._is_alone:
             return
         if self._sinks.send(fields) is not None:

@@ -163,6 +163,48 @@ def test_without_inotify_it_looks_every_second(watching, limit, cause):
     assert watch.stop() == (0, '')
 
 
+def test_inotify_is_used_as_soon_as_there_is_room(watching):
+    limit = '/proc/sys/user/max_inotify_instances'
+    script = 'echo 0 >%s && exec "$@"' % limit
+    watch = watching(prefix=['unshare', '--user', '--map-root-user', 'sh', '-c', script, 'sh'])
+    watch.start()
+    assert watch.notifications[-1].startswith('READY=1\nSTATUS=looking every second at 0 running domains')
+    assert 'looked at every second' in watch.receive()['MESSAGE']
+    enter = ['nsenter', '--user', '--preserve-credentials', '--target', str(watch.process.pid)]
+    subprocess.run(enter + ['sh', '-c', 'echo 100 >' + limit], check=True)
+    watch.wait_notified('STATUS=following ')
+    watch.put(vcpus=4)
+    assert watch.told() == []
+    watch.put(vcpus=3)
+    assert watch.told() == [('vm', 'test-fewer-vcpus')]
+    assert watch.stop() == (0, '')
+
+
+def test_a_directory_that_cannot_be_listed_hides_only_itself(watching):
+    """To the root of a user namespace, what belongs to nobody there is closed. So is to root what QEMU's user mounts
+    there by FUSE."""
+    watch = watching(prefix=['unshare', '--user', '--map-root-user'])
+    hidden = watch.lib / 'snapshot' / 'hidden'
+    hidden.mkdir(mode=0o700)
+    watch.put_snapshot('vm')
+    watch.put_snapshot('hidden')
+    watch.put(devices=disk('vda', IOTUNE))
+    watch.start()
+    assert sorted(watch.told()) == [('hidden', 'test-snapshot'), ('vm', 'qemu-io-throttling'), ('vm', 'test-snapshot')]
+    os.chown(str(hidden), 65534, 65534)
+    watch.put(devices=disk('vda', IOTUNE.replace('100', '200')))
+    watch.process.send_signal(signal.SIGHUP)
+    (error, *found) = sorted(watch.records(), key=lambda record: record['VIRT_GUARD_DECISION'])
+    assert error['MESSAGE'] == '%s cannot be listed: Permission denied (run it as root)' % hidden
+    assert [record['VIRT_GUARD_RULE'] for record in found] == ['qemu-io-throttling']
+    watch.put('new', devices=disk('vda', IOTUNE))
+    assert watch.told() == [('new', 'qemu-io-throttling')]
+    os.chown(str(hidden), 0, 0)
+    watch.process.send_signal(signal.SIGHUP)
+    assert watch.told() == []  # it was there before
+    assert watch.stop() == (0, '')
+
+
 # --- the policy ----------------------------------------------------------------------------------------------------
 
 
@@ -408,6 +450,13 @@ def test_what_the_service_manager_hears(watch):
     watch.process.send_signal(signal.SIGTERM)
     watch.wait_notified('STOPPING=1')
     assert watch.end() == (0, '')
+
+
+def test_work_at_length_is_no_silence(watch):
+    for number in range(300):
+        watch.put('vm%d' % number)
+    watch.start(environment={'WATCHDOG_USEC': '20000'})
+    assert watch.notifications.count('WATCHDOG=1') > 2 and 'READY=1' in watch.notifications[-1]
 
 
 def test_a_policy_that_is_broken_at_the_start(installation, watch):

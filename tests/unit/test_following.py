@@ -57,6 +57,7 @@ def test_rewrites_and_removals(tree, follower):
     rewrite(tree / 'run' / 'b.xml')
     rewrite(tree / 'run' / 'a.xml')
     rewrite(tree / 'run' / 'a.pid')
+    rewrite(tree / 'run' / '.xml')  # of no domain
     rewrite(tree / 'lib' / 'snapshot' / 'vm' / 's.xml')
     assert changed(follower, tree) == (['run/a.xml', 'run/b.xml', 'lib/snapshot/vm/s.xml'], False)
     assert changed(follower, tree) == ([], False)

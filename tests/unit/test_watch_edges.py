@@ -24,12 +24,15 @@ def files(tmp_path):
 
 
 def test_which_files_there_are(files, tmp_path):
-    names = ('run/vm.xml', 'run/vm.pid', 'run/vm.xml.new', 'lib/snapshot/vm/s.xml', 'lib/checkpoint/a b/c.xml')
-    for name in names:
+    for name in ('run/vm.xml', 'run/vm.pid', 'run/vm.xml.new', 'run/.xml'):
+        (tmp_path / name).touch()
+    for name in ('lib/snapshot/vm/s.xml', 'lib/checkpoint/a b/c.xml'):
         (tmp_path / name).touch()
     (tmp_path / 'lib/snapshot/link').symlink_to('vm')
     (tmp_path / 'lib/snapshot/stray.xml').touch()
-    places = [files.place(path) for path in files.paths()]
+    paths, unlisted = files.paths()
+    places = [files.place(path) for path in paths]
+    assert unlisted == {}
     assert [(place.kind, place.domain, place.name) for place in places] == [
         (SNAPSHOT, 'vm', 's'),
         (CHECKPOINT, 'a b', 'c'),
@@ -38,7 +41,7 @@ def test_which_files_there_are(files, tmp_path):
 
 
 def test_missing_directories_are_empty(tmp_path):
-    assert list(StateFiles(str(tmp_path / 'none'), str(tmp_path / 'neither')).paths()) == []
+    assert StateFiles(str(tmp_path / 'none'), str(tmp_path / 'neither')).paths() == ([], {})
 
 
 def test_a_version_is_read_once(files, tmp_path):
@@ -47,6 +50,10 @@ def test_a_version_is_read_once(files, tmp_path):
     assert files.read(str(path)) == (True, b'one')
     assert files.read(str(path)) == (False, None)
     files.forget(str(path))
+    assert files.read(str(path)) == (True, b'one')
+    files.forget_others([str(path)])
+    assert files.read(str(path)) == (False, None)
+    files.forget_others([])
     assert files.read(str(path)) == (True, b'one')
     path.with_suffix('.new').write_bytes(b'two')
     path.with_suffix('.new').rename(path)
