@@ -13,7 +13,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, List, Optional, Tuple
 
-_INTERVAL = 1.0  # seconds between two looks at the files
+# Seconds
+_INTERVAL = 1.0  # between two looks at the files
+_RETRY = 5.0  # for a policy that is no good, though none of the files of the one before changes
 
 
 class PolicyInForce:
@@ -24,6 +26,7 @@ class PolicyInForce:
         self._sources: 'List[Tuple[str, str]]' = []
         self._seen: object = None
         self._next = 0.0
+        self._retry = float('inf')
         self.name = ''
 
     def load(self) -> Auditor:
@@ -44,16 +47,19 @@ class PolicyInForce:
     def renewed(self) -> 'Optional[Auditor]':
         """The same, where the policy or the day has changed; else None.
 
-        :raises GuardError: the policy has changed, and is no good; said once for each change
+        :raises GuardError: the policy has changed, and is no good; said again as long as it is
         """
-        if time.monotonic() < self._next:
+        now = time.monotonic()
+        if now < self._next:
             return None
-        self._next = time.monotonic() + _INTERVAL
+        self._next = now + _INTERVAL
         seen = self._look()
-        if seen == self._seen:
+        if seen == self._seen and now < self._retry:
             return None
-        self._seen = seen
-        return self.load()
+        self._seen, self._retry = seen, now + _RETRY
+        auditor = self.load()
+        self._retry = float('inf')
+        return auditor
 
     def _look(self) -> object:
         try:

@@ -241,6 +241,21 @@ def test_a_broken_policy_leaves_the_one_before_in_force(installation, watch):
     assert record['MESSAGE'].startswith("domain 'vm': warn: ")
 
 
+def test_a_part_of_the_policy_that_comes_late(installation, watch):
+    base = installation.policy.with_name('base.yaml')
+    watch.start()
+    watch.put(devices=disk('vda', IOTUNE))
+    assert watch.told() == [('vm', 'qemu-io-throttling')]
+    installation.policy.write_text('{policy: site, extends: base.yaml}')
+    assert str(base) in watch.receive(timeout=20)['MESSAGE']
+    time.sleep(1.1)
+    base.write_text(rules_text(qemu_io_throttling='warn'))
+    try:
+        assert watch.receive(timeout=25)['MESSAGE'].startswith("domain 'vm': warn: ")
+    finally:
+        base.unlink()
+
+
 def test_a_waiver_permits_and_is_recorded(installation, watch):
     drop_in = installation.root / 'etc/virt-guard/policy.d/50-site.yaml'
     expires = time.strftime('%Y-%m-%d', time.localtime(time.time() + 100 * 86400))
