@@ -7,6 +7,10 @@ import time
 
 from . import report
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Optional, TextIO
+
 
 def complain(text: str) -> None:
     """A line on standard error."""
@@ -23,15 +27,17 @@ def show_line(text: str) -> None:
     show(report.escape(text) + '\n')
 
 
-def _write(stream: 'object', text: str) -> None:
-    encoding = getattr(stream, 'encoding', None) or 'ascii'
-    stream.buffer.write(text.encode(encoding, 'backslashreplace'))  # type: ignore[attr-defined]
-    stream.flush()  # type: ignore[attr-defined]
+def _write(stream: 'Optional[TextIO]', text: str) -> None:
+    if stream is None:  # whoever started the command has closed it (>&-)
+        return
+    stream.buffer.write(text.encode(stream.encoding or 'ascii', 'backslashreplace'))
+    stream.flush()
 
 
 def wants_colour() -> bool:
     """Whether whoever reads standard output sees colours."""
-    return sys.stdout.isatty() and not os.environ.get('NO_COLOR') and os.environ.get('TERM') != 'dumb'
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    return is_terminal and not os.environ.get('NO_COLOR') and os.environ.get('TERM') != 'dumb'
 
 
 class Progress:
@@ -40,7 +46,7 @@ class Progress:
     _INTERVAL = 0.5  # seconds
 
     def __init__(self) -> None:
-        self._wanted = sys.stderr.isatty() and os.environ.get('TERM') != 'dumb'
+        self._wanted = sys.stderr is not None and sys.stderr.isatty() and os.environ.get('TERM') != 'dumb'
         self._next = time.monotonic() + self._INTERVAL
         self._shown = False
 

@@ -203,6 +203,14 @@ def test_closed_pipe_is_no_traceback(installed, facts, files):
     process.stderr.close()
 
 
+def test_closed_streams_are_no_traceback(installed, facts, files):
+    command = [str(installed.cli), 'check', '--facts', str(facts), str(files / 'b.xml'), str(files / 'none.xml')]
+    for closed, errors in (('>&-', True), ('>&- 2>&-', False)):
+        result = subprocess.run(['sh', '-c', 'exec "$@" ' + closed, 'sh', *command], stderr=subprocess.PIPE)
+        assert result.returncode == 2
+        assert b'Traceback' not in result.stderr and (b'none.xml' in result.stderr) == errors
+
+
 def test_interrupt_is_no_traceback(installed, facts):
     process = subprocess.Popen(
         [str(installed.cli), 'check', '--facts', facts, '-'],
