@@ -45,12 +45,23 @@ class Ledger:
         return sum(domain.state.status is not None for domain in self._domains.values())
 
     def advance(self, name: str, state: State) -> None:
-        """Take a domain to another state."""
+        """Take a domain to another state. Where several are, those that are not known yet go first: see _recognise."""
         domain = self._domains.get(name) or Tracked(name, '', State(), {})
         if state.status == domain.state.status and state.others == domain.state.others:
             return
         self.changes += 1
+        self._recognise(domain, state)
         self._judge(domain, state)
+
+    def _recognise(self, domain: Tracked, state: State) -> None:
+        """A domain that is shut off may get another name. Its snapshots and checkpoints, which have its UUID in them,
+        are moved, or written anew and then removed. Under the new name they are no news: it has them already."""
+        for key in state.others.keys() - domain.state.others.keys():
+            for other in self._domains.values():
+                if other.state.others.get(key) == state.others[key]:
+                    domain.state = domain.state.with_document(key[0], key[1], state.others[key])
+                    domain.held = dict(other.held, **domain.held)
+                    break
 
     def judge_again(self, auditor: 'Auditor') -> None:
         """Judge every domain as it is by another policy."""

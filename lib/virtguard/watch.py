@@ -242,8 +242,9 @@ class Watch:
                 state = states.get(place.domain, State())
                 states[place.domain] = state.with_document(place.kind, place.name, document)
             self._notifier.alive()
-        for name, state in states.items():
-            self._ledger.advance(name, state)
+        known = set(self._ledger.names())
+        for name in sorted(states, key=known.__contains__):
+            self._ledger.advance(name, states[name])
             self._notifier.alive()
         self._in(_KEEP, self._keep)
 

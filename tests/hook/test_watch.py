@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 import watching
-from watching import IOTUNE, MEMORY, RUNTIME_ID, UUID, disk, job
+from watching import IOTUNE, MEMORY, OTHER_UUID, RUNTIME_ID, UUID, disk, job
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root, for a /run of its own')
 
@@ -120,13 +120,36 @@ def test_snapshots_come_in_directories_of_their_own(watch):
     watch.put_snapshot(name='s2', state='shutoff')
     watch.put_snapshot(name='s3')
     assert watch.told() == [('vm', 'test-snapshot')]
-    watch.put_snapshot(domain='other')  # which does not run
+    watch.put_snapshot(domain='other', uuid=OTHER_UUID)  # which does not run
     (record,) = watch.records()
-    assert (record['VIRT_GUARD_DOMAIN'], record['VIRT_GUARD_UUID']) == ('other', UUID)
+    assert (record['VIRT_GUARD_DOMAIN'], record['VIRT_GUARD_UUID']) == ('other', OTHER_UUID)
     shutil.rmtree(str(watch.lib / 'snapshot' / 'vm'))
     assert watch.told() == []
     watch.put_snapshot(name='s1')
     assert watch.told() == [('vm', 'test-snapshot')]
+
+
+def test_a_domain_of_another_name_is_the_same(watch):
+    """libvirt gives one that is shut off another name: it writes its snapshots anew and removes the old ones."""
+    watch.start()
+    for name in ('s1', 's2'):
+        watch.put_snapshot('vm', name)
+    assert watch.told() == [('vm', 'test-snapshot')] * 2
+    for name in ('s1', 's2'):
+        watch.put_snapshot('renamed', name)
+        assert watch.told() == []
+    shutil.rmtree(str(watch.lib / 'snapshot' / 'vm'))
+    assert watch.told() == []
+    (watch.lib / 'snapshot' / 'renamed').rename(watch.lib / 'snapshot' / 'moved')
+    assert watch.told() == []
+    watch.put('moved')
+    watch.remove('moved')
+    assert watch.stop() == (0, '')
+    (watch.lib / 'snapshot' / 'moved').rename(watch.lib / 'snapshot' / 'again')
+    watch.start()
+    assert watch.told() == []
+    watch.put_snapshot('again', 's3')
+    assert watch.told() == [('again', 'test-snapshot')]
 
 
 def test_another_start_of_a_domain_is_no_change_of_the_one_before(watch):

@@ -13,7 +13,7 @@ import subprocess
 import time
 
 import pytest
-from watching import IOTUNE, QEMU_NAME, UUID, Watching, disk, rules_text, status
+from watching import IOTUNE, OTHER_UUID, QEMU_NAME, UUID, Watching, disk, rules_text, status
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root, for a /run of its own')
 
@@ -187,7 +187,7 @@ def test_a_directory_that_cannot_be_listed_hides_only_itself(watching):
     hidden = watch.lib / 'snapshot' / 'hidden'
     hidden.mkdir(mode=0o700)
     watch.put_snapshot('vm')
-    watch.put_snapshot('hidden')
+    watch.put_snapshot('hidden', uuid=OTHER_UUID)
     watch.put(devices=disk('vda', IOTUNE))
     watch.start()
     assert sorted(watch.told()) == [('hidden', 'test-snapshot'), ('vm', 'qemu-io-throttling'), ('vm', 'test-snapshot')]

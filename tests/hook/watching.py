@@ -131,6 +131,7 @@ WARNING: THIS IS AN AUTO-GENERATED FILE.
 </domainsnapshot>
 """
 UUID = '5dd0a2f7-6f3c-4b5e-9c43-6a3f6e1b7a10'
+OTHER_UUID = '5dd0a2f7-6f3c-4b5e-9c43-6a3f6e1b7a11'
 _MARK = 'mark'  # a domain whose record says that all that was written before has been judged
 _FLAGS = ''.join("    <flag name='flag-%d'/>\n" % number for number in range(200))
 
@@ -150,8 +151,8 @@ def status(name='vm', id=1, pid=4242, vcpus=2, devices='', taint='', job='', uui
     return (_STATUS % dict(fields, job=job, uuid=uuid, flags=_FLAGS)).encode()
 
 
-def snapshot(name='s1', state='running'):
-    return (_SNAPSHOT % {'snapshot': name, 'state': state, 'uuid': UUID}).encode()
+def snapshot(name='s1', state='running', uuid=UUID):
+    return (_SNAPSHOT % {'snapshot': name, 'state': state, 'uuid': uuid}).encode()
 
 
 def rules_text(**actions):
@@ -283,8 +284,8 @@ class Watching:
     def put(self, name='vm', **fields):
         self.write(self.run / (name + '.xml'), status(name, **fields))
 
-    def put_snapshot(self, domain='vm', name='s1', state='running'):
-        self.write(self.lib / 'snapshot' / domain / (name + '.xml'), snapshot(name, state))
+    def put_snapshot(self, domain='vm', name='s1', **fields):
+        self.write(self.lib / 'snapshot' / domain / (name + '.xml'), snapshot(name, **fields))
 
     def remove(self, name='vm'):
         (self.run / (name + '.xml')).unlink()

@@ -252,6 +252,16 @@ def test_snapshots_that_are_not_live(host, used_up):
     assert host.found() == []
 
 
+def test_another_name_for_a_domain_with_snapshots(host, used_up):
+    for name in ('one', 'two'):
+        host.virsh('snapshot-create-as', 'lab', name)
+    host.found()
+    host.virsh('destroy', 'lab')
+    for names in (('lab', 'other'), ('other', 'lab')):
+        host.virsh('domrename', *names)
+        assert host.found() == []
+
+
 def test_block_jobs(host, used_up):
     host.virsh('snapshot-create-as', 'lab', 'one', '--disk-only', '--no-metadata')
     host.found()
