@@ -54,6 +54,12 @@ def test_a_change_holds_for_one_transition(domain):
     assert news(auditor(FEWER), domain, *states) == [[], ['fewer'], ['fewer'], [], [], ['fewer']]
 
 
+def test_the_same_change_twice_in_a_row_is_news_where_it_looks_different(domain):
+    same = rule('same', '/transition/after//name[../vcpu/@current < /transition/before//vcpu/@current]')
+    states = [state(vcpus) for vcpus in (4, 3, 2, 2, 1)]
+    assert news(auditor(same, FEWER), domain, *states) == [[], ['same', 'fewer'], ['fewer'], [], ['same', 'fewer']]
+
+
 def test_a_state_is_news_once(domain):
     one, other = ("  <job async='backup' asyncStarted='%d' phase='%s'/>\n" % pair for pair in ((1, 'a'), (1, 'b')))
     assert news(auditor(JOB), domain, state(job=one), state(job=other), state(), state(job=one)) == [
