@@ -212,7 +212,7 @@ class Journal:
                 length = int.from_bytes(data[:8], 'little')
                 value, end, data = data[8 : 8 + length], data[8 + length : 9 + length], data[9 + length :]
                 assert end == b'\n'
-            record.setdefault(name.decode('ascii'), []).append(value.decode('utf-8'))
+            record.setdefault(name.decode('ascii'), []).append(value.decode('utf-8', 'surrogateescape'))
         return record
 
     def fill(self):

@@ -87,6 +87,19 @@ def test_a_file_that_libvirt_has_not_written(watch, make, reason):
     assert watch.stop() == (0, '')
 
 
+@pytest.mark.parametrize('name', ['v\udcff\udce4', 'a\nb', '\u00fc' * 120, '%s'])
+def test_a_domain_of_any_name(watch, name):
+    watch.start(environment={'LC_ALL': 'C'})
+    watch.write(watch.run / (name + '.xml'), status(devices=disk('vda', IOTUNE)))
+    assert watch.told() == [(name, 'qemu-io-throttling')]
+    watch.write(watch.run / (name + '.xml'), status(devices=disk()))
+    assert watch.told() == []
+    assert watch.stop() == (0, '')
+    watch.write(watch.run / (name + '.xml'), status(devices=disk('vda', IOTUNE)))
+    watch.start(environment={'LC_ALL': 'C'})
+    assert watch.told() == [(name, 'qemu-io-throttling')]
+
+
 def test_a_file_caught_half_written_is_read_again(watch):
     """By a writer that does not rename, and says nothing when it has ended: by mmap, say."""
     watch.start()
