@@ -23,7 +23,7 @@ from .errors import DomainXMLError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, Mapping, Optional, Tuple
+    from typing import Dict, List, Mapping, Optional, Tuple
 
     Others = Dict[Tuple[str, str], bytes]
 
@@ -128,10 +128,17 @@ def transition(before: State, after: State) -> 'etree._Element':
         if state.status is not None:
             half.append(parse_xml(state.status))
         if state.others:
-            # In one go: a domain may have hundreds of snapshots, and each is a whole document by itself.
             keys = sorted(state.others, key=lambda key: (_ORDER.index(key[0]), key[1]))
-            half.extend(list(parse_xml(b'<all>%s</all>' % b''.join(state.others[key] for key in keys))))
+            half.extend(_parse_all([state.others[key] for key in keys]))
     return root
+
+
+def _parse_all(documents: 'List[bytes]') -> 'List[etree._Element]':
+    # In one go: a domain may have hundreds of snapshots, and each is a whole document by itself.
+    try:
+        return list(parse_xml(b'<all>%s</all>' % b''.join(documents)))
+    except DomainXMLError:  # together they are too large
+        return [parse_xml(document) for document in documents]
 
 
 def is_another_run(document: 'etree._Element') -> bool:

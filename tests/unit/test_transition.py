@@ -119,6 +119,15 @@ def test_the_document():
     assert bool(gone) and not State()
 
 
+def test_metadata_that_is_too_much_for_one_document():
+    """libvirt takes descriptions of 4 MiB."""
+    description = b'x' * (4 << 20)
+    snapshot = b'<domainsnapshot><name>%d</name><description>%s</description></domainsnapshot>'
+    others = {(SNAPSHOT, str(n)): take_document(SNAPSHOT, snapshot % (n, description)) for n in range(9)}
+    document = transition(State(), State(None, others))
+    assert document.xpath('after/domainsnapshot/name/text()') == [str(n) for n in range(9)]
+
+
 def test_processes():
     attributes = {'pid': '7', 'emulator': '/opt/\x01qemu-kvm', 'name': 'a<b', 'uid': '0'}
     root = transition(State(), State(None, {(PROCESS, '7'): process_document(attributes)}))
