@@ -12,6 +12,16 @@ pytestmark = pytest.mark.live
 
 # Notes each call, and keeps the XML that it was given.
 FOREIGN_HOOK = '#!/bin/sh\necho "$1 $2" >>/run/foreign-calls\ncat >"/run/foreign-$1-$2.xml"\n'
+WATCH = 'virt-guard-watch.service'
+UNIT = '/usr/lib/systemd/system/' + WATCH
+SYSTEMCTL = """\
+#!/bin/sh
+echo "$*" >>/run/asked
+case $1 in
+    restart) : >/run/active ;;
+    is-active) [ -e /run/active ] ;;
+esac
+"""
 STARTED, ENDED = ['prepare', 'start', 'started'], ['stopped', 'release']
 
 
@@ -42,6 +52,31 @@ def test_install_and_uninstall_beside_a_running_daemon(new_machine):
     assert host.running() == {'running', 'next'}
     assert host.libvirtd_pid == daemon
     assert host.alive(daemon)
+
+
+def test_the_watch_is_enabled_and_started(new_machine):
+    """What systemd is asked for; it does not run here."""
+    host = new_machine()
+    host.run(['mkdir', '-p', '/run/systemd/system'])
+    host.write('/usr/sbin/systemctl', SYSTEMCTL, 0o755)
+
+    def asked():
+        calls = host.read('/run/asked').splitlines()
+        host.write('/run/asked', '')
+        return [' '.join(call.split()) for call in calls if WATCH in call or 'daemon-reload' in call]
+
+    started = ['daemon-reload', '--quiet enable ' + WATCH, 'restart ' + WATCH]
+    assert 'started    %s\n' % WATCH in host.install('--no-deps')
+    assert asked() == started
+    assert WATCH not in host.install('--no-deps')
+    assert asked() == ['is-active --quiet ' + WATCH]
+    host.run(['rm', '/run/active'])  # somebody has stopped it
+    host.install('--no-deps')
+    assert asked() == ['is-active --quiet ' + WATCH, *started]
+    assert host.read(UNIT).count('ExecStart=/usr/bin/virt-guard watch\n') == 1
+    host.install('--uninstall')
+    assert asked() == ['--quiet disable --now ' + WATCH, 'daemon-reload']
+    assert host.run(['ls', UNIT], check=False).returncode != 0
 
 
 def test_profile(new_machine):
