@@ -20,12 +20,16 @@ if TYPE_CHECKING:
 
 def audit_now(layout: 'Layout', auditor: 'Auditor') -> 'Iterator[Tuple[str, Union[Verdict, GuardError]]]':
     """What holds now: for the status file of each domain that runs a verdict, or why there is none; then, if there is
-    something to say of them, for the host's processes. For a directory that cannot be listed, why.
+    something to say of them, for the host's processes. For a directory of metadata that cannot be listed, why.
+
+    :raises StateFileError: the directory of status files cannot be listed
     """
     files = StateFiles(layout.run, layout.lib)
     states: 'Dict[str, State]' = {}
     pids = set()
     paths, unlisted = files.paths()
+    if files.run in unlisted:
+        raise unlisted[files.run]
     yield from unlisted.items()
     for path in paths:
         place = files.place(path)

@@ -549,3 +549,15 @@ def test_once_tells_what_it_cannot_judge(installation, watch):
     assert result.returncode == 2
     assert result.stderr.decode().startswith('%s: error: the XML is not well-formed' % (watch.run / 'bad.xml'))
     assert result.stdout.decode().splitlines()[-1] == '2 domains: 1 admitted, 1 not judged'
+
+
+def test_once_without_the_rights_to_look(installation, watch):
+    watch.put()
+    for directory, judged in ((watch.lib / 'snapshot', 1), (watch.run, 0)):
+        directory.chmod(0o700)
+        os.chown(str(directory), 65534, 65534)
+        command = ['unshare', '--user', '--map-root-user', str(installation.cli), 'watch', '--once']
+        result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert result.returncode == 2
+        assert '%s cannot be listed: Permission denied (run it as root)' % directory in result.stderr.decode()
+        assert result.stdout.count(b": admit 'vm'") == judged
