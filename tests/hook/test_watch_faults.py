@@ -9,6 +9,7 @@ import re
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import time
 
@@ -68,9 +69,17 @@ def make_writable(path):
     path.chmod(0o666)
 
 
+def make_socket(path):
+    directory = os.open(str(path.parent), os.O_RDONLY)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind('/proc/self/fd/%d/%s' % (directory, path.name))  # whose own path is too long
+    os.close(directory)
+
+
 @pytest.mark.parametrize(
     'make, reason',
     [
+        (make_socket, 'cannot be read: No such device or address'),
         (make_link, 'is a symbolic link, which libvirt does not write'),
         (lambda path: os.mkfifo(str(path)), 'is not a regular file'),
         (lambda path: path.mkdir(), 'is not a regular file'),
