@@ -119,8 +119,10 @@ def _names(directory: str, unlisted: 'Dict[str, StateFileError]') -> 'List[str]'
 def _is_directory(path: str) -> bool:
     try:
         return stat.S_ISDIR(os.lstat(path).st_mode)
-    except OSError:
+    except FileNotFoundError:
         return False
+    except OSError:
+        return True  # for all that can be seen: who lists it will say why that cannot be done
 
 
 def _signature(status: os.stat_result) -> 'Signature':

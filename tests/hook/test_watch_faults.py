@@ -222,8 +222,14 @@ def test_a_directory_that_cannot_be_listed_hides_only_itself(watching):
     watch.put('new', devices=disk('vda', IOTUNE))
     assert watch.told() == [('new', 'qemu-io-throttling')]
     os.chown(str(hidden), 0, 0)
+    hidden.parent.chmod(0o744)  # now it cannot even be seen whether these are directories
+    os.chown(str(hidden.parent), 65534, 65534)
     watch.process.send_signal(signal.SIGHUP)
-    assert watch.told() == []  # it was there before
+    (error,) = watch.records()
+    assert error['MESSAGE'].count(' cannot be listed: Permission denied (run it as root)') == 2
+    hidden.parent.chmod(0o755)
+    watch.process.send_signal(signal.SIGHUP)
+    assert watch.told() == []  # all was there before
     assert watch.stop() == (0, '')
 
 
