@@ -218,6 +218,8 @@ def test_host_devices(host, faked, used_up):
         ('disks', ['--disk-only']),
         ('memory-outside', ['--memspec', IMAGES + '/lab-memory']),
         ('memory-live', ['--memspec', IMAGES + '/lab-memory-live', '--live']),
+        ('memory-inside-bare', ['--no-metadata']),
+        ('disks-bare', ['--disk-only', '--no-metadata']),
     ],
 )
 def test_snapshot(host, name, options):
