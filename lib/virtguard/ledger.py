@@ -8,7 +8,7 @@ from .transition import State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Dict, List
+    from typing import Callable, Dict, List, Optional
 
     from .keeping import Keeper
     from .model import Verdict
@@ -69,8 +69,8 @@ class Ledger:
         for domain in list(self._domains.values()):
             self._judge(domain, domain.state)
 
-    def keep(self, limit: int) -> bool:
-        """Keep so many of the states that have changed without news; return whether all of these could be."""
+    def keep(self, limit: 'Optional[int]' = None) -> bool:
+        """Keep so many of the states that have changed without news, or all; return whether all of these could be."""
         names = list(self._unkept)[:limit]
         kept = [self._keep(self._domains.get(name) or Tracked(name, '', State(), {})) for name in names]
         return all(kept)

@@ -96,8 +96,7 @@ class Watch:
             self._wait(waker)
             self._turn()
         self._notifier.stopping()
-        while not self._ledger.is_kept and self._ledger.keep(_KEEP_AT_ONCE):
-            pass
+        self._ledger.keep()
 
     def _watch_beside_another(self) -> None:
         """Only show what happens: twice in the records would be twice for who reads them.
