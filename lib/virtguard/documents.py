@@ -65,7 +65,8 @@ def find_documents(paths: 'Iterable[str]') -> 'Iterator[Document]':
 
 
 def defined_documents(directory: str) -> 'List[Document]':
-    """The definitions in libvirt's own directory, which need not be there.
+    """The definitions in libvirt's own directory, which need not be there. What is no file defines nothing; to open it,
+    a FIFO say, might take forever.
 
     :raises GuardError: it cannot be listed
     """
@@ -75,7 +76,8 @@ def defined_documents(directory: str) -> 'List[Document]':
         return []
     except OSError as error:
         raise GuardError('cannot list %s: %s' % (directory, error.strerror), 'run it as root') from None
-    return [Document(os.path.join(directory, name), True) for name in names]
+    paths = [os.path.join(directory, name) for name in names]
+    return [Document(path, True) for path in paths if os.path.isfile(path) or not os.path.exists(path)]
 
 
 def _below(directory: str) -> 'Iterator[Document]':

@@ -7,6 +7,7 @@ from . import model
 from .errors import Problem, suggest
 from .layer import Given
 from .lint import lint_match
+from .needs import derive_need
 from .reader import Reader
 from .schema import Schema
 from .xpath import tokenize
@@ -29,6 +30,8 @@ def lint_policy(
     for rule in policy.rules:
         if rule.match is None:
             continue
+        if derive_need(rule) is False:
+            _find(texts, rule, 'match').problem('match: nothing can match it, whatever a domain has')
         used = _words(rule)
         for name, _ in rule.since:
             if name not in used:

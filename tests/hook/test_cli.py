@@ -388,7 +388,7 @@ def test_policy_check_without_a_schema(misspelt, tmp_path, schema, note):
     command = [sys.executable, '-B', '-c', program, str(CHECKOUT / 'lib'), str(tmp_path), str(misspelt)]
     result = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     first, second = result.stdout.decode().splitlines()
-    assert first == "%s: no problems: policy 'x', 1 rules, mode enforce, failure deny" % misspelt
+    assert first == "%s: no problems: policy 'x', 1 rule, mode enforce, failure deny" % misspelt
     assert second.startswith('note: ' + note)
 
 
@@ -407,6 +407,7 @@ def test_scan_judges_what_is_defined(installed):
     (directory / 'networks').mkdir(parents=True)
     try:
         (directory / 'networks' / 'default.xml').write_bytes(b'<network/>')
+        os.mkfifo(str(directory / 'fifo.xml'))
         (directory / 'guest.xml').write_bytes(CLEAN)
         facts = installed.root / 'facts.yaml'
         facts.write_text(FACTS)

@@ -343,6 +343,7 @@ def lint_files(texts, version=None):
             'match: /domain/pm/suspend-to-ram',
             "6:23: match: no <suspend-to-ram> under <pm> in libvirt's schema (did you mean <suspend-to-mem>?)",
         ),
+        (MATCH, 'match: /domain/devices[false()]', '6:12: match: nothing can match it, whatever a domain has'),
         (
             MATCH,
             'match: "/domain/devices/interface[@type = \'vhost-user\']"',
