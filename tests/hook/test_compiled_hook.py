@@ -35,7 +35,7 @@ def answers(installed, documents):
 
 
 def test_one_answer_with_and_without(installed, compiled):
-    documents = [path for path in CASES if path.parent.name not in FACTS_OF_OTHERS][::12]
+    documents = [path for path in CASES if path.parent.name not in FACTS_OF_OTHERS][::24]
     with_it = answers(installed, documents)
     compiled.write_bytes(b'damaged')
     assert answers(installed, documents) == with_it

@@ -276,7 +276,7 @@ EXPRESSIONS = (
 
 
 @hypothesis.settings(
-    max_examples=3000,
+    max_examples=800,
     deadline=None,
     derandomize=True,
     database=None,
@@ -322,7 +322,7 @@ PLAIN_MATCHES = st.lists(PLAIN_PATHS, min_size=1, max_size=3).map(' | '.join)
 
 
 @hypothesis.settings(
-    max_examples=2000,
+    max_examples=800,
     deadline=None,
     derandomize=True,
     database=None,
