@@ -151,7 +151,10 @@ class Installed:
     def with_policy(
         self, text: Optional[str] = None, actions: Optional[Mapping[str, str]] = None, **settings: str
     ) -> 'Iterator[None]':
-        """Put `text` in force for a while, or a policy that derives from the shipped one, see policy_text()."""
+        """Put `text` in force for a while, or a policy that derives from the shipped one, see policy_text().
+
+        The one before is not compiled again.
+        """
         before = self.policy.read_bytes()
         if text is None:
             text = policy_text(actions, **settings)
@@ -159,7 +162,7 @@ class Installed:
         try:
             yield
         finally:
-            self._write(before.decode('utf-8'))
+            self.policy.write_bytes(before)
 
 
 def call(hook, arguments, xml):

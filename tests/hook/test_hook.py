@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The installed hook as libvirt calls it: every operation, every outcome, every hostile input."""
 
+import contextlib
 import os
 import pathlib
 import re
@@ -61,24 +62,45 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope='module', autouse=True)
-def compiled_again(installed):
-    """Leave the installation as it was found."""
-    yield
-    assert installed.run_cli('policy', 'compile').returncode == 0
+class Prepared:
+    """The installation as the last test found it."""
+
+    def __init__(self, installed):
+        self._installed = installed
+        self._left = None
+
+    def again(self):
+        """Put the shipped policy in force, but for the rule that would deny everything where tests run in a container;
+        where nothing has changed since, that is done."""
+        policy = self._installed.policy
+        if self._left is None or self._look() != self._left:
+            with contextlib.suppress(FileNotFoundError):
+                policy.unlink()
+            self._installed.write_policy()
+            self._left = self._look()
+
+    def _look(self):
+        paths = (self._installed.policy, self._installed.policy.with_suffix('.compiled'))
+        status = [path.lstat() for path in paths if os.path.lexists(str(path))]
+        return [(one.st_ino, one.st_mode, one.st_uid, one.st_mtime_ns, one.st_ctime_ns) for one in status]
 
 
-@pytest.fixture(autouse=True, params=['YAML', 'compiled'])
-def policy(request, installed, private_run):
-    """The shipped policy, but for the rule that would deny everything where the tests run in a container."""
+@pytest.fixture(scope='module', autouse=True, params=['YAML', 'compiled'])
+def prepared(request, installed):
     saved = installed.policy.read_bytes()
     installed.compiles = request.param == 'compiled'
-    installed.write_policy()
-    yield
+    yield Prepared(installed)
     installed.compiles = False
     installed.policy.unlink()
     installed.policy.write_bytes(saved)
     installed.policy.chmod(0o644)
+    assert installed.run_cli('policy', 'compile').returncode == 0
+
+
+@pytest.fixture(autouse=True)
+def policy(prepared, installed, private_run):
+    prepared.again()
+    yield
     if installed.log.exists():
         installed.log.unlink()
 
