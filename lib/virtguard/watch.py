@@ -329,4 +329,5 @@ class Watch:
     def _status(self) -> str:
         how = 'looking every second at' if self._follower.polling else 'following'
         running, changes = self._ledger.running(), self._ledger.changes
-        return "%s %d running domains by policy '%s'; %d changes" % (how, running, self._policy.name, changes)
+        counts = '%d running domain%s' % (running, 's'[running == 1 :]), '%d change%s' % (changes, 's'[changes == 1 :])
+        return "%s %s by policy '%s'; %s" % (how, counts[0], self._policy.name, counts[1])

@@ -20,6 +20,7 @@ echo "$*" >>/run/asked
 case $1 in
     restart) : >/run/active ;;
     is-active) [ -e /run/active ] ;;
+    reload) exit 1 ;;
 esac
 """
 STARTED, ENDED = ['prepare', 'start', 'started'], ['stopped', 'release']
@@ -69,6 +70,8 @@ def test_the_watch_is_enabled_and_started(new_machine):
     assert 'started    %s\n' % WATCH in host.install('--no-deps')
     assert asked() == started
     assert WATCH not in host.install('--no-deps')
+    # The daemon's unit cannot reload it where there is no /bin/kill.
+    assert 'kill --kill-who=main --signal=HUP libvirtd.service\n' in host.read('/run/asked')
     assert asked() == ['is-active --quiet ' + WATCH]
     host.run(['rm', '/run/active'])  # somebody has stopped it
     host.install('--no-deps')
