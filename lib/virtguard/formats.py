@@ -56,7 +56,7 @@ class Text:
         counts = [(admitted, 'admitted'), (denied, 'denied'), (failed, 'not judged')]
         shown = ', '.join('%d %s' % pair for pair in counts if pair[0])
         total = admitted + denied + failed
-        return '%d domain%s%s\n' % (total, '' if total == 1 else 's', ': ' + shown if shown else '')
+        return '%s%s\n' % (report.counted(total, 'domain'), ': ' + shown if shown else '')
 
     def _finding(self, source: str, finding: model.Finding, today: str) -> str:
         place = '%s:%d' % (report.escape(source), finding.line)

@@ -15,6 +15,7 @@ from .errors import GuardError
 from .formats import JsonLines, Text
 from .host import today
 from .policy_commands import load_host, load_policy
+from .report import counted
 from .terminal import complain, show, show_line, wants_colour
 
 TYPE_CHECKING = False
@@ -67,10 +68,9 @@ def _summary(policy: model.Policy, decisions: 'Dict[str, str]', names: 'Dict[str
 
     running, booting = len(names[RUNNING]), len(names[AUTOSTART].intersection(decisions))
     verb = 'would be refused' if policy.mode == 'enforce' else 'would be denied, were the mode not audit,'
-    yield '%d of %d running domain%s %s at %s next start; %d of %d that start%s with the host' % (
+    yield '%d of %s %s at %s next start; %d of %d that start%s with the host' % (
         count(RUNNING, model.DENY),
-        running,
-        '' if running == 1 else 's',
+        counted(running, 'running domain'),
         verb,
         'its' if running == 1 else 'their',
         count(AUTOSTART, model.DENY),

@@ -60,8 +60,8 @@ def check(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
             show_line(str(problem))
         return _UNUSABLE
     show_line(
-        '%s: no problems: policy %r, %d rule%s, mode %s, failure %s'
-        % (policy.source, policy.name, len(policy.rules), 's'[len(policy.rules) == 1 :], policy.mode, policy.failure)
+        '%s: no problems: policy %r, %s, mode %s, failure %s'
+        % (policy.source, policy.name, report.counted(len(policy.rules), 'rule'), policy.mode, policy.failure)
     )
     for path in policy.files:
         if path != policy.source:

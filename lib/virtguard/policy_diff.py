@@ -100,7 +100,7 @@ class _Text:
     def summary(self, judged: int, comparisons: 'List[Comparison]') -> str:
         refused = [(c.old.outcome == model.DENY, c.new.outcome == model.DENY) for c in comparisons]
         counts = ((refused.count((False, True)), 'denied'), (refused.count((True, False)), 'no longer denied'))
-        text = '%d domain%s: %d changed' % (judged, '' if judged == 1 else 's', len(comparisons))
+        text = '%s: %d changed' % (report.counted(judged, 'domain'), len(comparisons))
         return ''.join([text] + [', %d %s' % pair for pair in counts if pair[0]]) + '\n'
 
 

@@ -14,6 +14,7 @@ from .errors import GuardError, PolicyError, suggest
 from .host import today
 from .policy_commands import load_policy
 from .policyfile import read_policy_file
+from .report import counted
 from .terminal import complain, show_line
 
 TYPE_CHECKING = False
@@ -63,8 +64,8 @@ def run(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
     if not total:
         failures += 1
         _tell(arguments.directory, 'cases', 'no %s below it that names one' % EXPECTED)
-    result = '%d failure%s' % (failures, '' if failures == 1 else 's') if failures else 'all as expected'
-    show_line('%d case%s: %s' % (total, '' if total == 1 else 's', result))
+    result = counted(failures, 'failure') if failures else 'all as expected'
+    show_line('%s: %s' % (counted(total, 'case'), result))
     return _NOT_JUDGED if failed else _FAILED if failures else _PASSED
 
 

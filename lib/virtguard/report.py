@@ -28,6 +28,11 @@ def ascii_only(text: str) -> str:
     return text.encode('ascii', 'backslashreplace').decode('ascii')
 
 
+def counted(number: int, noun: str) -> str:
+    """'1 domain', '2 domains'."""
+    return '%d %s%s' % (number, noun, '' if number == 1 else 's')
+
+
 def headline(verdict: model.Verdict, mode: str) -> str:
     """The verdict in one line."""
     domain = "domain '%s'" % escape(verdict.domain)

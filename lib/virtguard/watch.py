@@ -18,6 +18,7 @@ from .inforce import PolicyInForce
 from .keeping import Keeper
 from .ledger import HOST, Ledger
 from .processes import Processes
+from .report import counted
 from .sdnotify import Notifier
 from .statefiles import StateFiles
 from .transition import STATUS, State, take_document
@@ -328,6 +329,6 @@ class Watch:
 
     def _status(self) -> str:
         how = 'looking every second at' if self._follower.polling else 'following'
-        running, changes = self._ledger.running(), self._ledger.changes
-        counts = '%d running domain%s' % (running, 's'[running == 1 :]), '%d change%s' % (changes, 's'[changes == 1 :])
-        return "%s %s by policy '%s'; %s" % (how, counts[0], self._policy.name, counts[1])
+        running = counted(self._ledger.running(), 'running domain')
+        changes = counted(self._ledger.changes, 'change')
+        return "%s %s by policy '%s'; %s" % (how, running, self._policy.name, changes)
