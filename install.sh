@@ -619,10 +619,10 @@ tell_daemons() {
     told=
     for daemon in virtqemud libvirtd; do
         if [ -d /run/systemd/system ] && systemctl is-active --quiet "$daemon.service" 2>/dev/null; then
-            # The unit needs /bin/kill to reload, which is in no minimal system.
+            # The unit reloads by /bin/kill, which a minimal Debian does not have.
             systemctl reload "$daemon.service" 2>/dev/null ||
                 systemctl kill --kill-who=main --signal=HUP "$daemon.service" ||
-                die "cannot reload $daemon.service (systemctl restart it; it looks for hooks as it starts)"
+                die "cannot reload $daemon.service, so it may not see the hook; run systemctl restart $daemon.service"
         else
             pid=$(cat "/run/$daemon.pid" 2>/dev/null) || continue
             [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "$daemon" ] || continue
