@@ -36,8 +36,12 @@ class Notifier:
     def stopping(self) -> None:
         self._send('STOPPING=1')
 
+    def due(self) -> float:
+        """When the manager wants to hear of this process next, by the monotonic clock."""
+        return float('inf') if self._watchdog is None else self._next
+
     def alive(self) -> None:
-        """Say so as often as the manager wants to hear it; to be called more often than that."""
+        """Say so as often as the manager wants to hear it; to be called whenever it is due."""
         if self._watchdog is not None and time.monotonic() >= self._next:
             self._next = time.monotonic() + self._watchdog / 2
             self._send('WATCHDOG=1')

@@ -133,7 +133,7 @@ class Watch:
         descriptor = self._follower.fileno()
         if descriptor is not None:
             poll.register(descriptor, select.POLLIN)
-        idle = min(self._due.values()) - time.monotonic()
+        idle = min(self._notifier.due(), *self._due.values()) - time.monotonic()
         poll.poll(0 if self._read or self._changed else max(0, idle) * 1000 + 1)
         with contextlib.suppress(BlockingIOError):  # where it was no signal
             os.read(waker, 4096)

@@ -3,6 +3,7 @@
 
 import os
 import socket
+import time
 
 import pytest
 from virtguard.errors import StateFileError
@@ -176,7 +177,9 @@ def test_notifications(tmp_path, abstract):
         manager.settimeout(5)
         notifier = Notifier({'NOTIFY_SOCKET': address, 'WATCHDOG_USEC': '60000000', 'WATCHDOG_PID': str(os.getpid())})
         notifier.ready('well')
+        assert notifier.due() <= time.monotonic()
         notifier.alive()
+        assert 29 < notifier.due() - time.monotonic() <= 30
         notifier.alive()  # too soon to say it again
         notifier.reloading()
         notifier.stopping()
@@ -189,6 +192,7 @@ def test_notifications(tmp_path, abstract):
 def test_without_a_manager_nothing_is_sent(environment):
     notifier = Notifier(environment)
     assert not notifier.listens
+    assert notifier.due() == float('inf')
     notifier.ready('well')
     notifier.alive()
 
