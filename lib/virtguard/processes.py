@@ -88,6 +88,8 @@ class Processes:
             up = float(self._read('uptime').split()[0])
         except OSError:
             return None  # it has ended
+        if not self._link(pid, 'exe'):
+            return None  # so has this one: while it ends, its arguments are empty
         if self._link(pid, 'ns/pid') not in ('', self._namespace) or _only_asks(arguments):
             return None
         attributes = {'pid': pid, 'emulator': emulator, 'name': _guest_name(arguments), 'uid': str(uid)}

@@ -166,6 +166,21 @@ def test_a_young_process_may_yet_be_owned(proc):
     assert proc.processes.unowned(set()) == ({}, GRACE - 1.0)
 
 
+def test_a_process_that_ends_while_it_is_looked_at(proc, monkeypatch):
+    """Its program is known by then, and its arguments are empty: the QEMU that libvirt asked for its capabilities."""
+    proc(10, '/usr/libexec/qemu-kvm', '-S', '-machine', 'none', '-daemonize')
+    read = proc.processes._read
+
+    def end(name):
+        if name == '10/cmdline':
+            os.unlink(os.path.join(proc.processes._proc, '10/exe'))
+            return ''
+        return read(name)
+
+    monkeypatch.setattr(proc.processes, '_read', end)
+    assert proc.processes.unowned(set()) == ({}, 0.0)
+
+
 # --- the service manager -------------------------------------------------------------------------------------------
 
 
