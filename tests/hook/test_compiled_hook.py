@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The real hook with a compiled policy, with a damaged one, and without: one answer, and a warning in the record."""
 
-import os
 import pathlib
 import re
+import shutil
 import subprocess
 
 import pytest
+from capabilities import missing, need_mount_namespaces
 from installation import CHECKOUT, policy_text
 
 CASES = [
@@ -47,8 +48,7 @@ def test_one_answer_with_and_without(installed, compiled):
 @pytest.mark.skipif(not pathlib.Path('/usr/share/osinfo/os').is_dir(), reason='there is no osinfo-db here')
 def test_one_answer_with_and_without_osinfo_db(installed, compiled):
     """Read, compiled, and gone since: the table of the package knows the same, and a compiled answer is stale."""
-    if os.geteuid() != 0 or subprocess.call(['unshare', '--mount', 'true'], stderr=subprocess.DEVNULL) != 0:
-        pytest.skip('needs root and mount namespaces')
+    need_mount_namespaces()
     documents = sorted((CHECKOUT / 'tests/cases/guest-os-before-2009').glob('*.xml'))
     assert len(documents) > 5
     with_it = answers(installed, documents)
@@ -121,8 +121,8 @@ def traced_files(installed, tmp_path, operation, xml):
 
 
 def test_clean_domain_touches_neither_lxml_nor_yaml(installed, compiled, tmp_path):
-    if subprocess.run(['which', 'strace'], stdout=subprocess.DEVNULL).returncode:
-        pytest.skip('strace is not installed')
+    if not shutil.which('strace'):
+        missing('strace is not installed')
     files = traced_files(installed, tmp_path, 'prepare', installed.clean)
     assert str(compiled) in files
     assert str(installed.policy) not in files
