@@ -136,9 +136,13 @@ def _identity(status: 'stat_result') -> 'Tuple[int, ...]':
 
 
 def headline() -> bytes:
-    """The first line of a file that this package, in this interpreter, can use."""
-    words = (_FORMAT, __version__, sys.implementation.cache_tag, marshal.version)
-    return ('virt-guard compiled policy %s %s %s %s' % words).encode()
+    """The first line of a file that this package, in this interpreter, can use.
+
+    Installed, the directory that the package is in is named for what is in it: two versions of one number differ, too.
+    """
+    tree = __file__.rsplit('/', 3)[-3]
+    words = (_FORMAT, __version__, tree, sys.implementation.cache_tag, marshal.version)
+    return ('virt-guard compiled policy %s %s %s %s %s' % words).encode('utf-8', 'surrogateescape')
 
 
 def _read(path: str) -> 'Optional[bytes]':

@@ -8,14 +8,15 @@ import time
 from binascii import crc32
 
 from . import model, osinfo
-from .compiled import FILE, LISTING, WAY, headline
+from .compiled import FILE, LISTING, WAY, headline, take_stamp
+from .errors import GuardError
 from .needs import build_index, derive_need
 from .policyfile import directories
 from .sources import drop_in_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Sequence, Tuple
+    from typing import Any, Callable, Dict, List, Sequence, Tuple
 
     from .compiled import Stamp
 
@@ -43,6 +44,22 @@ def compile_policy(policy: model.Policy, stamp: 'Stamp') -> bytes:
     """The compiled file of a valid policy; `stamp` is what `take_stamp` said before its sources were read."""
     payload = marshal.dumps(_share((stamp, prepare(policy)), {}))
     return b'%s\n%08x\n%s' % (headline(), crc32(payload), payload)
+
+
+def compile_in_place(load: 'Callable[[], model.Policy]') -> bytes:
+    """The compiled file of the policy that `load` reads from where it is in force.
+
+    :raises GuardError: the policy cannot be used, or it is being changed
+    :raises OSError: a source cannot be looked at
+    """
+    listed = list_sources(load())
+    let_clock_advance(listed)
+    stamp = take_stamp(listed)
+    # Read anew, so that what is compiled is what the stamp is of.
+    policy = load()
+    if list_sources(policy) != listed:
+        raise GuardError('the files of the policy were changed meanwhile', 'run it again')
+    return compile_policy(policy, stamp)
 
 
 def list_sources(policy: model.Policy) -> 'List[Tuple[str, str]]':

@@ -2,7 +2,7 @@
 """`virt-guard policy ...`: what the command does with the policy itself. Each returns the exit status."""
 
 from . import model, report, sources
-from .compiled import compiled_path, load_compiled, take_stamp
+from .compiled import compiled_path, load_compiled
 from .errors import GuardError, PolicyError, SchemaError
 from .host import read_facts, today
 from .policyfile import read_policy_file
@@ -153,18 +153,11 @@ def show_effective(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
 
 def compile_in_force(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
     """Write the compiled form of the policy in force."""
-    from .compiler import compile_policy, let_clock_advance, list_sources, write_compiled
+    from .compiler import compile_in_place, write_compiled
 
     path = compiled_path(layout.policy)
     try:
-        listed = list_sources(load_policy(None, layout))
-        let_clock_advance(listed)
-        stamp = take_stamp(listed)
-        # Read anew, so that what is compiled is what the stamp is of.
-        policy = load_policy(None, layout)
-        if list_sources(policy) != listed:
-            raise GuardError('the files of the policy were changed meanwhile', 'run it again')
-        written = write_compiled(path, compile_policy(policy, stamp))
+        written = write_compiled(path, compile_in_place(lambda: load_policy(None, layout)))
     except OSError as error:
         raise GuardError('cannot write %s: %s' % (path, error.strerror), 'run it as root') from None
     state = 'compiled from' if written else 'up to date with'
