@@ -13,14 +13,14 @@ PACKAGE = LIB / 'virtguard'
 
 # Knows no I/O, and imports its like only.
 CORE = (
-    'cases comparison digest domain errors evaluate expressions facts formats layer lint marks model needs '
-    'osinfo_table osreleases places policy policylint qemu_args reader report runtime schema show sieve transition '
-    'waivers xpath'
+    'apparmor_globs cases comparison digest domain errors evaluate expressions facts formats layer lint marks model '
+    'needs osinfo_table osreleases places policy policylint qemu_args reader report runtime schema show sieve '
+    'transition waivers xpath'
 ).split()
 # Does I/O for others; imports the core, and what else of the edge it builds on.
 EDGE = (
-    'compiled compiler documents following host inotify journal keeping layout messages osinfo policyfile processes '
-    'schemafile sdnotify sources statefiles terminal trust'
+    'apparmor compiled compiler confinement documents filetree following host inotify journal keeping '
+    'layout messages osinfo policyfile processes schemafile sdnotify selinux sources statefiles terminal trust'
 ).split()
 # Wires the rest. The parts of an entry are its own.
 ENTRIES = {

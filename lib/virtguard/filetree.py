@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The files of one host below a directory that stands for /: what they say, and the way of a path through links.
+
+Its processes, too, as far as /proc tells of them.
+"""
+
+import errno
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import List, Optional, Tuple
+
+    Step = Tuple[str, str]  # a path without links above it, and what it is
+
+DIRECTORY, LINK, OTHER, MISSING = 'directory', 'link', 'other', 'missing'
+_MAX_LINKS = 40  # as the kernel's
+_MAX_SIZE = 4 << 20
+_DELETED = ' (deleted)'  # the kernel's mark of a program that was upgraded under the process
+
+
+class FileTree:
+    """Reads below `root`; links in it lead no further out than to that root."""
+
+    def __init__(self, root: str = '/') -> None:
+        self._root = root.rstrip('/')
+
+    def real(self, path: str) -> str:
+        """Where on this machine `path` is."""
+        return self._root + path
+
+    def read(self, path: str) -> 'Optional[str]':
+        """The text of a file, without what the kernel ends a label with; None where it cannot be read."""
+        try:
+            with open(self.real(path), 'rb') as file:
+                return os.fsdecode(file.read(_MAX_SIZE)).rstrip('\0')
+        except OSError:
+            return None
+
+    def names(self, path: str) -> 'Optional[List[str]]':
+        """The names in a directory, sorted; None where it cannot be read."""
+        try:
+            return sorted(os.listdir(self.real(path)))
+        except OSError:
+            return None
+
+    def target(self, path: str) -> 'Optional[str]':
+        """What a link says; None where `path` is no link."""
+        try:
+            return os.readlink(self.real(path))
+        except OSError:
+            return None
+
+    def kind(self, path: str) -> str:
+        """What `path` itself is."""
+        real = self.real(path)
+        if os.path.islink(real):
+            return LINK
+        if os.path.isdir(real):
+            return DIRECTORY
+        return OTHER if os.path.exists(real) else MISSING
+
+    def route(self, path: str) -> 'List[Step]':
+        """Every directory and link that the kernel passes on the way to `path`, and, last, what it leads to.
+
+        :raises OSError: for links that lead to each other
+        """
+        here, links = '', 0
+        steps = [('/', DIRECTORY)]
+        rest = path.split('/')[::-1]
+        while rest:
+            name = rest.pop()
+            if name == '..':
+                here = here.rpartition('/')[0]
+            if name in ('', '.', '..'):
+                continue
+            candidate = here + '/' + name
+            target = self.target(candidate)
+            steps.append((candidate, self.kind(candidate)))
+            if target is None:
+                here = candidate
+                continue
+            links += 1
+            if links > _MAX_LINKS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+            here = '' if target.startswith('/') else here
+            rest.extend(target.split('/')[::-1])
+        if steps[-1][0] != (here or '/'):  # the last link led to a directory that was passed before
+            steps.append((here or '/', self.kind(here or '/')))
+        return steps
+
+    def resolve(self, path: str) -> str:
+        """`path` without links, which need not exist."""
+        return self.route(path)[-1][0]
+
+    def processes(self, name: str) -> 'List[str]':
+        """The /proc directories of the processes of a system daemon of that name (comm) on this very host.
+
+        Not those of containers, of chroots, and those that users run for themselves: other files are in force there.
+        """
+        found = []
+        for number in self.names('/proc') or []:
+            process = '/proc/' + number
+            if number.isdigit() and (self.read(process + '/comm') or '').strip() == name and self._is_ours(process):
+                found.append(process)
+        return found
+
+    def program(self, process: str) -> str:
+        """The path that a process runs; '' where it cannot be read."""
+        program = self.target(process + '/exe') or ''
+        return program[: -len(_DELETED)] if program.endswith(_DELETED) else program
+
+    def _is_ours(self, process: str) -> bool:
+        for line in (self.read(process + '/status') or '').splitlines():
+            if line.startswith('Uid:') and line.split()[2:3] != ['0']:
+                return False
+        namespace = self.target(process + '/ns/pid')
+        if namespace is not None and namespace != self.target('/proc/self/ns/pid'):
+            return False
+        try:
+            return os.path.samestat(*(os.stat(self.real(name + '/root')) for name in (process, '/proc/self')))
+        except OSError:
+            return True  # nobody but root can tell
