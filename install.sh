@@ -3,8 +3,10 @@
 #
 # Installs virt-guard on a libvirt host, or takes it off again: see --help.
 #
-# Nothing changes before every reason to stop has been looked for. The link that puts the hook in force is made last,
-# after the hook has shown that it works: a hook that cannot judge would refuse every start.
+# Nothing changes before every reason to stop has been looked for. The new version is put beside the one in force, and
+# has to show that it works where libvirt's daemon will run it, in the daemon's own security domain: a hook that the
+# daemon cannot run, or that cannot judge, would refuse every start. Then one rename puts it in force. Until then, what
+# was changed is put back when something fails.
 set -eu
 umask 022
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
@@ -49,16 +51,26 @@ done_with() { # WHAT PATH: one line for one thing done
     printf '%-9s  %s\n' "$1" "$2"
 }
 
-work='' temporary=''
+work='' temporary='' changed=0
 clean_up() {
+    # To the end, whatever fails of it and whoever is impatient.
+    set +e
+    trap '' HUP INT TERM PIPE
     [ -z "$temporary" ] || rm -f -- "$temporary"
-    [ -z "$work" ] || rm -rf -- "$work"
+    [ -z "$work" ] || {
+        [ -z "$proving" ] || remove_proof
+        [ -n "$committed" ] || put_back
+        rm -rf -- "$work"
+    }
 }
 trap clean_up EXIT
-trap 'exit 129' HUP
-trap 'exit 130' INT
-trap 'exit 143' TERM
-trap 'exit 141' PIPE
+obey_signals() {
+    trap 'exit 129' HUP
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    trap 'exit 141' PIPE
+}
+obey_signals
 
 # --- where things are ------------------------------------------------------------------------------------------------
 
@@ -67,7 +79,10 @@ locate() {
     checkout=$(readlink -f -- "$0")
     checkout=${checkout%/*}
     library=$root/usr/lib/virt-guard
-    program=$root/usr/libexec/virt-guard/qemu
+    # One level deep in /usr/sbin: AppArmor's profile of libvirtd lets it execute that (and no other place of ours), and
+    # SELinux labels it bin_t. What judges is the path behind the link in hooks/.
+    program=$root/usr/sbin/virt-guard-hook
+    old_program=$root/usr/libexec/virt-guard/qemu
     command=$root/usr/bin/virt-guard
     manual=$root/usr/share/man
     pages='man5/virt-guard-policy.5 man8/virt-guard.8'
@@ -77,15 +92,21 @@ locate() {
     main_link=$hooks/qemu
     second_link=$hooks/qemu.d/00-virt-guard
     log=$root/var/log/libvirt/virt-guard.log
-    profiles=$library/profiles
+    staged=$library/.new
+    # What proves the hook before it is in force: names that libvirt does not run.
+    proof_program=$program.check
+    proof_link=$hooks/virt-guard-check
+    proof_policy=$root/etc/virt-guard/.virt-guard-check.yaml
     unit=$root/usr/lib/systemd/system/virt-guard-watch.service
     kept_states=$root/var/lib/virt-guard
     # What was shipped with the installed version, of its profile: shows whether the policy in force was edited.
     pristine=$library/policy.yaml
     created=$library/created-directories
-    directories='usr/lib/virt-guard/virtguard usr/lib/virt-guard/profiles usr/libexec/virt-guard usr/bin'
+    directories='usr/lib/virt-guard usr/sbin usr/bin'
     directories="$directories etc/virt-guard/policy.d etc/libvirt/hooks usr/lib/systemd/system"
     directories="$directories usr/share/man/man5 usr/share/man/man8"
+    # Where versions before the trees had the package and the program.
+    old_directories='usr/lib/virt-guard/virtguard usr/libexec/virt-guard'
     # A host has it from libvirt, with rights of libvirt's choice.
     [ -z "$root" ] || directories="$directories var/log/libvirt"
 }
@@ -98,14 +119,31 @@ is_plain_file() {
     [ -f "$1" ] && [ ! -L "$1" ]
 }
 
+leads_to() { # LINK PROGRAM
+    [ -L "$1" ] && [ "$(readlink -m -- "$1")" = "$(readlink -m -- "$2")" ]
+}
+
 is_our_link() {
-    [ -L "$1" ] && [ "$(readlink -m -- "$1")" = "$(readlink -m -- "$program")" ]
+    leads_to "$1" "$program" || leads_to "$1" "$old_program"
+}
+
+is_in_force() {
+    is_our_link "$main_link" || is_our_link "$second_link"
+}
+
+# By libvirt, or by another program's hook that calls ours.
+is_in_use() {
+    exists "$program" || is_in_force
 }
 
 command_mark='# Written by install.sh of virt-guard'
 
 is_our_command() {
     is_plain_file "$command" && grep -qxF -- "$command_mark" "$command"
+}
+
+is_our_program() {
+    [ -f "$program" ] && grep -q '^# What libvirt runs: qemu DOMAIN OPERATION' -- "$program"
 }
 
 # Calls `$1 PATH` for each directory above and at RELATIVE, from the top.
@@ -121,9 +159,21 @@ each_directory() { # FUNCTION RELATIVE
     done
 }
 
-# A link below --root would lead out of it, and nobody has a reason to make one of our own directories a link.
+# Two at once would take each other's files for those of a run that was killed. The kernel lets go of the lock whatever
+# ends this process.
+lock() {
+    locked=${root:-/etc}
+    if [ -d "$locked" ] && command -v flock >/dev/null; then
+        exec 9<"$locked"
+        flock -n 9 || die "another install.sh is at work on ${root:-this host}; wait for its end"
+    fi
+}
+
+# A link below --root would lead out of it, and nobody has a reason to make one of our own directories a link. Where
+# /usr/sbin is one with /usr/bin, it is a link that stays inside.
 check_directory() {
     case $root:$1 in
+    ?*:usr/sbin) [ ! -L "$root/$1" ] || [ "$(readlink -- "$root/$1")" = bin ] || die "$root/$1 is a symbolic link; remove it" ;;
     ?*:* | *virt-guard*) [ ! -L "$root/$1" ] || die "$root/$1 is a symbolic link; remove it" ;;
     esac
     if exists "$root/$1" && [ ! -d "$root/$1" ]; then
@@ -131,9 +181,23 @@ check_directory() {
     fi
 }
 
+# As root, only what is on a read-only file system cannot be written.
+check_writable() { # PATH...
+    for path in "$@"; do
+        while [ ! -d "${path:-/}" ]; do
+            path=${path%/*}
+        done
+        [ -w "${path:-/}" ] || die "${path:-/} is read-only, and nothing was changed. On a host that is made of an \
+image (ostree, bootc, NixOS), that is where the image is built: run install.sh there, and 'virt-guard policy compile' \
+on the host"
+    done
+}
+
 make_directory() {
     if [ ! -d "$root/$1" ]; then
+        changing "$root/$1"
         mkdir -m 755 -- "$root/$1"
+        label "$root/$1"
         made="$made$1
 "
     fi
@@ -144,17 +208,53 @@ make_directory() {
 
 # --- files -----------------------------------------------------------------------------------------------------------
 
+# Called before a path is made, changed or removed, as long as that may have to be undone.
+changing() { # PATH
+    [ -z "$committed" ] || return 0
+    # Counted last: half a copy, where no more fits on the disk, must not be put back.
+    printf '%s\n' "$1" >"$work/changed.$((changed + 1))"
+    [ -d "$1" ] || ! exists "$1" || cp -a -- "$1" "$work/before.$((changed + 1))"
+    changed=$((changed + 1))
+}
+
+# Everything as it was, from the last change to the first.
+put_back() {
+    restored_policy=
+    while [ "$changed" -gt 0 ]; do
+        path=$(cat -- "$work/changed.$changed")
+        if exists "$work/before.$changed"; then
+            temporary=${path%/*}/.virt-guard.$$
+            cp -a -- "$work/before.$changed" "$temporary" && mv -fT -- "$temporary" "$path"
+            temporary=
+            [ "$path" != "$policy" ] || restored_policy=yes
+        elif [ -d "$path" ] && [ ! -L "$path" ] && [ "$path" != "$tree" ] && [ "$path" != "$staged" ]; then
+            rmdir --ignore-fail-on-non-empty -- "$path"
+        else
+            rm -rf -- "$path"
+        fi
+        changed=$((changed - 1))
+    done
+    [ -z "$restored_policy" ] || "$command" policy compile >"$work/said" 2>&1 || :
+}
+
+# Our own files only: what others have put into the directories of libvirt keeps the label that they gave it.
+label() { # PATH...
+    [ -z "$root" ] && command -v selinuxenabled >/dev/null && selinuxenabled || return 0
+    restorecon -F -- "$@" || die "cannot set the SELinux label of $*"
+}
+
 # Writes DEST in one step, and only where it differs. Sets `written` then.
 put() { # SOURCE DEST MODE
     if is_plain_file "$2" && cmp -s -- "$1" "$2" && [ "$(stat -c '%a %u' -- "$2")" = "$3 $uid" ]; then
         return
     fi
-    # No mktemp and, by the umask, mostly no chmod: some seventy files pass here.
     temporary=${2%/*}/.virt-guard.$$
     (set -C && cat -- "$1" >"$temporary")
-    [ "$3" = 644 ] || chmod "$3" -- "$temporary"
+    chmod "$3" -- "$temporary" # whatever a default ACL of the directory says
+    changing "$2"
     mv -fT -- "$temporary" "$2"
     temporary=
+    label "$2"
     written=yes
 }
 
@@ -165,15 +265,16 @@ put_and_tell() { # SOURCE DEST MODE
 }
 
 quoted() {
-    printf '%s\n' "$1" | sed "s/'/'\\\\''/g; s/.*/'&'/"
+    printf '%s\n' "$1" | LC_ALL=C sed "s/'/'\\\\''/g; s/.*/'&'/"
 }
 
-# The hook, with the variables filled in that it leaves to the installer.
+# The hook, with the variables filled in that it leaves to the installer. It names the tree of its own version, so
+# that its rename puts both in force at once.
 write_hook() { # POLICY
     while IFS= read -r line; do
         case $line in
         python=) line=$line$(quoted "$python") ;;
-        lib=) line=$line$(quoted "$library") ;;
+        lib=) line=$line$(quoted "$tree") ;;
         policy=) line=$line$(quoted "$1") ;;
         log=) line=$line$(quoted "$log") ;;
         esac
@@ -194,7 +295,7 @@ sys.path.insert(0, sys.argv.pop(1))
 root = sys.argv.pop(1)
 from virtguard import cli, layout
 sys.exit(cli.main(layout=layout.installed(root)))
-' $(quoted "$library") $(quoted "$root") "\$@"
+' $(quoted "$tree") $(quoted "$root") "\$@"
 END
 }
 
@@ -241,13 +342,6 @@ choose_profile() {
     fi
     shipped=$(shipped_profile "$profile")
     printf 'profile    %s (%s)\n' "$profile" "$reason"
-}
-
-# All of them, because a policy may extend another.
-put_profiles() {
-    for name in rhel-8 rhel-9 rhel-10; do
-        put_and_tell "$(shipped_profile "$name")" "$profiles/$name.yaml" 644
-    done
 }
 
 # --- the policy's mode and failure, which --mode sets and which do not count as an edit ------------------------------
@@ -316,6 +410,7 @@ put_policy() {
     fi
     if [ "$policy_state" = shipped ]; then
         if is_same_policy "$policy.new" "$pristine" || is_same_policy "$policy.new" "$shipped"; then
+            changing "$policy.new"
             rm -f -- "$policy.new"
             done_with removed "$policy.new"
         fi
@@ -339,12 +434,21 @@ check_checkout() {
         page=$checkout/doc/${page#*/}
         [ -r "$page" ] || die "$page is missing; run install.sh where it is, in a complete checkout"
     done
-    for directory in $directories; do
+    for directory in $directories $old_directories; do
         each_directory check_directory "$directory"
     done
     if exists "$command" && ! is_our_command; then
         die "$command belongs to another program; remove that first"
     fi
+    if is_plain_file "$program" && ! is_our_program; then
+        die "$program belongs to another program; remove that first"
+    fi
+    for path in "$program" "$compiled" "$policy.new" "$pristine" "$created" "$unit" "$manual"/man[58]/virt-guard*; do
+        [ ! -d "$path" ] || [ -L "$path" ] || die "$path is a directory; remove it"
+    done
+    for directory in $directories; do
+        check_writable "$root/$directory"
+    done
 }
 
 libvirt_version() {
@@ -419,13 +523,13 @@ provide_python() {
         die "$python needs these packages:$missing"
     elif command -v apt-get >/dev/null; then
         # A dead source must not stop what the others provide.
-        apt-get -qq update </dev/null >"$work/log" 2>&1 || :
+        apt-get -qq update </dev/null 9<&- >"$work/log" 2>&1 || :
         # shellcheck disable=SC2086 # a list of names
         DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=120 --no-install-recommends install \
-            $missing </dev/null >>"$work/log" 2>&1 || packages_failed
+            $missing </dev/null 9<&- >>"$work/log" 2>&1 || packages_failed
     elif command -v dnf >/dev/null; then
         # shellcheck disable=SC2086 # a list of names
-        dnf -q -y --setopt=install_weak_deps=False install $missing </dev/null >"$work/log" 2>&1 || packages_failed
+        dnf -q -y --setopt=install_weak_deps=False install $missing </dev/null 9<&- >"$work/log" 2>&1 || packages_failed
     else
         die "neither apt-get nor dnf is here to install these packages:$missing"
     fi
@@ -439,37 +543,33 @@ packages_failed() {
     die "cannot install these packages:$missing"
 }
 
-# An interpreter that cannot read the new code, or a policy that it cannot read, must not come into force. Sets `mode`.
-check_code_and_policy() {
-    "$python" -I -B - "$checkout/lib" "$work/policy" "$policy" "$mode" >"$work/mode" <<'END' || exit 1
-import os
+# What this version says, from the tree that is to be in force. It is the caller's part to say what failed.
+of_package() { # MODULE ARGUMENT...
+    "$python" -I -B -c '
 import sys
+sys.path.insert(0, sys.argv.pop(1))
+from importlib import import_module
+sys.exit(import_module("virtguard." + sys.argv[1]).main(sys.argv[2:], sys.stdout))
+' "$tree" "$@"
+}
 
-library, candidate, policy_name, wanted_mode = sys.argv[1:]
-package = os.path.join(library, 'virtguard')
-for name in sorted(os.listdir(package)):
-    if name.endswith('.py'):
-        with open(os.path.join(package, name), 'rb') as file:
-            compile(file.read(), file.name, 'exec')
-sys.path.insert(0, library)
-from virtguard.errors import GuardError
-from virtguard.host import today
-from virtguard.sources import load_candidate
-
-try:
-    with open(candidate, 'rb') as file:
-        policy = load_candidate(policy_name, file.read(), today())
-except GuardError as error:
-    for problem in getattr(error, 'problems', [error]):
-        print(ascii(str(problem))[1:-1], file=sys.stderr)
-    sys.exit('install.sh: this version cannot use that policy; mend it first (no file was changed)')
-failure = {'audit': 'admit', 'enforce': 'deny'}.get(wanted_mode)
-if failure and (policy.mode, policy.failure) != (wanted_mode, failure):
-    sys.exit('install.sh: set mode (%s) and failure (%s) in %s by hand (no file was changed)'
-             % (wanted_mode, failure, policy_name))
-print(policy.mode)
-END
-    mode=$(cat "$work/mode")
+# A policy that the new code cannot read must not come into force. Sets `mode` and `deadline` (seconds)
+# and `deadline_hundredths`.
+check_policy() {
+    of_package installing check "$work/policy" "$policy" "$mode" >"$work/settings" ||
+        die 'this version cannot use that policy; mend it first (nothing was changed)'
+    read -r mode deadline deadline_hundredths <"$work/settings"
+    # While the hook is in use, at each moment its code must be able to read its policy.
+    policy_first=yes
+    if is_in_use && exists "$policy" && ! cmp -s -- "$work/policy" "$policy"; then
+        if of_package installing check "$policy" "$policy" '' >/dev/null 2>&1; then
+            policy_first=
+        elif ! "$command" policy check "$work/policy" >"$work/said" 2>&1; then
+            sed 's/^/  /' "$work/said" >&2
+            die 'the installed version cannot use the new policy, nor this version the installed one; run install.sh \
+--uninstall first (nothing was changed)'
+        fi
+    fi
 }
 
 # --- install ---------------------------------------------------------------------------------------------------------
@@ -477,6 +577,7 @@ END
 make_directories() {
     made=
     if [ -n "$root" ] && [ ! -d "$root" ]; then
+        changing "$root"
         mkdir -m 755 -- "$root"
         made=".
 "
@@ -489,30 +590,55 @@ make_directories() {
     [ ! -s "$work/created" ] || put "$work/created" "$created" 644
 }
 
-put_package() {
-    written=
-    for module in "$checkout"/lib/virtguard/*.py; do
-        put "$module" "$library/virtguard/${module##*/}" 644
+# The package as a tree of its own, named for what is in it, beside those that are there. Nothing uses it yet. Sets
+# `tree`.
+put_tree() {
+    tree=$staged
+    changing "$staged"
+    mkdir -m 755 -- "$staged"
+    cp -RL -- "$checkout/lib/virtguard" "$staged/virtguard"
+    find "$staged" -depth \( -name '__pycache__' -o -name '*.egg-info' \) -exec rm -rf -- {} +
+    mkdir -m 755 -- "$staged/profiles"
+    for name in rhel-8 rhel-9 rhel-10; do
+        cat -- "$(shipped_profile "$name")" >"$staged/profiles/$name.yaml"
     done
-    for file in "$library"/virtguard/* "$library"/virtguard/.[!.]*; do
-        case ${file##*/} in
-        __pycache__) [ -L "$file" ] || continue ;;
-        *.py) [ ! -e "$checkout/lib/virtguard/${file##*/}" ] || continue ;;
-        *) exists "$file" || continue ;;
-        esac
-        rm -rf -- "$file"
-        written=yes
+    find "$staged" -type d -exec chmod 755 -- {} +
+    find "$staged" -type f -exec chmod 644 -- {} +
+    [ "$uid" -ne 0 ] || chown -R 0:0 -- "$staged"
+    digest=$(cd -- "$staged" && find . -type f -exec sha256sum -- {} + | LC_ALL=C sort | sha256sum)
+    name=tree-$(printf %.12s "$digest")
+    number=1
+    # A tree that was damaged may still be in use, so it is not mended but replaced by one of another name.
+    while exists "$library/$name" && ! is_intact "$library/$name"; do
+        number=$((number + 1))
+        name=${name%%.*}.$number
     done
+    tree=$library/$name
+    if exists "$tree"; then
+        rm -rf -- "$staged"
+        # For an interpreter that has not run it yet.
+        "$python" -I -m compileall -q "$tree/virtguard" >"$work/log" || die "$(cat -- "$work/log")"
+        return
+    fi
     # The hook runs where it may not write, so what it imports is compiled now.
-    [ -z "$written" ] || rm -rf -- "$library/virtguard/__pycache__"
-    "$python" -I -m compileall -q "$library/virtguard" >"$work/log" || die "$(cat -- "$work/log")"
-    [ -z "$written" ] || done_with installed "$library"
+    if ! "$python" -I -m compileall -q -d "$tree/virtguard" "$staged/virtguard" >"$work/log" 2>&1; then
+        cat -- "$work/log" >&2
+        die "$python cannot compile the code of this version"
+    fi
+    find "$staged" -type f -exec sync -- {} + # what a power failure leaves must be whole, or not be in force
+    changing "$tree"
+    mv -T -- "$staged" "$tree"
+    [ -n "$root" ] || ! command -v selinuxenabled >/dev/null || ! selinuxenabled || restorecon -RF -- "$tree" ||
+        die "cannot set the SELinux labels of $tree"
+    done_with installed "$tree"
 }
 
-put_programs() {
-    write_hook "$policy" >"$work/qemu"
-    [ "$(grep -cE "^(python|lib|policy|log)='" "$work/qemu")" -eq 4 ] || die "$checkout/hooks/qemu is not as expected"
-    put_and_tell "$work/qemu" "$program" 755
+is_intact() { # TREE
+    [ ! -L "$1" ] && diff -r -q -x __pycache__ -- "$staged" "$1" >/dev/null 2>&1 &&
+        [ -z "$(find "$1" \( ! -user "$uid" -o -perm /022 -o -type l \) -print)" ]
+}
+
+put_command() {
     write_command >"$work/virt-guard"
     put_and_tell "$work/virt-guard" "$command" 755
 }
@@ -523,95 +649,357 @@ put_manual() {
     done
 }
 
-# Before the proof, so that what is proved is what will run.
 compile_policy() {
     compiled_before=$(cksum -- "$compiled" 2>/dev/null) || compiled_before=
     "$command" policy compile >"$work/said" 2>&1 || die "cannot compile the policy: $(cat "$work/said")"
+    label "$compiled"
     [ "$(cksum -- "$compiled")" = "$compiled_before" ] || done_with compiled "$compiled"
 }
 
-make_link() {
-    if ! is_our_link "$link"; then
-        ln -sT -- "$program" "$link"
-        done_with linked "$link"
+# The one moment at which another version comes into force. With the program goes what it compiles the policy to, since
+# it does not use what another version has made of it.
+switch_program() {
+    if is_plain_file "$program" && cmp -s -- "$work/program" "$program" &&
+        [ "$(stat -c '%a %u' -- "$program")" = "755 $uid" ]; then
+        return
     fi
+    changing "$compiled"
+    changing "$program"
+    temporary=${program%/*}/.virt-guard.$$
+    (set -C && cat -- "$work/program" >"$temporary")
+    chmod 755 -- "$temporary"
+    sync -- "$temporary"
+    of_package installing switch "$policy" "$temporary" "$program" || die 'this version was not put in force'
+    temporary=
+    label "$program" "$compiled"
+    done_with installed "$program"
+}
+
+# The link, in one step, in place of an old one of ours: never none, and never two. Its name until then is one that
+# libvirt does not run; in qemu.d/ every name is run.
+make_link() {
+    if leads_to "$link" "$program" && [ "$(readlink -- "$link")" = "$program" ]; then
+        remove_other_link
+        return
+    fi
+    changing "$link"
+    changing "$other_link"
+    temporary=$hooks/.virt-guard.$$
+    ln -s -- "$program" "$temporary"
+    label "$temporary"
+    if ! exists "$link" && is_our_link "$other_link"; then
+        mv -fT -- "$temporary" "$other_link"
+        mv -T -- "$other_link" "$link"
+        done_with moved "$other_link to $link"
+    else
+        mv -fT -- "$temporary" "$link"
+        done_with linked "$link"
+        remove_other_link
+    fi
+    temporary=
+    label "$link"
+}
+
+remove_other_link() {
     if is_our_link "$other_link"; then
         rm -f -- "$other_link"
         done_with removed "$other_link"
     fi
-    if [ "$link" = "$second_link" ]; then
-        printf '           %s\n' "$main_link, another program's hook, stays; libvirt runs it first, also for a domain \
-that virt-guard then refuses"
+}
+
+tell_of_other_hook() {
+    [ "$link" != "$second_link" ] || printf '           %s\n' "$main_link, another program's hook, stays; libvirt runs \
+it first, also for a domain that virt-guard then refuses"
+}
+
+# --- what earlier versions, and interrupted runs, have left ----------------------------------------------------------
+
+remove_proof() {
+    proving=
+    rm -f -- "$proof_link" "$proof_program" "$proof_policy" "${proof_policy%.yaml}".compiled*
+}
+
+# Files that no version uses: a run that was killed leaves them.
+tidy() {
+    rm -rf -- "$staged"
+    remove_proof
+    for directory in $directories etc/virt-guard usr/libexec/virt-guard; do
+        rm -f -- "$root/$directory"/.virt-guard.[0-9]*
+    done
+    rm -f -- "$compiled".[0-9]*
+}
+
+processes_with() { # WORD...: the numbers of those of whose arguments one is such a word
+    printf '%s\n' "$@" >"$work/words"
+    grep -lzxF -f "$work/words" /proc/[0-9]*/cmdline 2>/dev/null | sed 's,[^0-9]*\([0-9]*\).*,\1,' || :
+}
+
+# The calls of the hook that began before this moment. They read their code until their end.
+note_calls() {
+    calls=$(processes_with "$main_link" "$second_link" "$program" "$old_program")
+}
+
+await_calls() {
+    tries=150 # tenths of a second
+    for call in $calls; do
+        while [ $tries -gt 0 ] && [ -n "$({ tr -d '\0' <"/proc/$call/cmdline"; } 2>/dev/null)" ]; do
+            tries=$((tries - 1))
+            sleep 0.1
+        done
+    done
+}
+
+# Code that is not in force any more: other trees, and what versions without trees had.
+remove_old_code() {
+    for old in "$library"/tree-* "$library/virtguard" "$library/profiles"; do
+        case $old in
+        "$tree") continue ;;
+        */tree-*) user=$old ;;
+        *) user=$library ;;
+        esac
+        exists "$old" || continue
+        if [ -n "$(processes_with "$user")" ]; then
+            keep "$old" 'a process still uses it; the next run of install.sh removes it'
+        else
+            rm -rf -- "$old"
+            done_with removed "$old"
+        fi
+    done
+    if exists "$old_program"; then
+        rm -f -- "$old_program"
+        rmdir --ignore-fail-on-non-empty -- "${old_program%/*}"
+        done_with removed "$old_program"
     fi
 }
 
-# As libvirt runs it. Sets `answer`; what the hook said is in $work/said.
-ask() { # OPERATION SUB-OPERATION COMMAND...
-    operation=$1 sub_operation=$2 answer=0
-    shift 2
-    env -i LC_ALL=C PATH="$PATH" HOME=/ "$@" virt-guard-install-check "$operation" "$sub_operation" - \
-        <"$work/sample.xml" >"$work/said" 2>&1 || answer=$?
-}
+# --- the proof -------------------------------------------------------------------------------------------------------
 
-proof_failed() {
-    printf 'install.sh: the hook does not work: %s (exit status %d)\n' "$1" "$answer" >&2
-    sed 's/^/  /' "$work/said" >&2
-    if is_our_link "$link"; then
-        die 'it is in force all the same: it was linked before'
-    fi
-    die 'it was not put in force: domains start as before'
-}
-
-prove() {
-    cat >"$work/sample.xml" <<'END'
-<domain type='qemu'>
+sample() { # NAME DEVICES
+    cat <<END
+<domain type='kvm'>
   <name>virt-guard-install-check</name>
   <memory unit='MiB'>64</memory>
   <os><type arch='x86_64' machine='q35'>hvm</type></os>
-  <pm><suspend-to-mem enabled='yes'/></pm>
-  <devices>
+  <pm><suspend-to-mem enabled='no'/><suspend-to-disk enabled='no'/></pm>
+  <devices>$1</devices>
+</domain>
+END
+}
+
+# As libvirt runs it, and under the AppArmor profile `confined`. Sets `answer` and `took` (hundredths of a second); what
+# the hook said is in $work/said.
+ask() { # OPERATION SUB-OPERATION SAMPLE
+    document=$work/$3.xml
+    set -- "$proof_link" virt-guard-install-check "$1" "$2" -
+    [ -z "$confined" ] || set -- aa-exec -i -p "$confined" -- "$@"
+    answer=0
+    began=$(hundredths)
+    env -i LC_ALL=C PATH="$PATH" HOME=/ "$@" <"$document" >"$work/said" 2>&1 || answer=$?
+    took=$(($(hundredths) - began))
+}
+
+hundredths() { # since the boot
+    { read -r up _ </proc/uptime; } 2>/dev/null || up=1.00 # without /proc, nothing takes long
+    up=${up%.*}${up#*.}
+    echo "${up#"${up%%[!0]*}"}"
+}
+
+proof_failed() { # WHAT
+    printf 'install.sh: the hook does not work%s: %s (exit status %d)\n' "${where:+ $where}" "$1" "$answer" >&2
+    sed 's/^/  /' "$work/said" >&2
+    not_put_in_force
+}
+
+not_put_in_force() {
+    if is_in_force; then
+        die 'nothing was changed; the version that was in force before still is'
+    fi
+    die 'it was not put in force, and nothing was changed: domains start as before'
+}
+
+is_refused_by_apparmor() {
+    grep -q 'aa-exec: ERROR: Failed to execute .*Permission denied' "$work/said"
+}
+
+prove_answers() {
+    # At these a failure, or output, harms domains that run.
+    ask stopped end denied
+    ! is_refused_by_apparmor || refused_by_apparmor
+    [ "$answer" -eq 0 ] || proof_failed 'it fails at an operation at which it must not'
+    [ ! -s "$work/said" ] || proof_failed 'it speaks at an operation at which it must not'
+    ask reconnect begin denied
+    [ "$answer" -eq 0 ] || proof_failed 'it fails when the daemon restarts, which would end running domains'
+    [ ! -s "$work/said" ] || proof_failed 'it speaks at an operation at which it must not'
+
+    ask prepare begin clean
+    [ "$answer" -eq 0 ] || proof_failed 'it refuses a domain without unsupported features'
+    [ "$took" -le "$clean_took" ] || clean_took=$took
+    ask prepare begin denied
+    [ "$answer" -eq 1 ] || proof_failed 'it does not refuse a domain with unsupported features'
+    [ "$took" -le "$denied_took" ] || denied_took=$took
+}
+
+apparmor_file() { # PROFILE: where a site adds rules to it
+    printf '/etc/apparmor.d/local/usr.sbin.%s\n' "${1##*/}"
+}
+
+refused_by_apparmor() {
+    printf 'install.sh: the AppArmor profile %s does not let libvirt'"'"'s daemon execute %s\n' "$confined" "$program" >&2
+    cat >&2 <<END
+  Every start of a domain would fail, and a restart of the daemon would end the domains that run.
+  The profiles of Debian and Ubuntu permit it ('/usr/sbin/* PUx,'), so somebody has changed this one. To permit it:
+    echo '$program PUx,' >>$(apparmor_file "$confined")
+    apparmor_parser -r /etc/apparmor.d/usr.sbin.${confined##*/}
+  (and remove what denies it), then run install.sh again.
+END
+    not_put_in_force
+}
+
+# Not without aa-exec, and not in a container whose profiles are the host's.
+can_enter() { # PROFILE
+    said=$(LC_ALL=C aa-exec -i -p "$1" -- true 2>&1) || case $said in
+    *'Failed to execute'*) ;;
+    *) return 1 ;;
+    esac
+}
+
+# What cannot be tried is read, and what cannot be read is said to be open.
+read_profile() { # PROFILE
+    answers=$(of_package confinement profile-allows "$1" "$program") || : # what it is, the text says
+    case $answers in
+    yes*)
+        wheres="$wheres, and the AppArmor profile $1 lets the daemon execute it (read, not tried: no aa-exec works here)"
+        ;;
+    no*) confined=$1 && refused_by_apparmor ;;
+    *)
+        printf '           %s\n' "not known: whether the AppArmor profile $1 lets the daemon execute $program" \
+            "(${answers#*: }; with aa-exec, of the package apparmor, install.sh tries it)"
+        ;;
+    esac
+}
+
+prove_in() { # MODULE DAEMON DOMAIN: in the security domain of a daemon that runs, or that would run
+    confined='' where=''
+    case $1:$3 in
+    apparmor:-)
+        printf '           %s\n' "not known: which AppArmor profiles are loaded (mount securityfs, and run install.sh \
+again)"
+        ;;
+    apparmor:*)
+        if ! can_enter "$3"; then
+            read_profile "$3"
+            return
+        fi
+        confined=$3 where="under the AppArmor profile $3"
+        if [ "$proved" != "$program" ] && [ -x "$program" ]; then
+            # What is in use shows whether the daemon may execute this path; a profile may name no other.
+            ln -sfT -- "$program" "$proof_link"
+            ask stopped end denied
+            ! is_refused_by_apparmor || refused_by_apparmor
+            ln -sfT -- "$proved" "$proof_link"
+            ask stopped end denied
+            ! is_refused_by_apparmor || confined=
+        fi
+        prove_answers
+        wheres="$wheres, $where"
+        confined='' where=''
+        ;;
+    selinux:-)
+        printf '           %s\n' "not known: in which SELinux domain libvirt's daemon runs, and whether that may run the hook"
+        ;;
+    selinux:*)
+        # The kernel answers for another domain; only the daemon itself can enter it.
+        daemon=$2
+        set -- "$3" program="$proved" interpreter="$python" sh="$(readlink -f -- /bin/sh)" package="$tree" \
+            policy="$proof_policy" hook="$proof_link" journal=/run/systemd/journal/socket
+        status=0
+        of_package confinement selinux-refusals "$@" >"$work/said" || status=$?
+        case $status in
+        0)
+            sed 's/^/           /' "$work/said"
+            wheres="$wheres, and SELinux lets $daemon run it"
+            ;;
+        1)
+            printf 'install.sh: SELinux does not let libvirt'"'"'s daemon (%s, %s) run the hook\n' "$daemon" "$1" >&2
+            sed 's/^/  /' "$work/said" >&2
+            not_put_in_force
+            ;;
+        *)
+            printf '           %s\n' "not known: whether SELinux lets libvirt's daemon ($1) run the hook"
+            sed 's/^/           /' "$work/said"
+            ;;
+        esac
+        ;;
+    esac
+}
+
+seconds() { # HUNDREDTHS
+    printf '%d.%02d\n' $(($1 / 100)) $(($1 % 100))
+}
+
+# A start waits for the hook. What takes long now, on a host that is busy with nothing else, takes longer when it is.
+judge_time() {
+    slowest=$clean_took
+    [ "$slowest" -ge "$denied_took" ] || slowest=$denied_took
+    [ $((slowest * 5)) -gt "$deadline_hundredths" ] || return 0
+    raised=60
+    for value in 40 20 10; do
+        [ $((slowest * 5)) -gt $((value * 100)) ] || raised=$value
+    done
+    said="a call of the hook took $(seconds "$slowest") s on this host, and the policy's deadline is $deadline s: a start \
+that takes longer is refused"
+    advice="to raise it: echo 'deadline: $raised' >${policy%.yaml}.d/99-deadline.yaml"
+    if [ "$clean_took" -ge "$deadline_hundredths" ] && [ "$mode" != audit ]; then
+        printf 'install.sh: %s\n  %s, then run install.sh again\n' "$said" "$advice" >&2
+        not_put_in_force
+    fi
+    printf '           %s\n' "$said" "$advice; virt-guard policy compile"
+}
+
+prove() {
+    sample '' >"$work/clean.xml"
+    sample "
     <filesystem type='mount'><driver type='virtiofs'/><source dir='/srv'/><target dir='share'/></filesystem>
     <interface type='vhostuser'><source type='unix' path='/run/vhost' mode='client'/></interface>
     <tpm model='tpm-crb'><backend type='passthrough'><device path='/dev/tpm0'/></backend></tpm>
     <crypto model='virtio' type='qemu'><backend model='builtin'/></crypto>
-  </devices>
-</domain>
-END
-    ask stopped end "$program"
-    [ "$answer" -eq 0 ] || proof_failed 'it fails at an operation at which it must not'
-    [ ! -s "$work/said" ] || proof_failed 'it speaks at an operation at which it must not'
-    ask prepare begin "$program"
-    if [ "$answer" -eq 1 ] && [ "$mode" != audit ]; then
-        printf 'checked    the hook refuses a domain with unsupported features\n'
-    elif [ "$answer" -eq 0 ] && { [ "$mode" = audit ] || [ "$policy_state" != shipped ]; }; then
-        # It admits, but would a hook that judges nothing not do the same? So once more, by the shipped rules, enforced.
-        temporary=$(mktemp -- "${policy%/*}/.virt-guard.XXXXXX")
-        with_settings "$shipped" enforce deny >"$temporary"
-        write_hook "$temporary" >"$work/enforcing"
-        ask prepare begin sh "$work/enforcing"
-        rm -f -- "$temporary"
-        temporary=
-        [ "$answer" -eq 1 ] || proof_failed 'it does not judge a domain with unsupported features'
-        if [ "$mode" = audit ]; then
-            printf 'checked    the hook judges a domain with unsupported features, and admits it (mode audit)\n'
-        else
-            printf 'checked    the hook judges; your policy admits the domain of this check\n'
-        fi
+  " >"$work/denied.xml"
+    # By the shipped rules, enforced, whatever the site's policy says; and with the longest deadline that there is: how
+    # long a call takes is the next question.
+    of_package installing proof-policy "$profile" >"$work/proof-policy" || die "cannot use the profile $profile"
+    proving=yes
+    cat -- "$work/proof-policy" >"$proof_policy"
+    chmod 644 -- "$proof_policy"
+    label "$proof_policy"
+    of_package installing compile "$proof_policy" || not_put_in_force
+    write_hook "$proof_policy" >"$work/proof-program"
+    proved=$program
+    if exists "$program"; then
+        proved=$proof_program # the program itself is in use
+        cat -- "$work/proof-program" >"$proved"
+        chmod 755 -- "$proved"
+        label "$proved"
     else
-        proof_failed "it gives the wrong answer to a domain with unsupported features"
+        put "$work/proof-program" "$proved" 755
     fi
+    ln -s -- "$proved" "$proof_link"
+    label "$proof_link"
+    where='' confined='' wheres='' clean_took=0 denied_took=0
+    : >"$work/domains"
+    if [ -z "$root" ]; then
+        of_package confinement domains >"$work/domains" || die 'cannot tell how the libvirt daemon is confined'
+    fi
+    while read -r module daemon domain <&3; do
+        prove_in "$module" "$daemon" "$domain"
+    done 3<"$work/domains"
+    [ "$denied_took" -gt 0 ] || prove_answers
+    remove_proof
+    printf 'checked    the hook admits a domain without unsupported features and refuses one with them%s\n' "$wheres"
     printf "           (the audit records of 'virt-guard-install-check' are from this check)\n"
+    [ "$mode" != audit ] || printf '           in mode audit, which is set, it refuses nothing and only records\n'
+    judge_time
 }
-
 # --- the host --------------------------------------------------------------------------------------------------------
-
-label() {
-    if [ -z "$root" ] && command -v selinuxenabled >/dev/null && selinuxenabled; then
-        restorecon -RF "$library" "${program%/*}" "$command" "${policy%/*}" "$hooks" "$unit" ||
-            die 'cannot set the SELinux labels'
-        compile_policy # again: a new label has changed the policy's inode
-    fi
-}
 
 # A daemon looks for hooks when it starts and when it reloads. Never a restart: that would visit running domains.
 tell_daemons() {
@@ -644,12 +1032,17 @@ put_watch() {
     put_and_tell "$checkout/data/${unit##*/}" "$unit" 644
 }
 
+# A run that was killed may not have come to restart the watch: it still has the code of before.
+is_there_old_code() {
+    [ "$(printf '%s ' "$library"/tree-*)" != "$tree " ] || exists "$library/virtguard"
+}
+
 # A watch that does not start is no reason to take the hook back. Sets `watch_failed` then.
 start_watch() {
     watch_failed=
     if ! is_systemd_running; then
         [ -n "$root" ] || printf '           %s\n' "systemd does not run; 'virt-guard watch' audits running domains"
-    elif [ $changes -gt 0 ] || ! systemctl is-active --quiet "${unit##*/}"; then
+    elif [ $changes -gt 0 ] || is_there_old_code || ! systemctl is-active --quiet "${unit##*/}"; then
         if systemctl daemon-reload && systemctl --quiet enable "${unit##*/}" && systemctl restart "${unit##*/}"; then
             printf 'started    %s\n' "${unit##*/}"
         else
@@ -659,12 +1052,16 @@ start_watch() {
 }
 
 remove_watch() {
+    before=$changes
     if is_systemd_running && exists "$unit"; then
         systemctl --quiet disable --now "${unit##*/}" || die "cannot stop ${unit##*/}"
+    elif is_systemd_running && systemctl is-active --quiet "${unit##*/}"; then
+        systemctl stop "${unit##*/}" || die "cannot stop ${unit##*/}"
     fi
-    if exists "$unit"; then
-        remove "$unit"
-        ! is_systemd_running || systemctl daemon-reload || die 'systemd does not reload its units'
+    # What enabled it, where systemd does not run or its unit was gone before.
+    remove "$root"/etc/systemd/system/*.wants/"${unit##*/}" "$unit"
+    if [ "$changes" -gt "$before" ] && is_systemd_running; then
+        systemctl daemon-reload || die 'systemd does not reload its units'
     fi
     remove "$kept_states"
 }
@@ -692,21 +1089,34 @@ install() {
     provide_python
     choose_profile
     prepare_policy
-    check_code_and_policy
+    tidy
     make_directories
-    put_package
-    put_programs
-    put_profiles
+    put_tree
+    check_policy
+    write_hook "$policy" >"$work/program"
+    [ "$(grep -cE "^(python|lib|policy|log)='" "$work/program")" -eq 4 ] || die "$checkout/hooks/qemu is not as expected"
+    prove
+    [ -z "$policy_first" ] || put_policy
+    trap '' HUP INT TERM # a call may begin with what would be taken away again
+    switch_program
+    make_link
+    committed=yes
+    obey_signals
+    note_calls
+    put_command
+    if [ -z "$policy_first" ]; then
+        await_calls # which may not be able to read it
+        put_policy
+    fi
+    compile_policy
     put_watch
     put_manual
-    put_policy
-    compile_policy
-    prove
-    make_link
-    label
+    tell_of_other_hook
     [ $changes -gt 0 ] || printf 'unchanged  everything was in place\n'
     tell_daemons 'no libvirt daemon runs; the hook is in force when one starts'
     start_watch
+    await_calls
+    remove_old_code
     judge_domains
     [ -z "$watch_failed" ] || die "the hook is in force, but ${unit##*/} did not start: see journalctl -u ${unit##*/}"
 }
@@ -728,14 +1138,21 @@ keep() { # PATH WHY
 
 uninstall() {
     printf 'virt-guard <- %s\n' "${root:-/}"
-    for directory in $directories; do
+    for directory in $directories $old_directories; do
         each_directory check_directory "$directory"
     done
+    for path in "$main_link" "$second_link" "$program" "$old_program" "$command" "$library"/* "$policy" "$unit"; do
+        ! exists "$path" || check_writable "${path%/*}"
+    done
+    tidy
     for link in "$main_link" "$second_link"; do
         ! is_our_link "$link" || remove "$link"
     done
+    note_calls
     remove_watch
-    remove "$program"
+    await_calls
+    ! is_our_program || remove "$program"
+    remove "$old_program"
     ! is_our_command || remove "$command"
     for page in $pages; do
         remove "$manual/$page"
@@ -765,7 +1182,7 @@ uninstall() {
         keep "$log" 'audit records'
     fi
     made=$(cat -- "$created" 2>/dev/null) || made=
-    remove "$library/virtguard" "$profiles" "$library/policy.yaml" "$created"
+    remove "$library"/tree-* "$library/virtguard" "$library/profiles" "$library/policy.yaml" "$created"
     {
         printf '%s\n' "$made"
         printf '%s\n' usr/lib/virt-guard usr/libexec/virt-guard etc/virt-guard etc/virt-guard/policy.d
@@ -786,7 +1203,7 @@ uninstall() {
 
 # --- the command line ------------------------------------------------------------------------------------------------
 
-root='' mode='' profile='' wanted_python='' install_packages=yes action=install
+root='' mode='' profile='' wanted_python='' install_packages=yes action=install committed='' tree='' proving=''
 while [ $# -gt 0 ]; do
     case $1 in
     --root=* | --mode=* | --profile=* | --python=*)
@@ -837,6 +1254,7 @@ if [ -n "$root" ]; then
 fi
 uid=$(id -u)
 [ -n "$root" ] || [ "$uid" -eq 0 ] || die 'must be run as root (or with --root DIR, for a tree of its own)'
-work=$(mktemp -d /tmp/virt-guard-install.XXXXXX)
 locate
+lock
+work=$(mktemp -d /tmp/virt-guard-install.XXXXXX)
 $action

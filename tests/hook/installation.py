@@ -4,6 +4,7 @@
 import contextlib
 import pathlib
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -67,6 +68,15 @@ def _substitute(pattern: str, replacement: str, text: str) -> str:
     return text
 
 
+def copy_checkout(path: pathlib.Path) -> pathlib.Path:
+    """A checkout to change: another version to install."""
+    for directory in ('data', 'doc', 'hooks', 'lib/virtguard'):
+        shutil.copytree(str(CHECKOUT / directory), str(path / directory), ignore=shutil.ignore_patterns('__pycache__'))
+    for file in ('install.sh', 'policy.yaml'):
+        shutil.copy(str(CHECKOUT / file), str(path / file))
+    return path
+
+
 def run_installer(
     root: Union[str, pathlib.Path],
     *options: str,
@@ -99,10 +109,18 @@ class Installed:
         self.root = root
         self.compiles = False  # whether a policy that a test writes is compiled, too
         self.hook = root / 'etc/libvirt/hooks/qemu'
+        self.program = root / 'usr/sbin/virt-guard-hook'
         self.cli = root / 'usr/bin/virt-guard'
         self.policy = root / 'etc/virt-guard/policy.yaml'
         self.library = root / 'usr/lib/virt-guard'
         self.log = root / 'var/log/libvirt/virt-guard.log'
+
+    @property
+    def tree(self) -> pathlib.Path:
+        """The version that is in force: the directory that the program takes its package from."""
+        line = re.search(r"^lib='(.*)'$", self.program.read_text(), re.MULTILINE)
+        assert line
+        return pathlib.Path(line.group(1))
 
     def run_hook(
         self,

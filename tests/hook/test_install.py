@@ -6,12 +6,13 @@ import os
 import pathlib
 import shutil
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
 
 import pytest
-from installation import CHECKOUT, CLEAN, DENIED, Installed, domain_xml, policy_text, run_installer
+from installation import CHECKOUT, CLEAN, DENIED, Installed, copy_checkout, domain_xml, policy_text, run_installer
 
 LIBVIRTD = '/usr/sbin/libvirtd'
 FOREIGN = '#!/bin/sh\nexit 0\n'
@@ -27,12 +28,7 @@ def root(tmp_path):
 @pytest.fixture
 def checkout(tmp_path):
     """A checkout to change: another version to install."""
-    path = tmp_path / 'another checkout'
-    for directory in ('data', 'doc', 'hooks', 'lib/virtguard'):
-        shutil.copytree(str(CHECKOUT / directory), str(path / directory), ignore=shutil.ignore_patterns('__pycache__'))
-    for file in ('install.sh', 'policy.yaml'):
-        shutil.copy(str(CHECKOUT / file), str(path / file))
-    return path
+    return copy_checkout(tmp_path / 'another checkout')
 
 
 @pytest.fixture(scope='module')
@@ -112,12 +108,17 @@ def test_layout(installed):
         if stat.S_ISDIR(mode):
             assert stat.S_IMODE(mode) == 0o755, path
         elif stat.S_ISREG(mode):
-            program = path in ('usr/bin/virt-guard', 'usr/libexec/virt-guard/qemu')
+            program = path in ('usr/bin/virt-guard', 'usr/sbin/virt-guard-hook')
             assert stat.S_IMODE(mode) == (0o755 if program else 0o644), path
-    assert os.readlink(str(installed.hook)) == str(installed.root / 'usr/libexec/virt-guard/qemu')
-    modules = {path.name for path in (installed.library / 'virtguard').glob('*.py')}
+    assert os.readlink(str(installed.hook)) == str(installed.program)
+    assert sorted(path.name for path in installed.library.iterdir()) == [
+        'created-directories',
+        'policy.yaml',
+        installed.tree.name,
+    ]
+    modules = {path.name for path in (installed.tree / 'virtguard').glob('*.py')}
     assert modules == {path.name for path in (CHECKOUT / 'lib/virtguard').glob('*.py')}
-    compiled = {path.name.split('.')[0] + '.py' for path in (installed.library / 'virtguard').glob('__pycache__/*.pyc')}
+    compiled = {path.name.split('.')[0] + '.py' for path in (installed.tree / 'virtguard').glob('__pycache__/*.pyc')}
     assert compiled == modules
     assert installed.policy.read_bytes() == (CHECKOUT / 'policy.yaml').read_bytes()
     for page in ('man8/virt-guard.8', 'man5/virt-guard-policy.5'):
@@ -154,11 +155,11 @@ def test_no_environment_variable_changes_the_command(installed, tmp_path):
 def test_says_what_it_did(root):
     lines = install(root).stdout.splitlines()
     done = [line.split(None, 1) for line in lines]
-    assert ['installed', str(root / 'usr/libexec/virt-guard/qemu')] in done
-    assert ['linked', str(root / 'etc/libvirt/hooks/qemu')] in done
-    # The link comes after the check: a hook that fails it must not get in force.
+    program = ['installed', str(root / 'usr/sbin/virt-guard-hook')]
+    link = ['linked', str(root / 'etc/libvirt/hooks/qemu')]
+    # Both come after the check: a hook that fails it must not get in force.
     verbs = [words[0] for words in done if words]
-    assert verbs.index('checked') < verbs.index('linked')
+    assert verbs.index('checked') < done.index(program) < done.index(link)
 
 
 def test_judges_the_defined_domains(root):
@@ -174,8 +175,11 @@ def test_judges_the_defined_domains(root):
 
 
 # The checkout, the root and the interpreter, all relative or absolute, in a place with such a name.
-@pytest.mark.parametrize('name', ["it's", 'a b', 'a"b$HOME`id`\\n', '-x', 'x' * 200, os.fsdecode(b'\xc3\xa9')])
-def test_any_path(tmp_path, checkout, name):
+@pytest.mark.parametrize(
+    'name', ["it's", 'a b', 'a"b$HOME`id`\\n', '-x', 'x' * 200, os.fsdecode(b'\xc3\xa9'), os.fsdecode(b'\xe9 x')]
+)
+def test_any_path(tmp_path, checkout, name, monkeypatch):
+    monkeypatch.setenv('LC_ALL', 'C.UTF-8')
     directory = tmp_path / name
     directory.mkdir()
     shutil.move(str(checkout), str(directory / 'checkout'))
@@ -245,17 +249,23 @@ def test_repairs(root):
     install(root)
     before = tree(root, times=False)
     there = Installed(root)
-    there.library.joinpath('virtguard/hook.py').write_text('broken\n')
-    there.library.joinpath('virtguard').chmod(0o777)
-    shutil.rmtree(str(there.library / 'virtguard/__pycache__'))
-    (root / 'usr/libexec/virt-guard/qemu').chmod(0o600)
+    damaged = there.tree
+    damaged.joinpath('virtguard/hook.py').write_text('broken\n')
+    damaged.joinpath('virtguard').chmod(0o777)
+    shutil.rmtree(str(damaged / 'virtguard/__pycache__'))
+    there.program.chmod(0o600)
     there.cli.unlink()
     there.hook.unlink()
     install(root)
     after = tree(root, times=False)
-    compiled = [path for path in before if '__pycache__/' in path]  # they hold the time of their source
-    assert compiled
-    for path in compiled:
+    # Calls may still use what is damaged, so it is not mended in place: the new one has another name.
+    assert there.tree.name == damaged.name + '.2' and not damaged.exists()
+    after = {path.replace(there.tree.name, damaged.name): value for path, value in after.items()}
+    named = [
+        path for path in before if '__pycache__' in path or path.endswith('.compiled')
+    ]  # these hold times and names
+    assert named
+    for path in [*named, 'usr/bin/virt-guard', 'usr/sbin/virt-guard-hook']:
         assert after.pop(path)[0] == before.pop(path)[0]
     assert after == before
 
@@ -267,7 +277,7 @@ def test_upgrade(root, checkout):
     (checkout / 'lib/virtguard/come.py').write_text('pass\n')
     edit(checkout / 'policy.yaml', 'policy: rhel-8', 'policy: newer')
     install(root, checkout=checkout)
-    package = root / 'usr/lib/virt-guard/virtguard'
+    (package,) = root.glob('usr/lib/virt-guard/tree-*/virtguard')
     names = {path.name.split('.')[0] for path in package.glob('**/*.py*')}
     assert 'come' in names
     assert 'gone' not in names
@@ -330,7 +340,7 @@ def test_profile_as_asked(root, profile):
     virtiofs = domain_xml(devices="<filesystem><driver type='virtiofs'/></filesystem>\n")
     assert (b'deny [virtiofs]' in there.run_cli('check', '-', input=virtiofs).stdout) == (profile == 'rhel-8')
     for name in PROFILES:
-        assert (there.library / 'profiles' / (name + '.yaml')).read_bytes() == shipped(name)
+        assert (there.tree / 'profiles' / (name + '.yaml')).read_bytes() == shipped(name)
     assert tree(root) == (install(root), tree(root))[1], 'the profile stays, and a second run changes nothing'
 
 
@@ -482,7 +492,8 @@ def test_policy_that_admits_the_check(root):
         'policy: site\nmode: enforce\nrules:\n- id: none\n  title: x\n  action: deny\n'
         '  match: /domain/devices/watchdog\n  why: x\n  remedy: x\n  reference: x\n'
     )
-    assert 'your policy admits' in install(root).stdout
+    assert 'checked ' in install(root).stdout, 'the check is of the shipped rules'
+    assert there.run_hook('guest', 'prepare', DENIED).returncode == 0
 
 
 def test_linked_policy_is_never_written(root, tmp_path):
@@ -539,7 +550,7 @@ def test_foreign_hook_stays_first(root, fake_libvirt, version):
     assert 'stays' in result.stdout
     assert (hooks / 'qemu').read_text() == FOREIGN
     ours = hooks / 'qemu.d/00-virt-guard'
-    assert os.readlink(str(ours)) == str(root / 'usr/libexec/virt-guard/qemu')
+    assert os.readlink(str(ours)) == str(root / 'usr/sbin/virt-guard-hook')
     assert 'unchanged' in install(root, prefix=fake_libvirt(version)).stdout
 
     (hooks / 'qemu').unlink()
@@ -639,24 +650,28 @@ def test_no_directory_is_reached_by_a_link(root, tmp_path, directory, option):
 @pytest.mark.parametrize(
     'name',
     [
-        'usr/lib/virt-guard/virtguard/hook.py',
+        'TREE/virtguard/hook.py',
         'usr/lib/virt-guard/policy.yaml',
-        'usr/lib/virt-guard/profiles/rhel-9.yaml',
+        'TREE/profiles/rhel-9.yaml',
         'usr/lib/virt-guard/created-directories',
-        'usr/libexec/virt-guard/qemu',
+        'usr/lib/virt-guard/.new',
+        'usr/sbin/virt-guard-hook',
+        'usr/sbin/virt-guard-hook.check',
+        'etc/virt-guard/.virt-guard-check.yaml',
         'etc/virt-guard/policy.yaml.new',
-        'usr/lib/virt-guard/virtguard/__pycache__',
+        'TREE/virtguard/__pycache__',
     ],
 )
 def test_no_file_is_written_through_a_link(root, tmp_path, checkout, name):
     install(root)
     edit(root / 'etc/virt-guard/policy.yaml', 'deadline: 5 ', 'deadline: 7 ')
+    name = name.replace('TREE', str(Installed(root).tree))
     victim = tmp_path / 'victim'
-    if name.endswith('__pycache__'):
-        shutil.rmtree(str(root / name))
+    if name.endswith(('__pycache__', '/.new')):
+        shutil.rmtree(str(root / name), ignore_errors=True)
         victim.mkdir()
     else:
-        if not name.endswith('.new'):
+        if (root / name).exists():
             (root / name).unlink()
         victim.write_text('precious\n')
     (root / name).symlink_to(victim)
@@ -664,6 +679,45 @@ def test_no_file_is_written_through_a_link(root, tmp_path, checkout, name):
     install(root, checkout=checkout)
     assert not (root / name).is_symlink()
     assert list(victim.iterdir()) == [] if victim.is_dir() else victim.read_text() == 'precious\n'
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        'etc/virt-guard/policy.compiled',
+        'usr/lib/systemd/system/virt-guard-watch.service',
+        'usr/lib/virt-guard/policy.yaml',
+        'usr/sbin/virt-guard-hook',
+        'usr/share/man/man8/virt-guard.8',
+    ],
+)
+def test_a_directory_where_a_file_is_to_be(root, name):
+    (root / name).mkdir(parents=True)
+    before = tree(root)
+    assert '%s is a directory' % (root / name) in install(root, status=1).stderr
+    assert tree(root) == before
+
+
+def test_links_in_a_checkout_are_followed(root, checkout, tmp_path):
+    (checkout / 'lib/virtguard').rename(tmp_path / 'package')
+    (checkout / 'lib/virtguard').symlink_to(tmp_path / 'package')
+    (tmp_path / 'package/hook.py').rename(tmp_path / 'elsewhere.py')
+    (tmp_path / 'package/hook.py').symlink_to(tmp_path / 'elsewhere.py')
+    install(root, checkout=checkout)
+    assert [path for path in Installed(root).tree.rglob('*') if path.is_symlink()] == []
+
+
+def test_a_default_acl_gives_nobody_else_the_policy(root):
+    (root / 'etc/virt-guard').mkdir(parents=True)
+    user, group, mask, other, nobody = 1, 4, 16, 32, 0xFFFFFFFF
+    entries = [(user, 7, nobody), (group, 7, nobody), (8, 7, 65534), (mask, 7, nobody), (other, 5, nobody)]
+    acl = struct.pack('<I', 2) + b''.join(struct.pack('<HHI', *entry) for entry in entries)
+    try:
+        os.setxattr(str(root / 'etc/virt-guard'), 'system.posix_acl_default', acl)
+    except OSError as error:
+        pytest.skip('no ACLs here: %s' % error)
+    install(root)
+    assert stat.S_IMODE((root / 'etc/virt-guard/policy.yaml').stat().st_mode) == 0o644
 
 
 # --- uninstall

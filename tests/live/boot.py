@@ -45,9 +45,14 @@ REMOVED = (
     'etc/virt-guard',
     'usr/bin/virt-guard',
     'usr/lib/virt-guard',
+    'usr/lib/systemd/system/virt-guard-watch.service',
     'usr/libexec/virt-guard',
+    'usr/sbin/virt-guard-hook',
+    'usr/share/man/man5/virt-guard-policy.5',
+    'usr/share/man/man8/virt-guard.8',
     'var/cache/libvirt',
     'var/lib/libvirt',
+    'var/lib/virt-guard',
     'var/log',
 )
 DIRECTORIES = (
@@ -84,6 +89,7 @@ security_driver = "none"
 namespaces = []
 stdio_handler = "file"
 remember_owner = 0
+max_core = 0
 """
 # Audit would be the host's; a rate limit would lose entries of busy tests.
 JOURNALD_CONF = """\

@@ -14,7 +14,7 @@ from machine import LIBVIRTD_LOG, Entry, Machine
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 POLICY, LOG = '/etc/virt-guard/policy.yaml', '/var/log/libvirt/virt-guard.log'
-HOOK, MAIN_HOOK, SECOND_HOOKS = '/usr/libexec/virt-guard/qemu', '/etc/libvirt/hooks/qemu', '/etc/libvirt/hooks/qemu.d'
+HOOK, MAIN_HOOK, SECOND_HOOKS = '/usr/sbin/virt-guard-hook', '/etc/libvirt/hooks/qemu', '/etc/libvirt/hooks/qemu.d'
 RULES: Dict[str, Dict[str, Any]] = {
     rule['id']: rule for rule in yaml.safe_load((CHECKOUT / 'policy.yaml').read_bytes())['rules']
 }

@@ -7,7 +7,7 @@ import time
 import domains
 import pytest
 from domains import domain, replace
-from guarded import LOG, POLICY, GuardedMachine, action, refusal, setting
+from guarded import HOOK, LOG, POLICY, GuardedMachine, action, refusal, setting
 
 pytestmark = pytest.mark.live
 
@@ -58,6 +58,12 @@ def library(host, name):
     return host.run(['/usr/bin/python3', '-I', '-c', program]).stdout.strip()
 
 
+def package(host):
+    """Where the hook has its package."""
+    (line,) = [line for line in host.read(HOOK).splitlines() if line.startswith('lib=')]
+    return line.partition("'")[2].rstrip("'") + '/virtguard'
+
+
 @contextlib.contextmanager
 def no_pyyaml(host):
     """Needed by whoever reads the policy's text, as after an edit."""
@@ -72,7 +78,7 @@ BREAKAGES = {
     'no-policy': (lambda host: moved_away(host, POLICY), 'cannot read the policy %s: No such file' % POLICY),
     'writable-policy': (lambda host: writable_by_all(host, POLICY), POLICY + ' can be written by others'),
     'no-python': (lambda host: moved_away(host, '/usr/bin/python3'), 'there is no /usr/bin/python3'),
-    'no-package': (lambda host: moved_away(host, '/usr/lib/virt-guard/virtguard'), 'run install.sh again'),
+    'no-package': (lambda host: moved_away(host, package(host)), 'run install.sh again'),
     'no-lxml': (lambda host: moved_away(host, library(host, 'lxml')), "No module named 'lxml'"),
     'no-pyyaml': (no_pyyaml, "No module named 'yaml'"),
 }

@@ -6,7 +6,7 @@ import hashlib
 import domains
 import pytest
 from domains import domain
-from guarded import HOOK, MAIN_HOOK, SECOND_HOOKS, refusal, values
+from guarded import HOOK, MAIN_HOOK, POLICY, SECOND_HOOKS, refusal, values
 
 pytestmark = pytest.mark.live
 
@@ -80,6 +80,24 @@ def test_the_watch_is_enabled_and_started(new_machine):
     host.install('--uninstall')
     assert asked() == ['--quiet disable --now ' + WATCH, 'daemon-reload']
     assert host.run(['ls', UNIT], check=False).returncode != 0
+
+
+def test_labels_are_set_on_its_own_files_only(new_machine):
+    """What SELinux' tool is asked for; no SELinux runs here. Another program's hook keeps the label that it has."""
+    host = new_machine()
+    host.write(SECOND_HOOKS + '/50-foreign', FOREIGN_HOOK, 0o755)
+    host.write('/usr/sbin/selinuxenabled', '#!/bin/sh\n', 0o755)
+    host.write('/usr/sbin/restorecon', '#!/bin/sh\nprintf "%s\\n" "$*" >>/run/labelled\n', 0o755)
+    host.install('--no-deps')
+    labelled = [line.split() for line in host.read('/run/labelled').splitlines()]
+    paths = {path for line in labelled for path in line if path.startswith('/')}
+    assert {MAIN_HOOK, HOOK, POLICY, UNIT, '/usr/bin/virt-guard', '/etc/virt-guard/policy.compiled'} <= paths
+    ours = ('/usr/sbin/virt-guard-hook', '/usr/lib/virt-guard', '/etc/virt-guard', '/usr/bin/virt-guard', UNIT)
+    links = (MAIN_HOOK, '/etc/libvirt/hooks/virt-guard-check', '/etc/libvirt/hooks/.virt-guard.')
+    manual = ('/usr/share/man/man5/virt-guard-policy.5', '/usr/share/man/man8/virt-guard.8')
+    assert [path for path in sorted(paths) if not path.startswith((*ours, *links, *manual))] == []
+    recursive = [line[-1] for line in labelled if '-RF' in line or '-R' in line]
+    assert len(recursive) == 1 and recursive[0].startswith('/usr/lib/virt-guard/tree-')
 
 
 def test_profile(new_machine):

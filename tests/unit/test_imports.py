@@ -19,7 +19,7 @@ CORE = (
 ).split()
 # Does I/O for others; imports the core, and what else of the edge it builds on.
 EDGE = (
-    'apparmor compiled compiler confinement documents filetree following host inotify journal keeping '
+    'apparmor compiled compiler confinement documents filetree following host inotify installing journal keeping '
     'layout messages osinfo policyfile processes schemafile sdnotify selinux sources statefiles terminal trust'
 ).split()
 # Wires the rest. The parts of an entry are its own.
