@@ -1,10 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures of all tests."""
+"""Fixtures of all tests, and what is said in the end of suites of which nothing ran."""
 
 import os
+import sys
 
 import pytest
+from capabilities import missing
 from virtguard.schemafile import read_schema
+
+# Directories whose tests need a machine of some kind. Where there is none all of them skip, and that may not go unseen.
+SUITES = ('host', 'systemd', 'live')
+
+_skipped, _ran = {}, set()
 
 
 @pytest.fixture(scope='session')
@@ -12,6 +19,35 @@ def host_schema():
     """The schema of the libvirt that is installed; without one the test is skipped, except in CI."""
     schema = read_schema()
     if schema is None:
-        assert not os.environ.get('CI'), 'libvirt, which brings the schema, is missing in CI'
-        pytest.skip('there is no /usr/share/libvirt/schemas/domain.rng')
+        missing('there is no /usr/share/libvirt/schemas/domain.rng')
     return schema
+
+
+def pytest_runtest_logreport(report):
+    suite = os.path.basename(os.path.dirname(report.nodeid.split('::')[0]))
+    if suite in SUITES:
+        if report.skipped and isinstance(report.longrepr, tuple):
+            _skipped.setdefault(suite, report.longrepr[2].replace('Skipped: ', '', 1))
+        elif report.when == 'call' or report.failed:
+            _ran.add(suite)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session):
+    if _remarks() and os.environ.get('CI') and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_unconfigure():
+    """Below pytest's own last line; tests/run, which has more to say, shows it in the end."""
+    path = os.environ.get('VIRT_GUARD_REMARKS')
+    if path:
+        with open(path, 'a') as file:
+            file.writelines(_remarks())
+    else:
+        sys.stdout.writelines(_remarks())
+
+
+def _remarks():
+    left = [suite for suite in SUITES if suite in _skipped and suite not in _ran]
+    return ['%s suite: skipped, because: %s\n' % (suite, _skipped[suite]) for suite in left]
