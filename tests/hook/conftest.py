@@ -9,6 +9,7 @@ import shutil
 import subprocess
 
 import pytest
+from capabilities import need_mount_namespaces
 from installation import Installed, Journal, run_installer
 from watching import Watching, rules_text
 
@@ -27,6 +28,7 @@ def installed(tmp_path_factory: 'pytest.TempPathFactory') -> Installed:
 @pytest.fixture(scope='module')
 def private_run():
     """Enter a mount namespace with an empty /run, so that no record reaches the host's journal. Its end is ours."""
+    need_mount_namespaces()
     libc = ctypes.CDLL(None, use_errno=True)
     assert libc.unshare(CLONE_NEWNS) == 0, os.strerror(ctypes.get_errno())
     subprocess.run(['mount', '--make-rprivate', '/'], check=True)
@@ -60,6 +62,7 @@ def installation(tmp_path_factory):
 @pytest.fixture
 def watching(installation):
     """Makes a watch that is not yet started; libvirt's directories are there, and empty."""
+    need_mount_namespaces()
     with contextlib.ExitStack() as stack:
 
         def make(**options):

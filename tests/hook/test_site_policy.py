@@ -8,6 +8,7 @@ import struct
 import subprocess
 
 import pytest
+from capabilities import need_mount_namespaces
 from installation import CLEAN, DENIED, ENVIRONMENT, call, domain_xml, hook_copy
 
 pytestmark = [
@@ -178,6 +179,7 @@ def zone(path, hours):
 @pytest.mark.skipif(not os.path.exists('/etc/localtime'), reason='this host has no local time')
 def test_the_clock_passes_the_last_day(installed, site, tmp_path):
     """At one moment it is still the waiver's last day in the far west, and not any more in the far east."""
+    need_mount_namespaces()
     west = datetime.datetime.now(datetime.timezone(datetime.timedelta(hours=-12)))
     site(_10_site=waiver(str(west.date())))
     statuses = {}

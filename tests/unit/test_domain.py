@@ -230,7 +230,7 @@ def test_many_elements_take_no_time():
     paths = Paths()
     found = [paths.path(disk) for disk in domain.root.iterfind('devices/disk')]
     assert found[99999] == '/domain/devices/disk[100000]'
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
 
 
 def test_many_settings_of_an_argument_take_no_time():
