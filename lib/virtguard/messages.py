@@ -6,7 +6,7 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import IO, Any
+    from typing import IO, Any, Iterator
 
 _LENGTH_BYTES = 4
 
@@ -27,3 +27,24 @@ def read_message(pipe: 'IO[bytes]') -> 'Any':
     if len(head) < _LENGTH_BYTES or len(data) < length:
         return None
     return marshal.loads(data)
+
+
+class Reader:
+    """Takes messages apart that come in pieces, for who waits for something else, too."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self._data = b''
+
+    def read(self) -> 'Iterator[Any]':
+        """What has become complete, after reading once; in the end None."""
+        chunk = os.read(self.descriptor, 1 << 16)
+        if not chunk:
+            yield None
+        self._data += chunk
+        while len(self._data) >= _LENGTH_BYTES:
+            end = _LENGTH_BYTES + int.from_bytes(self._data[:_LENGTH_BYTES], 'little')
+            if len(self._data) < end:
+                break
+            message, self._data = self._data[_LENGTH_BYTES:end], self._data[end:]
+            yield marshal.loads(message)
