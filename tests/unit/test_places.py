@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Places that stay the same while the document around them changes."""
 
+import time
+
 import pytest
 from lxml import etree
-from virtguard.places import find_place
+from virtguard.places import Siblings, find_place
 
 DOCUMENT = etree.fromstring("""\
 <transition>
@@ -75,3 +77,15 @@ def test_what_goes_on():
     assert find_place(DOCUMENT, '/transition/after/domstatus/job').is_progressing()
     assert find_place(DOCUMENT, '/transition/after/domstatus/job/@phase').is_progressing()
     assert not find_place(DOCUMENT, INSIDE + '/vcpu').is_progressing()
+
+
+def test_siblings_are_counted_once():
+    count = 20000
+    root = etree.fromstring('<d><before>%s</before><after>%s</after></d>' % (('<os id="" />' * count,) * 2))
+    siblings = Siblings()
+    start = time.process_time()
+    for number in (1, count // 2, *range(count - 500, count + 1)):
+        place = find_place(root, '/d/after/os[%d]' % number, siblings)
+        assert place.key(root[1]) == 'os' + ('[%d]' % (number - 1) if number > 1 else '')
+        assert place.in_other(root[1], root[0]).element is root[0][number - 1]
+    assert time.process_time() - start < 2  # one by one it takes minutes
