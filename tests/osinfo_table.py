@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes lib/virtguard/osinfo_table.py of an osinfo-db: python3 tests/osinfo_table.py [ROOT], ROOT being / by default.
+"""Makes lib/virtguard/osinfo_table.py and osinfo_names.py: python3 tests/osinfo_table.py [ROOT], / by default.
 
 For whoever maintains virt-guard: run it where a new osinfo-db is installed, or on a package unpacked below ROOT.
 """
@@ -9,6 +9,7 @@ import sys
 
 LIB = pathlib.Path(__file__).resolve().parents[1] / 'lib'
 TABLE = LIB / 'virtguard' / 'osinfo_table.py'
+NAMES = LIB / 'virtguard' / 'osinfo_names.py'
 
 _HEAD = '''\
 # SPDX-License-Identifier: Apache-2.0
@@ -16,6 +17,12 @@ _HEAD = '''\
 
 VERSION = '%s'
 RELEASED = {
+'''
+_HEAD_OF_NAMES = '''\
+# SPDX-License-Identifier: Apache-2.0
+"""The short ids of osinfo-db (https://libosinfo.org) -> libosinfo ids; each has one. Made by tests/osinfo_table.py."""
+
+IDS = {
 '''
 
 
@@ -30,6 +37,19 @@ def render(root):
     return _HEAD % database.version + ''.join(lines) + '}\n'
 
 
+def render_names(root):
+    """The text of the table of ids, made of the same."""
+    from lxml import etree
+
+    ids = {}
+    for path in sorted(pathlib.Path(root + '/usr/share/osinfo/os').glob('**/*.xml')):
+        for system in etree.parse(str(path)).getroot().iterchildren('os'):
+            ids.update((short.text.strip(), system.get('id')) for short in system.iterchildren('short-id'))
+    return _HEAD_OF_NAMES + ''.join('    %r: %r,\n' % entry for entry in sorted(ids.items())) + '}\n'
+
+
 if __name__ == '__main__':
     sys.path.insert(0, str(LIB))
-    TABLE.write_text(render(sys.argv[1].rstrip('/') if sys.argv[1:] else ''), encoding='utf-8')
+    root = sys.argv[1].rstrip('/') if sys.argv[1:] else ''
+    TABLE.write_text(render(root), encoding='utf-8')
+    NAMES.write_text(render_names(root), encoding='utf-8')

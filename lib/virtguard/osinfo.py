@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the host's osinfo-db says of operating systems: when those with an id were released. Reads; writes nothing.
+"""What the host's osinfo-db says of operating systems: their ids, and when they were released. Reads; writes nothing.
 
 The database is libosinfo's: XML files, the distribution's below /usr/share/osinfo, the administrator's below
 /etc/osinfo. Its ids are what virt-install, virt-manager, virt-v2v and Cockpit write into a domain's metadata. Not every
@@ -11,15 +11,13 @@ import os
 import re
 import stat
 
-from lxml import etree
-
 from . import osreleases
 from .errors import GuardError
 from .trust import check_ownership
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, Iterator, List, Tuple
+    from typing import Dict, Iterator, List, Set, Tuple
 
     from . import model
 
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
 _DISTRIBUTION, _ADMINISTRATOR = '/usr/share/osinfo', '/etc/osinfo'
 _VERSION = _DISTRIBUTION + '/VERSION'
 _MAX_BYTES = 1024 * 1024  # of one file; the largest has 60 kB
+_PLAIN_ID = re.compile(rb'<os id="([\x21-\x7e]+?)">')
 _PLAIN_DATE = re.compile(rb'<release-date>(\d{4}-\d\d-\d\d)</release-date>')
 _DATE = re.compile(r'\d{4}-\d\d-\d\d\Z')
 
@@ -38,6 +37,23 @@ def released_before(date: str, root: str = '') -> 'model.ValueSet':
     """
     known = read_database(root, date)
     return osreleases.released_before(date, known.released, known.version, known.problems)
+
+
+def known_systems(root: str = '') -> 'model.ValueSet':
+    """The ids of all operating systems, by the database below `root` ('' stands for /) and by the tables.
+
+    What of the database cannot be used is told by released_before alone.
+    """
+    ids: 'Set[str]' = set()
+    files: 'Dict[str, str]' = {}
+    for place in (_DISTRIBUTION, _ADMINISTRATOR):
+        files.update(_find_files(root + place + '/os', []))
+    for path in files.values():
+        try:
+            ids.update(_read_ids(path))
+        except (OSError, GuardError):
+            continue
+    return osreleases.known_systems(ids, _read_version(root + _VERSION, []))
 
 
 class Database:
@@ -103,7 +119,8 @@ def _find_files(top: str, problems: 'List[str]') -> 'Dict[str, str]':
         try:
             check_ownership(directory, os.stat(directory))
         except (OSError, GuardError) as error:
-            problems.append(str(error))
+            # Without the hint: what is to be done about it is for those whose directory it is.
+            problems.append(error.message if isinstance(error, GuardError) else str(error))
             names.clear()
             continue
         for name in here:
@@ -121,17 +138,35 @@ def _read_dates(path: str, before: str) -> 'Iterator[Tuple[str, str]]':
     data = _read(path)
     if before and _is_all_later(data, before.encode('ascii')):
         return
+    for id, date in _entries(data, path):
+        if date:
+            if not _DATE.match(date):
+                raise GuardError('%s: the release-date %r of %s is not a date' % (path, date, id))
+            yield id, date
+
+
+def _entries(data: bytes, path: str) -> 'Iterator[Tuple[str, str]]':
+    """What a file says of each system: its id, and its date of release, '' where it has none."""
+    from lxml import etree  # not needed for most of the files, nor for what else is asked here
+
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
     try:
         root = etree.fromstring(data, parser)
     except etree.XMLSyntaxError as error:
         raise GuardError('%s is not XML: %s' % (path, error.msg)) from None
     for entry in root.iterchildren('os'):
-        id, date = entry.get('id'), (entry.findtext('release-date') or '').strip()
-        if id and date:
-            if not _DATE.match(date):
-                raise GuardError('%s: the release-date %r of %s is not a date' % (path, date, id))
-            yield id, date
+        id = entry.get('id')
+        if id:
+            yield id, (entry.findtext('release-date') or '').strip()
+
+
+def _read_ids(path: str) -> 'List[str]':
+    """The ids in one file, as above."""
+    data = _read(path)
+    ids = _PLAIN_ID.findall(data)
+    if len(ids) == data.count(b'<os') - data.count(b'<os>') and b'\0' not in data and b'&' not in b''.join(ids):
+        return [id.decode('ascii') for id in ids]
+    return [id for id, _ in _entries(data, path)]
 
 
 def _is_all_later(data: bytes, before: bytes) -> bool:

@@ -8,6 +8,7 @@ import sys
 import pytest
 from virtguard import osinfo, osreleases
 from virtguard.osinfo import read_database
+from virtguard.osinfo_names import IDS
 from virtguard.osinfo_table import RELEASED, VERSION
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
@@ -186,6 +187,42 @@ def test_without_a_database_the_table_answers(tmp_path):
     assert {'http://slackware.com/slackware/12.2', 'http://redhat.com/rhel/5.2'} <= set(answer.values)
 
 
+def test_known_are_all_with_a_date_or_none(root):
+    root(SYSTEM + '/VERSION', xml='20991231\n')
+    root(SYSTEM + '/os/a.xml', entry('http://a/1', '1999-01-01'), entry('http://a/2'), entry('http://a/unknown'))
+    root(
+        SYSTEM + '/os/b.xml', xml='<l><os\n id=\'http://b/1\'/><os id="http://b/&#50;"><short-id>b</short-id></os></l>'
+    )
+    root(
+        SYSTEM + '/os/c.xml',
+        xml=('<?xml version="1.0" encoding="utf-16"?><l>%s</l>' % entry('http://c')).encode('utf-16'),
+    )
+    path = root(SYSTEM + '/os/broken.xml', xml='<l><os>')
+    root(LOCAL + '/os/own.xml', entry('http://own'))
+    answer = osinfo.known_systems(path)
+    table = set(osreleases.known_systems().values)
+    assert set(answer.values) - table == {
+        'http://a/1',
+        'http://a/2',
+        'http://b/1',
+        'http://b/2',
+        'http://c',
+        'http://own',
+    }
+    assert table <= set(answer.values) and answer.values == tuple(sorted(answer.values))
+    assert '20991231' in answer.source and VERSION in answer.source
+    assert {'http://microsoft.com/win/11', 'http://debian.org/debian/testing', *RELEASED} <= table
+    assert not [id for id in answer.values if 'unknown' in id]
+
+
+@pytest.mark.parametrize('writable', [SYSTEM + '/os/a.xml', SYSTEM + '/os'])
+def test_what_others_can_write_makes_nothing_known(root, tmp_path, writable):
+    path = root(SYSTEM + '/os/a.xml', entry('http://a'))
+    assert 'http://a' in osinfo.known_systems(path).values
+    (tmp_path / writable).chmod(0o777)
+    assert osinfo.known_systems(path).values == osreleases.known_systems().values
+
+
 def test_the_day_itself_is_not_before():
     date = RELEASED['http://redhat.com/rhel/5.2']
     assert 'http://redhat.com/rhel/5.2' not in osreleases.released_before(date).values
@@ -249,6 +286,15 @@ def test_table_is_what_its_script_makes(root):
     root(SYSTEM + '/VERSION', xml=VERSION + '\n')
     path = root(SYSTEM + '/os/all.xml', *[entry(id, date) for id, date in RELEASED.items()])
     assert osinfo_table.TABLE.read_text(encoding='utf-8') == osinfo_table.render(path)
+
+
+def test_table_of_names_is_what_its_script_makes(root):
+    systems = {}
+    for short, id in IDS.items():
+        systems.setdefault(id, []).append('<short-id>%s</short-id>' % short)
+    entries = ['<os id="%s">%s</os>' % (id, ''.join(shorts)) for id, shorts in systems.items()]
+    path = root(SYSTEM + '/os/all.xml', *entries)
+    assert osinfo_table.NAMES.read_text(encoding='utf-8') == osinfo_table.render_names(path)
 
 
 def test_no_table_is_made_of_a_broken_database(root):
