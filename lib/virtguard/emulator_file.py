@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether the file that a domain names as its emulator is the distribution's. Reads file systems; writes nothing."""
+
+import posix
+
+from .emulators import in_store, in_system, is_emulator
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from os import stat_result
+    from typing import List, Optional, Tuple
+
+_TYPE, _LINK, _REGULAR, _DIRECTORY = 0o170000, 0o120000, 0o100000, 0o040000  # from <sys/stat.h>
+_STICKY = 0o1000
+_MAX_LINKS = 40  # as the kernel has it
+_ELF = b'\x7fELF'
+
+
+class _Foreign(Exception):
+    pass
+
+
+def foreign_emulator(path: str, root: str = '', owner: int = 0) -> 'Optional[Tuple[bool, str]]':
+    """Whether a file is not the distribution's, and why; None where it cannot be looked at.
+
+    It is the distribution's where all links lead into a system directory, to a program by the name of an emulator, and
+    nobody but root can change any of that. A script may be anything, so the package manager must know it.
+
+    :param root: stands for / in tests, `owner` for root
+    """
+    try:
+        steps, status = _resolve(path, root, owner)
+        return False, _check(steps, status, root)
+    except _Foreign as foreign:
+        return True, str(foreign)
+    except (OSError, ValueError):
+        return None
+
+
+def _resolve(path: str, root: str, owner: int) -> 'Tuple[List[str], stat_result]':
+    """The steps of a path without links, and the status of the file.
+
+    :raises _Foreign: others can change what it leads to
+    """
+    if not path.startswith('/'):
+        raise _Foreign('a relative path')
+    todo = path.split('/')[::-1]
+    steps: 'List[str]' = []
+    links = 0
+    status = posix.lstat(_encode(root + '/'))
+    while todo:
+        step = todo.pop()
+        if step in ('', '.'):
+            continue
+        if step == '..':
+            steps = steps[:-1]
+            status = posix.lstat(_encode(root + '/' + '/'.join(steps)))
+            continue
+        here = '/' + '/'.join([*steps, step])
+        status = posix.lstat(_encode(root + here))
+        _check_owner(here, status, owner)
+        if status.st_mode & _TYPE != _LINK:
+            steps.append(step)
+            continue
+        links += 1
+        if links > _MAX_LINKS:
+            raise _Foreign('a ring of links')
+        target = posix.readlink(_encode(root + here)).decode('utf-8', 'surrogateescape')
+        if target.startswith('/'):
+            steps = []
+        todo += target.split('/')[::-1]
+    return steps, status
+
+
+def _check_owner(path: str, status: 'stat_result', owner: int) -> None:
+    if status.st_uid != owner:
+        raise _Foreign('%s belongs to user %d' % (path, status.st_uid))
+    kind = status.st_mode & _TYPE
+    # Where a directory is sticky, others can add to it, and nothing else.
+    if kind == _LINK or (kind == _DIRECTORY and status.st_mode & _STICKY):
+        return
+    if status.st_mode & 0o002 or (status.st_mode & 0o020 and status.st_gid != 0):
+        raise _Foreign('others may write %s' % path)
+
+
+def _check(steps: 'List[str]', status: 'stat_result', root: str) -> str:
+    path = '/' + '/'.join(steps)
+    if not (in_system(steps[:-1]) or in_store(steps)):
+        raise _Foreign('%s is in no directory of the system' % path)
+    if status.st_mode & _TYPE != _REGULAR:
+        raise _Foreign('%s is no file' % path)
+    if not is_emulator(steps[-1]):
+        raise _Foreign('%s has not the name of an emulator' % path)
+    with open(_encode(root + path), 'rb') as file:
+        is_program = file.read(len(_ELF)) == _ELF
+    if not is_program and not in_store(steps) and not _is_packaged(path, root):
+        raise _Foreign('%s is a script' % path)
+    return ''
+
+
+def _is_packaged(path: str, root: str) -> bool:
+    """Whether dpkg knows a file: Debian has emulators that are scripts, in packages named for QEMU."""
+    directory = root + '/var/lib/dpkg/info'
+    wanted = {path.encode(), path[len('/usr') :].encode()} if path.startswith('/usr/') else {path.encode()}
+    try:
+        names = [
+            name for name in posix.listdir(directory) if name.startswith(('qemu', 'kvm')) and name.endswith('.list')
+        ]
+    except OSError:
+        return False
+    for name in names:
+        with open('%s/%s' % (directory, name), 'rb') as file:
+            if not wanted.isdisjoint(file.read().split(b'\n')):
+                return True
+    return False
+
+
+def _encode(path: str) -> bytes:
+    # As bytes: Python 3.6 would encode it as ASCII under libvirt's LC_ALL=C.
+    return path.encode('utf-8', 'surrogateescape')
