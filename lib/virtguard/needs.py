@@ -8,12 +8,12 @@ expression need not match. Understood are location paths of names, `//`, `*` and
 
 Two things keep this sound. A condition on one of several nodes becomes one on any of them. And a negation becomes a
 need only where the opposite can be known for certain: of the value of the node itself or its attribute, or of what is
-below the document's single root.
+below the document's single root, there also of the first ones of a name (`pm[1]`).
 """
 
 from . import model
 from .domain import ARG_NS, NAMESPACES
-from .marks import ATTRIBUTE, ELEMENT, NAME_KEY, NAMESPACE, UUID_KEY, Index
+from .marks import ARCH_KEY, ATTRIBUTE, ELEMENT, NAME_KEY, NAMESPACE, TYPE_KEY, UUID_KEY, Index
 from .xpath import MatchError, Node, Step, parse
 
 TYPE_CHECKING = False
@@ -48,12 +48,18 @@ def derive_need(rule: model.Rule) -> 'Need':
     if rule.values is None:
         return _over(node, _DOCUMENT)
     paths = node.operands if node.kind == 'union' else (node,)
-    return _any(_over_value(path, _DOCUMENT, 'in', tuple(sorted(set(rule.values)))) for path in paths)
+    values = tuple(sorted(set(rule.values)))
+    if rule.negated:
+        return _any(_over_other_value(path, values) for path in paths)
+    return _any(_over_value(path, _DOCUMENT, 'in', values) for path in paths)
 
 
 def build_index(needs: 'Iterable[Need]') -> Index:
-    """What a scan must look for to tell whether these needs hold, and the domain's name and UUID."""
+    """What a scan must look for to tell whether these needs hold, and what is asked of every domain."""
     attributes: 'Dict[str, Dict[str, str]]' = {}
+    for key in (TYPE_KEY, ARCH_KEY):
+        element, _, attribute = key.partition(ATTRIBUTE)
+        attributes[element] = {attribute: key}
     texts: 'Set[str]' = {NAME_KEY, UUID_KEY}
     names: 'Set[str]' = set()
     for need in needs:
@@ -65,7 +71,7 @@ def build_index(needs: 'Iterable[Need]') -> Index:
             attributes.setdefault(element, {})
             if joint:
                 attributes[element][attribute] = test[1]
-            elif test[0] not in ('present', 'absent'):
+            elif test[0] not in ('present', 'absent', 'repeated'):
                 texts.add(element)
     elements = set(attributes) | texts
     wanted = {key: (tuple(sorted(attributes.get(key, {}).items())), key in texts) for key in elements}
@@ -154,6 +160,15 @@ def _over_value(path: Node, place: _Place, operator: str, argument: 'Any') -> 'N
     return _all([need, (operator, end.key, argument)])
 
 
+def _over_other_value(path: Node, values: 'Tuple[str, ...]') -> 'Need':
+    """What must be there for a path to select something of which the text is none of these."""
+    if path.kind != 'path':
+        return _over(path, _DOCUMENT)
+    need, end = _over_path(path, _DOCUMENT)
+    # The text of an element may be long, and hardly ever is one of them.
+    return _all([need, ('out', end.key, values)]) if end.key is not None and ATTRIBUTE in end.key else need
+
+
 def _over_not(node: Node, place: _Place) -> 'Need':
     """What must be there for an expression to be false at a node of `place`."""
     if node.kind in ('or', 'union'):
@@ -185,14 +200,37 @@ def _join_values(needs: 'List[Need]') -> 'List[Need]':
 
 
 def _over_no_path(path: Node, place: _Place) -> 'Need':
-    if any(step.predicates for step in path.steps):
+    firsts = [bool(step.predicates) for step in path.steps]
+    if not all(_is_first(step) for first, step in zip(firsts, path.steps) if first):
         return True
+    if any(firsts):
+        return _over_no_first(path, firsts, place)
     own = _own_value(path, place)
     if own is not None and own != place.key:
         return 'missing', own
     end = _over_path(path, place)[1]
     certain = path.absolute or place.single
     return ('absent', end.key) if certain and end.key else True
+
+
+def _is_first(step: Step) -> bool:
+    """Whether a step is `name[1]`."""
+    (*more, last) = step.predicates
+    return not more and step.axis == 'child' and (last.kind, last.text) == ('number', '1')
+
+
+def _over_no_first(path: Node, firsts: 'List[bool]', place: _Place) -> 'Need':
+    """What `not(a[1]/b)` needs: that there is none, or more than one `a`, of which another may have it."""
+    here = _DOCUMENT if path.absolute else place
+    certain = path.absolute or place.single
+    repeated: 'List[Need]' = []
+    for first, step in zip(firsts, path.steps):
+        here = _take_step(step, here, [])
+        if not certain or not here.key:
+            return True
+        if first:
+            repeated.append(('repeated', here.key))
+    return _any([('absent', here.key), *repeated])
 
 
 def _own_value(node: Node, place: _Place) -> 'Optional[str]':

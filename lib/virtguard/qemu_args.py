@@ -12,7 +12,7 @@ from .errors import DomainXMLError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterator, List, Sequence, Tuple
+    from typing import Dict, Iterator, List, Sequence, Tuple
 
     Settings = List[Tuple[str, str]]
 
@@ -22,7 +22,9 @@ _IMPLIED_KEY = {
     'blockdev': 'driver',
     'chardev': 'backend',
     'device': 'driver',
+    'display': 'type',
     'fsdev': 'fsdriver',
+    'fw_cfg': 'name',
     'machine': 'type',
     'net': 'type',
     'netdev': 'type',
@@ -30,6 +32,9 @@ _IMPLIED_KEY = {
     'object': 'qom-type',
     'tpmdev': 'type',
 }
+# Their value is a character device in QEMU's old way of writing one, mon:unix:/a=b,server, where = is just a character.
+_OLD_CHARACTER_DEVICES = frozenset(('debugcon', 'gdb', 'monitor', 'parallel', 'serial', 'virtioconsole'))
+_LISTS = frozenset(('guestfwd', 'hostfwd'))
 _ALIASES = {'M': 'machine'}
 _GLOBAL_SHORT_FORM = re.compile(r'([^.=]+)\.([^=]+)=(.*)', re.DOTALL)
 _SET_FORM = re.compile(r'([^.=]+)\.([^.=]+)\.([^=]+)=(.*)', re.DOTALL)
@@ -40,6 +45,7 @@ _ESCAPE_OR_QUOTE = re.compile(r'\\.|"', re.DOTALL)
 _PSEUDO_FILE = re.compile(r'json:\s*\{')
 # More than any real argument has; beyond, reading them would take longer than the hook may.
 _MAX_SETTINGS = 1000
+_MAX_SETTINGS_IN_ALL = 20000
 _MAX_PSEUDO_FILES = 16
 
 
@@ -54,6 +60,21 @@ class Option:
         self.settings = settings
         self.token = token
 
+    def readings(self) -> 'Iterator[Dict[str, str]]':
+        """Each setting once: of a repeated key the last one; and again with those before it, where they may count.
+
+        Some keys make a list, and in JSON, where one setting can be written in two ways ("file.driver" and "file":
+        {"driver"}), it is not the order that decides.
+        """
+        values: 'Dict[str, List[str]]' = {}
+        for key, value in self.settings:
+            if '.' in key or key in _LISTS:
+                values.setdefault(key, []).append(value)
+            else:
+                values[key] = [value]
+        for number in range(max(map(len, values.values()), default=1)):
+            yield {key: those[min(number, len(those) - 1)] for key, those in values.items()}
+
 
 def parse_tokens(tokens: 'Sequence[str]') -> 'List[Option]':
     """Read command line tokens; `token` of each option is the index of the one that holds its value.
@@ -62,11 +83,14 @@ def parse_tokens(tokens: 'Sequence[str]') -> 'List[Option]':
     that follows one and does not look like an option is read as its value, and a stray token as a disk image; a value
     is read in every way that it can be. Too much is read rather than too little.
 
-    :raises DomainXMLError: an argument has more settings, or is nested deeper, than any real one
+    :raises DomainXMLError: an argument has more settings, or is nested deeper, than any real one, or all have
     """
-    options = []
-    index = 0
+    options: 'List[Option]' = []
+    index = counted = number = 0
     while index < len(tokens):
+        while counted < len(options):
+            number += _check_number(options[counted], number)
+            counted += 1
         token = tokens[index]
         if not _looks_like_option(token):
             options.append(Option('drive', list(_expand('file', token)), index))
@@ -84,10 +108,23 @@ def parse_tokens(tokens: 'Sequence[str]') -> 'List[Option]':
         else:
             options.append(Option(name, [], index))
         index += 1
-    for option in options:
-        if len(option.settings) > _MAX_SETTINGS:
-            raise DomainXMLError('an argument of <qemu:commandline> has more than %d settings' % _MAX_SETTINGS)
+    for option in options[counted:]:
+        number += _check_number(option, number)
     return options
+
+
+def _check_number(option: Option, before: int) -> int:
+    """How many settings an option makes, in each way that it can be read.
+
+    :param before: how many those before it make
+    :raises DomainXMLError: they are too many
+    """
+    if len(option.settings) > _MAX_SETTINGS:
+        raise DomainXMLError('an argument of <qemu:commandline> has more than %d settings' % _MAX_SETTINGS)
+    number = sum(map(len, option.readings()))
+    if before + number > _MAX_SETTINGS_IN_ALL:
+        raise DomainXMLError('the arguments of <qemu:commandline> have more than %d settings' % _MAX_SETTINGS_IN_ALL)
+    return number
 
 
 def _looks_like_option(token: str) -> bool:
@@ -100,7 +137,7 @@ def _change(options: 'Sequence[Option]', token: int, name: str, id: str, key: st
     for option in options:
         if option.name == name and dict(option.settings).get('id') == id:
             settings = option.settings
-    return Option(name, settings + [(key, value)], token)
+    return Option(name, [setting for setting in settings if setting[0] != key] + [(key, value)], token)
 
 
 def _read_value(name: str, value: str) -> 'Iterator[Settings]':
@@ -115,6 +152,8 @@ def _read_value(name: str, value: str) -> 'Iterator[Settings]':
     # Which options take JSON differs by version; what only looks like it is read as settings by the others.
     if not as_json or _HAS_SETTING.search(value):
         yield list(_read_pairs(name, value))
+    if name in _OLD_CHARACTER_DEVICES and '=' in value.partition(',')[0]:
+        yield [('value', value)]
     if _PSEUDO_FILE.search(value) and not value.startswith('{'):
         yield list(_expand('file', value))
 

@@ -6,15 +6,18 @@ word `disk`, and `type='nvme'` or `type="nvme"` or some rarer spelling. A need b
 of a document in which it holds. A clause is (words, pieces): one of the words is there, or one of the pieces is
 somewhere, within a word or not. What is left is looked for once more, where the path says: within the parents' tags.
 
-This is sound where bytes mean what they say, see marks.plain_part, and where the document is well-formed, which is
-not found out here.
+This is sound where bytes mean what they say, see marks.plain_part, where names are what they look like, see localnames,
+and where the document is well-formed, which is not found out here.
 """
 
 import re
 from functools import reduce
 from operator import or_
 
-from .marks import ATTRIBUTE, ELEMENT, NAMESPACE, plain_part
+from . import model
+from .localnames import are_local
+from .marks import ATTRIBUTE, ELEMENT, LIBOSINFO_NS, NAMESPACE, plain_part
+from .osids import has_another_meaning
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +35,12 @@ _MANY_PIECES = 8
 _HEAD = re.compile(
     rb'<domain(?: [^<>]*)?>\s*<name>([^<\r]*)</name>\s*<uuid>([\da-fA-F]{8}(?:-[\da-fA-F]{4}){3}-[\da-fA-F]{12})</uuid>'
 )
+_TYPE = re.compile(rb'\stype\s*=\s*["\']([^"\']*)')
+_ARCH = re.compile(rb'<type(?=\s)[^<]*?\sarch\s*=\s*["\']([^"\']*)')
+_TYPES = frozenset(type.encode() for type in model.KVM_TYPES if type)
+_ARCHITECTURES = frozenset(architecture.encode() for architecture in model.ARCHITECTURES if architecture)
 _AFTER_NAME = re.compile(rb'(?:\s+[^\s=]+\s*=\s*(?:"[^"]*"|\'[^\']*\'))*\s*(/?)>')
+_LIBOSINFO = LIBOSINFO_NS.encode()
 _NONE: 'FrozenSet[bytes]' = frozenset()
 # What ends a word, and may stand for a blank within a value.
 _BLANKS = b'\t\n\r>'
@@ -46,7 +54,18 @@ class Sieve:
     the second ones, and so on.
     """
 
-    __slots__ = ('_numbers', '_located', '_shifts', '_all', '_given', '_words', '_wanted', '_pieces', '_asking')
+    __slots__ = (
+        '_numbers',
+        '_located',
+        '_shifts',
+        '_all',
+        '_given',
+        '_words',
+        '_wanted',
+        '_pieces',
+        '_asking',
+        '_uris',
+    )
 
     def __init__(self, needs: 'Iterable[Tuple[int, Need]]') -> None:
         kept = [(number, need) for number, need in needs if need is not False]
@@ -62,7 +81,11 @@ class Sieve:
             for word in _words_of(self._located[place]):
                 self._words.setdefault(word, 0)
         self._wanted = frozenset(self._words)
-        self._asking = reduce(or_, self._pieces.values(), 0)  # all that a piece might meet
+        # Few documents have the namespaces that many rules ask for, and then nothing else has to be looked for.
+        self._uris = [item for item in self._pieces.items() if b'://' in item[0]]
+        for uri, _ in self._uris:
+            del self._pieces[uri]
+        self._asking = reduce(or_, self._pieces.values(), 0)  # all that another piece might meet
 
     def _add(self, place: int, clauses: 'Clauses') -> None:
         for shift in self._shifts[len(clauses) :]:
@@ -73,13 +96,15 @@ class Sieve:
                     having[text] = having.get(text, 0) | 1 << shift + place
 
     def sift(self, data: bytes) -> 'Optional[List[int]]':
-        """The numbers of the rules that may match; None where the words cannot be relied on."""
+        """The numbers of the rules that may match; None where the words cannot be relied on. Where they can, the names
+        are local (see localnames)."""
         plain = plain_part(data)
-        if plain is None:
+        if plain is None or not are_local(plain) or (_LIBOSINFO in plain and has_another_meaning(plain)):
             return None
         words = _split(plain)
         found = self._wanted.intersection(words)
         met = reduce(or_, map(self._words.__getitem__, found), self._given)
+        met = reduce(or_, [clauses for uri, clauses in self._uris if uri in plain], met)
         left = self._left(met | self._asking)
         if left:
             worth = self._asking & ~met & reduce(or_, [left << shift for shift in self._shifts])
@@ -109,9 +134,13 @@ def _split(text: bytes) -> 'List[bytes]':
 
 
 def read_head(data: bytes) -> 'Optional[Tuple[str, str]]':
-    """The name and the UUID of a well-formed document; None where it is no domain, or does not begin with them."""
-    found = _HEAD.match((plain_part(data) or b'').lstrip())
+    """The name and the UUID of a well-formed document; None where it is no domain, does not begin with them, or cannot
+    be judged by rules about KVM (see refused)."""
+    plain = (plain_part(data) or b'').lstrip()
+    found = _HEAD.match(plain)
     if found is None or b'xmlns=' in found.group() or b'xmlns ' in found.group():
+        return None
+    if not _TYPES.issuperset(_TYPE.findall(found.group())) or not _ARCHITECTURES.issuperset(_ARCH.findall(plain)):
         return None
     return found.group(1).decode(), found.group(2).decode()
 

@@ -59,7 +59,9 @@ def test_tokens(tokens, expected):
         ('blockdev', 'driver'),
         ('chardev', 'backend'),
         ('device', 'driver'),
+        ('display', 'type'),
         ('fsdev', 'fsdriver'),
+        ('fw_cfg', 'name'),
         ('machine', 'type'),
         ('net', 'type'),
         ('netdev', 'type'),
@@ -96,6 +98,12 @@ def test_first_word_stands_for_a_key(option, key):
 )
 def test_settings(value, expected):
     assert read('-device', value) == [('device', 1, expected)]
+
+
+@pytest.mark.parametrize('option', ['serial', 'parallel', 'debugcon', 'virtioconsole', 'monitor', 'gdb'])
+@pytest.mark.parametrize('value', ['mon:unix:/run/a=b,server=on', 'mon:stdio', 'mon:udp:a@b=c'])
+def test_old_character_devices_are_texts(option, value):
+    assert [text for text in values(['-' + option, value], 'value') if text.startswith('mon:')]
 
 
 @pytest.mark.parametrize(
@@ -243,3 +251,23 @@ def test_hostile_arguments_take_no_time(value):
 def test_names_and_values_stay_as_written():
     settings = [('wéird key', 'Ünï'), ('a:b', '\ud7ff')]
     assert ('device', 1, settings) in read('-device', json.dumps(dict(settings)))
+
+
+@pytest.mark.parametrize('order', [1, -1])
+def test_a_setting_that_json_has_in_two_ways(order):
+    """Of "file.driver" and "file": {"driver"}, QEMU takes the second one, in whatever order."""
+    parts = ['"file.driver": "file"', '"file": {"driver": "throttle"}'][::order]
+    (option,) = [o for o in parse_tokens(['-blockdev', '{"driver": "raw", %s}' % ', '.join(parts)])]
+    assert {'file', 'throttle'} == {settings['file.driver'] for settings in option.readings()}
+
+
+@pytest.mark.parametrize('different', [True, False])
+def test_many_changes_take_no_time(different):
+    """A watch judges so much in its own process."""
+    tokens = ['-device', 'a,%s,id=x' % ','.join('s%d=' % number for number in range(400))]
+    for number in range(650):
+        tokens += ['-set', 'device.x.k%d=v' % (number if different else 0)]
+    before = time.process_time()
+    with pytest.raises(DomainXMLError):
+        parse_tokens(tokens)
+    assert time.process_time() - before < 0.2

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Domains of other drivers of libvirt, and values that libvirt would refuse where rules decide by them. Pure: no I/O.
+
+The hook gets what libvirt has read and written anew, but a file may say anything, and a rule that compares it with what
+it knows would find nothing and let it pass.
+"""
+
+import re
+
+from . import model
+from .errors import DomainXMLError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Optional, Tuple
+
+    from lxml import etree
+
+# As libvirt has them (virDomainVirt), but for those of KVM's own driver.
+_OTHER_TYPES = frozenset('bhyve hvf hyperv kqemu lxc openvz parallels phyp test uml vbox vmware vz xen'.split())
+# Patterns are compiled by the module re when they are first needed, which the hook hardly ever does.
+_ZERO = r'[ \t\r\n]*[+-]?0+\Z'
+_POSITIVE = r'(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)\Z'  # what XPath takes for a number, and rules object to
+# Of attributes that rules compare, by the element and the one above it: all values that there are...
+_SWITCH = frozenset(('yes', 'no'))
+_ALL_VALUES = {
+    ('pm', 'suspend-to-mem'): {'enabled': _SWITCH},
+    ('pm', 'suspend-to-disk'): {'enabled': _SWITCH},
+    ('devices', 'disk'): {'device': frozenset('disk cdrom floppy lun'.split()), 'rawio': _SWITCH},
+    ('devices', 'hostdev'): {'mode': frozenset('subsystem capabilities'.split()), 'rawio': _SWITCH},
+}
+# ... and those that rules know, where newer versions of libvirt may know more. Another spelling is nobody's value.
+_KNOWN_VALUES = {
+    ('devices', 'disk'): {'type': frozenset('file block dir network volume nvme vhostuser vhostvdpa'.split())},
+    ('devices', 'interface'): {'type': frozenset('vhostuser hostdev vdpa network bridge direct user'.split())},
+    ('devices', 'hostdev'): {'type': frozenset('usb pci scsi scsi_host mdev'.split())},
+    ('devices', 'controller'): {
+        'type': frozenset('fdc scsi'.split()),
+        'model': frozenset('vmpvscsi lsilogic lsisas1068 lsisas1078'.split()),
+    },
+    ('devices', 'graphics'): {'type': frozenset(('spice',))},
+    ('devices', 'channel'): {'type': frozenset(('spicevmc',))},
+    ('devices', 'redirdev'): {'type': frozenset(('spicevmc',))},
+    ('devices', 'smartcard'): {'type': frozenset(('spicevmc',))},
+    ('devices', 'sound'): {'model': frozenset('ac97 es1370 sb16'.split())},
+    ('devices', 'memory'): {'model': frozenset(('nvdimm',))},
+    ('filesystem', 'driver'): {'type': frozenset(('virtiofs',))},
+    ('tpm', 'backend'): {'type': frozenset('passthrough emulator external'.split())},
+    ('video', 'driver'): {'name': frozenset(('vhostuser',))},
+    ('video', 'model'): {'type': frozenset('cirrus qxl'.split())},
+}
+_PARENTS = frozenset(parent for parent, _ in _KNOWN_VALUES)
+# What no value has that is a word of libvirt's, but one that a template is to fill in.
+_NO_WORD = '[{}$%<>]'
+# Between elements libvirt skips text; in a template, elements come there.
+_TO_FILL_IN = r'(?s)\{[{%#].{0,200}?[}%#]\}|\$\{.{0,200}?\}|<%.{0,200}?%>'
+_TEMPLATE_MARKS = (b'{{', b'{%', b'{#', b'${', b'&lt;%')
+_FILLED = frozenset(('devices', '{http://libvirt.org/schemas/domain/qemu/1.0}commandline'))  # also where they are empty
+_FREE_TEXT = frozenset(('metadata', 'title', 'description', 'name'))
+# What no document has that libvirt has written, and few others have. Each begins with letters, which is faster.
+_UNUSUAL = tuple(
+    name + rb'=["\'](?!' + usual + rb'["\'])'
+    for names, usual in (
+        ((b'enabled', b'rawio'), rb'(?:yes|no)'),
+        ((b'device',), rb'(?:disk|cdrom|floppy|lun)'),
+        ((b'mode', b'model', b'type', b'name'), rb'[^A-Z\s&"\'{}$%<>]+'),
+    )
+    for name in names
+)
+_SPACED = tuple(text for blank in (b' ', b'\n', b'\t', b'\r') for text in (blank + b'=', b'=' + blank))
+_LIMITS = ('devices/disk/iotune/*', 'throttlegroups/throttlegroup/*')
+
+
+def check_values(root: 'etree._Element', usual: bool = False) -> None:
+    """Refuse a domain that cannot be judged by rules about KVM.
+
+    :param usual: its bytes have shown that no value is unusual, see may_be_refused
+    :raises DomainXMLError: it is another driver's, or libvirt would refuse it, too
+    """
+    type = root.get('type')
+    if type in _OTHER_TYPES:
+        message = 'a domain of type %s, not kvm or qemu' % type
+        raise DomainXMLError(message, root.sourceline or 0, other_document=True)
+    if type not in model.KVM_TYPES:
+        raise _unknown(root, 'the domain type', str(type))
+    for element in root.iterfind('os/type'):
+        if element.get('arch') not in model.ARCHITECTURES:
+            raise _unknown(element, 'the architecture', str(element.get('arch')))
+        if re.search(_NO_WORD, element.get('machine', '')):
+            raise _unknown(element, 'the machine type', str(element.get('machine')))
+    if usual:  # but for what other elements may have
+        for element in root.iterfind('devices/hostdev'):
+            _check_attributes(element, ('devices', 'hostdev'))
+    else:
+        _check_filled_in(root)
+        for parent in root.iterchildren('pm', 'devices'):
+            _check_words(parent)
+    for path in _LIMITS:
+        for element in root.iterfind(path):
+            if element.tag != 'group_name':
+                _check_limit(element)
+
+
+def may_be_refused(data: bytes) -> bool:
+    """Whether a document of UTF-8 may have a value that libvirt refuses, beside those that marks tell of."""
+    spaced = any(text in data for text in _SPACED)
+    template = any(mark in data for mark in _TEMPLATE_MARKS)
+    return spaced or template or any(re.search(unusual, data) is not None for unusual in _UNUSUAL)
+
+
+def _check_words(parent: 'etree._Element') -> None:
+    for element in parent:
+        _check_attributes(element, (str(parent.tag), str(element.tag)))
+        if element.tag in _PARENTS:
+            _check_words(element)
+
+
+def _check_attributes(element: 'etree._Element', place: 'Tuple[str, str]') -> None:
+    for table in (_ALL_VALUES, _KNOWN_VALUES):
+        for attribute, values in table.get(place, {}).items():
+            value = element.get(attribute)
+            # XML has no other letters that are these in lower case.
+            if value is None or value in values:
+                continue
+            another = value.strip().lower() not in values and not re.search(_NO_WORD, value)
+            if table is _KNOWN_VALUES and another:
+                continue
+            message = '%s=%r of <%s> is none that libvirt knows' % (attribute, value, element.tag)
+            raise DomainXMLError(message, element.sourceline or 0)
+
+
+def _check_filled_in(root: 'etree._Element') -> None:
+    for child in root:
+        _check_between(child.tail, child)
+        if child.tag in _FREE_TEXT:
+            continue
+        for element in child.iter():
+            if element is not child:
+                _check_between(element.tail, element)
+            if len(element) or element.tag in _FILLED:
+                _check_between(element.text, element)
+    _check_between(root.text, root)
+
+
+def _check_between(text: 'Optional[str]', element: 'etree._Element') -> None:
+    found = text and re.search(_TO_FILL_IN, text)
+    if found:
+        message = '%r is to be filled in: the document is a template; check what is made of it' % found.group()
+        raise DomainXMLError(message, element.sourceline or 0)
+
+
+def _check_limit(element: 'etree._Element') -> None:
+    text = element.text or ''
+    number = text.strip(' \t\r\n').replace('+', '')
+    if text and not re.match(_ZERO, text) and not re.match(_POSITIVE, number):
+        raise DomainXMLError('<%s> is %r, which is no number' % (element.tag, text), element.sourceline or 0)
+
+
+def _unknown(element: 'etree._Element', what: str, value: str) -> DomainXMLError:
+    return DomainXMLError('%s %r is none that libvirt knows' % (what, value), element.sourceline or 0)
