@@ -50,7 +50,7 @@ class Expectation:
         )
 
     def __str__(self) -> str:
-        line = ' in line %d' % self.line if self.line is not None else ''
+        line = ' in line %d' % self.line if self.line else ''
         return '%s [%s]%s%s' % (self.status, self.rule, ' ' + self.path if self.path else '', line)
 
 
@@ -115,12 +115,13 @@ def judge(case: Case, xml: bytes, policy: model.Policy, today: str) -> model.Ver
 
     :raises DomainXMLError: it is neither a domain nor a transition
     """
+    limit = len(case.expected) + model.MAX_FINDINGS_PER_RULE
     root = parse_xml(xml)
     if root.tag != ROOTS[model.RUNTIME]:
-        return evaluate(policy, parse_domain(xml), case.host, case.date or today)
+        return evaluate(policy, parse_domain(xml), case.host, case.date or today, limit=limit)
     name, uuid = (root.findtext('.//domstatus/domain/' + tag) or '' for tag in ('name', 'uuid'))
     rules = policy.rules_at(model.RUNTIME)
-    return evaluate(policy, Domain(name, uuid, root), case.host, case.date or today, rules)
+    return evaluate(policy, Domain(name, uuid, root), case.host, case.date or today, rules, limit)
 
 
 def compare(

@@ -42,7 +42,14 @@ class DomainXMLError(GuardError):
 
 
 class StateFileError(GuardError):
-    """A file or directory of a running domain's state cannot be read, or is not to be trusted."""
+    """A file or directory of a running domain's state cannot be read, or is not to be trusted.
+
+    `head` is what it begins with, as far as that is known and libvirt has written it.
+    """
+
+    def __init__(self, message: str, hint: str = '', head: bytes = b'') -> None:
+        super().__init__(message, hint)
+        self.head = head
 
 
 class SchemaError(GuardError):
@@ -50,15 +57,22 @@ class SchemaError(GuardError):
 
 
 class MissingLibraryError(GuardError):
-    """A library that judging needs cannot be imported. `settings` as in PolicyError."""
+    """A library that judging needs cannot be imported, or is not whole. `settings` as in PolicyError."""
 
-    def __init__(self, error: ImportError, settings: 'Dict[str, object]') -> None:
-        super().__init__('a library is missing or broken: %s' % error, "install the distribution's lxml and PyYAML")
+    def __init__(self, error: Exception, settings: 'Dict[str, object]') -> None:
+        what = str(error) if isinstance(error, ImportError) else '%s: %s' % (type(error).__name__, error)
+        ours = str(getattr(error, 'name', '')).startswith('virtguard')
+        hint = 'run install.sh again' if ours else "install the distribution's lxml and PyYAML"
+        super().__init__('a library is missing or broken: %s' % what, hint)
         self.settings = settings
 
 
 class Expired(BaseException):
     """The hook's deadline has passed. Not an Exception, so that nothing on the way takes it for its own."""
+
+
+class TooSlow(Expired):
+    """Judging a document takes too long; the argument says how long it took."""
 
 
 class Problem:

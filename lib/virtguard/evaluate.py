@@ -6,17 +6,22 @@ import re
 from lxml import etree
 
 from . import model
-from .domain import Domain, Paths, is_reading, written
+from .compared import TEXT, compared_by
+from .domain import Domain, Paths, is_reading, tag_name, written, written_value
+from .emulators import is_foreign_name
 from .expressions import compile_match
 from .waivers import Waivers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterable, Iterator, List, Optional, Tuple, Union
+    from typing import Collection, Dict, Iterable, List, Optional, Set, Tuple, Union
 
     Node = Union[etree._Element, etree._ElementUnicodeResult]
 
+_SAYS_WHAT = ('driver', 'qom-type', 'type')  # settings of a value that tell of what kind it is
 _EVIDENCE_LENGTH = 200
+# Where a probe has found so many times as much as is shown, it is asked no more: it is what takes time.
+_TIMES_THE_LIMIT = 16
 # A verdict goes into logs and on screens: what opens a lock is not shown.
 _SECRET_NAME = re.compile(r'passw|secret|token|^key$', re.IGNORECASE)
 # What ends a secret differs by syntax, so all that follows goes with it.
@@ -30,17 +35,19 @@ def evaluate(
     host: model.HostFacts,
     today: str,
     rules: 'Optional[Iterable[model.Rule]]' = None,
+    limit: 'Optional[int]' = model.MAX_FINDINGS_PER_RULE,
 ) -> model.Verdict:
     """Judge one domain by every rule of admission. One that fails becomes a finding of status `error`, never a pass.
 
     :param today: YYYY-MM-DD by the host's calendar; waivers expire
     :param rules: those of the rules in use that may find something, where that is known; in the policy's order
+    :param limit: findings of one rule and one status, beyond which they are only counted (see Finding.more)
     """
     findings: 'List[model.Finding]' = []
     paths = Paths()
     for rule in policy.rules_at(model.ADMISSION) if rules is None else rules:
         try:
-            findings.extend(_distinct(_judge(rule, domain, host, paths)))
+            findings.extend(_judge(rule, domain, host, paths, limit))
         except etree.XPathError as error:
             message = 'the rule could not be evaluated: %s' % error
             findings.append(model.Finding(rule, model.ERROR, '/domain', 0, '', message))
@@ -50,52 +57,118 @@ def evaluate(
     return model.Verdict(domain.name, domain.uuid, policy, findings, today)
 
 
-def _distinct(findings: 'Iterable[model.Finding]') -> 'Iterator[model.Finding]':
-    """Each place once: an argument that can be read in two ways may be found in both."""
-    seen = set()
-    for finding in findings:
-        place = (finding.path, finding.status, finding.message)
-        if place not in seen:
-            seen.add(place)
-            yield finding
+class _Found:
+    """What one rule finds. Each place once: an argument that can be read in two ways may be found in both.
+
+    A finding takes a hundred times as long to make as to count.
+    """
+
+    def __init__(self, rule: model.Rule, paths: Paths, limit: 'Optional[int]') -> None:
+        self._rule = rule
+        self._paths = paths
+        self._limit = limit
+        self._seen: 'Set[Tuple[object, ...]]' = set()
+        self._shown: 'List[Tuple[Node, str, str]]' = []
+        self._counts: 'Dict[str, int]' = {}
+
+    def add(self, node: 'Node', status: str, message: str) -> None:
+        place = (_element(node), _attribute(node), status, message)
+        if place in self._seen:
+            return
+        self._seen.add(place)
+        self.count(status, 1)
+        if self._limit is None or self._counts[status] <= self._limit:
+            self._shown.append((node, status, message))
+
+    def count(self, status: str, number: int) -> None:
+        self._counts[status] = self._counts.get(status, 0) + number
+
+    def is_known(self) -> bool:
+        """Whether there are so many that no other answer of a probe makes a difference to anybody."""
+        return self._limit is not None and self._counts.get(self._rule.action, 0) >= self._limit * _TIMES_THE_LIMIT
+
+    def findings(self) -> 'List[model.Finding]':
+        """In the order of the document; the last one of each status tells how many more there are."""
+        left = dict(self._counts)
+        findings = []
+        compared = compared_in(self._rule)
+        for node, status, message in self._shown:
+            left[status] -= 1
+            is_last = self._limit is not None and self._counts[status] - left[status] == self._limit
+            more = left[status] if is_last else 0
+            path, line = _path(node, self._paths), _element(node).sourceline or 0
+            seen = evidence_of(node, compared)
+            findings.append(model.Finding(self._rule, status, path, line, seen, message, more=more))
+        return findings
 
 
-def _judge(rule: model.Rule, domain: Domain, host: model.HostFacts, paths: Paths) -> 'Iterator[model.Finding]':
-    answer, evidence = _ask_facts(rule, host)
+def _judge(
+    rule: model.Rule, domain: Domain, host: model.HostFacts, paths: Paths, limit: 'Optional[int]'
+) -> 'List[model.Finding]':
+    answer, evidence = ask_facts(rule, host)
     if answer is False:
-        return
+        return []
     if rule.match is None:
         status, message = _outcome(rule, answer, evidence)
-        yield model.Finding(rule, status, '/domain', domain.root.sourceline or 0, evidence, message)
-        return
-    for node in _matched(rule, domain):
-        subject = '' if rule.values is None and rule.probe is None else _string_value(node)
-        if rule.values is not None and subject not in rule.values:
+        return [model.Finding(rule, status, '/domain', 0, evidence, message)]
+    found = _Found(rule, paths, limit)
+    nodes = _matched(rule, domain)
+    values: 'Optional[Collection[str]]' = rule.values
+    if values is not None and len(nodes) > 1:
+        values = frozenset(values)
+    answers: 'Dict[str, Tuple[model.Answer, str]]' = {}
+    for number, node in enumerate(nodes):
+        subject = '' if values is None and rule.probe is None else _string_value(node)
+        if values is not None and _is_listed(node, subject, values) == rule.negated:
             continue
         if rule.probe is None:
             status, message = _outcome(rule, answer, evidence)
         else:
-            probed = host.probe(rule.probe, subject)
+            if found.is_known():
+                found.count(rule.action, len(nodes) - number)
+                break
+            if subject not in answers:
+                answers[subject] = _ask_probe(rule.probe, host, subject)
+            probed, reason = answers[subject]
             if probed is False:
                 continue
             unanswered = 'probe %s of %r' % (rule.probe, subject) if probed is None else evidence
             status, message = _outcome(rule, answer if probed else None, unanswered)
-        element = _element(node)
-        yield model.Finding(rule, status, _path(node, paths), element.sourceline or 0, evidence_of(node), message)
+            if reason:
+                message += ' (%s)' % reason
+        found.add(node, status, message)
+    return found.findings()
 
 
-def _ask_facts(rule: model.Rule, host: model.HostFacts) -> 'Tuple[model.Answer, str]':
+def compared_in(rule: model.Rule) -> 'Collection[str]':
+    """What a rule compares of an element, as evidence_of takes it."""
+    asked = (TEXT,) if rule.values is not None or rule.probe is not None else ()
+    return compared_by(rule.match or '').union(asked)
+
+
+def ask_facts(rule: model.Rule, host: model.HostFacts) -> 'Tuple[model.Answer, str]':
     """Whether the host meets every condition of a rule (None: it cannot tell), and what it answered."""
     answer: 'model.Answer' = True
     shown = []
     for condition in rule.host:
         value = getattr(host, condition.fact)
-        shown.append('host %s is %s' % (condition.fact, 'unknown' if value is None else value))
+        mark = host.evidence.get(condition.fact)
+        is_so = '%s (%s)' % (value, mark) if mark else 'unknown' if value is None else value
+        shown.append('host %s is %s' % (condition.fact, is_so))
         met = condition.met_by(host)
         if met is False:
             return False, ''
         answer = answer if met else None
     return answer, ', '.join(shown)
+
+
+def _ask_probe(probe: str, host: model.HostFacts, subject: str) -> 'Tuple[model.Answer, str]':
+    """What the host answers, and why."""
+    answered = host.probe(probe, subject)
+    answer, reason = answered if isinstance(answered, tuple) else (answered, '')
+    if answer is None and probe == 'foreign-emulator':
+        return is_foreign_name(subject), 'by its name; the file is not here to be looked at'
+    return answer, reason
 
 
 def _outcome(rule: model.Rule, answer: 'model.Answer', asked: str) -> 'Tuple[str, str]':
@@ -118,11 +191,13 @@ def _element(node: 'Node') -> 'etree._Element':
 
 
 def _string_value(node: 'Node') -> str:
-    """What a rule's values and probe are asked about: XPath's string value, or a PCI address as the host writes it."""
+    """What a rule's values and probe are asked about: XPath's string value, or an address as the host writes it."""
     if not isinstance(node, etree._Element):
         return str(node)
     if node.tag == 'address' and node.get('bus') is not None:
         return pci_address(node)
+    if node.tag == 'source' and node.find('adapter') is not None:
+        return scsi_address(node)
     return ''.join(node.itertext())
 
 
@@ -138,31 +213,86 @@ def pci_address(element: 'etree._Element') -> str:
     return '%04x:%02x:%02x.%x' % (domain, bus, slot, function)
 
 
+def scsi_address(source: 'etree._Element') -> str:
+    """The device of the host that a `<source>` names by adapter and address, as scsi:HOST:BUS:TARGET:UNIT; '' where it
+    names none."""
+    adapter, address = source.find('adapter'), source.find('address')
+    name = '' if adapter is None else str(adapter.get('name', ''))
+    if address is None or not name.startswith('scsi_host'):
+        return ''
+    try:
+        numbers = [int(name[len('scsi_host') :])] + [
+            _base_0(address.get(key, '0')) for key in ('bus', 'target', 'unit')
+        ]
+    except ValueError:
+        return ''
+    return 'scsi:%d:%d:%d:%d' % tuple(numbers)
+
+
 def _base_0(text: str) -> int:
     """C's strtoul with base 0: unlike Python's int(), it reads a leading 0 as octal."""
     text = text.strip()
     return int(text, 8) if re.match(r'0[0-7]+$', text) else int(text, 0)
 
 
-def _path(node: 'Node', paths: Paths) -> str:
-    path = paths.path(_element(node))
+def _is_listed(node: 'Node', subject: str, values: 'Collection[str]') -> bool:
+    """Whether a rule's values have what is meant, or what is written."""
+    if subject in values:
+        return True
     if isinstance(node, etree._Element) or not node.is_attribute:
-        return path
+        return False
+    return written_value(node.getparent(), str(node.attrname)) in values
+
+
+def _path(node: 'Node', paths: Paths) -> str:
+    path, name = paths.path(_element(node)), _attribute(node)
+    return '%s/@%s' % (path, name) if name else path
+
+
+def _attribute(node: 'Node') -> str:
+    """The name of the attribute that a matched node is, in a path; '' where it is none."""
+    if isinstance(node, etree._Element) or not node.is_attribute:
+        return ''
     # An attribute of an `arg` element is the guard's reading of the argument's own value.
-    name = 'value' if is_reading(node.getparent()) else _local(node.attrname)
-    return '%s/@%s' % (path, name)
+    return 'value' if is_reading(node.getparent()) else _local(node.attrname)
 
 
-def evidence_of(node: 'Node') -> str:
-    """What was seen, as XML: the start tag of an element, or its content where it has no attribute."""
+def evidence_of(node: 'Node', compared: 'Collection[str]' = ()) -> str:
+    """What was seen, as XML: the start tag of an element, or its content where it has no attribute.
+
+    :param compared: the children of an element, and TEXT, that are shown whatever it has
+    """
     element = _element(node)
-    only = node.attrname if not isinstance(node, etree._Element) and node.is_attribute else None
+    is_element = isinstance(node, etree._Element)
+    only = node.attrname if not is_element and node.is_attribute else None
     if only is not None and only not in element.attrib:
         only = None
-    if only is not None or element.attrib or (not len(element) and not element.text):
-        return _shorten(_start_tag(element, only, '>'))
-    inside = ''.join(_brief(child) for child in element) or _mask('', element.text or '')
-    return _shorten('%s%s</%s>' % (_start_tag(element, None, '>'), inside, _name(element)))
+    inside = ''
+    if only is None and not is_reading(element):
+        inside = _inside(element, compared if is_element else (TEXT,))
+    end = '</%s>' % _name(element) if inside else ''
+    return _shorten('%s%s%s%s' % (_option_of(node, element), _start_tag(element, only, '>'), inside, end))
+
+
+def _option_of(node: 'Node', element: 'etree._Element') -> str:
+    """Of an argument's value that does not say itself what it makes, the option before it, which does."""
+    reading = node if isinstance(node, etree._Element) else node.getparent()
+    if reading is None or not is_reading(reading) or any(reading.get(key) for key in _SAYS_WHAT):
+        return ''
+    before = element.getprevious()
+    while before is not None and before.tag != element.tag:
+        before = before.getprevious()
+    if before is None or not before.get('value', '').startswith('-') or element.get('value', '').startswith('-'):
+        return ''
+    return _start_tag(before, None, '/>')
+
+
+def _inside(element: 'etree._Element', compared: 'Collection[str]') -> str:
+    children = [child for child in element if not is_reading(child)]
+    shown = [child for child in children if not element.attrib or tag_name(child) in compared]
+    if not children and (not element.attrib or (TEXT in compared and (element.text or '').strip())):
+        return _text(element)
+    return ''.join(_brief(child) for child in shown)
 
 
 def _brief(child: 'etree._Element') -> str:
@@ -170,7 +300,7 @@ def _brief(child: 'etree._Element') -> str:
         return _start_tag(child, None, '>...')
     if not child.text:
         return _start_tag(child, None, '/>')
-    return '%s%s</%s>' % (_start_tag(child, None, '>'), _mask('', child.text), _name(child))
+    return '%s%s</%s>' % (_start_tag(child, None, '>'), _text(child), _name(child))
 
 
 def _name(element: 'etree._Element') -> str:
@@ -184,8 +314,9 @@ def _local(name: object) -> str:
 
 def _start_tag(element: 'etree._Element', only: 'Optional[str]', end: str) -> str:
     shown = [_name(element)]
-    for name, value in element.items():
+    for name in element.keys():  # noqa: SIM118
         if only in (None, name):
+            value = written_value(element, str(name))
             shown.append('%s="%s"' % (_local(name), _mask(_named(element, str(name)), str(value))))
     return '<%s%s' % (' '.join(shown), end)
 
@@ -196,6 +327,10 @@ def _mask(name: str, value: str) -> str:
     if '=' not in value and ':' not in value:  # as most are, and the expressions below take long to see it
         return value
     return _CREDENTIALS.sub(r'\1***@', _SECRET_IN_TEXT.sub(r'\1***', value))
+
+
+def _text(element: 'etree._Element') -> str:
+    return _mask('%s %s' % (_local(element.tag), element.get('name', '')), element.text or '')
 
 
 def _named(element: 'etree._Element', attribute: str) -> str:

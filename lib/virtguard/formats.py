@@ -8,7 +8,7 @@ from . import model, report, waivers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Sequence
+    from typing import Any, Dict, List, Sequence
 
     from .runtime import Occurrence
 
@@ -34,7 +34,7 @@ class Text:
         self._show_admitted = show_admitted
 
     def verdict(self, source: str, verdict: model.Verdict) -> str:
-        lines = [self._finding(source, finding, verdict.today) for finding in verdict.findings]
+        lines = self._findings(source, verdict)
         if self._show_admitted and verdict.decision == model.ADMIT:
             lines.insert(0, self._domain(source, model.ADMIT, verdict.domain))
         return ''.join(line + '\n' for line in lines)
@@ -42,9 +42,7 @@ class Text:
     def next_start(self, source: str, verdict: model.Verdict, when: 'Sequence[str]') -> str:
         """The verdict at the next start of a domain; `when` says why there is one: `running`, `autostart`."""
         head = '%s (%s)' % (self._domain(source, verdict.decision, verdict.domain), ', '.join(when))
-        return ''.join(
-            line + '\n' for line in [head] + [self._finding(source, f, verdict.today) for f in verdict.findings]
-        )
+        return ''.join(line + '\n' for line in [head] + self._findings(source, verdict))
 
     def _domain(self, source: str, decision: str, name: str) -> str:
         return "%s: %s '%s'" % (report.escape(source), self._status(decision), report.escape(name))
@@ -52,19 +50,30 @@ class Text:
     def failure(self, source: str, error: str) -> str:
         return ''  # an error goes to standard error, whatever the format
 
-    def summary(self, admitted: int, denied: int, failed: int) -> str:
+    def summary(self, admitted: int, denied: int, failed: int, skipped: int = 0) -> str:
+        """How many domains were judged, and how many documents and files of other kinds were not."""
         counts = [(admitted, 'admitted'), (denied, 'denied'), (failed, 'not judged')]
         shown = ', '.join('%d %s' % pair for pair in counts if pair[0])
         total = admitted + denied + failed
-        return '%s%s\n' % (report.counted(total, 'domain'), ': ' + shown if shown else '')
+        others = '; %s skipped' % report.counted(skipped, 'other file') if skipped else ''
+        return '%s%s%s\n' % (report.counted(total, 'domain'), ': ' + shown if shown else '', others)
+
+    def _findings(self, source: str, verdict: model.Verdict) -> 'List[str]':
+        lines = []
+        for finding in verdict.findings:
+            lines.append(self._finding(source, finding, verdict.today))
+            if finding.more:
+                told = (report.escape(source), self._status(finding.status), finding.rule.id, report.others(finding))
+                lines.append('%s: %s [%s] %s' % told)
+        return lines
 
     def _finding(self, source: str, finding: model.Finding, today: str) -> str:
-        place = '%s:%d' % (report.escape(source), finding.line)
+        place = '%s:%d' % (report.escape(source), finding.line) if finding.line else report.escape(source)
         text = '%s: %s [%s] %s' % (place, self._status(finding.status), finding.rule.id, report.escape(finding.message))
         if finding.evidence and finding.status != model.UNKNOWN:
             text += ': ' + report.escape(finding.evidence)
         if finding.status == model.DENY:
-            text += '\n    remedy: ' + report.escape(finding.rule.remedy)
+            text += '\n    remedy: ' + report.escape(finding.remedy)
         return text + _waived(finding, today)
 
     def _status(self, status: str) -> str:
@@ -90,12 +99,12 @@ class JsonLines:
     def failure(self, source: str, error: str) -> str:
         return json.dumps({'source': source, 'decision': model.ERROR, 'error': error, 'findings': []}) + '\n'
 
-    def summary(self, admitted: int, denied: int, failed: int) -> str:
+    def summary(self, admitted: int, denied: int, failed: int, skipped: int = 0) -> str:
         return ''
 
 
 def _verdict_object(source: str, verdict: model.Verdict) -> 'Dict[str, Any]':
-    return {
+    described: 'Dict[str, Any]' = {
         'source': source,
         'domain': verdict.domain,
         'uuid': verdict.uuid,
@@ -104,6 +113,8 @@ def _verdict_object(source: str, verdict: model.Verdict) -> 'Dict[str, Any]':
         'policy': {'name': verdict.policy.name, 'sha256': verdict.policy.sha256},
         'findings': [_finding_object(finding) for finding in verdict.findings],
     }
+    more = verdict.more()
+    return dict(described, more=more) if more else described
 
 
 def happening_line(occurrence: 'Occurrence', verdict: model.Verdict) -> str:
@@ -114,7 +125,7 @@ def happening_line(occurrence: 'Occurrence', verdict: model.Verdict) -> str:
 
 def happening_object(occurrence: 'Occurrence', verdict: model.Verdict) -> str:
     """The same for programs."""
-    document = {
+    document: 'Dict[str, Any]' = {
         'domain': verdict.domain,
         'uuid': verdict.uuid,
         'policy': {'name': verdict.policy.name, 'sha256': verdict.policy.sha256},
@@ -123,6 +134,8 @@ def happening_object(occurrence: 'Occurrence', verdict: model.Verdict) -> str:
         'after': occurrence.after,
         'finding': _finding_object(occurrence.finding),
     }
+    if occurrence.finding.more:
+        document['more'] = occurrence.finding.more
     return json.dumps(document) + '\n'
 
 
@@ -134,7 +147,7 @@ def _finding_object(finding: model.Finding) -> 'Dict[str, Any]':
         'line': finding.line,
         'evidence': finding.evidence,
         'message': finding.message,
-        'remedy': finding.rule.remedy,
+        'remedy': finding.remedy,
         'reference': finding.rule.reference,
     }
     if finding.waiver is not None:
@@ -154,7 +167,8 @@ def explain(rule: model.Rule) -> str:
     rows = [('at', _AT[rule.at]), ('why', rule.why), ('remedy', rule.remedy), ('match', rule.match or '')]
     if rule.value_set is not None:
         known = rule.value_set
-        rows.append(('values', '%s: %d values, from %s' % (known.name, len(known.values), known.source)))
+        those = 'all but %d values' if rule.negated else '%d values'
+        rows.append(('values', '%s: %s, from %s' % (known.name, those % len(known.values), known.source)))
     elif rule.values is not None:
         shown = ', '.join(rule.values[:3])
         rows.append(('values', shown if len(rule.values) <= 3 else '%s and %d more' % (shown, len(rule.values) - 3)))

@@ -31,7 +31,11 @@ PRIORITIES = {model.ADMIT: 6, model.DENY: 4, model.WOULD_DENY: 4, model.ERROR: 3
 _SOCKET_TIMEOUT = 0.5  # seconds; a stopped daemon must not hold up a start
 _FACILITY_DAEMON = 3
 _MAX_VALUE = 2048  # characters; names and paths come from the domain
+# So that a record fits into a datagram (net.core.wmem_default: 208 KiB), however the elements are called.
 _MAX_FINDINGS = 64
+_MAX_FINDING = 512
+# Which findings go first where there is no room for all.
+_ORDER = (model.DENY, model.ERROR, model.UNKNOWN, model.WARN, model.WAIVED)
 
 
 def verdict_fields(verdict: model.Verdict) -> 'Fields':
@@ -39,11 +43,14 @@ def verdict_fields(verdict: model.Verdict) -> 'Fields':
     mode = verdict.policy.mode
     fields = _head(verdict.outcome, report.headline(verdict, mode))
     fields.append(('VIRT_GUARD_UUID', verdict.uuid))
-    shown = verdict.findings[:_MAX_FINDINGS]
-    fields += [('VIRT_GUARD_RULE', id) for id in verdict.rule_ids(*{f.status for f in verdict.findings})]
-    fields += [('VIRT_GUARD_FINDING', _told(finding)) for finding in shown]
-    if len(shown) < len(verdict.findings):
-        fields.append(('VIRT_GUARD_FINDING', 'and %d more' % (len(verdict.findings) - len(shown))))
+    by_weight = sorted(verdict.findings, key=lambda finding: _ORDER.index(finding.status))
+    findings = by_weight if len(by_weight) > _MAX_FINDINGS else verdict.findings
+    fields += [('VIRT_GUARD_RULE', id) for id in dict.fromkeys(finding.rule.id for finding in by_weight)]
+    fields += [('VIRT_GUARD_DENIED', id) for id in verdict.rule_ids(model.DENY)]
+    fields += [('VIRT_GUARD_FINDING', value) for finding in findings[:_MAX_FINDINGS] for value in _told(finding)]
+    left = sum(1 + finding.more for finding in findings[_MAX_FINDINGS:])
+    if left:
+        fields.append(('VIRT_GUARD_FINDING', 'and %d more' % left))
     return fields + _waiver_fields(verdict) + verdict.policy.fields()
 
 
@@ -70,7 +77,7 @@ def runtime_fields(occurrence: 'Occurrence', verdict: model.Verdict) -> 'Fields'
         ('VIRT_GUARD_UUID', verdict.uuid),
         ('VIRT_GUARD_OPERATION', 'watch'),
         ('VIRT_GUARD_RULE', occurrence.finding.rule.id),
-        ('VIRT_GUARD_FINDING', _told(occurrence.finding)),
+        *(('VIRT_GUARD_FINDING', value) for value in _told(occurrence.finding)),
         ('VIRT_GUARD_SINCE', occurrence.since),
         ('VIRT_GUARD_BEFORE', occurrence.before),
         ('VIRT_GUARD_AFTER', occurrence.after),
@@ -79,13 +86,18 @@ def runtime_fields(occurrence: 'Occurrence', verdict: model.Verdict) -> 'Fields'
     ]
 
 
-def _told(finding: model.Finding) -> str:
-    return '%s %s %s line %d' % (finding.status, finding.rule.id, finding.path, finding.line)
+def _told(finding: model.Finding) -> 'List[str]':
+    """A finding, and in a value of its own how many more there are like it."""
+    kind = '%s %s' % (finding.status, finding.rule.id)
+    values = [
+        '%s %s%s' % (kind, _bounded(finding.path, _MAX_FINDING), finding.line and ' line %d' % finding.line or '')
+    ]
+    return values + (['%s %s' % (kind, report.others(finding))] if finding.more else [])
 
 
-def failure_fields(message: str) -> 'Fields':
-    """The fields of a record that no verdict could be reached."""
-    return _head(model.ERROR, message)
+def failure_fields(message: str, outcome: str = model.ERROR) -> 'Fields':
+    """The fields of a record that no verdict could be reached, and of what followed from that."""
+    return _head(outcome, message)
 
 
 def _head(outcome: str, message: str) -> 'Fields':
@@ -141,8 +153,8 @@ class Sinks:
             posix.close(descriptor)
 
 
-def _bounded(value: str) -> str:
-    return value if len(value) <= _MAX_VALUE else value[: _MAX_VALUE - 3] + '...'
+def _bounded(value: str, limit: int = _MAX_VALUE) -> str:
+    return value if len(value) <= limit else value[: limit - 3] + '...'
 
 
 def _native(name: str, value: str) -> bytes:

@@ -7,12 +7,26 @@ if TYPE_CHECKING:
 
     Origin = Tuple[str, int]  # file, 1-based line
     Version = Tuple[int, int, int]  # major, minor, micro
+    DomainEntry = Union[str, Tuple[str, str]]  # a UUID or a glob over names; a UUID and a glob
 
 # Far beyond any real domain; what is larger is an attack on memory.
 MAX_XML_BYTES = 32 * 1024 * 1024
+# Of one rule and one status in one domain, whose owner may repeat an element as often as he likes. Others are counted.
+MAX_FINDINGS_PER_RULE = 16
 
 # What holds where a policy does not say, and where there is no policy to ask. `deadline` is in seconds.
 DEFAULT_SETTINGS = {'mode': 'enforce', 'failure': 'deny', 'deadline': 5.0, 'audit': False}
+
+# What a domain may say of itself to be judged; None where it says nothing. The architectures are libvirt's (virArch).
+KVM_TYPES = frozenset((None, 'kvm', 'qemu'))
+ARCHITECTURES = frozenset(
+    (None,)
+    + tuple(
+        'alpha armv6l armv7b armv7l aarch64 cris i686 ia64 lm32 loongarch64 m68k microblaze microblazeel mips mipsel '
+        'mips64 mips64el openrisc parisc parisc64 ppc ppc64 ppc64le ppcemb riscv32 riscv64 s390 s390x sh4 sh4eb sparc '
+        'sparc64 unicore32 x86_64 xtensa xtensaeb'.split()
+    )
+)
 
 # Statuses of a finding. `waived`: somebody has permitted it; `unknown`: the host could not answer; `error`: the rule
 # itself could not be evaluated.
@@ -34,9 +48,10 @@ RUNTIME = 'runtime'
 ADMIT = 'admit'
 WOULD_DENY = 'would-deny'
 
-# Answers to a condition on the host: True, False, or None where the host cannot tell.
+# Answers to a condition on the host: True, False, or None where the host cannot tell. A probe may add why it is so.
 if TYPE_CHECKING:
     Answer = Optional[bool]
+    Answered = Union[Answer, Tuple[Answer, str]]
 
 
 class HostCondition:
@@ -76,9 +91,10 @@ class ValueSet:
 class Rule:
     """One requirement of a policy. Texts are the policy author's.
 
-    `values` are those of `value_set`, where the policy names a set. `since` are names and values in `match` that not
-    every libvirt knows, and since which version it does. `supported` are products that support the feature. `origin` is
-    where the rule is defined, `origins` where each of its keys got its value; `reason` why a site changed it.
+    `values` are those of `value_set`, where the policy names a set; `negated`, they are those that find nothing.
+    `since` are names and values in `match` that not every libvirt knows, and since which version it does. `supported`
+    are products that support the feature. `origin` is where the rule is defined, `origins` where each of its keys got
+    its value; `reason` why a site changed it.
     """
 
     __slots__ = (
@@ -100,6 +116,7 @@ class Rule:
         'origins',
         'value_set',
         'supported',
+        'negated',
     )
 
     def __init__(
@@ -122,6 +139,7 @@ class Rule:
         since: 'Tuple[Tuple[str, Version], ...]' = (),
         value_set: 'Optional[ValueSet]' = None,
         supported: 'Tuple[str, ...]' = (),
+        negated: bool = False,
     ) -> None:
         self.id = id
         self.title = title
@@ -141,12 +159,14 @@ class Rule:
         self.origins = origins or {}
         self.value_set = value_set
         self.supported = supported
+        self.negated = negated
 
 
 class Waiver:
     """A permission: findings of these rules in these domains deny nothing, up to and including the day it expires.
 
-    `domains` are UUIDs in lower case and globs over names; `expires` is YYYY-MM-DD, a day of the host's own calendar.
+    `domains` are UUIDs in lower case, globs over names, and pairs of both, each of which speaks of a domain that has
+    both; `expires` is YYYY-MM-DD, a day of the host's own calendar.
     `origin` is where the waiver begins, `origins` where each of its keys got its value.
     """
 
@@ -155,7 +175,7 @@ class Waiver:
     def __init__(
         self,
         rules: 'Tuple[str, ...]',
-        domains: 'Tuple[str, ...]',
+        domains: 'Tuple[DomainEntry, ...]',
         reason: str,
         approved_by: str,
         expires: str,
@@ -223,7 +243,12 @@ class Policy:
 
     def settings(self) -> 'Dict[str, Union[str, float, bool]]':
         """The settings that matter to the hook itself, under their names in the file."""
-        return {'failure': self.failure, 'deadline': self.deadline, 'audit': self.audit_required}
+        return {
+            'mode': self.mode,
+            'failure': self.failure,
+            'deadline': self.deadline,
+            'audit': self.audit_required,
+        }
 
     def fields(self) -> 'List[Tuple[str, str]]':
         """What audit records say of the policy."""
@@ -247,31 +272,46 @@ class HostFacts:
 
     `arch` is the kernel's name of the machine (x86_64), `container` the container technology the host itself runs in
     or 'none', `os` the ID and VERSION_ID of os-release joined with '-' (rhel-8.10). `probe(name, subject)` answers a
-    rule's probe about one matched node.
+    rule's probe about one matched node. `evidence` has, of a fact that not everybody sees at once, what shows it.
     """
 
-    __slots__ = ('arch', 'container', 'os', 'probe')
+    __slots__ = ('arch', 'container', 'os', 'probe', 'evidence')
 
     def __init__(
         self,
         arch: 'Optional[str]',
         container: 'Optional[str]',
         os: 'Optional[str]',
-        probe: 'Callable[[str, str], Answer]',
+        probe: 'Callable[[str, str], Answered]',
+        evidence: 'Optional[Dict[str, str]]' = None,
     ) -> None:
         self.arch = arch
         self.container = container
         self.os = os
         self.probe = probe
+        self.evidence = evidence or {}
+
+
+# What stands here is no element of libvirt's, which a remedy would have changed.
+_QEMU = '/domain/qemu:'
+_PAST_LIBVIRT = (
+    (
+        '/qemu:commandline/qemu:arg',
+        'remove this argument, and the option it belongs to, from <qemu:commandline> (virsh edit)',
+    ),
+    ('/qemu:commandline/qemu:env', 'remove this variable from <qemu:commandline> (virsh edit)'),
+    ('/qemu:override/', 'remove this property from <qemu:override> (virsh edit)'),
+)
 
 
 class Finding:
     """One rule, one place, one observed value. `line` is 1-based, 0 where the place has none.
 
     `waiver` is the one that speaks of it, in force (then the status is WAIVED) or not (then the message says why not).
+    `more` is how many further places with the same rule and status it stands for.
     """
 
-    __slots__ = ('rule', 'status', 'path', 'line', 'evidence', 'message', 'waiver')
+    __slots__ = ('rule', 'status', 'path', 'line', 'evidence', 'message', 'waiver', 'more')
 
     def __init__(
         self,
@@ -282,6 +322,7 @@ class Finding:
         evidence: str,
         message: str,
         waiver: 'Optional[Waiver]' = None,
+        more: int = 0,
     ) -> None:
         self.rule = rule
         self.status = status
@@ -290,6 +331,17 @@ class Finding:
         self.evidence = evidence
         self.message = message
         self.waiver = waiver
+        self.more = more
+
+    @property
+    def remedy(self) -> str:
+        """What to do at this place: the rule's own remedy speaks of libvirt's elements, where it looks for them."""
+        for passed, remedy in _PAST_LIBVIRT:
+            if passed in self.path and any(
+                not part.strip().startswith(_QEMU) for part in (self.rule.match or '').split('|')
+            ):
+                return remedy
+        return ' '.join(self.rule.remedy.split())
 
 
 class Verdict:
@@ -321,8 +373,12 @@ class Verdict:
 
     def rule_ids(self, *statuses: str) -> 'Tuple[str, ...]':
         """The ids of the rules with a finding of one of `statuses`, each once, in the policy's order."""
-        seen = []
+        return tuple(dict.fromkeys(f.rule.id for f in self.findings if f.status in statuses))
+
+    def more(self) -> 'Dict[str, int]':
+        """How many findings are counted only: rule -> number, of the rules of which there are such."""
+        counts: 'Dict[str, int]' = {}
         for finding in self.findings:
-            if finding.status in statuses and finding.rule.id not in seen:
-                seen.append(finding.rule.id)
-        return tuple(seen)
+            if finding.more:
+                counts[finding.rule.id] = counts.get(finding.rule.id, 0) + finding.more
+        return counts

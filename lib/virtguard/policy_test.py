@@ -14,7 +14,7 @@ from .errors import GuardError, PolicyError, suggest
 from .host import today
 from .policy_commands import load_policy
 from .policyfile import read_policy_file
-from .report import counted
+from .report import counted, others
 from .terminal import complain, show_line
 
 TYPE_CHECKING = False
@@ -109,7 +109,8 @@ def _run_case(policy: model.Policy, case: Case, document: Document) -> int:
             expected += ' (there is no such rule; %s)' % suggest(expectation.rule, [rule.id for rule in policy.rules])
         if finding is not None:
             place = Expectation(finding.rule.id, finding.status, finding.line, finding.path)
-            _tell(path, expected, '%s: %s' % (place, finding.message), finding.line)
+            more = ' (%s)' % others(finding) if finding.more else ''
+            _tell(path, expected, '%s: %s%s' % (place, finding.message, more), finding.line)
         else:
             _tell(path, expected, 'nothing', expectation.line or 0 if expectation is not None else 0)
     questions = unasked(case)

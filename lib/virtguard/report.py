@@ -50,25 +50,41 @@ def headline(verdict: model.Verdict, mode: str) -> str:
 
 
 def refusal(verdict: model.Verdict) -> str:
-    """The text for the user whose domain does not start: at most REFUSAL_BYTES of ASCII, its first line sufficient."""
+    """The text for the user whose domain does not start: at most REFUSAL_BYTES of UTF-8, its first line sufficient.
+
+    Where white space is folded, as in a web page, numbers and punctuation keep the findings apart.
+    """
     lines = ['%s: %s' % (PROGRAM, headline(verdict, 'enforce'))]
     shown = [f for f in verdict.findings if f.status in (model.DENY, model.ERROR)]
-    for finding in shown:
-        lines.extend(describe(finding))
+    lines += [describe(number, finding) for number, finding in enumerate(shown, 1)]
     more = '  more: %s explain %s' % (PROGRAM, ' '.join(verdict.rule_ids(model.DENY, model.ERROR)))
-    return cap([ascii_only(line) for line in lines], ascii_only(more))
+    if verdict.decision == model.DENY and all(finding.rule.waivable for finding in shown):
+        where = escape(_drop_ins(verdict.policy))
+        more += '; to permit it for a while: a waiver in %s, see virt-guard-policy(5)' % where
+    return cap(lines, more)
 
 
-def describe(finding: model.Finding) -> 'List[str]':
-    """One finding as indented lines."""
-    text = '  [%s] %s' % (finding.rule.id, escape(finding.message))
+def _drop_ins(policy: model.Policy) -> str:
+    return (policy.source[: -len('.yaml')] if policy.source.endswith('.yaml') else policy.source) + '.d'
+
+
+def describe(number: int, finding: model.Finding) -> str:
+    """One finding as one line."""
+    text = '  (%d) [%s] %s' % (number, finding.rule.id, escape(finding.message))
     if finding.evidence and finding.status != model.UNKNOWN:
         text += ': ' + escape(finding.evidence)
     if finding.line:
-        text += ' (line %d)' % finding.line
+        text += ' (line %d of virsh dumpxml)' % finding.line
+    if finding.more:
+        text += ', ' + others(finding)
     if finding.status == model.ERROR:
-        return [text]
-    return [text, '      remedy: ' + escape(' '.join(finding.rule.remedy.split()))]
+        return text + '.'
+    return '%s; remedy: %s.' % (text, escape(finding.remedy).rstrip('.'))
+
+
+def others(finding: model.Finding) -> str:
+    """What is said of the places that a finding stands for beside its own."""
+    return 'and %d more' % finding.more
 
 
 def happening(occurrence: 'Occurrence', verdict: model.Verdict) -> str:
@@ -76,6 +92,8 @@ def happening(occurrence: 'Occurrence', verdict: model.Verdict) -> str:
     finding = occurrence.finding
     who = "domain '%s'" % escape(verdict.domain) if verdict.domain else 'this host'
     text = '%s: %s: %s [%s]' % (who, finding.status, escape(finding.message), finding.rule.id)
+    if finding.more:
+        text += ' (%s)' % others(finding)
     if finding.status in (model.UNKNOWN, model.ERROR) or not (occurrence.before or occurrence.after):
         return text
     if not occurrence.before or occurrence.before == occurrence.after:
@@ -88,18 +106,18 @@ def failure(domain: str, reason: str, hint: str = '') -> str:
     lines = ["%s: domain '%s' could not be judged: %s" % (PROGRAM, escape(domain), escape(reason))]
     if hint:
         lines.append('  next: ' + escape(hint))
-    return cap([ascii_only(line) for line in lines], '')
+    return cap(lines, '')
 
 
 def cap(lines: 'List[str]', last: str) -> str:
-    """ASCII `lines` and the `last` one, within REFUSAL_BYTES; what is left out is counted."""
+    """`lines` and the `last` one, within REFUSAL_BYTES of UTF-8; what is left out is counted."""
     text = '\n'.join(lines + [last]) if last else '\n'.join(lines)
-    if len(text) < REFUSAL_BYTES:
+    if len(text.encode()) < REFUSAL_BYTES:
         return text + '\n'
     note = '  (shortened: %d lines in all)' % len(lines)
-    last = last if len(last) < 400 else '  more: %s check' % PROGRAM
-    room = REFUSAL_BYTES - len(note) - len(last) - 3
-    kept = '\n'.join(lines)[:room]
+    last = last if len(last.encode()) < 600 else '  more: %s check' % PROGRAM
+    room = REFUSAL_BYTES - len(note) - len(last.encode()) - 3
+    kept = '\n'.join(lines).encode()[:room].decode('utf-8', 'ignore')
     # A line is shown whole or not at all, but for the first, which must say something.
     kept = kept if '\n' not in kept else kept[: kept.rindex('\n')]
     return '\n'.join(part for part in (kept, note, last) if part) + '\n'

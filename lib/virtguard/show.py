@@ -7,7 +7,7 @@ What is shown is a policy again: read back, it judges as the one that it was mad
 import json
 import re
 
-from . import model
+from . import model, report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,10 +89,14 @@ def _item(keys: 'Iterable[Tuple[str, object]]', origins: 'Dict[str, model.Origin
         elif isinstance(value, tuple):
             yield '%s%s:' % (lead, key), place
             for entry in value:
-                yield '      - ' + _scalar(entry), ''
+                yield '      - ' + (_scalar(entry) if isinstance(entry, str) else _both(*entry)), ''
         else:
             yield '%s%s: %s' % (lead, key, _boolean(value) if isinstance(value, bool) else _scalar(str(value))), place
         lead = '    '
+
+
+def _both(uuid: str, name: str) -> str:
+    return '{uuid: %s, name: %s}' % (_scalar(uuid), _scalar(name))
 
 
 def _condition(condition: model.HostCondition) -> str:
@@ -101,7 +105,7 @@ def _condition(condition: model.HostCondition) -> str:
 
 
 def _place(origin: 'Optional[model.Origin]') -> str:
-    return '%s:%d' % origin if origin is not None else 'default'
+    return report.escape('%s:%d' % origin) if origin is not None else 'default'
 
 
 def _boolean(value: bool) -> str:

@@ -6,6 +6,7 @@ import sys
 import time
 
 from . import report
+from .errors import GuardError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,8 +31,17 @@ def show_line(text: str) -> None:
 def _write(stream: 'Optional[TextIO]', text: str) -> None:
     if stream is None:  # whoever started the command has closed it (>&-)
         return
-    stream.buffer.write(text.encode(stream.encoding or 'ascii', 'backslashreplace'))
-    stream.flush()
+    try:
+        stream.buffer.write(text.encode(stream.encoding or 'ascii', 'backslashreplace'))
+        stream.flush()
+    except BrokenPipeError:
+        raise  # whoever reads has seen enough, which is no error
+    except OSError as error:
+        # What is left in the buffer would fail once more when the interpreter ends, with words and a status of its own.
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
+        raise GuardError('cannot write what was found: %s' % (error.strerror or error)) from None
 
 
 def wants_colour() -> bool:

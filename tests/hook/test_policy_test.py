@@ -105,7 +105,7 @@ def test_all_rules_on_demand(installed, site):
         ),
         (
             EXPECTED + '  host: {arch: unknown}\n',
-            ['pass.xml:1: expected nothing, found unknown [host-architecture] /d'],
+            ['pass.xml: expected nothing, found unknown [host-architecture] /domain: this'],
         ),
     ],
 )
@@ -120,6 +120,23 @@ def test_what_is_not_as_expected(installed, site, expected, failures):
     assert lines[-1] == '%d case%s: %d failure%s' % (
         (1, '', 2, 's') if len(expected.splitlines()) == 1 else (2, 's', len(failures), 's' * (len(failures) > 1))
     )
+
+
+def test_many_findings(installed, site):
+    """As many as a case expects are found; of more, a few are told, and how many there are."""
+    case = site / 'cases' / 'no-vnc'
+    vnc = "<graphics type='vnc'/>\n"
+    (case / 'fail.xml').write_bytes(domain_xml(devices=vnc * 40))
+    expected = EXPECTED.replace(
+        '[{rule: no-vnc, status: deny}]', '[%s]' % ', '.join(['{rule: no-vnc, status: deny}'] * 40)
+    )
+    (case / 'expected.yaml').write_text(expected)
+    assert run(installed, site) == (0, ['2 cases: all as expected'], [])
+    (case / 'fail.xml').write_bytes(domain_xml(devices=vnc * 1500))
+    status, lines, _ = run(installed, site)
+    assert status == 1
+    assert len(lines) == 17
+    assert lines[-2].endswith('VNC (and 1444 more)')
 
 
 def test_a_rule_without_cases(installed, site):

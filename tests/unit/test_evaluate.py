@@ -5,7 +5,7 @@ import pytest
 from lxml import etree
 from virtguard import model
 from virtguard.domain import QEMU_NS, parse_domain
-from virtguard.evaluate import evaluate, pci_address
+from virtguard.evaluate import evaluate, pci_address, scsi_address
 
 XML = (
     """\
@@ -178,9 +178,17 @@ def test_only_os_is_met_by_its_beginning():
 def test_a_host_finding_shows_the_host():
     host = facts(arch='aarch64', os=None)
     (found,) = verdict(rule(host=(condition('arch', 'aarch64'),)), host=host).findings
-    assert (found.path, found.line, found.evidence) == ('/domain', 1, 'host arch is aarch64')
+    assert (found.path, found.line, found.evidence) == ('/domain', 0, 'host arch is aarch64')
     (found,) = verdict(rule(host=(condition('os', 'rhel'),)), host=host).findings
     assert found.message == 'this host cannot tell: host os is unknown'
+
+
+def test_a_host_finding_names_what_shows_it():
+    host = model.HostFacts('x86_64', 'docker', None, no_probe, {'container': '/.dockerenv is there'})
+    (found,) = verdict(
+        rule(host=(condition('container', 'none', negated=True), condition('arch', 'x86_64'))), host=host
+    ).findings
+    assert found.evidence == 'host container is docker (/.dockerenv is there), host arch is x86_64'
 
 
 @pytest.mark.parametrize('action', ['deny', 'warn'])
@@ -260,6 +268,85 @@ def test_an_unanswered_probe_says_what_was_asked():
     assert found.message == "this host cannot tell: probe multipath-device of '/dev/sdb'"
 
 
+# Many findings
+
+TPM = '<tpm/>'
+
+
+def many(number, of=TPM):
+    return XML % (of * number)
+
+
+@pytest.mark.parametrize('number, shown, more', [(1, 1, 0), (15, 15, 0), (16, 16, 0), (17, 16, 1), (1500, 16, 1484)])
+def test_findings_of_a_rule_are_counted_beyond_a_limit(number, shown, more):
+    result = verdict(rule('//tpm'), rule('//disk', id='other'), xml=many(number))
+    found = [f for f in result.findings if f.rule.id == 'one']
+    assert [f.path.rpartition('/')[2] for f in found] == [
+        'tpm[%d]' % n if number > 1 else 'tpm' for n in range(1, shown + 1)
+    ]
+    assert [f.more for f in found] == [0] * (shown - 1) + [more]
+    assert [f.more for f in result.findings if f.rule.id == 'other'] == [0, 0]
+    assert result.more() == ({'one': more} if more else {})
+
+
+def test_without_a_limit_every_finding_is_made():
+    domain = parse_domain(many(500).encode())
+    found = evaluate(policy(rule('//tpm')), domain, facts(), TODAY, limit=None).findings
+    assert (len(found), {f.more for f in found}) == (500, {0})
+
+
+def test_only_distinct_places_count():
+    arguments = command_line(*[ARG % '-device', ARG % 'virtio-net-pci,id=a'] * 40)
+    match = '//arg:device | //qemu:arg[arg:device] | //arg:device/@* | //qemu:arg[arg:device]/@value'
+    result = verdict(rule(match), xml=arguments)
+    assert sum(1 + f.more for f in result.findings) == 80  # each argument, and its value
+    assert len({f.path for f in result.findings}) == 16
+
+
+def test_what_denies_is_not_lost_behind_what_the_host_cannot_tell():
+    answers = {'b%d' % number: None for number in range(100)}
+    disks = ''.join("<disk><source dev='b%d'/></disk>" % number for number in range(100))
+    disks += "<disk><source dev='last'/></disk>"
+    probed = rule("//source[starts-with(@dev, 'b') or @dev = 'last']/@dev", probe='multipath-device')
+    result = verdict(probed, xml=XML % disks, host=facts(probe=lambda name, subject: answers.get(subject, True)))
+    assert result.decision == 'deny'
+    assert [f.status for f in result.findings] == ['unknown'] * 16 + ['deny']
+    assert [f.more for f in result.findings if f.more] == [84]
+    assert result.findings[-1].path == '/domain/devices/disk[103]/source/@dev'
+
+
+def test_a_probe_is_asked_once_about_the_same_and_no_more_when_enough_is_known():
+    asked = []
+
+    def probe(name, subject):
+        asked.append(subject)
+        return True
+
+    same = "<disk><source dev='/dev/same'/></disk>" * 1000
+    result = verdict(rule('//source/@dev', probe='multipath-device'), xml=XML % same, host=facts(probe=probe))
+    assert asked == ['/dev/sdb', '/dev/same']
+    assert sum(1 + f.more for f in result.findings) == 1001
+    del asked[:]
+    others = ''.join("<disk><source dev='/dev/%d'/></disk>" % number for number in range(1000))
+    result = verdict(rule('//source/@dev', probe='multipath-device'), xml=XML % others, host=facts(probe=probe))
+    assert 16 < len(asked) < 500
+    assert sum(1 + f.more for f in result.findings) == 1001
+
+
+def test_a_probe_is_asked_until_it_finds_something():
+    others = ''.join("<disk><source dev='/dev/%d'/></disk>" % number for number in range(2000))
+    host = facts(probe=lambda name, subject: subject == '/dev/1999')
+    (found,) = verdict(rule('//source/@dev', probe='multipath-device'), xml=XML % others, host=host).findings
+    assert (found.status, found.more) == ('deny', 0)
+
+
+def test_waived_findings_keep_their_number():
+    waiver = model.Waiver(('one',), ('payroll',), 'reason', 'me', '2026-12-01')
+    waived = model.Policy('example', 'enforce', 'deny', 5.0, False, (rule('//tpm'),), '', 'p', (waiver,))
+    result = evaluate(waived, parse_domain(many(100).encode()), facts(), TODAY)
+    assert (result.decision, result.more(), {f.status for f in result.findings}) == ('admit', {'one': 84}, {'waived'})
+
+
 # PCI addresses
 
 
@@ -300,6 +387,24 @@ def test_probes_of_addresses(address, subject):
     xml = XML % '<hostdev><source>%s</source></hostdev>' % address
     verdict(probed, xml=xml, host=facts(probe=lambda name, subject: asked.append(subject)))
     assert asked == [subject]
+
+
+@pytest.mark.parametrize(
+    'source, expected',
+    [
+        ("<adapter name='scsi_host2'/><address bus='0' target='16' unit='1'/>", 'scsi:2:0:16:1'),
+        ("<adapter name='scsi_host12'/><address bus='0x1' target='020' unit='3'/>", 'scsi:12:1:16:3'),
+        ("<adapter name='scsi_host2'/><address/>", 'scsi:2:0:0:0'),
+        ("<adapter name='scsi_host2'/>", ''),
+        ("<adapter name='scsi_host'/><address bus='0'/>", ''),
+        ("<adapter name='scsi_host2'/><address bus='x'/>", ''),
+        ("<adapter name='fc0'/><address bus='0' target='0' unit='0'/>", ''),
+        ("<adapter/><address bus='0' target='0' unit='0'/>", ''),
+        ("<address bus='0' target='0' unit='0'/>", ''),
+    ],
+)
+def test_scsi_addresses(source, expected):
+    assert scsi_address(etree.fromstring('<source>%s</source>' % source)) == expected
 
 
 # Rules that fail
@@ -363,16 +468,53 @@ def test_a_verdict_names_domain_policy_and_rules():
         ('//disk[2]/source/@dev', '', '<source dev="/dev/sdb">'),
         ('//emulator', '<emulator>/opt/qemu</emulator>', '<emulator>/opt/qemu</emulator>'),
         ('//crypto', '<crypto/>', '<crypto>'),
+        ('//model', '<model fallback="forbid">Conroe</model>', '<model fallback="forbid">'),
+        ("//model[. = 'Conroe']", '<model fallback="forbid">Conroe</model>', '<model fallback="forbid">Conroe</model>'),
+        ("//x[not(text() = 'c')]", '<x a="1">b</x>', '<x a="1">b</x>'),
+        ('//x[number(.) > 1]', '<x a="1">2</x>', '<x a="1">2</x>'),
+        ('//x[@a > 1]', '<x a="2">2</x>', '<x a="2">'),
+        (
+            "//cpu[model = 'Conroe']",
+            '<cpu mode="custom"><model fallback="forbid">Conroe</model><topology cores="2"/></cpu>',
+            '<cpu mode="custom"><model fallback="forbid">Conroe</model></cpu>',
+        ),
+        (
+            "//x[contains(y/@z, 'b')]",
+            '<x a="1"><w/><y z="abc"/><y/></x>',
+            '<x a="1"><y z="abc"/><y/></x>',
+        ),
+        ('//x[y]', '<x a="1"><y z="abc"/></x>', '<x a="1">'),
+        ("//model[. = 'Conroe']/@fallback", '<model fallback="forbid">Conroe</model>', '<model fallback="forbid">'),
+        ('//model/text()', '<model fallback="forbid">Conroe</model>', '<model fallback="forbid">Conroe</model>'),
+        ('//x', '<x a="1">\n  </x>', '<x a="1">'),
+        ('//x', '<x a="1">\n  <y/>\n</x>', '<x a="1">'),
         ('//iotune', '<disk><iotune>\n <a>1</a><b c="2"/></iotune></disk>', '<iotune><a>1</a><b c="2"/></iotune>'),
         ('//x', '<x><y z="1"><deep/></y></x>', '<x><y z="1">...</x>'),
         ('//x/@a', '<x a="1" b="2"/>', '<x a="1">'),
         ('//x/@*[2]', '<x a="1" b="2"/>', '<x b="2">'),
         ('//x', '<x a="1\n\t 2"/>', '<x a="1 2">'),
-        ('//qemu:arg', '<qemu:arg value="-S"/>', '<qemu:arg value="-S">'),
+        (
+            '//qemu:arg',
+            '</devices><qemu:commandline><qemu:arg value="-S"/></qemu:commandline><devices>',
+            '<qemu:arg value="-S">',
+        ),
     ],
 )
 def test_evidence(match, devices, evidence):
     assert finding(match, devices).evidence == evidence
+
+
+@pytest.mark.parametrize('keys', [{'values': ('Conroe',)}, {'probe': 'any'}])
+def test_evidence_has_the_text_that_values_and_probes_are_asked_about(keys):
+    xml = XML % '<model fallback="forbid">Conroe</model>'
+    (found,) = verdict(rule('//model', **keys), xml=xml, host=facts(probe=lambda name, subject: True)).findings
+    assert found.evidence == '<model fallback="forbid">Conroe</model>'
+
+
+def test_evidence_of_one_branch_of_several():
+    xml = XML % '<model fallback="forbid">Conroe</model>'
+    (found,) = verdict(rule("//none | //model[starts-with(., 'Con')]"), xml=xml).findings
+    assert found.evidence == '<model fallback="forbid">Conroe</model>'
 
 
 def test_evidence_is_short():
@@ -384,6 +526,17 @@ def test_evidence_is_short():
 def command_line(*elements):
     body = ''.join(elements)
     return XML.replace('</domain>', '<qemu:commandline>%s</qemu:commandline></domain>' % body) % ''
+
+
+def test_evidence_of_an_argument_that_does_not_say_what_it_is_has_the_option():
+    for option, value, shown in (
+        ('-readconfig', '/etc/more', '<qemu:arg value="-readconfig"/><qemu:arg value="/etc/more">'),
+        ('-plugin', 'file=/a.so', '<qemu:arg value="-plugin"/><qemu:arg value="file=/a.so">'),
+        ('-s', '-usb', '<qemu:arg value="-s">'),
+    ):
+        xml = command_line("<qemu:arg value='%s'/>" % option, '<!-- a word -->', "<qemu:arg value='%s'/>" % value)
+        (found,) = verdict(rule('//arg:%s' % option[1:]), xml=xml).findings
+        assert found.evidence == shown
 
 
 def test_evidence_of_an_argument_is_the_argument():
@@ -409,6 +562,9 @@ ARG = "<qemu:arg value='%s'/>"
         "<x key='hunter2'/>",
         "<x client-secret='hunter2'/>",
         "<qemu:env name='PROXY_PASSWORD' value='hunter2'/>",
+        "<x a='1' name='password'>hunter2</x>",
+        "<password a='1'>hunter2</password>",
+        '<password>hunter2</password>',
         "<qemu:env name='AWS_SECRET_ACCESS_KEY' value='hunter2'/>",
         "<qemu:property name='password' type='string' value='hunter2'/>",
         ARG % 'secret,id=a,data=hunter2',

@@ -93,9 +93,9 @@ def verdict(*findings, mode='enforce', domain='payroll'):
     return model.Verdict(domain, '6f3b1c52-8a4e-4c0b-9a57-2d1f6b0c7e11', policy, findings)
 
 
-def finding(id, status='deny', path='/domain/devices/tpm', line=7):
+def finding(id, status='deny', path='/domain/devices/tpm', line=7, more=0):
     rule = model.Rule(id, 'title', 'deny', 'why', 'remedy', match='/domain')
-    return model.Finding(rule, status, path, line, '<secret evidence="hunter2">', 'hunter2')
+    return model.Finding(rule, status, path, line, '<secret evidence="hunter2">', 'hunter2', more=more)
 
 
 # The journal
@@ -163,6 +163,13 @@ def test_the_largest_record_fits(sinks, receivers):
     assert shown[-1] == b'and %d more' % (1000 - len(shown) + 1)
 
 
+def test_the_widest_record_fits(sinks, receivers):
+    receiver = receivers('journal')
+    findings = [finding('rule-%d' % number, path='/domain/' + '\u6f22' * 3000) for number in range(1000)]
+    assert sinks.send(journal.verdict_fields(verdict(*findings, domain='\U0001f600' * 3000))) == 'journal'
+    assert ('VIRT_GUARD_DECISION', b'deny') in decode(receiver.read())
+
+
 # What a record says
 
 
@@ -177,6 +184,7 @@ def test_fields_of_a_denial():
         ('VIRT_GUARD_UUID', '6f3b1c52-8a4e-4c0b-9a57-2d1f6b0c7e11'),
         ('VIRT_GUARD_RULE', 'a'),
         ('VIRT_GUARD_RULE', 'b'),
+        ('VIRT_GUARD_DENIED', 'a'),
         ('VIRT_GUARD_FINDING', 'deny a /domain/devices/tpm line 7'),
         ('VIRT_GUARD_FINDING', 'warn b /domain line 1'),
         ('VIRT_GUARD_FINDING', 'deny a /domain/x line 9'),
@@ -184,6 +192,41 @@ def test_fields_of_a_denial():
         ('VIRT_GUARD_POLICY', 'example'),
         ('VIRT_GUARD_POLICY_SHA256', 'f' * 64),
     ]
+
+
+def findings_of(result):
+    return [value for name, value in journal.verdict_fields(result) if name == 'VIRT_GUARD_FINDING']
+
+
+def test_findings_that_are_only_counted():
+    result = verdict(finding('a'), finding('b', 'warn', '/domain', 1, more=1484))
+    assert findings_of(result) == ['deny a /domain/devices/tpm line 7', 'warn b /domain line 1', 'warn b and 1484 more']
+
+
+def test_what_denies_goes_first_where_not_all_is_told():
+    warned = [finding('w%d' % number, 'warn', more=9) for number in range(100)]
+    unknown = [finding('u%d' % number, 'unknown') for number in range(10)]
+    result = verdict(*warned, *unknown, finding('z', 'deny', more=2), finding('y', 'error'))
+    told = findings_of(result)
+    assert told[:3] == ['deny z /domain/devices/tpm line 7', 'deny z and 2 more', 'error y /domain/devices/tpm line 7']
+    assert told[-1] == 'and %d more' % ((100 - (64 - 12)) * 10)
+    rules = [value for name, value in journal.verdict_fields(result) if name == 'VIRT_GUARD_RULE']
+    assert rules[:2] == ['z', 'y'] and len(rules) == 112
+
+
+def test_the_rules_that_deny_come_first_and_once_more_alone():
+    result = verdict(finding('c', 'waived'), finding('b', 'warn'), finding('z'), finding('a', 'unknown'), finding('y'))
+    fields = journal.verdict_fields(result)
+    assert [value for name, value in fields if name == 'VIRT_GUARD_RULE'] == ['z', 'y', 'a', 'b', 'c']
+    assert [value for name, value in fields if name == 'VIRT_GUARD_DENIED'] == ['z', 'y']
+    admitted = journal.verdict_fields(verdict(finding('b', 'warn'), finding('e', 'error')))
+    assert 'VIRT_GUARD_DENIED' not in dict(admitted)
+
+
+def test_a_finding_about_the_host_has_no_line():
+    assert ('VIRT_GUARD_FINDING', 'deny a /domain') in journal.verdict_fields(
+        verdict(finding('a', path='/domain', line=0))
+    )
 
 
 @pytest.mark.parametrize(

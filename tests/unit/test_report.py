@@ -9,8 +9,8 @@ UUID = '6f3b1c52-8a4e-4c0b-9a57-2d1f6b0c7e11'
 NASTY = 'a\nb\r\x1b[31m\x07\x00\x7f\x85\u2028\u202e\ufeff\udcff\ud800é漢\U0001f600'
 
 
-def rule(id, remedy='mend it'):
-    return model.Rule(id, 'title of ' + id, 'deny', 'why', remedy, match='/domain')
+def rule(id, remedy='mend it', **fields):
+    return model.Rule(id, 'title of ' + id, 'deny', 'why', remedy, match='/domain', **fields)
 
 
 def finding(id, status='deny', line=1, evidence='<x a="1">', message=None, **fields):
@@ -24,8 +24,8 @@ def verdict(*findings, domain='payroll', name='example', mode='enforce'):
 
 
 def assert_clean(text):
-    """Lines of printable ASCII, within the limit."""
-    assert len(text.encode('ascii')) <= 4096
+    """Printable lines, within the limit."""
+    assert len(text.encode('utf-8')) <= 4096
     assert text.endswith('\n')
     assert '\n\n' not in text
     assert all(line.isprintable() for line in text[:-1].split('\n'))
@@ -35,29 +35,57 @@ def test_refusal():
     text = report.refusal(verdict(finding('tcg', line=3), finding('virtiofs', line=0, remedy='use\n  NFS')))
     assert text == (
         "virt-guard: domain 'payroll' denied by policy 'example': tcg, virtiofs\n"
-        '  [tcg] title of tcg: <x a="1"> (line 3)\n'
-        '      remedy: mend it\n'
-        '  [virtiofs] title of virtiofs: <x a="1">\n'
-        '      remedy: use NFS\n'
-        '  more: virt-guard explain tcg virtiofs\n'
+        '  (1) [tcg] title of tcg: <x a="1"> (line 3 of virsh dumpxml); remedy: mend it.\n'
+        '  (2) [virtiofs] title of virtiofs: <x a="1">; remedy: use NFS.\n'
+        '  more: virt-guard explain tcg virtiofs; to permit it for a while: a waiver in policy.d, see '
+        'virt-guard-policy(5)\n'
     )
+
+
+@pytest.mark.parametrize('source, shown', [('/etc/virt-guard/policy.yaml', '/etc/virt-guard/policy.d'), ('p', 'p.d')])
+def test_where_a_waiver_is_written(source, shown):
+    one = verdict(finding('a'))
+    one.policy.source = source
+    assert ' a waiver in %s, see ' % shown in report.refusal(one)
+
+
+def test_no_waiver_is_offered_where_none_would_help():
+    assert report.refusal(verdict(finding('a'), finding('b', waivable=False))).endswith(
+        '  more: virt-guard explain a b\n'
+    )
+
+
+def test_a_finding_that_stands_for_many():
+    many = finding('a')
+    many.more = 12
+    assert '(1) [a] title of a: <x a="1"> (line 1 of virsh dumpxml), and 12 more; remedy: mend it.' in report.refusal(
+        verdict(many)
+    )
+
+
+def test_a_refusal_is_readable_where_white_space_is_folded():
+    """As Cockpit shows it, in one paragraph."""
+    text = ' '.join(report.refusal(verdict(finding('tcg'), finding('virtiofs', remedy='use NFS.'))).split())
+    assert text.startswith("virt-guard: domain 'payroll' denied by policy 'example': tcg, virtiofs (1) [tcg] title")
+    assert ' remedy: mend it. (2) [virtiofs] title' in text
+    assert ' remedy: use NFS. more: virt-guard explain ' in text
 
 
 def test_a_refusal_speaks_of_what_denies():
     text = report.refusal(verdict(finding('a', 'warn'), finding('b'), finding('c', 'unknown'), finding('b', line=7)))
     assert text.splitlines()[0].endswith(': b')
-    assert text.splitlines()[-1] == '  more: virt-guard explain b'
+    assert text.splitlines()[-1].startswith('  more: virt-guard explain b; ')
     assert '[a]' not in text
     assert '[c]' not in text
-    assert '(line 1)' in text
-    assert '(line 7)' in text
+    assert '(line 1 of' in text
+    assert '(line 7 of' in text
 
 
 def test_a_refusal_because_of_an_error():
     text = report.refusal(verdict(finding('a', 'error', 0, '', 'the rule could not be evaluated: Invalid type')))
     assert text == (
         "virt-guard: domain 'payroll' could not be judged by policy 'example': a\n"
-        '  [a] the rule could not be evaluated: Invalid type\n'
+        '  (1) [a] the rule could not be evaluated: Invalid type.\n'
         '  more: virt-guard explain a\n'
     )
 
@@ -83,6 +111,47 @@ def test_headline(statuses, enforce, audit):
 def test_failure():
     assert report.failure('payroll', 'no policy') == "virt-guard: domain 'payroll' could not be judged: no policy\n"
     assert report.failure('payroll', 'no policy', 'install it').splitlines()[1] == '  next: install it'
+
+
+def test_names_are_shown_as_they_are():
+    text = report.refusal(verdict(finding('a', evidence='<x a="漢">', remedy='ändern'), domain='ünïcödé'))
+    assert text.startswith("virt-guard: domain 'ünïcödé' denied by policy 'example': a\n")
+    assert '<x a="漢"> (line 1 of virsh dumpxml); remedy: ändern.' in text
+    assert report.failure('日本', 'ja', 'nein').startswith("virt-guard: domain '日本' could not")
+
+
+QEMU_ARG = '/domain/qemu:commandline/qemu:arg[2]/@value'
+
+
+@pytest.mark.parametrize(
+    'match, path, remedy',
+    [
+        ('/domain/devices/tpm | /domain/qemu:commandline/qemu:arg/arg:tpmdev', '/domain/devices/tpm', 'use\n another'),
+        ('/domain/devices/tpm | /domain/qemu:commandline/qemu:arg/arg:tpmdev', QEMU_ARG, 'argument'),
+        ('/domain/devices/tpm | /domain/qemu:commandline/qemu:env', '/domain/qemu:commandline/qemu:env', 'variable'),
+        (
+            '/domain/devices/interface/teaming | /domain/qemu:override//qemu:property',
+            '/domain/qemu:override/qemu:device/qemu:frontend/qemu:property',
+            'property',
+        ),
+        # Rules that look there alone, or at all that is there, say themselves what to do.
+        ('/domain/qemu:commandline/qemu:arg/arg:device', QEMU_ARG, 'use\n another'),
+        ('/domain/devices/emulator | /domain/qemu:commandline', '/domain/qemu:commandline', 'use\n another'),
+    ],
+)
+def test_a_remedy_fits_the_place(match, path, remedy):
+    one = model.Rule('a', 'T', 'deny', 'w', 'use\n another', match=match)
+    found = model.Finding(one, 'deny', path, 3, '<x>', 'T')
+    expected = 'use another' if remedy == 'use\n another' else 'remove this ' + remedy
+    assert found.remedy.startswith(expected)
+    assert '; remedy: %s.' % found.remedy in report.refusal(verdict(found))
+
+
+def test_a_cut_is_between_characters():
+    for length in range(3900, 4000):
+        text = report.failure('x' + '漢' * length, 'no policy')
+        assert_clean(text)
+        assert '\ufffd' not in text
 
 
 @pytest.mark.parametrize('where', ['domain', 'name', 'evidence', 'message', 'remedy'])
@@ -128,12 +197,12 @@ def test_many_findings(count, evidence):
     assert_clean(text)
     lines = text.splitlines()
     assert lines[0].startswith("virt-guard: domain 'payroll' denied by policy 'example': rule-0")
-    assert '[rule-0] title of rule-0: ' in text or count == 1000
+    assert '(1) [rule-0] title of rule-0: ' in text or count == 1000
     assert lines[-1].startswith('  more: virt-guard ')
     if count == 1000:
         assert lines[-2].startswith('  (shortened: ')
     # Whole lines, or none.
-    assert all(line.endswith(('mend it', '(line 1)')) for line in lines[1:-2])
+    assert all(line.endswith('; remedy: mend it.') for line in lines[1:-2])
 
 
 def test_a_text_just_below_the_limit_is_whole():

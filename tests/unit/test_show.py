@@ -18,8 +18,8 @@ rules:
     reason: "a lab: nobody asks for support # yet"
   - {id: local, title: "yes", action: warn, at: runtime, match: /transition, why: "off", remedy: "07", waivable: false}
 waivers:
-  - {rules: [virtiofs], domains: ["*", "[ab]"], reason: "näher: 'x' \\"y\\"",
-     approved-by: me, expires: 2027-01-31}
+  - {rules: [virtiofs], reason: "näher: 'x' \\"y\\"", domains: ["*", "[ab]",
+     {uuid: 6F3B1C52-8A4E-4c0b-9a57-2d1f6b0c7e11, name: "[ab]"}], approved-by: me, expires: 2027-01-31}
 """
 # What must come back; places do not.
 RULE = 'id title action at match probe since why remedy supported reference waivable reason'.split()
@@ -61,6 +61,7 @@ def test_every_value_has_its_place():
     assert '    action: "off"                         # 10-site.yaml:4' in lines
     assert '    title: TCG software emulation         # policy.yaml:' in '\n'.join(lines)
     assert '  - rules:                                # 10-site.yaml:8' in lines
+    assert '      - {uuid: "6f3b1c52-8a4e-4c0b-9a57-2d1f6b0c7e11", name: "[ab]"}' in lines
     assert '    approved-by: me                       # 10-site.yaml:9' in lines
     assert '    expires: "2027-01-31"                 # 10-site.yaml:9' in lines
     for line in lines:
