@@ -101,7 +101,7 @@ class Comparer:
 def _value(rule: model.Rule, key: str) -> 'Any':
     if key == 'host':
         return [(condition.fact, condition.values, condition.negated) for condition in rule.host]
-    return getattr(rule, key)
+    return (rule.values, rule.negated) if key == 'values' else getattr(rule, key)
 
 
 def _waiver_origin(finding: 'Optional[model.Finding]') -> 'Optional[model.Origin]':

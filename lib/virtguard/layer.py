@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     ValueReader = Callable[[Reader, yaml.Node], Any]
 
-PROBES = ('infiniband-vf', 'multipath-device')
+PROBES = ('foreign-emulator', 'infiniband-vf', 'multipath-device')
 FACTS = ('arch', 'container', 'os')
 ACTIONS = ('deny', 'warn', 'off')
 MODES = ('enforce', 'audit')
@@ -77,6 +77,15 @@ class ReleasedBefore:
         self.date = date
 
 
+class KnownSystems:
+    """The named set of values `{os-known: false}`: what is none (or, where `known`, one) of osinfo-db's ids."""
+
+    __slots__ = ('known',)
+
+    def __init__(self, known: bool) -> None:
+        self.known = known
+
+
 class Layer:
     """What one file gives.
 
@@ -101,15 +110,16 @@ class Layer:
         return sorted(self._reader.problems, key=lambda problem: (problem.line, problem.column))
 
 
-def read_layer(data: bytes, source: str) -> Layer:
+def read_layer(data: bytes, source: str, is_drop_in: bool = False) -> Layer:
     """Read one file; its problems are noted in the layer.
 
     :param data: YAML, UTF-8
     :param source: the name for messages, usually the path
+    :param is_drop_in: it serves a policy, so it may say nothing
     """
     reader = Reader(source)
     layer = Layer(source, sha256_hex(data), reader)
-    root = reader.compose(data, 'the policy')
+    root = reader.compose(data, 'the policy', is_drop_in)
     if root is not None:
         layer.root = Given(None, root, reader) if isinstance(root, yaml.MappingNode) else None
         nodes = reader.mapping(root, 'the policy', tuple(_SETTINGS) + _LISTS, ())
@@ -117,8 +127,8 @@ def read_layer(data: bytes, source: str) -> Layer:
         for setting in layer.settings.values():
             if setting.node in reader.repeated:
                 setting.value = None  # which of the two is meant, nobody knows
-        layer.rules = _read_list(reader, nodes, 'rules', _read_rule)
-        layer.waivers = _read_list(reader, nodes, 'waivers', _read_waiver)
+        layer.rules = _read_list(reader, nodes, 'rules', _read_rule, is_drop_in or 'extends' in nodes)
+        layer.waivers = _read_list(reader, nodes, 'waivers', _read_waiver, True)
     return layer
 
 
@@ -126,10 +136,12 @@ def _read(reader: Reader, nodes: 'Dict[str, yaml.Node]', readers: 'Dict[str, Val
     return {key: Given(readers[key](reader, nodes[key]), nodes[key], reader) for key in readers if key in nodes}
 
 
-def _read_list(reader: Reader, nodes: 'Dict[str, yaml.Node]', key: str, read: 'ValueReader') -> 'Optional[List[Given]]':
+def _read_list(
+    reader: Reader, nodes: 'Dict[str, yaml.Node]', key: str, read: 'ValueReader', may_be_empty: bool
+) -> 'Optional[List[Given]]':
     if key not in nodes:
         return None
-    items = [Given(read(reader, node), node, reader) for node in reader.sequence(nodes[key], key)]
+    items = [Given(read(reader, node), node, reader) for node in reader.sequence(nodes[key], key, may_be_empty)]
     return [item for item in items if item.value]
 
 
@@ -148,11 +160,20 @@ def _read_id(reader: Reader, node: 'yaml.Node') -> 'Optional[str]':
     return id
 
 
-def _read_values(reader: Reader, node: 'yaml.Node') -> 'Union[Tuple[str, ...], ReleasedBefore, None]':
+def _read_values(reader: Reader, node: 'yaml.Node') -> 'Union[Tuple[str, ...], ReleasedBefore, KnownSystems, None]':
     if not isinstance(node, yaml.MappingNode):
         return reader.strings(node, 'values')
-    nodes = reader.mapping(node, 'values', ('os-released-before',), ('os-released-before',))
-    date = reader.day(nodes.get('os-released-before'), 'os-released-before')
+    nodes = reader.mapping(node, 'values', ('os-released-before', 'os-known'), ())
+    if 'os-known' in nodes:
+        known = reader.boolean(nodes['os-known'], 'os-known')
+        if len(nodes) > 1:
+            reader.problem(node, 'values names two sets', 'make it two rules')
+        return None if known is None else KnownSystems(known)
+    if 'os-released-before' not in nodes:
+        if not node.value:
+            reader.problem(node, "values has no 'os-released-before'")
+        return None
+    date = reader.day(nodes['os-released-before'], 'os-released-before')
     return ReleasedBefore(date) if date else None
 
 
@@ -196,21 +217,34 @@ def _read_waiver(reader: Reader, node: 'yaml.Node') -> 'Dict[str, Given]':
     return _read(reader, reader.mapping(node, 'the waiver', _WAIVER, _WAIVER_REQUIRED), _WAIVER)
 
 
-def _read_domains(reader: Reader, node: 'yaml.Node') -> 'Tuple[str, ...]':
-    domains = []
-    for item in reader.sequence(node, 'domains'):
-        domain = reader.line_of_text(item, 'domains') or ''
-        folded = domain.lower()
-        if is_uuid(folded):
-            domain = folded
-        elif _LIKE_UUID.match(folded):
-            reader.problem(item, '%r is no UUID, and hardly a name' % domain, 'virsh domuuid DOMAIN tells it')
-        # Some Pythons raise an error at one that is turned round, as soon as there is a name to compare.
-        for first, last in (ends for inside in _SET.findall(domain) for ends in _RANGE.findall(inside)):
-            if first > last:
-                reader.problem(item, '%r has a range that is empty' % domain, 'write %s-%s' % (last, first))
-        domains.append(domain)
-    return tuple(domains)
+def _read_domains(reader: Reader, node: 'yaml.Node') -> 'Tuple[model.DomainEntry, ...]':
+    return tuple(_read_domain(reader, item) for item in reader.sequence(node, 'domains'))
+
+
+def _read_domain(reader: Reader, node: 'yaml.Node') -> 'model.DomainEntry':
+    """A UUID, a name, or {uuid: ..., name: ...}."""
+    if isinstance(node, yaml.MappingNode):
+        nodes = reader.mapping(node, 'the domain', ('uuid', 'name'), ('uuid', 'name'))
+        uuid = (reader.line_of_text(nodes.get('uuid'), 'uuid') or '').lower()
+        if uuid and not is_uuid(uuid):
+            reader.problem(nodes['uuid'], 'uuid is %r, which is no UUID' % uuid, 'virsh domuuid DOMAIN tells it')
+        return uuid, _read_name(reader, nodes.get('name'), 'name')
+    domain = _read_name(reader, node, 'domains')
+    folded = domain.lower()
+    if is_uuid(folded):
+        return folded
+    if _LIKE_UUID.match(folded):
+        reader.problem(node, '%r is no UUID, and hardly a name' % domain, 'virsh domuuid DOMAIN tells it')
+    return domain
+
+
+def _read_name(reader: Reader, node: 'Optional[yaml.Node]', what: str) -> str:
+    name = reader.line_of_text(node, what) or ''
+    # Some Pythons raise an error at one that is turned round, as soon as there is a name to compare.
+    for first, last in (ends for inside in _SET.findall(name) for ends in _RANGE.findall(inside)):
+        if first > last:
+            reader.problem(node, '%r has a range that is empty' % name, 'write %s-%s' % (last, first))
+    return name
 
 
 def _line(key: str) -> 'ValueReader':

@@ -8,8 +8,8 @@ keys that it gives) and add waivers. A layer with a problem makes the policy inv
 from . import model
 from .digest import sha256_hex
 from .errors import MissingLibraryError, PolicyError, suggest
-from .layer import Given, Layer, ReleasedBefore, read_layer
-from .osreleases import released_before
+from .layer import Given, KnownSystems, Layer, ReleasedBefore, read_layer
+from .osreleases import known_systems, released_before
 from .waivers import MAX_DAYS_AHEAD, latest_expiry
 from .xpath import MatchError
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Dict, List, Sequence, Tuple
 
     Sets = Callable[[str], model.ValueSet]
+    Known = Callable[[], model.ValueSet]
 
 _RULE_REQUIRED = ('id', 'title', 'action', 'why', 'remedy')
 
@@ -32,19 +33,24 @@ def load_policy(data: bytes, source: str) -> model.Policy:
 
 
 def merge_layers(
-    layers: 'Sequence[Layer]', source: str = '', today: str = '', released_before: 'Sets' = released_before
+    layers: 'Sequence[Layer]',
+    source: str = '',
+    today: str = '',
+    released_before: 'Sets' = released_before,
+    known_systems: 'Known' = known_systems,
 ) -> model.Policy:
     """Make one policy of layers.
 
     :param source: what the policy is known by (default: the name of the first layer)
     :param today: YYYY-MM-DD, and no waiver may reach too far beyond it; '' to let them
     :param released_before: knows the operating systems that were released before a day (YYYY-MM-DD)
+    :param known_systems: knows all operating systems that there are
     :raises PolicyError: with every problem at once; a broken policy is never half loaded
     :raises MissingLibraryError: there is no lxml to check expressions with
     """
     settings = stated_settings(layers)
     try:
-        rules = _make_rules(layers, released_before)
+        rules = _make_rules(layers, released_before, known_systems)
     except ImportError as error:
         raise MissingLibraryError(error, settings) from None
     waivers = [_make_waiver(given, rules, today) for layer in layers for given in layer.waivers or ()]
@@ -96,7 +102,7 @@ def digest(files: 'Sequence[Tuple[str, str]]') -> str:
     return sha256_hex(lines.encode('utf-8', 'surrogateescape'))
 
 
-def _make_rules(layers: 'Sequence[Layer]', released_before: 'Sets') -> 'Dict[str, model.Rule]':
+def _make_rules(layers: 'Sequence[Layer]', released_before: 'Sets', known_systems: 'Known') -> 'Dict[str, model.Rule]':
     drafts: 'List[_Draft]' = []
     by_id: 'Dict[str, _Draft]' = {}
     for layer in layers:
@@ -114,7 +120,7 @@ def _make_rules(layers: 'Sequence[Layer]', released_before: 'Sets') -> 'Dict[str
                 by_id.setdefault(id, drafts[-1])
     for draft in drafts:
         draft.check()
-    return {draft.id: draft.make(released_before) for draft in drafts}
+    return {draft.id: draft.make(released_before, known_systems) for draft in drafts}
 
 
 class _Draft:
@@ -162,10 +168,15 @@ class _Draft:
         if 'match' not in given and 'host' not in given:
             self._first.problem('%s has neither match nor host, so it can never apply' % self._name)
 
-    def make(self, released_before: 'Sets') -> model.Rule:
+    def make(self, released_before: 'Sets', known_systems: 'Known') -> model.Rule:
         """The rule, if there is no problem."""
         values = self._value('values')
-        value_set = released_before(values.date) if isinstance(values, ReleasedBefore) else None
+        value_set, negated = None, False
+        if isinstance(values, ReleasedBefore):
+            value_set = released_before(values.date)
+        elif isinstance(values, KnownSystems):
+            value_set, negated = known_systems(), not values.known
+            value_set.name = '{os-known: %s}' % ('false' if negated else 'true')
         return model.Rule(
             id=self.id,
             title=self._value('title', ''),
@@ -185,6 +196,7 @@ class _Draft:
             since=self._value('since', ()),
             value_set=value_set,
             supported=self._value('supported', ()),
+            negated=negated,
         )
 
 

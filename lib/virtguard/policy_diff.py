@@ -19,7 +19,7 @@ from .terminal import Progress, complain, show
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from typing import Any, Dict, Iterable, List, Optional, Union
+    from typing import Any, Dict, Iterable, List, Optional, Tuple, Union
 
     from .errors import Problem
     from .layout import Layout
@@ -34,17 +34,19 @@ def run(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
     """Judge every domain twice, and print what changes."""
     old, new = _load_policies([arguments.old, arguments.new])
     host = load_host(arguments.facts, old.facts() | new.facts())
-    judges = Judge(old, host, today()), Judge(new, host, arguments.date or today())
+    # Only of all findings of each can be told in which they differ.
+    judges = Judge(old, host, today(), None), Judge(new, host, arguments.date or today(), None)
     comparer = Comparer(old, new)
     documents = find_documents(arguments.paths) if arguments.paths else defined_documents(layout.domains)
     output: 'Format' = _JsonLines() if arguments.format == 'jsonl' else _Text()
     comparisons: 'List[Comparison]' = []
     judged = failed = 0
     progress = Progress()
-    for document in documents:
+    for document, part in ((found, part) for found in documents for part in found.parts()):
         try:
-            xml = document.read()
-            before, after = (judge.judge(xml) for judge in judges)
+            if isinstance(part, GuardError):
+                raise part
+            before, after = (part.judged_by(judge.judge) for judge in judges)
         except GuardError as error:
             progress.clear()
             complain(document.complaint(error))
@@ -88,13 +90,15 @@ class _Text:
         decided = old.outcome if old.outcome == new.outcome else '%s -> %s' % (old.outcome, new.outcome)
         lines = ["%s: %s '%s'" % (source, decided, new.domain)]
         lines += ['    ' + _describe(cause) for cause in comparison.causes]
-        for change in comparison.changes:
+        for change, more in _shown(comparison):
             finding = change.finding
             place = '%s:%d' % (source, finding.line) if finding.line else source
             text = '%s: %s [%s] %s' % (place, _statuses(change), finding.rule.id, finding.message)
             if finding.evidence and finding.status != model.UNKNOWN:
                 text += ': ' + finding.evidence
             lines += [text] + ['    ' + _describe(cause) for cause in change.causes]
+            if more:
+                lines.append('%s: %s [%s] and %d more' % (source, _statuses(change), finding.rule.id, more))
         return ''.join(report.escape(line) + '\n' for line in lines)
 
     def summary(self, judged: int, comparisons: 'List[Comparison]') -> str:
@@ -102,6 +106,17 @@ class _Text:
         counts = ((refused.count((False, True)), 'denied'), (refused.count((True, False)), 'no longer denied'))
         text = '%s: %d changed' % (report.counted(judged, 'domain'), len(comparisons))
         return ''.join([text] + [', %d %s' % pair for pair in counts if pair[0]]) + '\n'
+
+
+def _shown(comparison: Comparison) -> 'List[Tuple[Change, int]]':
+    """As many changes of one kind as findings of one kind are shown; with the last one, how many more there are."""
+    kinds: 'Dict[Tuple[str, str], List[Change]]' = {}
+    for change in comparison.changes:
+        kinds.setdefault((change.finding.rule.id, _statuses(change)), []).append(change)
+    limit = model.MAX_FINDINGS_PER_RULE
+    more = {id(changes[limit - 1]): len(changes) - limit for changes in kinds.values() if len(changes) > limit}
+    shown = {id(change) for changes in kinds.values() for change in changes[:limit]}
+    return [(change, more.get(id(change), 0)) for change in comparison.changes if id(change) in shown]
 
 
 def _statuses(change: Change) -> str:
@@ -123,15 +138,22 @@ class _JsonLines:
     """One object per domain that changes."""
 
     def comparison(self, source: str, comparison: Comparison) -> str:
-        document = {
+        shown = _shown(comparison)
+        more: 'Dict[str, int]' = {}
+        for change, number in shown:
+            if number:
+                more[change.finding.rule.id] = more.get(change.finding.rule.id, 0) + number
+        document: 'Dict[str, Any]' = {
             'source': source,
             'domain': comparison.new.domain,
             'uuid': comparison.new.uuid,
             'old': comparison.old.outcome,
             'new': comparison.new.outcome,
             'causes': [_cause_object(cause) for cause in comparison.causes],
-            'changes': [_change_object(change) for change in comparison.changes],
+            'changes': [_change_object(change) for change, _ in shown],
         }
+        if more:
+            document['more'] = more
         return json.dumps(document) + '\n'
 
     def summary(self, judged: int, comparisons: 'List[Comparison]') -> str:

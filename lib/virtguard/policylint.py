@@ -38,7 +38,7 @@ def lint_policy(
                 message = 'since has %r, which the rule does not use' % name
                 _find(texts, rule, 'since').problem(message, suggest(name, used))
         newer = [name for name, since in rule.since if version is None or version < since]
-        for mistake in lint_match(rule.match, domains, rule.values or (), newer, rule.at):
+        for mistake in lint_match(rule.match, domains, () if rule.negated else rule.values or (), newer, rule.at):
             if mistake.value is None:
                 _find(texts, rule, 'match').problem('match: ' + mistake.message, mistake.hint, mistake.offset)
             elif rule.value_set is None:
@@ -60,9 +60,8 @@ class _Text:
     def __init__(self, data: bytes, source: str) -> None:
         self._reader = Reader(source)
         self._rules: 'Dict[str, Dict[str, yaml.Node]]' = {}
-        root = self._reader.compose(data, 'the policy')
-        assert isinstance(root, yaml.MappingNode)
-        for key, value in root.value:
+        root = self._reader.compose(data, 'the policy', True)
+        for key, value in root.value if isinstance(root, yaml.MappingNode) else ():
             for rule in value.value if key.value == 'rules' else ():
                 nodes = {name.value: node for name, node in rule.value}
                 self._rules[nodes['id'].value] = nodes

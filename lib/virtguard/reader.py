@@ -45,7 +45,8 @@ class Reader:
         mark = node.start_mark
         self.problems.append(Problem(self.source, mark.line + 1, mark.column + 1 + offset, message, hint))
 
-    def compose(self, data: bytes, what: str) -> 'Optional[yaml.Node]':
+    def compose(self, data: bytes, what: str, may_be_empty: bool = False) -> 'Optional[yaml.Node]':
+        """The root of a document; None after a problem, and, where that is none, for a document without anything."""
         try:
             deep = _find_too_deep(data)
             if deep is not None:
@@ -61,6 +62,8 @@ class Reader:
             line, column = text.count(b'\n') + 1, len(text) - text.rfind(b'\n')
             self.problems.append(Problem(self.source, line, column, 'not YAML: %s' % error.reason, 'save it as UTF-8'))
         else:
+            if may_be_empty and _is_nothing(root):
+                return None
             if root is None:
                 self.problems.append(Problem(self.source, 1, 1, '%s is empty' % what))
             return root
@@ -88,7 +91,7 @@ class Reader:
         return nodes
 
     def sequence(self, node: 'Optional[yaml.Node]', what: str, may_be_empty: bool = False) -> 'List[yaml.Node]':
-        if node is None:
+        if node is None or (may_be_empty and _is_nothing(node)):
             return []
         if not isinstance(node, yaml.SequenceNode):
             self.problem(node, '%s is %s, not a list' % (what, _kind(node)))
@@ -178,6 +181,11 @@ class Reader:
             self.problem(node, '%s is not a number of seconds between 0 and %d' % (what, maximum))
             return None
         return value
+
+
+def _is_nothing(node: 'Optional[yaml.Node]') -> bool:
+    """Whether there is nothing but comments: no node, or what YAML takes the lack of one for."""
+    return node is None or (isinstance(node, yaml.ScalarNode) and bool(node.tag.endswith(':null')))
 
 
 def _find_too_deep(data: bytes) -> 'Optional[Tuple[int, int]]':

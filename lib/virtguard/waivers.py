@@ -12,7 +12,7 @@ from . import model
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, List, Optional, Sequence
+    from typing import Container, Dict, List, Optional, Sequence
 
 MAX_DAYS_AHEAD = 400
 WARNING_DAYS = 14
@@ -29,9 +29,20 @@ def parse_day(text: str) -> 'Optional[str]':
         return None
 
 
-def is_uuid(domain: str) -> bool:
-    """Whether one of a waiver's domains is a UUID, and so cannot be claimed by choosing a name."""
-    return _UUID.match(domain) is not None
+def is_uuid(text: str) -> bool:
+    """Whether a text is a UUID, in lower case."""
+    return _UUID.match(text) is not None
+
+
+def names_alone(waiver: model.Waiver) -> 'List[str]':
+    """The names by which a waiver speaks of domains whatever their UUID."""
+    return [entry for entry in waiver.domains if isinstance(entry, str) and not is_uuid(entry)]
+
+
+def uuids_not_among(waiver: model.Waiver, uuids: 'Container[str]') -> 'List[str]':
+    """The UUIDs that a waiver names and that are none of these, in lower case."""
+    named = [entry if isinstance(entry, str) else entry[0] for entry in waiver.domains]
+    return [uuid for uuid in named if is_uuid(uuid) and uuid not in uuids]
 
 
 def days_left(waiver: model.Waiver, today: str) -> int:
@@ -84,7 +95,9 @@ class Waivers:
         )
         status = finding.status if why_not else model.WAIVED
         message = finding.message + (' (%s)' % why_not if why_not else '')
-        return model.Finding(finding.rule, status, finding.path, finding.line, finding.evidence, message, waiver)
+        return model.Finding(
+            finding.rule, status, finding.path, finding.line, finding.evidence, message, waiver, finding.more
+        )
 
     def _why_not(self, waiver: model.Waiver) -> str:
         """Why a waiver is not in force; '' where it is."""
@@ -97,7 +110,13 @@ class Waivers:
 
 
 def _speaks_of(waiver: model.Waiver, name: str, uuid: str) -> bool:
-    return any(uuid.lower() == entry if is_uuid(entry) else fnmatchcase(name, entry) for entry in waiver.domains)
+    return any(_is_spoken_of(entry, name, uuid.lower()) for entry in waiver.domains)
+
+
+def _is_spoken_of(entry: 'model.DomainEntry', name: str, uuid: str) -> bool:
+    if isinstance(entry, str):
+        return uuid == entry if is_uuid(entry) else fnmatchcase(name, entry)
+    return uuid == entry[0] and fnmatchcase(name, entry[1])
 
 
 def describe(waiver: model.Waiver, today: str) -> str:

@@ -165,6 +165,27 @@ def test_a_clean_domain_is_admitted_without_its_rules(profile):
     assert verdict is not None and verdict.decision == model.ADMIT
 
 
+def test_what_is_refused_on_red_hat_virtualization():
+    """The list says of itself that many of its limits may not apply there."""
+    policy = load_policy_file(str(DIRECTORY / 'rhv-4.yaml'))
+    of_other_products = {'guest-suspend', 'guest-suspended', 'virtio-crypto', 'net-failover', 'multifd-migration'}
+    of_red_hat_at_all = {'container-host', 'tcg', 'qemu-raw-access', 'qemu-outside-libvirt'}
+    actions = {rule.id: rule.action for rule in policy.rules}
+    assert set(actions) == set(OF_RHEL_8)
+    denied = {id for id, action in actions.items() if action == 'deny'}
+    assert denied >= of_other_products | of_red_hat_at_all
+    text = (DIRECTORY / 'rhv-4.yaml').read_text(encoding='utf-8')
+    warned = {rule['id'] for rule in yaml.safe_load(text)['rules'] if rule['action'] == 'warn'}
+    assert {
+        'qemu-io-throttling',
+        'live-snapshot',
+        'storage-live-migration',
+        'virtiofs',
+    } <= warned and not warned & denied
+    assert {id for id, action in actions.items() if action == 'off'} == {'guest-os-unknown'}
+    assert (policy.mode, policy.settings()) == (POLICY.mode, POLICY.settings())
+
+
 # --- the evidence
 
 _MARK = re.compile(r'\[(S|C|SRC|K|D)\]')

@@ -50,6 +50,27 @@ def test_what_is_the_same_is_not_told(diff):
     assert diff(OLD, OLD.replace('why: w', 'why: v')) == (0, ['1 domain: 0 changed'], [])
 
 
+def test_many_changes_of_one_rule(diff, tmp_path):
+    sounds = '<devices>' + '<sound/>' * 1500
+    (tmp_path / 'd.xml').write_bytes(DENIED.replace(b'<devices>', sounds.encode()))
+    new = OLD + RULE % ('sound', 'a sound card', 'deny', '/domain/devices/sound')
+    status, lines, errors = diff(OLD, new)
+    assert (status, len(lines), errors) == (1, 35, [])
+    assert lines[-2] == 'd.xml: none -> deny [sound] and 1484 more'
+    status, lines, errors = diff(OLD, new, '--format', 'jsonl')
+    (change,) = [json.loads(line) for line in lines]
+    assert (len(change['changes']), change['more']) == (16, {'sound': 1484})
+
+
+def test_among_many_findings_only_those_that_differ_are_changes(diff, tmp_path):
+    sounds = '<devices>' + '<sound/>' * 30
+    (tmp_path / 'd.xml').write_bytes(DENIED.replace(b'<devices>', sounds.encode()))
+    old = OLD + RULE % ('sound', 'a sound card', 'deny', '/domain/devices/sound')
+    _, lines, _ = diff(old, old.replace('devices/sound', 'devices/sound[position() > 3]'))
+    assert sum('deny -> none [sound]' in line for line in lines) == 3
+    assert not any('more' in line for line in lines)
+
+
 @pytest.mark.parametrize(
     'new, outcome, change, cause',
     [

@@ -294,3 +294,74 @@ def test_scan_tells_of_waivers_that_permit_nothing(installed, site):
         text % ('20-site', 'tpm-passthrough'),
         text % ('30-off', 'container-host'),
     ]
+
+
+@pytest.mark.parametrize('text', ['', '# rules:\n#   - id: virtiofs\n', 'rules: []\n', 'waivers:\n'])
+def test_a_drop_in_that_says_nothing_refuses_nothing_and_is_told(installed, site, text):
+    site(_50_site=text)
+    for document, status in ((CLEAN, 0), (DENIED, 1)):
+        assert installed.run_hook('guest', 'prepare', document).returncode == status
+        assert installed.run_cli('check', '-', input=document).returncode == status
+    check = installed.run_cli('policy', 'check')
+    note = 'note: %s/50-site.yaml decides nothing' % installed.policy.with_suffix('.d')
+    assert (check.returncode, check.stdout.decode().count(note), check.stdout.decode().count('decides')) == (0, 1, 1)
+
+
+ELSEWHERE = '00000000-0000-4000-8000-000000000001'
+
+
+def waiver_of(domains):
+    text = waiver(day(100), domains='DOMAINS')
+    assert '["DOMAINS"]' in text
+    return text.replace('["DOMAINS"]', '[%s]' % domains)
+
+
+@pytest.mark.parametrize('command', [['scan'], ['scan', '--next-boot'], ['check']])
+def test_uuids_that_no_domain_here_has(installed, site, command):
+    """A state is a domain, too: one without a definition runs with a UUID of its own."""
+    transient = '00000000-0000-4000-8000-000000000002'
+    both = '{uuid: %s, name: x}'
+    site(
+        _10_site=waiver_of(UUID.upper()),
+        _20_site=waiver_of(both % UUID),
+        _30_site=waiver_of(ELSEWHERE),
+        _40_site=waiver_of('%s, %s, x' % (both % ELSEWHERE, transient)),
+    )
+    definitions, states = installed.root / 'etc/libvirt/qemu', installed.root / 'run/libvirt/qemu'
+    definitions.mkdir()
+    states.mkdir(parents=True)
+    (installed.root / 'facts').write_text(FACTS)
+    try:
+        (definitions / 'guest.xml').write_bytes(DENIED)
+        assert DENIED.count(UUID.encode()) == 1
+        state = "<domstatus><domain type='kvm'><name>t</name><uuid>%s</uuid></domain></domstatus>" % transient
+        (states / 't.xml').write_text(state)
+        paths = [str(definitions)] if command == ['check'] else []
+        result = installed.run_cli(*command, '--facts', str(installed.root / 'facts'), *paths)
+        (states / 't.xml').unlink()
+        elsewhere = installed.root / 'copy.xml'
+        elsewhere.write_bytes(DENIED)
+        other = installed.run_cli('check', '--facts', str(installed.root / 'facts'), str(elsewhere))
+    finally:
+        (definitions / 'guest.xml').unlink()
+        definitions.rmdir()
+        states.rmdir()
+    directory = installed.policy.with_suffix('.d')
+    text = '%s/%%s.yaml:2: the waiver of tpm-passthrough names a UUID that no domain here has: %s' % (
+        directory,
+        ELSEWHERE,
+    )
+    told = [line for line in result.stderr.decode().splitlines() if 'UUID' in line]
+    assert told == [text % '30-site', text % '40-site']
+    assert b'UUID' not in other.stderr
+
+
+def test_a_waiver_by_both_is_in_force(installed, site):
+    assert DENIED.count(UUID.encode()) == 1
+    for domains, status in (
+        ('{uuid: %s, name: "g*t"}' % UUID, 0),
+        ('{uuid: %s, name: another}' % UUID, 1),
+        ('{uuid: %s, name: "*"}' % ELSEWHERE, 1),
+    ):
+        site(_10_site=waiver_of(domains))
+        assert installed.run_hook('guest', 'prepare', DENIED).returncode == status, domains

@@ -193,7 +193,14 @@ def test_ranges(glob):
     assert fnmatchcase('a', waiver.domains[0]) == (glob in ('[a-z]*', '[a-b-a]', '[]-a]', '[--a]'))
 
 
+UUID = '6f3b1c52-8a4e-4c0b-9a57-2d1f6b0c7e11'
 NO_DAY = '10-site.yaml:6:14: expires is not a day of the calendar (write it as YEAR-MONTH-DAY: 2027-01-31)'
+
+
+def test_domains_of_a_waiver():
+    text = WAIVER.replace('[build-*]', '[build-*, %s, {uuid: %s, name: "c[0-9]"}]' % (UUID.upper(), UUID.upper()))
+    (waiver,) = merge(BASE, text, today=TODAY).waivers
+    assert waiver.domains == ('build-*', UUID, (UUID, 'c[0-9]'))
 
 
 @pytest.mark.parametrize(
@@ -216,6 +223,34 @@ NO_DAY = '10-site.yaml:6:14: expires is not a day of the calendar (write it as Y
         ),
         ('[build-*]', '[a, "b[!z-a]*"]', "10-site.yaml:3:18: 'b[!z-a]*' has a range that is empty (write a-z)"),
         ('[build-*]', '["[]-A]"]', "10-site.yaml:3:15: '[]-A]' has a range that is empty (write A-])"),
+        (
+            '[build-*]',
+            '[a, {uuid: 6f3b1c52-8a4e-4c0b-9a57-2d1f6b0c7e1, name: b}]',
+            "10-site.yaml:3:25: uuid is '6f3b1c52-8a4e-4c0b-9a57-2d1f6b0c7e1', which is no UUID "
+            '(virsh domuuid DOMAIN tells it)',
+        ),
+        (
+            '[build-*]',
+            '[{uuid: build-7, name: b}]',
+            "10-site.yaml:3:22: uuid is 'build-7', which is no UUID (virsh domuuid DOMAIN tells it)",
+        ),
+        ('[build-*]', '[{uuid: 7, name: b}]', '10-site.yaml:3:22: uuid is a number, not text (write "7")'),
+        ('[build-*]', '[{name: b}]', "10-site.yaml:3:15: the domain has no 'uuid'"),
+        ('[build-*]', '[{uuid: %s}]' % UUID, "10-site.yaml:3:15: the domain has no 'name'"),
+        ('[build-*]', '[{}]', "10-site.yaml:3:15: the domain has no 'name'"),
+        (
+            '[build-*]',
+            '[{uuid: %s, nam: b}]' % UUID,
+            "10-site.yaml:3:60: the domain has an unknown key 'nam' (did you mean 'name'?)",
+        ),
+        ('[build-*]', '[{uuid: %s, name: [b]}]' % UUID, '10-site.yaml:3:66: name is a list, not text'),
+        (
+            '[build-*]',
+            '[{uuid: %s, name: "b[!z-a]*"}]' % UUID,
+            "10-site.yaml:3:66: 'b[!z-a]*' has a range that is empty (write a-z)",
+        ),
+        ('[build-*]', '[[b]]', '10-site.yaml:3:15: domains is a list, not text'),
+        ('[build-*]', '{uuid: %s, name: b}' % UUID, '10-site.yaml:3:14: domains is a mapping, not a list'),
         ('    reason: until the new storage is there\n', '', "10-site.yaml:2:5: the waiver has no 'reason'"),
         ('    approved-by: operations\n', '', "10-site.yaml:2:5: the waiver has no 'approved-by'"),
         ('    expires: 2027-01-31\n', '', "10-site.yaml:2:5: the waiver has no 'expires'"),

@@ -12,7 +12,7 @@ from virtguard import model, reader
 from virtguard.errors import PolicyError
 from virtguard.layer import read_layer
 from virtguard.model import DEFAULT_SETTINGS
-from virtguard.osreleases import released_before
+from virtguard.osreleases import known_systems, released_before
 from virtguard.policy import load_policy, merge_layers
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
@@ -130,6 +130,13 @@ def test_a_named_set_of_values(day):
     assert rule.values == expected.values and len(rule.values) > 200
     assert (rule.value_set.name, rule.value_set.source) == ('{os-released-before: 2009-01-01}', expected.source)
     assert load(POLICY).rules[0].value_set is None
+
+
+@pytest.mark.parametrize('known', ['true', 'false'])
+def test_values_may_be_all_known_systems(known):
+    (rule,) = load(changed(MATCH, MATCH + '\n    values: {os-known: %s}' % known)).rules
+    assert (rule.value_set.name, rule.negated) == ('{os-known: %s}' % known, known == 'false')
+    assert rule.values == known_systems().values and len(rule.values) > 900
 
 
 def test_who_knows_the_values_of_a_named_set_is_an_argument():
@@ -283,6 +290,14 @@ PROBLEMS = [
     ('    why', '    values: [a, «[b]]\n    why', 'values is a list, not text', ''),
     ('    why', '    values: «{}\n    why', "values has no 'os-released-before'", ''),
     ('    why', '    values: {«os-before: 2009-01-01}\n    why', "unknown key 'os-before'", 'os-released-before'),
+    (
+        '    why',
+        '    values: «{os-released-before: 2009-01-01, os-known: false}\n    why',
+        'values names two sets',
+        'make it two rules',
+    ),
+    ('    why', '    values: {«os-know: false}\n    why', "unknown key 'os-know'", 'os-known'),
+    ('    why', '    values: {os-known: «2}\n    why', 'os-known is a number, not a boolean', 'true or false'),
     (
         '    why',
         '    values: {os-released-before: «2009}\n    why',

@@ -3,7 +3,15 @@
 
 import pytest
 from virtguard import model
-from virtguard.waivers import Waivers, days_left, describe, expires_soon, latest_expiry
+from virtguard.waivers import (
+    Waivers,
+    days_left,
+    describe,
+    expires_soon,
+    latest_expiry,
+    names_alone,
+    uuids_not_among,
+)
 
 UUID = '6f3b1c52-8a4e-4c0b-9a57-2d1f6b0c7e11'
 TODAY = '2026-11-25'
@@ -46,6 +54,13 @@ def test_a_waived_finding_stays_whole():
         (('build-[!0-9]',), False),
         ((UUID,), True),
         (('6f3b1c52-8a4e-4c0b-9a57-2d1f6b0c7e12',), False),
+        (((UUID, 'build-7'),), True),
+        (((UUID, 'build-*'),), True),
+        (((UUID, 'build-8'),), False),
+        (((UUID[:-1] + '2', 'build-7'),), False),
+        (((UUID[:-1] + '2', 'build-7'), (UUID, 'build-[0-9]')), True),
+        (((UUID, UUID),), False),
+        ((('', 'build-7'),), False),
     ],
 )
 def test_domains(domains, holds):
@@ -54,6 +69,21 @@ def test_domains(domains, holds):
 
 def test_case_of_a_uuid_does_not_matter():
     assert apply(waiver(domains=(UUID,)), uuid=UUID.upper()).status == model.WAIVED
+
+
+def test_both_must_be_the_domains():
+    both = waiver(domains=((UUID, 'build-7'),))
+    assert apply(both).status == apply(both, uuid=UUID.upper()).status == model.WAIVED
+    for name, uuid in (('build-8', UUID), ('build-7', ''), ('build-7', UUID[:-1] + '2'), (UUID, UUID), ('', UUID)):
+        assert apply(both, name=name, uuid=uuid).status == model.DENY
+
+
+def test_what_a_waiver_names():
+    mixed = waiver(domains=('a-*', UUID, (UUID[:-1] + '2', 'b')))
+    assert names_alone(mixed) == ['a-*']
+    assert uuids_not_among(mixed, ()) == [UUID, UUID[:-1] + '2']
+    assert uuids_not_among(mixed, {UUID}) == [UUID[:-1] + '2']
+    assert uuids_not_among(mixed, {UUID, UUID[:-1] + '2'}) == []
 
 
 def test_no_name_passes_for_a_uuid():

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Domains as the programs write them by which people make virtual machines: one directory per program.
+
+They are in our own words, after the templates of these programs. What the policy finds there is known to the last
+warning, so that nothing is refused because of how a program writes what the vendor supports.
+"""
+
+import pathlib
+
+import pytest
+from test_cases import POLICY, TODAY
+from virtguard import cases, model
+from virtguard.bulk import Judge
+
+HERE = pathlib.Path(__file__).resolve().parent / 'generators'
+
+
+def read_cases():
+    for file in sorted(HERE.glob('*/expected.yaml')):
+        documents = {path.name for path in file.parent.glob('*.xml')}
+        found = cases.load_cases(file.read_bytes(), str(file), documents)
+        assert {case.name for case in found} == documents, file.parent
+        for case in found:
+            yield pytest.param(
+                file.parent / case.name, case, id='%s/%s' % (file.parent.name, case.name[: -len('.xml')])
+            )
+
+
+CASES = list(read_cases())
+
+
+@pytest.mark.parametrize('path, case', CASES)
+def test_findings(path, case):
+    verdict = cases.judge(case, path.read_bytes(), POLICY, TODAY)
+    assert cases.compare(case.expected, verdict.findings) == ([], [])
+    assert cases.unasked(case) == []
+    found = Judge(POLICY, case.host, TODAY).judge(path.read_bytes())
+    assert [(f.rule.id, f.path) for f in found.findings] == [(f.rule.id, f.path) for f in verdict.findings]
+
+
+def test_what_they_are_refused_for():
+    """What is refused is what the vendor's list names, or what its user has added by hand."""
+    reasons = {}
+    for path, case in (param.values for param in CASES):
+        denied = {expected.rule for expected in case.expected if expected.status == model.DENY}
+        reasons.setdefault(path.parent.name, []).append(denied)
+    assert len(reasons) >= 10
+    for program, of_program in reasons.items():
+        assert set() in of_program, '%s makes nothing that is admitted' % program
