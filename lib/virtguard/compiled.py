@@ -4,7 +4,7 @@
 The file stands beside the policy. It is a line that names the format, the package's version and the interpreter, a
 line with a checksum of the rest (against damage; against enemies its owner and mode must do), and the rest, marshalled.
 Nothing depends on the file but time: one that is missing, damaged, out of date, or not to be trusted, is as good as
-none. See compiler for how it is made.
+none. See compiler for how it is made, and contents for what counts where a source only looks changed.
 """
 
 import marshal
@@ -14,7 +14,7 @@ from binascii import crc32
 
 from . import __version__, marks, model
 from .errors import PolicyFileError
-from .trust import check_ownership
+from .trust import WAY, check_ownership
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,10 +25,7 @@ if TYPE_CHECKING:
 
     Stamp = Tuple[Tuple[Any, ...], ...]
 
-# What counts of a source: of a file, all; of a directory on the way to one, who may change it; of a directory whose
-# files are sources, also what is in it, or that there is none; the same of a file that there need not be.
-FILE, WAY, LISTING = 'file', 'way', 'listing'
-_FORMAT = 2
+_FORMAT = 3
 _MAX_BYTES = 64 * 1024 * 1024
 
 
@@ -40,6 +37,8 @@ class Compiled:
     def __init__(self, content: 'Tuple[Any, ...]') -> None:
         settings, facts, wanted, names, needs, details = content
         name, mode, failure, deadline, audit_required, sha256, source = settings
+        if mode not in ('enforce', 'audit') or failure not in ('deny', 'admit') or not deadline > 0:
+            raise ValueError('it has settings that no policy has')
         self.policy = model.Policy(name, mode, failure, deadline, audit_required, (), sha256, source)
         self.facts = facts
         self._index = marks.Index(wanted, frozenset(names))
@@ -47,16 +46,17 @@ class Compiled:
         self._details = details
 
     def judge(self, xml: bytes, host: model.HostFacts) -> 'Tuple[Optional[model.Verdict], List[int]]':
-        """The verdict on a domain that no rule can match; else None, and the numbers of the rules that lxml must judge.
+        """The verdict on a domain that no rule can match; else None, and the numbers of the rules that lxml must judge,
+        or that the document is not well-formed.
 
-        :raises DomainXMLError: expat refuses the document
+        :raises DomainXMLError: it has a DOCTYPE
         """
         found = marks.find_marks(xml, self._index)
         candidates = []
         for number, conditions, need in self._needs:
             if (found is None or marks.holds(need, found)) and _may_apply(conditions, host):
                 candidates.append(number)
-        if candidates or found is None or found.root != 'domain':
+        if candidates or found is None or found.root != 'domain' or not _is_usual(found):
             return None, candidates
         return self.admit(found.texts.get(marks.NAME_KEY, ''), found.texts.get(marks.UUID_KEY, '')), []
 
@@ -97,19 +97,28 @@ def load_compiled(policy_path: str) -> 'Tuple[Optional[Compiled], str]':
         data = _read(path)
         if data is None:
             return None, ''
-        first, checksum, payload = data.split(b'\n', 2)
+        first, checksum, payload = (data.split(b'\n', 2) + [b'', b''])[:3]
         if first != headline():
-            return None, '%s was written by another version' % path
+            return None, '%s was written by another version; run virt-guard policy compile' % path
         if int(checksum, 16) != crc32(payload):
-            return None, '%s is damaged' % path
-        stamp, content = marshal.loads(payload)
-        if stamp[0][0] != policy_path or stamp != take_stamp([entry[:2] for entry in stamp]):
+            return None, '%s is damaged; run virt-guard policy compile' % path
+        stamp, contents, content = marshal.loads(payload)
+        if stamp[0][0] != policy_path or not _is_current(stamp, contents):
             return None, '%s is out of date; run virt-guard policy compile' % path
         return Compiled(content), ''
     except PolicyFileError as error:
         return None, error.message
-    except (OSError, ValueError, EOFError, TypeError) as error:
-        return None, '%s cannot be used: %s' % (path, error)
+    except Exception as error:  # whatever is wrong with it, the policy itself is there
+        return None, '%s cannot be used (%s); run virt-guard policy compile' % (path, error)
+
+
+def _is_current(stamp: 'Stamp', contents: 'Tuple[Any, ...]') -> bool:
+    sources = [entry[:2] for entry in stamp]
+    if stamp == take_stamp(sources):
+        return True
+    from .contents import is_same  # reads every source, for which the stamp is there in most cases
+
+    return is_same(sources, contents)
 
 
 def take_stamp(sources: 'Sequence[Tuple[str, str]]') -> 'Stamp':
@@ -165,11 +174,19 @@ def _read(path: str) -> 'Optional[bytes]':
         posix.close(descriptor)
 
 
+def _is_usual(found: marks.Marks) -> bool:
+    """Whether a domain is one that can be judged, see refused."""
+    types, architectures = found.values.get(marks.TYPE_KEY, ()), found.values.get(marks.ARCH_KEY, ())
+    return model.KVM_TYPES.issuperset(types) and model.ARCHITECTURES.issuperset(architectures)
+
+
 def _may_apply(conditions: 'Tuple[Any, ...]', host: model.HostFacts) -> bool:
     return all(model.HostCondition(*condition).met_by(host) is not False for condition in conditions)
 
 
 def _unpack_rule(packed: 'Tuple[Any, ...]') -> model.Rule:
-    id, title, action, why, remedy, match, values, probe, host, *rest = packed
+    id, title, action, why, remedy, match, values, probe, host, *rest, negated = packed
     conditions = tuple(model.HostCondition(*condition) for condition in host)
-    return model.Rule(id, title, action, why, remedy, match, values, probe, conditions, *rest)
+    rule = model.Rule(id, title, action, why, remedy, match, values, probe, conditions, *rest)
+    rule.negated = negated
+    return rule

@@ -8,17 +8,20 @@ import time
 from binascii import crc32
 
 from . import model, osinfo
-from .compiled import FILE, LISTING, WAY, headline, take_stamp
+from .compiled import headline, take_stamp
+from .contents import take_contents
 from .errors import GuardError
 from .needs import build_index, derive_need
 from .policyfile import directories
 from .sources import drop_in_directory
+from .trust import FILE, LISTING, WAY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List, Sequence, Tuple
+    from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
     from .compiled import Stamp
+    from .contents import Contents
 
 _CLOCK_GRAIN = 0.02  # seconds: two ticks of a kernel with HZ=100
 
@@ -40,9 +43,15 @@ def prepare(policy: model.Policy) -> 'Tuple[Any, ...]':
     )
 
 
-def compile_policy(policy: model.Policy, stamp: 'Stamp') -> bytes:
-    """The compiled file of a valid policy; `stamp` is what `take_stamp` said before its sources were read."""
-    payload = marshal.dumps(_share((stamp, prepare(policy)), {}))
+def compile_policy(policy: model.Policy, stamp: 'Stamp', contents: 'Optional[Contents]' = None) -> bytes:
+    """The compiled file of a valid policy.
+
+    :param stamp: what `take_stamp` said before its sources were read
+    :param contents: what `take_contents` said, while they were the same (default: what it says now)
+    """
+    if contents is None:
+        contents = take_contents([entry[:2] for entry in stamp])
+    payload = marshal.dumps(_share((stamp, contents, prepare(policy)), {}))
     return b'%s\n%08x\n%s' % (headline(), crc32(payload), payload)
 
 
@@ -57,9 +66,10 @@ def compile_in_place(load: 'Callable[[], model.Policy]') -> bytes:
     stamp = take_stamp(listed)
     # Read anew, so that what is compiled is what the stamp is of.
     policy = load()
-    if list_sources(policy) != listed:
+    contents = take_contents(listed)
+    if list_sources(policy) != listed or take_stamp(listed) != stamp:
         raise GuardError('the files of the policy were changed meanwhile', 'run it again')
-    return compile_policy(policy, stamp)
+    return compile_policy(policy, stamp, contents)
 
 
 def list_sources(policy: model.Policy) -> 'List[Tuple[str, str]]':
@@ -125,7 +135,8 @@ def _is_written(path: str, data: bytes) -> bool:
 def _pack_rule(rule: model.Rule) -> 'Tuple[Any, ...]':
     host = tuple((condition.fact, condition.values, condition.negated) for condition in rule.host)
     texts = (rule.id, rule.title, rule.action, rule.why, rule.remedy)
-    return texts + (rule.match, rule.values, rule.probe, host, rule.reference, rule.origin, rule.at, rule.waivable)
+    asked = (rule.match, rule.values, rule.probe, host)
+    return texts + asked + (rule.reference, rule.origin, rule.at, rule.waivable, rule.negated)
 
 
 def _pack_waiver(waiver: model.Waiver) -> 'Tuple[Any, ...]':

@@ -12,11 +12,21 @@ from . import model
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, Iterable, List, Optional
+    from typing import Callable, Dict, Iterable, List, Optional
 
 _INFINIBAND_CLASS = '0x0207'
 _TYPE, _BLOCK_DEVICE, _REGULAR_FILE = 0o170000, 0o060000, 0o100000  # from <sys/stat.h>
 _ARPHRD_INFINIBAND = '32'  # linux/if_arp.h
+# The PID namespace that the kernel begins with: PROC_PID_INIT_INO of linux/proc_ns.h.
+_FIRST_PID_NAMESPACE = b'pid:[4026531836]'
+# What container managers put into the file system, and who they are where the file does not say it itself. An image
+# keeps it, wherever its tree is booted later.
+_CONTAINER_FILES = (
+    ('/run/systemd/container', ''),
+    ('/run/host/container-manager', ''),
+    ('/run/.containerenv', 'podman'),
+    ('/.dockerenv', 'docker'),
+)
 
 
 def read_facts(needed: 'Iterable[str]', root: str = '/') -> model.HostFacts:
@@ -24,7 +34,7 @@ def read_facts(needed: 'Iterable[str]', root: str = '/') -> model.HostFacts:
     host = Host(root)
     readers = {'arch': _arch, 'container': host.container, 'os': host.os}
     facts = {name: readers[name]() for name in needed}
-    return model.HostFacts(facts.get('arch'), facts.get('container'), facts.get('os'), host.probe)
+    return model.HostFacts(facts.get('arch'), facts.get('container'), facts.get('os'), host.probe, host.evidence)
 
 
 def today() -> str:
@@ -41,6 +51,7 @@ class Host:
 
     def __init__(self, root: str = '/') -> None:
         self._root = root.rstrip('/')
+        self.evidence: 'Dict[str, str]' = {}  # see model.HostFacts
 
     def _path(self, path: str) -> bytes:
         # As bytes: Python 3.6 would encode it as ASCII under libvirt's LC_ALL=C.
@@ -68,42 +79,77 @@ class Host:
 
     def container(self) -> 'Optional[str]':
         """The container technology this host is itself inside of, or 'none': the order is systemd's (virt.c)."""
-        for path in ('/run/systemd/container', '/run/host/container-manager'):
+        # In the kernel's own first namespace, a file is what somebody has left there.
+        is_first = self._is_in_first_pid_namespace()
+        files = () if is_first else _CONTAINER_FILES
+        for path, _ in files[:2]:
             written = (self._read(path) or '').strip()
             if written:
-                return written
+                return self._shown_by(path + ' says so', written)
         environment = self._read('/proc/1/environ')
         for variable in (environment or '').split('\0'):
             if variable.startswith('container=') and len(variable) > len('container='):
-                return variable[len('container=') :]
-        for mark, technology in (('/run/.containerenv', 'podman'), ('/.dockerenv', 'docker')):
-            if self._exists(mark):
-                return technology
+                return self._shown_by('process 1 has it in its environment', variable[len('container=') :])
+        for path, technology in files[2:]:
+            if self._exists(path):
+                return self._shown_by(path + ' is there; remove it if this host is no container', technology)
         # Only root reads that environment; systemd as process 1 has written down for all others what it found there.
-        return 'none' if environment is not None or self._exists('/run/systemd/system') else None
+        return 'none' if is_first or environment is not None or self._exists('/run/systemd/system') else None
+
+    def _shown_by(self, mark: str, technology: str) -> str:
+        self.evidence['container'] = mark
+        return technology
+
+    def _is_in_first_pid_namespace(self) -> bool:
+        try:
+            return posix.readlink(self._path('/proc/self/ns/pid')) == _FIRST_PID_NAMESPACE
+        except OSError:
+            return False
 
     def os(self) -> 'Optional[str]':
         """ID and VERSION_ID of os-release: `rhel-8.10`, `debian-12`, `arch`."""
+        fields = self.os_release()
+        if not fields.get('ID'):
+            return None
+        return '-'.join(part for part in (fields['ID'], fields.get('VERSION_ID')) if part)
+
+    def os_release(self) -> 'Dict[str, str]':
+        """What os-release says of the host."""
         text = self._read('/etc/os-release') or self._read('/usr/lib/os-release')
         fields: 'Dict[str, str]' = {}
         for line in (text or '').splitlines():
             key, equals, value = line.partition('=')
             if equals:
                 fields[key.strip()] = value.strip().strip('"\'')
-        if not fields.get('ID'):
-            return None
-        return '-'.join(part for part in (fields['ID'], fields.get('VERSION_ID')) if part)
+        return fields
 
-    def probe(self, name: str, subject: str) -> 'model.Answer':
+    def probe(self, name: str, subject: str) -> 'model.Answered':
         """Answer one probe.
 
         :param name: one of policy.PROBES
-        :param subject: for `multipath-device` the path of a source device, for `infiniband-vf` a PCI address
+        :param subject: for `multipath-device` the path of a source device, for `infiniband-vf` a PCI address, for
+            `foreign-emulator` the path of an emulator
         """
-        return {'multipath-device': self.is_multipath_device, 'infiniband-vf': self.is_infiniband_vf}[name](subject)
+        probes: 'Dict[str, Callable[[str], model.Answered]]' = {
+            'multipath-device': self.is_multipath_device,
+            'infiniband-vf': self.is_infiniband_vf,
+            'foreign-emulator': self.is_foreign_emulator,
+        }
+        return probes[name](subject)
+
+    def is_foreign_emulator(self, path: str) -> 'model.Answered':
+        """Whether a file is not the distribution's emulator, and why."""
+        from .emulator_file import foreign_emulator  # hardly ever asked for
+
+        return foreign_emulator(path, self._root)
 
     def is_multipath_device(self, device: str) -> 'model.Answer':
-        """Whether a block device is a multipath map, or is stacked on one (a partition, a logical volume)."""
+        """Whether a block device is a multipath map, or is stacked on one (a partition, a logical volume).
+
+        Of a SCSI device (scsi:HOST:BUS:TARGET:UNIT), which a guest gets by itself, whether it is a path of a map.
+        """
+        if device.startswith('scsi:'):
+            return self._is_path(device[len('scsi:') :])
         for prefix in ('host_device:', 'file:'):  # QEMU's own protocols
             device = device[len(prefix) :] if device.startswith(prefix) else device
         if not device.startswith('/'):
@@ -119,6 +165,14 @@ class Host:
         if status.st_mode & _TYPE != _BLOCK_DEVICE or not self._exists(sysfs):
             return None
         return self._is_multipath(sysfs, 8)
+
+    def _is_path(self, address: str) -> 'model.Answer':
+        device = '/sys/bus/scsi/devices/' + address
+        if not address or '/' in address or not self._exists(device):
+            return None
+        disks = ['%s/block/%s' % (device, name) for name in self._list(device + '/block') or []]
+        holders = [disk + '/holders/' + name for disk in disks for name in self._list(disk + '/holders') or []]
+        return any((self._read(holder + '/dm/uuid') or '').startswith('mpath-') for holder in holders)
 
     def _is_multipath(self, sysfs: str, depth: int) -> 'model.Answer':
         # mpath-WWID, and part1-mpath-WWID for a partition.

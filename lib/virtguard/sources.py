@@ -4,6 +4,7 @@
 The drop-ins of /etc/virt-guard/policy.yaml are /etc/virt-guard/policy.d/*.yaml, in the order of their names.
 """
 
+import gc
 import os
 import re
 import sys
@@ -75,6 +76,20 @@ def load_candidate(path: str, data: bytes, today: str = '') -> model.Policy:
     return _load(path, _drop_ins(path, trusted=True), read, today)
 
 
+def note_on_reading(policy: model.Policy, seconds: float) -> str:
+    """What to say of a policy that took so many seconds of processor time to read; '' where that is no matter.
+
+    The hook reads it where its compiled form is out of date, within the deadline, and on a host with other work.
+    """
+    if seconds * 5 <= policy.deadline:
+        return ''
+    return (
+        'reading the policy took %.1f s of processor time, and without its compiled form (virt-guard policy compile) '
+        'each start of a domain must do that within the deadline of %g s: have fewer rules and waivers, or a longer '
+        'deadline' % (seconds, policy.deadline)
+    )
+
+
 def drop_in_directory(path: str) -> str:
     """Where the drop-ins of a policy are."""
     return (path[: -len(_SUFFIX)] if path.endswith(_SUFFIX) else path) + '.d'
@@ -136,6 +151,17 @@ def _is_drop_in(name: str) -> bool:
 
 
 def _load(path: str, drop_ins: 'Sequence[str]', read: 'Callable[[str], bytes]', today: str) -> model.Policy:
+    # Of what is made on the way, nothing is garbage before the end; to look for it takes up to a third of the time.
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return _read_and_merge(path, drop_ins, read, today)
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _read_and_merge(path: str, drop_ins: 'Sequence[str]', read: 'Callable[[str], bytes]', today: str) -> model.Policy:
     files: 'Files' = []
     try:
         for name in (path, *drop_ins):
@@ -146,9 +172,9 @@ def _load(path: str, drop_ins: 'Sequence[str]', read: 'Callable[[str], bytes]', 
     try:
         from .layer import Given, read_layer
         from .policy import merge_layers
-    except ImportError as error:
+    except Exception as error:  # of a broken library, any
         raise MissingLibraryError(error, _stated(files)) from None
-    layers = [read_layer(data, name) for name, data in files]
+    layers = [read_layer(data, name, name != path) for name, data in files]
     for layer, file in zip(layers, files):
         if layer.root is None:
             layer.settings = {key: Given(value) for key, value in _stated([file]).items()}
@@ -156,13 +182,19 @@ def _load(path: str, drop_ins: 'Sequence[str]', read: 'Callable[[str], bytes]', 
     for layer in layers[1:]:
         if 'extends' in layer.settings:
             layer.settings['extends'].problem('a drop-in cannot extend a policy', 'say so in %s' % path)
-    return merge_layers(extended + layers, path, today, _released_before)
+    return merge_layers(extended + layers, path, today, _released_before, _known_systems)
 
 
 def _released_before(date: str) -> 'model.ValueSet':
     from . import osinfo  # needs lxml, and is seldom asked
 
     return osinfo.released_before(date)
+
+
+def _known_systems() -> 'model.ValueSet':
+    from . import osinfo
+
+    return osinfo.known_systems()
 
 
 def _stated(files: 'Files') -> 'Dict[str, Any]':

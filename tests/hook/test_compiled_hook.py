@@ -45,6 +45,29 @@ def test_one_answer_with_and_without(installed, compiled):
     assert {answer[1] for answer in with_it} == {0, 1}
 
 
+@pytest.mark.parametrize(
+    'id, rule, status',
+    [
+        ('win7', 'guest-os-windows', 1),
+        ('HTTPS://microsoft.com/win/7/', 'guest-os-windows', 1),
+        ('https://www.apple.com/macosx/10.7', 'guest-os-macos', 1),
+        ('https://redhat.com/rhel/8.10/', '', 0),
+        ('http://redhat.com/rhel/8.10', '', 0),
+    ],
+)
+def test_an_id_in_any_spelling(installed, compiled, id, rule, status):
+    """Where the compiled policy alone admits, and where lxml is asked."""
+    xml = (CHECKOUT / 'tests/cases/base-x86_64.xml').read_text(encoding='utf-8')
+    assert 'http://redhat.com/rhel/8.6' in xml
+    for _ in range(2):
+        result = installed.run_hook('payroll', 'prepare', xml.replace('http://redhat.com/rhel/8.6', id).encode())
+        assert result.returncode == status, result.stderr
+        assert (b'<libosinfo:os id="%s">' % id.encode() in result.stderr) == bool(status)
+        assert (b'[%s]' % rule.encode() in result.stderr) == bool(status)
+        if compiled.exists():
+            compiled.unlink()
+
+
 @pytest.mark.skipif(not pathlib.Path('/usr/share/osinfo/os').is_dir(), reason='there is no osinfo-db here')
 def test_one_answer_with_and_without_osinfo_db(installed, compiled):
     """Read, compiled, and gone since: the table of the package knows the same, and a compiled answer is stale."""

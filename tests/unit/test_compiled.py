@@ -4,9 +4,10 @@
 import multiprocessing
 import os
 import pathlib
+import shutil
 
 import pytest
-from virtguard import compiled, compiler, model, osinfo
+from virtguard import compiled, compiler, contents, model, osinfo, trust
 from virtguard.bulk import Judge
 from virtguard.compiled import compiled_path, headline, load_compiled, take_stamp
 from virtguard.domain import parse_domain
@@ -33,7 +34,7 @@ def policy(tmp_path):
     path = tmp_path / 'policy.yaml'
     path.write_bytes((CHECKOUT / 'policy.yaml').read_bytes())
     path.chmod(0o644)
-    compiler.let_clock_advance([(str(path), compiled.FILE), (str(tmp_path), compiled.LISTING)])
+    compiler.let_clock_advance([(str(path), trust.FILE), (str(tmp_path), trust.LISTING)])
     return path
 
 
@@ -80,7 +81,7 @@ def test_marks_change_no_verdict():
 
 
 @pytest.mark.parametrize(
-    'xml', [b'', b'<network/>', b'<domain>', b'<!DOCTYPE domain><domain/>', b"<domain xmlns='urn:x'/>"]
+    'xml', [b'', b'<network/>', b'<domain>', b'<!DOCTYPE domain><domain/>', b"<network xmlns='urn:x'/>", b'<a:domain>']
 )
 def test_marks_admit_nothing_that_is_no_domain(xml):
     policy = load_policy(
@@ -92,14 +93,26 @@ def test_marks_admit_nothing_that_is_no_domain(xml):
 
 def test_rules_come_back_whole(policy, file):
     loaded, warning = load_compiled(str(policy))
-    expected = load_policy(policy.read_bytes(), str(policy))
+    expected = load_trusted_policy(str(policy))  # with the host's osinfo-db, too
     assert warning == ''
     assert loaded.facts == tuple(sorted(expected.facts()))
     for name in ('name', 'mode', 'failure', 'deadline', 'audit_required', 'sha256', 'source'):
         assert getattr(loaded.policy, name) == getattr(expected, name)
     admission = expected.rules_at(model.ADMISSION)
     for rule, other in zip(loaded.narrowed(range(len(admission))).rules, admission):
-        for slot in ('id', 'title', 'action', 'match', 'values', 'probe', 'why', 'remedy', 'reference', 'origin'):
+        for slot in (
+            'id',
+            'title',
+            'action',
+            'match',
+            'values',
+            'negated',
+            'probe',
+            'why',
+            'remedy',
+            'reference',
+            'origin',
+        ):
             assert getattr(rule, slot) == getattr(other, slot)
         assert [(c.fact, c.values, c.negated) for c in rule.host] == [(c.fact, c.values, c.negated) for c in other.host]
 
@@ -135,7 +148,8 @@ def test_every_damaged_byte_shows(policy, file):
 
 def test_other_versions(policy, file, monkeypatch):
     data = file.read_bytes()
-    future = data.replace(b'compiled policy 2 ', b'compiled policy 3 ', 1)
+    now, later = (b'compiled policy %d ' % number for number in (compiled._FORMAT, compiled._FORMAT + 1))
+    future = data.replace(now, later, 1)
     assert future != data
     file.write_bytes(future)
     assert 'was written by another version' in refusal(policy)
@@ -194,8 +208,6 @@ def edit_in_place_with_old_times(path):
 CHANGES = {
     'edited': lambda path: path.write_bytes(path.read_bytes() + b'\n'),
     'edited, its size and time as before': edit_in_place_with_old_times,
-    'replaced': replace,
-    'touched': lambda path: os.utime(str(path)),
     'chmod': lambda path: path.chmod(0o666),
     'directory chmod': lambda path: path.parent.chmod(0o777),
     'missing': lambda path: path.unlink(),
@@ -207,6 +219,73 @@ def test_changed_source(policy, file, what):
     CHANGES[what](policy)
     warning = refusal(policy)
     assert 'is out of date; run virt-guard policy compile' in warning or what == 'missing'
+
+
+def restore(path):
+    """The directory of the policy from a backup: other inodes, and ctimes; and the mtimes of today."""
+    backup = path.parent.with_name('backup')
+    shutil.copytree(str(path.parent), str(backup), copy_function=shutil.copyfile)
+    shutil.rmtree(str(path.parent))
+    backup.rename(path.parent)
+
+
+SAME = {
+    'replaced': replace,
+    'touched': lambda path: os.utime(str(path)),
+    'touched in its ctime': lambda path: os.chmod(str(path), 0o644),
+    'the directory touched': lambda path: os.utime(str(path.parent)),
+    'restored': restore,
+    'made readable for its owner only': lambda path: path.chmod(0o600),
+}
+
+
+@pytest.mark.parametrize('what', sorted(SAME))
+def test_a_source_that_only_looks_changed(tmp_path, what):
+    directory = tmp_path / 'etc'
+    (directory / 'policy.d').mkdir(parents=True)
+    for path in (tmp_path, directory, directory / 'policy.d'):
+        path.chmod(0o755)
+    policy = directory / 'policy.yaml'
+    policy.write_bytes((CHECKOUT / 'policy.yaml').read_bytes())
+    (directory / 'policy.d/50-site.yaml').write_text('deadline: 7\n')
+    assert compile_to(compiled_path(str(policy)), policy)
+    compiler.let_clock_advance([(str(policy), trust.FILE), (str(directory), trust.LISTING)])
+    stamp = take_stamp([(str(policy), trust.FILE), (str(directory), trust.LISTING)])
+    SAME[what](policy)
+    assert take_stamp([(str(policy), trust.FILE), (str(directory), trust.LISTING)]) != stamp
+    loaded, warning = load_compiled(str(policy))
+    assert warning == '' and loaded.policy.deadline == 7
+    for changed in ('policy.yaml', 'policy.d/50-site.yaml'):
+        text = (directory / changed).read_bytes()
+        (directory / changed).write_bytes(text.replace(b'deadline: 7', b'deadline: 8') + b'\n')
+        assert 'is out of date' in refusal(policy)
+        (directory / changed).write_bytes(text)
+        assert load_compiled(str(policy))[0] is not None
+    (directory / 'policy.d/60-more.yaml').write_text('deadline: 8\n')
+    assert 'is out of date' in refusal(policy)
+
+
+def test_nothing_is_read_while_the_stamp_is_the_same(policy, file, monkeypatch):
+    monkeypatch.setattr(contents, 'take_contents', None)
+    assert load_compiled(str(policy))[0] is not None
+    os.utime(str(policy))
+    assert load_compiled(str(policy))[0] is None, 'where it differs, they are'
+
+
+@pytest.mark.parametrize('where', ['policy.yaml', 'policy.d/50-site.yaml', 'policy.d', '.'])
+def test_the_same_content_that_others_may_change(policy, file, where):
+    drop_ins = policy.with_name('policy.d')
+    drop_ins.mkdir()
+    drop_ins.chmod(0o755)
+    (drop_ins / '50-site.yaml').write_text('deadline: 7\n')
+    assert compile_to(file, policy)
+    (policy.parent / where).chmod(0o777)
+    assert 'is out of date' in refusal(policy)
+    (policy.parent / where).chmod(0o755)
+    assert load_compiled(str(policy))[0] is not None
+    if os.geteuid() == 0:
+        os.chown(str(policy.parent / where), 12345, -1)
+        assert 'is out of date' in refusal(policy)
 
 
 @pytest.fixture
@@ -234,7 +313,8 @@ def test_changed_osinfo_db(databases, policy, file):
 
 def test_osinfo_db_is_no_source_of_a_policy_without_a_named_set(databases, policy):
     text = policy.read_text(encoding='utf-8')
-    policy.write_text(text.replace('values: {os-released-before: 2009-01-01}', 'values: [a]'), encoding='utf-8')
+    without = text.replace('values: {os-released-before: 2009-01-01}', 'values: [a]')
+    policy.write_text(without.replace('values: {os-known: false}', 'values: [a]'), encoding='utf-8')
     listed = compiler.list_sources(load_trusted_policy(str(policy)))
     assert not {path for path, _ in listed} & set(osinfo.sources())
     policy.write_text(text, encoding='utf-8')
@@ -251,7 +331,17 @@ def test_moved_link(policy, file):
     other.write_bytes(policy.read_bytes())
     link.unlink()
     link.symlink_to('other.yaml')
+    assert load_compiled(str(link))[0] is not None, 'where it leads to does not matter, but for what is there'
+    other.write_bytes(policy.read_bytes() + b'\n')
     assert 'is out of date' in refusal(link)
+    other.write_bytes(policy.read_bytes())
+    open_to_others = policy.with_name('open')
+    open_to_others.mkdir()
+    open_to_others.chmod(0o777)
+    (open_to_others / 'policy.yaml').write_bytes(policy.read_bytes())
+    link.unlink()
+    link.symlink_to('open/policy.yaml')
+    assert 'is out of date' in refusal(link), 'what is there may be another thing in a moment'
 
 
 def test_written_once_and_the_same_each_time(policy, file):

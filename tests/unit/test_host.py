@@ -40,6 +40,7 @@ class FakeHost:
         self.root = root
         self._host = Host(str(root))
         self.container, self.os, self.probe = self._host.container, self._host.os, self._host.probe
+        self.evidence = self._host.evidence
 
     def write(self, path, content=''):
         file = self.root / path.lstrip('/')
@@ -88,6 +89,45 @@ def test_container(host, files, expected):
     for path, content in files.items():
         host.write(path, content)
     assert host.container() == expected
+
+
+FIRST, ANOTHER = 'pid:[4026531836]', 'pid:[4026532345]'
+# The environment of process 1 is no file that an image has; what is in the file system may be left of anything.
+LEFT = {
+    '/run/systemd/container': 'lxc',
+    '/run/host/container-manager': 'systemd-nspawn',
+    '/run/.containerenv': 'podman',
+    '/.dockerenv': 'docker',
+}
+
+
+@pytest.mark.parametrize('mark', sorted(LEFT))
+@pytest.mark.parametrize('by_root', [True, False])
+def test_a_file_makes_no_container_of_the_first_pid_namespace(host, mark, by_root):
+    host.write(mark, LEFT[mark])
+    if by_root:
+        host.write('/proc/1/environ', 'HOME=/\0')
+    host.link('/proc/self/ns/pid', FIRST)
+    assert (host.container(), host.evidence) == ('none', {})
+
+
+@pytest.mark.parametrize('namespace', [ANOTHER, None])
+@pytest.mark.parametrize('mark', sorted(LEFT))
+def test_the_evidence_names_the_mark(host, mark, namespace):
+    host.write(mark, LEFT[mark])
+    host.write('/proc/1/environ', 'HOME=/\0')
+    if namespace:
+        host.link('/proc/self/ns/pid', namespace)
+    assert host.container() == LEFT[mark]
+    assert host.evidence['container'].startswith(mark + ' ')
+    assert read_facts(['container'], str(host.root)).evidence == host.evidence
+
+
+def test_what_process_1_says_counts_everywhere(host):
+    host.write('/proc/1/environ', 'container=lxc\0')
+    host.link('/proc/self/ns/pid', FIRST)
+    assert host.container() == 'lxc'
+    assert host.evidence == {'container': 'process 1 has it in its environment'}
 
 
 # Operating systems
@@ -207,6 +247,21 @@ def test_multipath_by_any_name(host, block):
 def test_multipath_behind_a_protocol_of_qemu(host, block, prefix):
     block('dm-1', 253, 1, [], MPATH)
     assert host.probe('multipath-device', prefix + '/dev/dm-1') is True
+
+
+@pytest.mark.parametrize(
+    'uuid, expected', [('mpath-3600a', True), ('LVM-abc', False), ('', False)], ids=['multipath', 'volume', 'none']
+)
+def test_a_scsi_device_that_is_handed_over_is_a_path(host, uuid, expected):
+    """What holds its disk tells: the disk itself has nothing below it."""
+    host.mkdir('/sys/bus/scsi/devices/2:0:16:1/block/sdc/holders')
+    host.mkdir('/sys/bus/scsi/devices/2:0:16:2/scsi_tape')
+    if uuid:
+        host.write('/sys/bus/scsi/devices/2:0:16:1/block/sdc/holders/dm-3/dm/uuid', uuid + '\n')
+    assert host.probe('multipath-device', 'scsi:2:0:16:1') is expected
+    assert host.probe('multipath-device', 'scsi:2:0:16:2') is False
+    for unknown in ('scsi:2:0:16:3', 'scsi:../devices/2:0:16:1', 'scsi:'):
+        assert host.probe('multipath-device', unknown) is None, unknown
 
 
 def test_a_path_of_a_multipath_device_is_not_one(host, block):

@@ -60,6 +60,31 @@ def test_a_directory_that_others_may_write(policy, mode):
     assert read_policy_file(str(policy)) == b'policy: x\n'
 
 
+@pytest.mark.parametrize(('name', 'is_ours'), [('etc', False), ('etc/virt-guard', True), ('srv/virt-guard-old', False)])
+def test_nobody_is_told_to_change_a_directory_that_is_not_ours(tmp_path, name, is_ours):
+    policy = tmp_path / name / 'policy.yaml'
+    policy.parent.mkdir(parents=True, exist_ok=True)
+    policy.write_bytes(b'policy: x\n')
+    os.chmod(str(policy.parent), 0o777)
+    told = [refused(policy)]
+    if os.geteuid() == 0:
+        os.chmod(str(policy.parent), 0o755)
+        os.chown(str(policy.parent), STRANGER, 0)
+        told.append(refused(policy))
+    for message in told:
+        assert ('chmod ' in message or 'chown ' in message) == is_ours
+        assert ('where only root can write' in message) != is_ours
+
+
+@needs_root
+def test_nobody_is_told_to_change_what_a_link_leads_to(policy, tmp_path):
+    link = tmp_path / 'link'
+    link.symlink_to('etc')
+    os.lchown(str(link), STRANGER, 0)
+    message = refused(link / 'policy.yaml')
+    assert 'belongs to uid 12345' in message and 'chown' not in message
+
+
 def test_a_directory_further_up(policy, tmp_path):
     deep = policy.parent / 'a' / 'b' / 'policy.yaml'
     deep.parent.mkdir(parents=True)
@@ -80,7 +105,7 @@ def test_a_file_of_a_stranger(policy):
     os.chown(str(policy), STRANGER, 0)
     message = refused(policy)
     assert '%s belongs to uid 12345' % policy in message
-    assert 'chown root' in message
+    assert 'chown -h root %s' % policy in message
 
 
 @needs_root

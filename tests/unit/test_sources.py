@@ -90,10 +90,56 @@ def test_what_holds_where_a_file_is_not_even_yaml(policy, drop_ins, base, drop_i
     assert refused(policy).settings['failure'] == failure
 
 
-def test_an_empty_drop_in_is_a_problem(policy, drop_ins):
-    """A file cut off by a full disk is empty, too."""
-    write(drop_ins / '10.yaml', '')
-    assert '10.yaml:1:1: the policy is empty' in str(refused(policy))
+NOTHING = {
+    'no byte': '',
+    'white space': ' \n\n',
+    'a byte order mark': '\ufeff',
+    'comments': '# deadline: 7\n\n  # nothing yet\n',
+    'a document without anything': '---\n# nothing yet\n...\n',
+    'null': 'null\n',
+    'a mapping without anything': '{}\n',
+    'no rules': 'rules: []\n',
+    'no waivers': 'waivers: []\n',
+    'lists whose items are comments': 'rules:\n#  - id: x\nwaivers:\n#  - rules: [x]\n',
+}
+
+
+@pytest.mark.parametrize('what', sorted(NOTHING))
+def test_what_says_nothing_decides_nothing(policy, drop_ins, what):
+    before = load_trusted_policy(str(policy))
+    empty = write(drop_ins / '10.yaml', NOTHING[what])
+    write(drop_ins / '20.yaml', 'deadline: 7\n')
+    after = load_trusted_policy(str(policy))
+    assert (after.deadline, after.mode, after.failure) == (7, before.mode, before.failure)
+    assert [rule.id for rule in after.rules] == [rule.id for rule in before.rules]
+    assert str(empty) in after.files and after.sha256 != before.sha256, 'what it is read from is known all the same'
+
+
+@pytest.mark.parametrize(
+    ('text', 'problem'),
+    [
+        ('', 'the policy is empty'),
+        ('# nothing\n', 'the policy is empty'),
+        ('policy: a\nrules: []\n', 'rules is an empty list'),
+        ('policy: a\nrules:\n', 'rules is empty, not a list'),
+    ],
+)
+def test_a_policy_says_something(policy, text, problem):
+    write(policy, text)
+    assert problem in str(refused(policy))
+
+
+def test_a_policy_that_extends_another_may_add_nothing(tmp_path, policy):
+    site = write(tmp_path / 'site.yaml', 'policy: site\nextends: %s\nrules: []\nwaivers:\n' % policy.name)
+    assert load_policy_file(str(site)).name == 'site'
+
+
+@pytest.mark.parametrize(
+    'text', ['- []\n', 'text\n', 'rules: {}\n', 'waivers: no\n', 'deadline:\n', 'rules: [null]\n', '"\n']
+)
+def test_what_is_not_nothing_but_wrong_is_a_problem(policy, drop_ins, text):
+    write(drop_ins / '10.yaml', text)
+    assert '10.yaml:' in str(refused(policy))
 
 
 @pytest.mark.parametrize('mode', [0o664, 0o646])
