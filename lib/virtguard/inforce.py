@@ -28,6 +28,7 @@ class PolicyInForce:
         self._next = 0.0
         self._retry = float('inf')
         self.name = ''
+        self._fields: 'List[Tuple[str, str]]' = []
 
     def load(self) -> Auditor:
         """One that judges by the policy as it is now.
@@ -37,8 +38,12 @@ class PolicyInForce:
         self._sources = list_sources(self._load())
         self._seen = self._look()
         policy = self._load()  # anew, so that what is in force is not older than what was seen
-        self.name = policy.name
+        self.name, self._fields = policy.name, policy.fields()
         return Auditor(policy, read_facts(policy.facts() | policy.facts(model.RUNTIME)), today())
+
+    def fields(self) -> 'List[Tuple[str, str]]':
+        """What records say of it; nothing where there has been none yet."""
+        return self._fields
 
     def forget(self) -> None:
         """Take the policy for changed."""

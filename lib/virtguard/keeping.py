@@ -17,8 +17,9 @@ from binascii import crc32
 from .digest import sha256_hex
 from .domain import parse_xml
 from .errors import GuardError
+from .outcome import is_light
 from .runtime import Tracked
-from .transition import STATUS, State, take_document
+from .transition import STATUS, State, check_document
 from .trust import is_only_ours
 
 TYPE_CHECKING = False
@@ -33,7 +34,7 @@ _MAX_BYTES = 256 * 1024 * 1024
 class Keeper:
     """A directory of kept states; where it cannot be used, nothing is kept and `warn` has been told why.
 
-    `is_taken`: another watch keeps its states there. This one may read them.
+    `is_taken`: another watch keeps its states there. This one may read them. `boot` tells this run of the host.
     """
 
     def __init__(self, directory: str, warn: 'Callable[[str], None]') -> None:
@@ -43,7 +44,7 @@ class Keeper:
         self.is_taken = False
         self._usable = self._prepare()
         with open('/proc/sys/kernel/random/boot_id') as file:
-            self._boot = file.read().strip()
+            self.boot = file.read().strip()
 
     def _prepare(self) -> bool:
         try:
@@ -73,7 +74,7 @@ class Keeper:
                     os.unlink(path)  # of a watch that was killed while it wrote
                 continue
             try:
-                domains.append(_unpack(_read(path), self._boot))
+                domains.append(_unpack(_read(path), self.boot))
             except (GuardError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
                 self._warn('%s is left out: %s' % (path, error))
         return domains
@@ -85,7 +86,7 @@ class Keeper:
         path = self._path(domain.name)
         try:
             if domain.state or domain.held:
-                _write(path, _pack(domain, self._boot))
+                _write(path, _pack(domain, self.boot))
             else:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(path)
@@ -109,6 +110,8 @@ def _pack(domain: Tracked, boot: str) -> bytes:
         'name': domain.name,
         'uuid': domain.uuid,
         'held': domain.held,
+        'run': domain.run,
+        'told': domain.told,
         'status': None if state.status is None else _text(state.status),
         'others': [(kind, name, _text(document)) for (kind, name), document in state.others.items()],
     }
@@ -126,11 +129,15 @@ def _unpack(data: bytes, boot: str) -> 'Tuple[Tracked, bool]':
     others = {(str(kind), str(name)): _bytes(text) for kind, name, text in content['others']}
     status = None if content['status'] is None else _bytes(content['status'])
     held = {str(key): str(since) for key, since in content['held'].items()}
+    told = {str(key): int(count) for key, count in content.get('told', {}).items()}  # older ones have none
+    # What is long is parsed where it is judged.
     for document in others.values():
-        parse_xml(document)
-    if status is not None:
-        take_document(STATUS, status)
-    domain = Tracked(str(content['name']), str(content['uuid']), State(status, others), held)
+        if is_light([document]):
+            parse_xml(document)
+    if status is not None and is_light([status]):
+        check_document(STATUS, status)
+    run = str(content.get('run', ''))
+    domain = Tracked(str(content['name']), str(content['uuid']), State(status, others), held, run, told)
     return domain, content['boot'] != boot
 
 

@@ -3,11 +3,13 @@
 
 Owned is a process whose number is in the status of a domain, or in a pid file beside it. Not looked at are processes
 of another PID namespace (a container's libvirt has its state where we do not see it), and the QEMU that libvirt asks
-for its capabilities: a `-machine none` that is never started. A process gets GRACE seconds before it is one without an
-owner, because libvirt writes the owner down while the process starts.
+for its capabilities, which has no machine: it is known by the arguments that libvirt gives it, word for word, by whom
+it runs as, and because it ends soon. A process gets GRACE seconds before it is one without an owner, because libvirt
+writes the owner down while the process starts.
 """
 
 import os
+import re
 
 from .transition import PROCESS, process_document
 
@@ -18,9 +20,20 @@ if TYPE_CHECKING:
     from .transition import Others
 
 GRACE = 5.0  # seconds
+PROBE_SECONDS = 60.0  # half a second is usual
 _NAMES = ('qemu-kvm', 'qemu-system-')
 _DELETED = ' (deleted)'  # the kernel's mark of a program that was upgraded under the process
-_MAX_ARGUMENTS = 1 << 20  # bytes
+# Anybody may call his program so, start it a thousand times, and give it arguments of a MiB.
+_MAX_ARGUMENTS = 64 << 10  # bytes
+_MAX_NAME = 256  # characters
+_LIB = '/var/lib/libvirt/qemu'
+# src/qemu/qemu_process.c, qemuProcessQMPLaunch(), of libvirt 4.5 to 11.3: only what -qmp and -pidfile name has changed.
+_PROBE = re.compile(
+    r'-S\0-no-user-config\0-nodefaults\0-nographic\0-machine\0none,accel=(?:kvm:)?tcg'
+    r'\0-qmp\0unix:(?:(?P<one>/[^\0,]*/qmp-[A-Za-z0-9]{6})/qmp\.monitor|(?P<all>/[^\0,]*)/capabilities\.monitor\.sock)'
+    r',server(?:=on,wait=off|,nowait)'
+    r'\0-pidfile\0(?:(?P=one)/qmp\.pid|(?P=all)/capabilities\.pidfile)\0-daemonize\Z'
+)
 
 
 class Process:
@@ -35,11 +48,12 @@ class Process:
 
 
 class Processes:
-    """The processes of one /proc; `run` is the directory of libvirt's pid files."""
+    """The processes of one /proc; `run` is the directory of libvirt's pid files, `lib` that of the QEMUs it asks."""
 
-    def __init__(self, run: str, proc: str = '/proc') -> None:
+    def __init__(self, run: str, proc: str = '/proc', lib: str = _LIB) -> None:
         self._run = run
         self._proc = proc
+        self._lib = lib
         self._namespace = self._link('self', 'ns/pid')
         self._tick = os.sysconf('SC_CLK_TCK')
 
@@ -50,7 +64,8 @@ class Processes:
 
         :param owned: the processes that status files name
         """
-        found = [self._look(name) for name in os.listdir(self._proc) if name.isdigit() and int(name) not in owned]
+        up = float(self._read('uptime').split()[0])
+        found = [self._look(name, up) for name in os.listdir(self._proc) if name.isdigit() and int(name) not in owned]
         strangers = [process for process in found if process is not None]
         if strangers:
             owned = self._named_by_pid_files()
@@ -75,7 +90,7 @@ class Processes:
                 owned.add(int(text))
         return owned
 
-    def _look(self, pid: str) -> 'Optional[Process]':
+    def _look(self, pid: str, up: float) -> 'Optional[Process]':
         emulator = self._link(pid, 'exe')
         if emulator.endswith(_DELETED):
             emulator = emulator[: -len(_DELETED)]
@@ -85,15 +100,30 @@ class Processes:
             uid = os.stat(os.path.join(self._proc, pid)).st_uid
             arguments = self._read(os.path.join(pid, 'cmdline')).split('\0')
             fields = self._read(os.path.join(pid, 'stat')).rpartition(')')[2].split()
-            up = float(self._read('uptime').split()[0])
         except OSError:
             return None  # it has ended
         if not self._link(pid, 'exe'):
             return None  # so has this one: while it ends, its arguments are empty
-        if self._link(pid, 'ns/pid') not in ('', self._namespace) or _only_asks(arguments):
+        age = up - int(fields[19]) / self._tick
+        if self._link(pid, 'ns/pid') not in ('', self._namespace):
             return None
-        attributes = {'pid': pid, 'emulator': emulator, 'name': _guest_name(arguments), 'uid': str(uid)}
-        return Process(int(pid), process_document(attributes), up - int(fields[19]) / self._tick)
+        if age < PROBE_SECONDS and is_probe(arguments, self._lib) and self._is_libvirts(pid, uid):
+            return None
+        attributes = {'pid': pid, 'emulator': emulator, 'name': _guest_name(arguments)[:_MAX_NAME], 'uid': str(uid)}
+        return Process(int(pid), process_document(attributes), age)
+
+    def _is_libvirts(self, pid: str, uid: int) -> bool:
+        """Whether a process runs as root, or as those to whom libvirt has given the directory that is QEMU's."""
+        try:
+            # The kernel shows as root's what does not let itself be looked into; here it tells who it really is.
+            found = re.search(r'^Uid:((?:\s+\d+){4})$', self._read(os.path.join(pid, 'status')), re.MULTILINE)
+        except OSError:
+            return False  # it has ended
+        uids = {int(word) for word in found.group(1).split()} if found else {uid}
+        try:
+            return uids <= {0, os.stat(self._lib).st_uid}
+        except OSError:
+            return uids == {0}
 
     def _link(self, *parts: str) -> str:
         try:
@@ -112,9 +142,11 @@ def _following(arguments: 'List[str]', *options: str) -> 'Iterable[str]':
             yield value
 
 
-def _only_asks(arguments: 'List[str]') -> bool:
-    machines = list(_following(arguments, '-machine', '-M', '--machine'))
-    return bool(machines) and all(value.split(',')[0] == 'none' for value in machines) and '-S' in arguments
+def is_probe(arguments: 'List[str]', lib: str = _LIB) -> bool:
+    """Whether these are the arguments of a QEMU that libvirt, whose directory for it is `lib`, asks what it can do."""
+    words = arguments[1:-1] if arguments[-1:] == [''] else arguments[1:]
+    found = _PROBE.match('\0'.join(words))
+    return found is not None and (found.group('all') or os.path.dirname(found.group('one'))) == lib
 
 
 def _guest_name(arguments: 'List[str]') -> str:

@@ -10,25 +10,32 @@ under way), or of a change (there are fewer vCPUs than before), which holds for 
 from lxml import etree
 
 from . import model
+from .compared import TEXT
 from .domain import Domain
-from .evaluate import evaluate
+from .evaluate import compared_in, evaluate
 from .marks import find_marks, holds
 from .needs import build_index, derive_need
-from .places import find_place
+from .places import Siblings, find_place
 from .transition import STATUS, State, admitted_domain, is_another_run, transition, uuid_of
+from .xpath import tokenize
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, Iterator, List, Optional
+    from typing import Dict, Iterator, List, Optional, Tuple
+
+# Of one rule and status in one domain. What is beyond is counted, and another number is news.
+_MAX_HELD = 1000
+_TO_LIBOSINFO = ['/', 'libosinfo:libosinfo']
 
 
 class Occurrence:
     """A finding that holds: its `key` tells it from others for as long as it does, `since` is when it began to hold.
 
-    `before` and `after` are what was seen at its place then and now ('': nothing is there).
+    `before` and `after` are what was seen at its place then and now ('': nothing is there). `event` is the same only
+    where the same occurrence is told again.
     """
 
-    __slots__ = ('key', 'finding', 'before', 'after', 'since')
+    __slots__ = ('key', 'finding', 'before', 'after', 'since', 'event')
 
     def __init__(self, key: str, finding: model.Finding, before: str, after: str, since: str) -> None:
         self.key = key
@@ -36,25 +43,46 @@ class Occurrence:
         self.before = before
         self.after = after
         self.since = since
+        self.event = ''
 
 
 class Tracked:
-    """One domain (or, named '', the host's own processes): its last `state`, and what holds: key -> since."""
+    """One domain (or, named '', the host's own processes): its last `state`, and what holds: key -> since.
 
-    __slots__ = ('name', 'uuid', 'state', 'held')
+    `run` tells one run of the domain from others, `told` how many times things have been told in this one (see events).
+    """
 
-    def __init__(self, name: str, uuid: str, state: State, held: 'Dict[str, str]') -> None:
+    __slots__ = ('name', 'uuid', 'state', 'held', 'run', 'told')
+
+    def __init__(
+        self,
+        name: str,
+        uuid: str,
+        state: State,
+        held: 'Dict[str, str]',
+        run: str = '',
+        told: 'Optional[Dict[str, int]]' = None,
+    ) -> None:
         self.name = name
         self.uuid = uuid
         self.state = state
         self.held = held
+        self.run = run
+        self.told: 'Dict[str, int]' = {} if told is None else told
+
+    def copy(self) -> 'Tracked':
+        return Tracked(self.name, self.uuid, self.state, self.held, self.run, self.told)
 
 
 class Auditor:
-    """Judges by one policy for one host on one day."""
+    """Judges by one policy for one host on one day.
+
+    `all_metadata`: its rules ask for more of a domain's metadata than libosinfo's.
+    """
 
     def __init__(self, policy: model.Policy, host: model.HostFacts, today: str) -> None:
         self._policy = policy
+        self.all_metadata = any(_asks_for_metadata(rule.match or '') for rule in policy.rules if rule.action != 'off')
         self._host = host
         self._today = today
         self._runtime = policy.rules_at(model.RUNTIME)
@@ -83,28 +111,38 @@ class Auditor:
         if not was_running:
             # It has just been let in, or was let in before anybody watched: only what should have been refused is news.
             news = [o for o in news if not _is_of_admission(o.key) or o.finding.status == model.DENY]
-        return news
+        return _shown(news)
 
     def verdict(self, name: str, state: State) -> model.Verdict:
         """Everything that holds in a state, without regard to what was before."""
         document = transition(State(), state)
         uuid = uuid_of(document[1])
-        findings = self._judge_changes(document, name, uuid).findings
+        limit = model.MAX_FINDINGS_PER_RULE
+        findings = self._judge_changes(document, name, uuid, limit).findings
         status = document.find('after/domstatus')
         if status is not None:
-            findings = self._judge_admission(admitted_domain(status)).findings + findings
+            findings = self._judge_admission(admitted_domain(status), limit).findings + findings
         return model.Verdict(name, uuid, self._policy, findings, self._today)
+
+    @property
+    def policy(self) -> model.Policy:
+        return self._policy
+
+    @property
+    def today(self) -> str:
+        return self._today
 
     def verdict_on(self, domain: Tracked, occurrence: Occurrence) -> model.Verdict:
         """The verdict on one thing that happened."""
         return model.Verdict(domain.name, domain.uuid, self._policy, (occurrence.finding,), self._today)
 
     def _changes(self, document: 'etree._Element', domain: Tracked, now: str) -> 'Iterator[Occurrence]':
+        siblings = Siblings()
         for finding in self._judge_changes(document, domain.name, domain.uuid).findings:
-            yield _occurrence(finding, document, document[0], document[1], domain.held, now)
+            yield _occurrence(finding, document, document[0], document[1], domain.held, now, siblings)
 
-    def _judge_changes(self, document: 'etree._Element', name: str, uuid: str) -> model.Verdict:
-        return evaluate(self._policy, Domain(name, uuid, document), self._host, self._today, self._runtime)
+    def _judge_changes(self, document: 'etree._Element', name: str, uuid: str, limit: int = _MAX_HELD) -> model.Verdict:
+        return evaluate(self._policy, Domain(name, uuid, document), self._host, self._today, self._runtime, limit)
 
     def _admissions(self, document: 'etree._Element', held: 'Dict[str, str]', now: str) -> 'Iterator[Occurrence]':
         before, after = (document.find(half + '/domstatus') for half in ('before', 'after'))
@@ -113,13 +151,40 @@ class Auditor:
         domain = admitted_domain(after)
         findings = self._judge_admission(domain).findings
         old = admitted_domain(before).root if findings and before is not None else None
+        siblings = Siblings()
         for finding in findings:
-            yield _occurrence(finding, domain.root, old, domain.root, held, now)
+            yield _occurrence(finding, domain.root, old, domain.root, held, now, siblings)
 
-    def _judge_admission(self, domain: Domain) -> model.Verdict:
+    def _judge_admission(self, domain: Domain, limit: int = _MAX_HELD) -> model.Verdict:
         marks = find_marks(etree.tostring(domain.root, with_tail=False), self._index)
         rules = [rule for rule, need in self._admission if marks is None or holds(need, marks)]
-        return evaluate(self._policy, domain, self._host, self._today, rules)
+        return evaluate(self._policy, domain, self._host, self._today, rules, limit)
+
+
+def _shown(news: 'List[Occurrence]') -> 'List[Occurrence]':
+    """As much of the news of one rule and status as a verdict shows; the last one tells how much more there is."""
+    kinds: 'Dict[Tuple[str, str], List[Occurrence]]' = {}
+    for occurrence in news:
+        kinds.setdefault((occurrence.finding.rule.id, occurrence.finding.status), []).append(occurrence)
+    shown = []
+    for kind in kinds.values():
+        more = sum(1 + occurrence.finding.more for occurrence in kind[model.MAX_FINDINGS_PER_RULE :])
+        kind = kind[: model.MAX_FINDINGS_PER_RULE]
+        if more:
+            f = kind[-1].finding
+            kind[-1].finding = model.Finding(f.rule, f.status, f.path, f.line, f.evidence, f.message, f.waiver, more)
+        shown += kind
+    return shown
+
+
+def _asks_for_metadata(match: str) -> bool:
+    """Whether an expression names what a watch leaves out otherwise (see metadata). What it finds without naming it,
+    as by // and by *, it does not find there: such a rule speaks of what libvirt itself reads."""
+    names = [token.text for token in tokenize(match) if token.kind == 'name' or token.text in ('/', '*', '.')]
+    return any(
+        name in ('title', 'description') or name == 'metadata' and names[place + 1 : place + 3] != _TO_LIBOSINFO
+        for place, name in enumerate(names)
+    )
 
 
 def _is_of_admission(key: str) -> bool:
@@ -133,9 +198,10 @@ def _occurrence(
     after: 'etree._Element',
     held: 'Dict[str, str]',
     now: str,
+    siblings: Siblings,
 ) -> Occurrence:
     """:param before, after: the halves, or the domains, in which the finding's place is looked for"""
-    place = find_place(root, finding.path)
+    place = find_place(root, finding.path, siblings)
     then, present, where = '', finding.evidence, finding.path
     identity = finding.evidence
     if place is not None:
@@ -143,9 +209,13 @@ def _occurrence(
         top, other = (before, after) if in_before else (after, before)
         assert top is not None
         opposite = place.in_other(top, other)
-        seen, counterpart = place.evidence(), opposite.evidence() if opposite is not None else ''
+        text_counts = TEXT in compared_in(finding.rule)
+        seen = place.evidence(text_counts)
+        counterpart = opposite.evidence(text_counts) if opposite is not None else ''
         then, present = (seen, counterpart) if in_before else (counterpart, seen)
         where = ('before/' if in_before else '') + place.key(top)
         identity = '' if place.is_progressing() else finding.evidence
     key = '\n'.join((finding.rule.at, finding.rule.id, finding.status, where, identity))
+    if finding.more:
+        key += '\nand %d' % finding.more
     return Occurrence(key, finding, then, present, held.get(key, now))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     Signature = Tuple[int, ...]
 
 SUFFIX = '.xml'
+_HEAD = 64 << 10  # bytes
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
@@ -53,6 +54,12 @@ class StateFiles:
             return Place(STATUS, name, '')
         parent, domain = os.path.split(directory)
         return Place(SNAPSHOT if parent == self.metadata[SNAPSHOT] else CHECKPOINT, domain, name)
+
+    def path(self, kind: str, domain: str, name: str) -> str:
+        """The path of the file that is about this."""
+        if kind == STATUS:
+            return os.path.join(self.run, domain + SUFFIX)
+        return os.path.join(self.metadata[kind], domain, name + SUFFIX)
 
     def paths(self) -> 'Tuple[List[str], Dict[str, StateFileError]]':
         """Every file that is there now, metadata first: a status that was written after it is then seen after it; and
@@ -148,5 +155,5 @@ def _read(path: str) -> 'Tuple[bytes, Signature]':
     finally:
         os.close(descriptor)
     if len(data) > MAX_XML_BYTES:
-        raise StateFileError('%s is larger than %d MiB' % (path, MAX_XML_BYTES >> 20))
+        raise StateFileError('%s is larger than %d MiB' % (path, MAX_XML_BYTES >> 20), head=data[:_HEAD])
     return data, _signature(status)

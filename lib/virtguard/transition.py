@@ -9,8 +9,8 @@
 or, for the host's QEMU processes that libvirt does not own, `<process pid= emulator= name= uid=/>` in their place.
 
 The documents are libvirt's own, as it writes them for itself, but for what no rule asks about: the list of QEMU's
-capabilities (`<qemuCaps>` is empty), and the copies of the domain in metadata (of `<domain>` the UUID is left). That is
-most of their size. Pure: no I/O.
+capabilities (`<qemuCaps>` is empty), metadata that others keep in a domain (see metadata), and the copies of the domain
+with snapshots and checkpoints (of `<domain>` the UUID is left). That is most of their size. Pure: no I/O.
 """
 
 import copy
@@ -20,6 +20,7 @@ from lxml import etree
 
 from .domain import ARG_NS, NOT_AN_XML_CHARACTER, Domain, as_domain, parse_xml
 from .errors import DomainXMLError
+from .metadata import cut_metadata
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ _ROOTS = {STATUS: 'domstatus', SNAPSHOT: 'domainsnapshot', CHECKPOINT: 'domainch
 _DECLARATION = re.compile(rb'\s*<\?xml[^>]*\?>')
 # libvirt writes one line each, and no other such line before <domain>: there it escapes what it was given.
 _CAPABILITIES, _END_OF_CAPABILITIES = b'\n  <qemuCaps>\n', b'  </qemuCaps>\n'
-_DOMAIN = re.compile(rb'^  <domain\b', re.MULTILINE)
+_DOMAIN = b'\n  <domain'
 _PID = re.compile(rb'<domstatus\b[^>]*?\spid=["\'](\d+)')
 _REPLACED = ('driver', 'virtualport', 'vlan', 'bandwidth', 'port')
 
@@ -75,21 +76,31 @@ class State:
         """The part of the status that defines the domain: as long as it is the same, so is the domain."""
         if self.status is None:
             return None
-        match = _DOMAIN.search(self.status)
-        return self.status[match.start() :] if match else self.status
+        start = _start_of_domain(self.status)
+        return self.status if start < 0 else self.status[start:]
 
 
-def take_document(kind: str, data: bytes) -> bytes:
+def shorten(kind: str, data: bytes, all_metadata: bool = False) -> bytes:
+    """A file's content without what no rule asks about, as far as that can be cut off before anything is parsed."""
+    if kind == STATUS:
+        data = _without_capabilities(data)
+    return data if all_metadata else cut_metadata(data)
+
+
+def take_document(kind: str, data: bytes, all_metadata: bool = False) -> bytes:
     """A file's content as a State keeps it.
 
     :raises DomainXMLError: it is not a whole document of this kind
     """
+    return check_document(kind, shorten(kind, data, all_metadata))
+
+
+def check_document(kind: str, data: bytes) -> bytes:
+    """What take_document returns for what has been shortened already."""
     declaration = _DECLARATION.match(data)
-    if kind == STATUS:
-        data = _without_capabilities(data)
     root = parse_xml(data)
     if root.tag != _ROOTS[kind]:
-        raise DomainXMLError('the document is <%s>, not <%s>' % (etree.QName(root).localname, _ROOTS[kind]))
+        raise DomainXMLError('the document is <%s>, not <%s>' % (str(root.tag).rpartition('}')[2], _ROOTS[kind]))
     if kind == STATUS and root.find('domain') is None:
         raise DomainXMLError('the status has no <domain>')
     if kind == STATUS and declaration is None:
@@ -100,12 +111,20 @@ def take_document(kind: str, data: bytes) -> bytes:
     return bytes(etree.tostring(root, encoding='utf-8'))
 
 
+def _start_of_domain(data: bytes) -> int:
+    """Where the domain begins in a status that libvirt has written; negative where it does not seem to be one."""
+    start = data.find(_DOMAIN)
+    while start >= 0 and data[start + len(_DOMAIN) : start + len(_DOMAIN) + 1] not in (b' ', b'>', b'\n'):
+        start = data.find(_DOMAIN, start + 1)
+    return start
+
+
 def _without_capabilities(data: bytes) -> bytes:
     """The same, with all lines where they were."""
     start = data.find(_CAPABILITIES)
     end = data.find(_END_OF_CAPABILITIES, start)
-    domain = _DOMAIN.search(data)
-    if start < 0 or end < 0 or domain is None or domain.start() < end:
+    domain = _start_of_domain(data)
+    if start < 0 or end < 0 or domain < end:
         return data
     start += len(_CAPABILITIES)
     return data[:start] + b'\n' * data.count(b'\n', start, end) + data[end:]

@@ -1,31 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`virt-guard watch`: follows libvirt's own files and records what happens to running domains. Never calls libvirt.
-
-It reads ahead of its judging, so that of two changes in quick succession none is overwritten before it was read.
-"""
+"""`virt-guard watch`: follows libvirt's own files and records what happens to running domains. Never calls libvirt."""
 
 import contextlib
 import os
 import select
 import signal
 import time
-from collections import deque
 
 from . import journal
-from .errors import DomainXMLError, GuardError, StateFileError
+from .errors import GuardError
 from .following import Follower
 from .inforce import PolicyInForce
+from .intake import Intake
 from .keeping import Keeper
 from .ledger import HOST, Ledger
 from .processes import Processes
-from .report import counted
+from .report import counted, escape
 from .sdnotify import Notifier
 from .statefiles import StateFiles
-from .transition import STATUS, State, take_document
+from .transition import State
+from .unobserved import Gap, Unobserved
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Collection, Deque, Dict, Optional, Set, Tuple
+    from typing import Callable, Dict, Sequence, Tuple
 
     from .layout import Layout
     from .model import Verdict
@@ -34,12 +32,10 @@ if TYPE_CHECKING:
 # Seconds
 _LOOK = 10.0  # between looks at what nothing announces: processes, directories that were mounted over
 _LOOK_WITHOUT_INOTIFY = 1.0
-_RETRY = 0.5  # for a file that was not whole
 _KEEP = 1.0  # until a state that brought no news is kept, or longer while there is much to do
 
 _LOOKS = 6  # until all files are looked at as well, though nothing was announced
 
-_READ_AHEAD = 64  # documents
 _KEEP_AT_ONCE = 100  # states
 
 
@@ -65,10 +61,9 @@ class Watch:
         self._sinks = journal.Sinks(layout.log)
         self._notifier = Notifier(os.environ)
         self._files = StateFiles(layout.run, layout.lib)
-        self._processes = Processes(layout.run)
-        self._changed: 'Dict[str, None]' = {}  # paths that are to be read
-        self._read: 'Deque[Tuple[str, Optional[bytes]]]' = deque()  # what is to be judged
-        self._unwhole: 'Set[str]' = set()
+        self._processes = Processes(layout.run, lib=layout.lib)
+        self._unobserved = Unobserved(self._tell_of_gap, self._tell_of_end)
+        self._intake = Intake(self._files, self._unobserved, self._notifier.alive)
         self._amiss: 'Dict[str, str]' = {}  # what is amiss -> what was said about it
         self._due: 'Dict[Callable[[], None], float]' = {}
         self._looks = 0
@@ -86,7 +81,10 @@ class Watch:
         keeper = Keeper(self._layout.state, self._complain)
         if keeper.is_taken:
             self._watch_beside_another()
-        self._ledger = Ledger(auditor, keeper, self._tell)
+        self._ledger = Ledger(
+            auditor, keeper, self._tell, self._intake.judged, self._intake.failed, self._intake.suspects
+        )
+        self._intake.attach(self._ledger)
         self._ledger.load()
         self._follower = self._follow()
         self._take_everything()
@@ -97,6 +95,7 @@ class Watch:
             self._wait(waker)
             self._turn()
         self._notifier.stopping()
+        self._ledger.close()
         self._ledger.keep()
 
     def _watch_beside_another(self) -> None:
@@ -131,10 +130,10 @@ class Watch:
         poll = select.poll()
         poll.register(waker, select.POLLIN)
         descriptor = self._follower.fileno()
-        if descriptor is not None:
-            poll.register(descriptor, select.POLLIN)
-        idle = min(self._notifier.due(), *self._due.values()) - time.monotonic()
-        poll.poll(0 if self._read or self._changed else max(0, idle) * 1000 + 1)
+        for readable in self._ledger.descriptors() + ([] if descriptor is None else [descriptor]):
+            poll.register(readable, select.POLLIN)
+        idle = min(self._notifier.due(), self._intake.due(), *self._due.values()) - time.monotonic()
+        poll.poll(0 if self._intake.has_work() else min(max(0, idle), _LOOK) * 1000 + 1)
         with contextlib.suppress(BlockingIOError):  # where it was no signal
             os.read(waker, 4096)
 
@@ -143,23 +142,26 @@ class Watch:
             self._reload_all()
         if self._follower.polling:
             self._say('inotify', "libvirt's files are looked at every second: %s" % self._follower.polling)
-            self._in(_LOOK_WITHOUT_INOTIFY, self._take_everything)
+            self._due.setdefault(self._look_at_files, time.monotonic())
         else:
             self._amiss.pop('inotify', None)
             changes = self._follower.changes()
-            self._changed.update(changes.paths)
+            self._intake.announce(changes.paths)
             if changes.everything:
                 self._take_everything()
-        while self._changed and len(self._read) < _READ_AHEAD:
-            path = next(iter(self._changed))
-            del self._changed[path]
-            self._read_one(path)
-        if self._read:
+        self._ledger.collect()
+        if self._intake.has_work():
             self._check_policy()
-            self._judge(*self._read.popleft())
+        self._intake.turn()
         for action in [action for action, due in self._due.items() if due <= time.monotonic()]:
-            del self._due[action]
+            due = self._due.pop(action)
+            if (
+                action == self._look_at_files and self._follower.polling
+            ):  # what it takes itself is no part of the time between two
+                self._in(max(0, due + _LOOK_WITHOUT_INOTIFY - time.monotonic()), action)
             action()
+        if not self._ledger.is_kept:
+            self._in(_KEEP, self._keep)
         self._notifier.alive()
 
     def _in(self, seconds: float, action: 'Callable[[], None]') -> None:
@@ -180,111 +182,37 @@ class Watch:
     def _follow(self) -> Follower:
         return Follower(self._files.run, self._files.metadata.values())
 
-    def _read_one(self, path: str) -> None:
-        try:
-            is_changed, data = self._files.read(path)
-        except StateFileError as error:
-            self._set_aside(path, error)
-        else:
-            if is_changed:
-                self._read.append((path, data))
-
-    def _judge(self, path: str, data: 'Optional[bytes]') -> None:
-        place = self._files.place(path)
-        try:
-            document = None if data is None else take_document(place.kind, data)
-        except DomainXMLError as error:
-            self._files.forget(path)
-            self._set_aside(path, error)
-            return
-        self._amiss.pop(path, None)
-        self._unwhole.discard(path)
-        state = self._ledger.state(place.domain).with_document(place.kind, place.name, document)
-        self._ledger.advance(place.domain, state)
-        if not self._ledger.is_kept:
-            self._in(_KEEP, self._keep)
-
     def _keep(self) -> None:
         if not self._ledger.keep(_KEEP_AT_ONCE):
             self._in(_LOOK, self._keep)
         elif not self._ledger.is_kept:
-            self._in(_KEEP if self._changed or self._read else 0, self._keep)
-
-    def _set_aside(self, path: str, error: GuardError) -> None:
-        """The state before stays until the file can be read."""
-        text = str(error) if path in str(error) else '%s: %s' % (path, error)
-        self._say(path, text)
-        if path not in self._unwhole:
-            self._unwhole.add(path)
-            self._in(_RETRY, self._retry)
-
-    def _retry(self) -> None:
-        self._changed.update(dict.fromkeys(self._unwhole))
+            self._in(_KEEP if self._intake.has_work() else 0, self._keep)
 
     def _take_everything(self) -> None:
-        """Read all that has changed, whatever was announced; a domain's files are one change."""
-        while self._read:
-            self._judge(*self._read.popleft())
-        paths, unlisted = self._files.paths()
-        self._files.forget_others(paths)
-        for path in paths:
-            self._changed.pop(path, None)
+        unlisted = self._intake.take_everything()
         if unlisted:
             self._say('list', '; '.join(str(error) for error in unlisted.values()))
         else:
             self._amiss.pop('list', None)
-        states = {name: self._out_of_sight(name, unlisted) for name in self._ledger.names()}
-        for path in paths:
-            place = self._files.place(path)
-            old = self._ledger.state(place.domain)
-            document = self._document(path, old.document(place.kind, place.name))
-            if document is not None:
-                state = states.get(place.domain, State())
-                states[place.domain] = state.with_document(place.kind, place.name, document)
-            self._notifier.alive()
-        known = set(self._ledger.names())
-        for name in sorted(states, key=known.__contains__):
-            self._ledger.advance(name, states[name])
-            self._notifier.alive()
         self._in(_KEEP, self._keep)
 
-    def _out_of_sight(self, name: str, unlisted: 'Collection[str]') -> State:
-        """What is known of a domain from directories that cannot be listed, which may be so still."""
-        state, known = State(), self._ledger.state(name)
-        for kind, file in [(STATUS, ''), *known.others]:
-            if any(directory in unlisted for directory in self._files.directories(kind, name)):
-                state = state.with_document(kind, file, known.document(kind, file))
-        return state
-
-    def _document(self, path: str, old: 'Optional[bytes]') -> 'Optional[bytes]':
-        """What is in a file now, or the old one where it has not changed or is no good."""
-        try:
-            is_changed, data = self._files.read(path)
-            if not is_changed:
-                return old
-            if data is None:
-                return None
-            document = take_document(self._files.place(path).kind, data)
-        except GuardError as error:
-            self._files.forget(path)
-            self._set_aside(path, error)
-            return old
-        self._amiss.pop(path, None)
-        self._unwhole.discard(path)
-        return document
+    def _look_at_files(self) -> None:
+        if self._follower.polling:
+            self._take_everything()
 
     # What nothing announces
 
     def _look(self) -> None:
         self._check_policy()
-        self._retry()
+        self._intake.retry()
         self._looks += 1
         if self._follower.polling:
             self._follower = self._follow()  # there may be room again
         if self._follower.check() or self._looks % _LOOKS == 0:
             self._take_everything()
-        pids = {self._ledger.state(name).pid() for name in self._ledger.names()}
-        self._ledger.advance(HOST, State(None, self._processes.unowned(pids)[0]))
+        if not self._ledger.is_busy(HOST):
+            pids = {self._ledger.state(name).pid() for name in self._ledger.names()}
+            self._ledger.advance(HOST, State(None, self._processes.unowned(pids)[0]))
         self._notifier.status(self._status())
         self._in(_LOOK, self._look)
 
@@ -298,13 +226,30 @@ class Watch:
             return
         if auditor is not None:
             self._amiss.pop('policy', None)
+            is_other = auditor.all_metadata != self._ledger.auditor.all_metadata
             self._ledger.judge_again(auditor)
+            if is_other:  # what was left out of the files is asked for now
+                self._files.forget_others(())
+                self._take_everything()
 
     # What is told
 
     def _tell(self, occurrence: 'Occurrence', verdict: 'Verdict') -> None:
-        self._record(journal.runtime_fields(occurrence, verdict))
+        self._record(journal.runtime_fields(occurrence, verdict) + [('VIRT_GUARD_EVENT', occurrence.event)])
         self._show(occurrence, verdict)
+
+    def _tell_of_gap(self, gap: Gap) -> None:
+        self._complain_of(gap, gap.cause)
+
+    def _tell_of_end(self, gap: Gap) -> None:
+        who = "domain '%s'" % escape(gap.domain) if gap.domain != HOST else 'this host'
+        text = '%s was not observed from %s to %s: %s' % (who, gap.since, gap.until, gap.cause)
+        self._complain_of(gap, text)
+
+    def _complain_of(self, gap: Gap, text: str) -> None:
+        fields = [('VIRT_GUARD_DOMAIN', gap.domain), ('VIRT_GUARD_UUID', gap.uuid)]
+        fields += [('VIRT_GUARD_SINCE', gap.since), ('VIRT_GUARD_UNTIL', gap.until)]
+        self._complain(text, fields)
 
     def _say(self, what: str, text: str) -> None:
         """Complain once, until it is mended."""
@@ -313,8 +258,10 @@ class Watch:
         self._amiss[what] = text
         self._complain(text)
 
-    def _complain(self, text: str) -> None:
-        self._record(journal.failure_fields(text) + [('VIRT_GUARD_OPERATION', 'watch')])
+    def _complain(self, text: str, fields: 'Sequence[Tuple[str, str]]' = ()) -> None:
+        text = escape(text)
+        operation = [('VIRT_GUARD_OPERATION', 'watch')]
+        self._record(journal.failure_fields(text) + list(fields) + operation + self._policy.fields())
         self._print(text)
 
     def _record(self, fields: 'journal.Fields') -> None:

@@ -59,7 +59,7 @@ def _tell_once(arguments: 'argparse.Namespace', layout: 'Layout', policy: 'Polic
             show(output.verdict(source, outcome))
             counts[outcome.decision] += 1
         else:
-            complain('%s: error: %s' % (source, outcome))
+            complain(report.escape('%s: error: %s' % (source, outcome)))
             show(output.failure(source, str(outcome)))
             counts[model.ERROR] += 1
     show(output.summary(counts[model.ADMIT], counts[model.DENY], counts[model.ERROR]))

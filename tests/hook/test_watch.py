@@ -237,11 +237,21 @@ def test_once_tells_what_holds_now(installation, watch):
 @pytest.mark.skipif(shutil.which('systemd-analyze') is None, reason='needs systemd-analyze')
 def test_systemd_finds_no_fault_with_the_unit(installation, tmp_path):
     unit = installation.root / 'usr/lib/systemd/system/virt-guard-watch.service'
-    text = unit.read_text()
-    assert text.count('ExecStart=/usr/bin/virt-guard watch') == 1
-    here = tmp_path / unit.name
-    here.write_text(text.replace('/usr/bin/virt-guard', str(installation.cli)))
-    result = subprocess.run(
-        ['systemd-analyze', 'verify', '--man=no', str(here)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    assert (result.returncode, result.stdout) == (0, b'')
+    assert unit.read_text().count('ExecStart=/usr/bin/virt-guard watch') == 1
+    assert verify(installation, tmp_path, unit) == (0, b'')
+
+
+@pytest.mark.skipif(shutil.which('systemd-analyze') is None, reason='needs systemd-analyze')
+def test_systemd_finds_no_fault_with_the_units_of_the_renewal(installation, tmp_path):
+    units = sorted((installation.root / 'usr/lib/systemd/system').glob('virt-guard-compile.*'))
+    assert [unit.suffix for unit in units] == ['.path', '.service']
+    assert verify(installation, tmp_path, *units) == (0, b'')
+
+
+def verify(installation, tmp_path, *units):
+    """What systemd says of units, with the command where it is."""
+    for unit in units:
+        (tmp_path / unit.name).write_text(unit.read_text().replace('/usr/bin/virt-guard', str(installation.cli)))
+    command = ['systemd-analyze', 'verify', '--man=no', *(str(tmp_path / unit.name) for unit in units)]
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return result.returncode, result.stdout

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is news of a domain, and what only still holds."""
 
+import json
+
 import pytest
 from virtguard import formats, journal, model, report
 from virtguard.runtime import Auditor, Tracked
@@ -88,6 +90,42 @@ def test_what_the_hook_has_let_in_is_no_news_but_what_it_refuses_is(domain):
     assert news(auditor(TPM, WARNED, PROBED), domain, state(devices=plugged)) == [['sound']]
 
 
+def test_news_of_one_rule_is_counted_beyond_what_is_shown(domain):
+    judge = auditor(TPM, WARNED)
+    judge.advance(domain, state(), 'now')
+    news = judge.advance(domain, state(devices='<sound/>' * 300 + '<tpm/>' * 700), 'now')
+    assert [o.finding.rule.id for o in news] == ['tpm'] * 16 + ['sound'] * 16
+    assert [o.finding.more for o in news if o.finding.more] == [684, 284]
+    assert len(domain.held) == 1000
+    told = judge.verdict_on(domain, news[15])
+    assert report.happening(news[15], told) == "domain 'vm': deny: title of tpm [tpm] (and 684 more): <tpm>"
+    assert json.loads(formats.happening_object(news[15], told))['more'] == 684
+    assert 'more' not in json.loads(formats.happening_object(news[14], told))
+
+
+def test_one_more_of_many_is_news(domain):
+    judge = auditor(TPM)
+    for number, shown, more in ((16, 16, 0), (17, 1, 0), (40, 16, 7), (41, 1, 0)):
+        news = judge.advance(domain, state(devices='<tpm/>' * number), 'now')
+        assert (len(news), news[-1].finding.more) == (shown, more)
+    assert news[0].finding.path == '/domain/devices/tpm[41]'
+    assert judge.advance(domain, state(devices='<tpm/>' * 40), 'now') == []
+
+
+def test_more_than_is_held_of_one_domain_is_not_silent(domain):
+    judge = auditor(TPM)
+    judge.advance(domain, state(devices='<tpm/>' * 1500), 'now')
+    assert len(domain.held) == 1000
+    (one,) = judge.advance(domain, state(devices='<tpm/>' * 1501), 'now')
+    assert one.finding.more == 501
+    assert judge.advance(domain, state(3, '<tpm/>' * 1501), 'now') == []
+
+
+def test_a_verdict_shows_few_of_many(domain):
+    result = auditor(TPM).verdict('vm', state(devices='<tpm/>' * 1500))
+    assert (len(result.findings), result.more()) == (16, {'tpm': 1484})
+
+
 def test_a_domain_that_is_started_again_is_another(domain):
     judge = auditor(FEWER, TPM)
     assert news(judge, domain, state(4, '<tpm/>'), state(2, '<tpm/>', id=2)) == [['tpm'], ['tpm']]
@@ -126,12 +164,14 @@ def test_what_was_seen_before_and_after(domain):
         FEWER,
         rule('gone', '/transition/before//memory[not(alias/@name = /transition/after//memory/alias/@name)]'),
         rule('tune', '/domain/devices/disk/iotune', model.ADMISSION),
+        rule('text', '/transition/after//vcpu[. < /transition/before//vcpu/@current + 9]'),
     )
     disk = "<disk><iotune><a>%d</a></iotune><target dev='vda'/></disk>"
     judge.advance(domain, state(4, disk % 1 + "<memory model='dimm'><alias name='dimm0'/></memory>"), 'now')
     found = {o.finding.rule.id: (o.before, o.after) for o in judge.advance(domain, state(3, disk % 2), 'now')}
     assert found == {
         'fewer': ('<vcpu current="4">', '<vcpu current="3">'),
+        'text': ('<vcpu current="4">8</vcpu>', '<vcpu current="3">8</vcpu>'),
         'gone': ('<memory model="dimm">', ''),
         'tune': ('<iotune><a>1</a></iotune>', '<iotune><a>2</a></iotune>'),
     }

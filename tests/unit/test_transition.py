@@ -71,7 +71,8 @@ def test_capabilities_in_metadata_are_the_guests_business():
     data = (STATUS_XML % b'').replace(b'<devices>', text + b'<devices>')
     start, end = data.index(b'  <qemuCaps>'), data.index(b'</qemuCaps>\n') + len(b'</qemuCaps>\n')
     data = data[:start] + data[end:]
-    assert b'<a/>' in take_document(STATUS, data)
+    assert b'<a/>' in take_document(STATUS, data, all_metadata=True)
+    assert b'<a/>' not in take_document(STATUS, data)
 
 
 def test_metadata_keeps_what_is_said_of_it_and_the_uuid():
@@ -197,11 +198,12 @@ def test_what_is_private_to_libvirt_is_left_out_and_lines_stay():
 
 
 def test_a_planted_reading_is_no_reason_to_look_away():
-    """It can come into the metadata of a domain that runs; the hook refuses it at a start."""
+    """It can come into the metadata of a domain that runs."""
     planted = b"<g:device xmlns:g='%s' driver='vhost-user-fs-pci'/>" % ARG_NS.encode()
     document = transition(State(), state(planted + b'<tpm/>'))
     domain = admitted_domain(document.find('after/domstatus'))
-    assert [child.tag for child in domain.root.find('devices')] == ['tpm']
+    assert [child.tag for child in domain.root.find('devices')][-1:] == ['tpm']
+    assert list(domain.root.iter('{%s}*' % ARG_NS)) == []
 
 
 def test_arguments_are_read():
