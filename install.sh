@@ -11,11 +11,11 @@ set -eu
 umask 022
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
-unset LD_LIBRARY_PATH LD_PRELOAD
+unset LD_LIBRARY_PATH LD_PRELOAD TZ
 
 usage() {
     cat <<'END'
-usage: install.sh [--mode audit|enforce] [--profile rhel-8|rhel-9|rhel-10] [--python PATH] [--no-deps] [--root DIR]
+usage: install.sh [--mode audit|enforce] [--profile NAME] [--python PATH] [--no-deps] [--root DIR]
        install.sh --uninstall [--root DIR]
 
 Installs virt-guard as libvirt's qemu hook, tells the running daemon, starts the audit of running domains
@@ -24,8 +24,8 @@ Run it again to upgrade. An edited policy (/etc/virt-guard/policy.yaml) is kept.
 
   --mode audit     admit every domain, and record which ones would be refused
   --mode enforce   refuse what the policy denies (a new installation does)
-  --profile NAME   whose list of unsupported features to judge by: rhel-8, rhel-9 or rhel-10 (default: that which is
-                   installed, else that of this RHEL or rebuild, else rhel-8)
+  --profile NAME   whose list of unsupported features to judge by: rhel-8, rhel-9, rhel-10 or rhv-4 (default: that which
+                   is installed, else that of this RHEL or rebuild, else rhel-8)
   --python PATH    the interpreter to run with (default: /usr/libexec/platform-python or /usr/bin/python3)
   --no-deps        do not install missing packages (Python 3, lxml, PyYAML), stop instead
   --root DIR       make a tree of its own under DIR and leave the host alone: no packages, no daemon
@@ -45,13 +45,26 @@ misused() {
     exit 2
 }
 
+# Before anything else, also --help: where even these are missing, they are not merely not installed.
+check_system() {
+    missing=
+    for tool in awk cat chmod chown cksum cmp cp diff env find grep head id ln mkdir mktemp mv readlink rm rmdir sed \
+        sha256sum sleep sort stat sync tr; do
+        command -v "$tool" >/dev/null || missing="$missing $tool"
+    done
+    # BusyBox has the names, and not what is asked of them.
+    [ -n "$missing" ] || readlink -m -- / >/dev/null 2>&1 || missing=' those of GNU coreutils'
+    [ -z "$missing" ] || die "this system is not supported: the hook, as libvirt runs it, and install.sh need programs in \
+/usr/bin or /bin that are not there (on NixOS and Guix they never are):$missing"
+}
+
 changes=0
 done_with() { # WHAT PATH: one line for one thing done
     changes=$((changes + 1))
     printf '%-9s  %s\n' "$1" "$2"
 }
 
-work='' temporary='' changed=0
+work='' temporary='' changed=0 renewal_stopped=''
 clean_up() {
     # To the end, whatever fails of it and whoever is impatient.
     set +e
@@ -60,6 +73,7 @@ clean_up() {
     [ -z "$work" ] || {
         [ -z "$proving" ] || remove_proof
         [ -n "$committed" ] || put_back
+        [ -z "$renewal_stopped" ] || systemctl start "${renewal##*/}"
         rm -rf -- "$work"
     }
 }
@@ -96,8 +110,12 @@ locate() {
     # What proves the hook before it is in force: names that libvirt does not run.
     proof_program=$program.check
     proof_link=$hooks/virt-guard-check
+    # A hook that judges by a policy of this name leaves no record: see PROOF_POLICY in hook.py, and hooks/qemu.
     proof_policy=$root/etc/virt-guard/.virt-guard-check.yaml
     unit=$root/usr/lib/systemd/system/virt-guard-watch.service
+    # What compiles the policy anew when its sources have changed.
+    renewal=$root/usr/lib/systemd/system/virt-guard-compile.path
+    renewal_service=${renewal%.path}.service
     kept_states=$root/var/lib/virt-guard
     # What was shipped with the installed version, of its profile: shows whether the policy in force was edited.
     pristine=$library/policy.yaml
@@ -169,11 +187,22 @@ lock() {
     fi
 }
 
-# A link below --root would lead out of it, and nobody has a reason to make one of our own directories a link. Where
-# /usr/sbin is one with /usr/bin, it is a link that stays inside.
+# A link below --root would lead out of it, and nobody has a reason to make a directory of our code a link. Where
+# /usr/sbin is one with /usr/bin, it is a link that stays inside. The policy may be kept elsewhere, if nobody else may
+# write there: the hook obeys it, and tells whoever could change it (see check_policy and prove).
 check_directory() {
     case $root:$1 in
     ?*:usr/sbin) [ ! -L "$root/$1" ] || [ "$(readlink -- "$root/$1")" = bin ] || die "$root/$1 is a symbolic link; remove it" ;;
+    *:etc/virt-guard | *:etc/virt-guard/policy.d)
+        if [ -L "$root/$1" ]; then
+            target=$(readlink -m -- "$root/$1")
+            case $target in
+            "$root"/*) ;;
+            *) die "$root/$1 is a symbolic link that leads out of $root; remove it" ;;
+            esac
+            [ -d "$target" ] || die "$root/$1 is a symbolic link to $target, which is no directory; remove it"
+        fi
+        ;;
     ?*:* | *virt-guard*) [ ! -L "$root/$1" ] || die "$root/$1 is a symbolic link; remove it" ;;
     esac
     if exists "$root/$1" && [ ! -d "$root/$1" ]; then
@@ -188,8 +217,7 @@ check_writable() { # PATH...
             path=${path%/*}
         done
         [ -w "${path:-/}" ] || die "${path:-/} is read-only, and nothing was changed. On a host that is made of an \
-image (ostree, bootc, NixOS), that is where the image is built: run install.sh there, and 'virt-guard policy compile' \
-on the host"
+image (ostree, bootc), run install.sh where the image is built, and then 'virt-guard policy compile' on the host"
     done
 }
 
@@ -202,7 +230,9 @@ make_directory() {
 "
     fi
     case $1 in
-    *virt-guard*) [ "$(stat -c %a -- "$root/$1")" = 755 ] || chmod 755 -- "$root/$1" ;;
+    *virt-guard*) # what a link leads to is not ours
+        [ -L "$root/$1" ] || [ "$(stat -c %a -- "$root/$1")" = 755 ] || chmod 755 -- "$root/$1"
+        ;;
     esac
 }
 
@@ -288,12 +318,18 @@ write_command() {
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 $command_mark
-exec $(quoted "$python") -I -B -c '
+exec $(quoted "$python") -I -S -B -c '
 import sys
 sys.argv[0] = "virt-guard"
 sys.path.insert(0, sys.argv.pop(1))
 root = sys.argv.pop(1)
-from virtguard import cli, layout
+try:
+    from virtguard import packages
+    packages.enable_packages()
+    from virtguard import cli, layout
+except Exception as error:
+    sys.stderr.write("virt-guard: the guard cannot run: %s: %s (run install.sh again)\\n" % (type(error).__name__, error))
+    sys.exit(2)
 sys.exit(cli.main(layout=layout.installed(root)))
 ' $(quoted "$tree") $(quoted "$root") "\$@"
 END
@@ -308,17 +344,13 @@ shipped_profile() { # NAME
     esac
 }
 
-is_profile() {
-    case $1 in
-    rhel-8 | rhel-9 | rhel-10) ;;
-    *) return 1 ;;
-    esac
-}
+profiles='rhel-8 rhel-9 rhel-10 rhv-4'
 
-os_release() { # KEY
-    file=/etc/os-release
-    [ -s $file ] || file=/usr/lib/os-release
-    sed -nE "s/^$1=[\"']?([^\"']*)[\"']?\$/\\1/p" $file 2>/dev/null | head -n 1
+is_profile() {
+    for known in $profiles; do
+        [ "$1" != "$known" ] || return 0
+    done
+    return 1
 }
 
 # Sets `profile`, and `shipped`, the policy of that name.
@@ -328,20 +360,16 @@ choose_profile() {
     elif [ -f "$pristine" ] && profile=$(setting policy "$pristine") && is_profile "$profile"; then
         reason='as before; --profile chooses another'
     else
-        id=$(os_release ID) version=$(os_release VERSION_ID)
-        reason="this host is ${id:-unknown}${version:+ $version}"
-        # What is built of RHEL says so, but for Oracle Linux.
-        case " $id $(os_release ID_LIKE) " in
-        *' rhel '* | *' centos '* | *' ol '*) profile=rhel-${version%%.*} ;;
-        *) profile='' ;;
-        esac
-        if ! is_profile "$profile"; then
-            profile=rhel-8
-            reason="$reason, which has no list of its own; --profile chooses another"
-        fi
+        tree=$checkout/lib
+        of_package installing host-list >"$work/said" || die 'cannot tell which list is that of this host'
+        read -r profile reason <"$work/said"
     fi
     shipped=$(shipped_profile "$profile")
     printf 'profile    %s (%s)\n' "$profile" "$reason"
+    tree=$checkout/lib
+    another=$(of_package installing difference "$profile") || die 'cannot tell which list is that of this host'
+    [ -z "$another" ] || printf '           %s\n' "$another"
+    tree=
 }
 
 # --- the policy's mode and failure, which --mode sets and which do not count as an edit ------------------------------
@@ -406,6 +434,7 @@ prepare_policy() {
 
 put_policy() {
     if [ "$policy_state" != link ]; then
+        cmp -s -- "$work/policy" "$policy" || stop_renewal
         put_and_tell "$work/policy" "$policy" 644
     fi
     if [ "$policy_state" = shipped ]; then
@@ -426,9 +455,13 @@ put_policy() {
 # --- reasons to stop -------------------------------------------------------------------------------------------------
 
 check_checkout() {
-    for name in hooks/qemu lib/virtguard/hook.py policy.yaml data/profiles/rhel-9.yaml data/profiles/rhel-10.yaml \
-        data/virt-guard-watch.service; do
+    for name in hooks/qemu lib/virtguard/hook.py data/virt-guard-watch.service data/virt-guard-compile.path \
+        data/virt-guard-compile.service; do
         [ -r "$checkout/$name" ] || die "$checkout/$name is missing; run install.sh where it is, in a complete checkout"
+    done
+    for name in $profiles; do
+        name=$(shipped_profile "$name")
+        [ -r "$name" ] || die "$name is missing; run install.sh where it is, in a complete checkout"
     done
     for page in $pages; do
         page=$checkout/doc/${page#*/}
@@ -443,7 +476,8 @@ check_checkout() {
     if is_plain_file "$program" && ! is_our_program; then
         die "$program belongs to another program; remove that first"
     fi
-    for path in "$program" "$compiled" "$policy.new" "$pristine" "$created" "$unit" "$manual"/man[58]/virt-guard*; do
+    for path in "$program" "$compiled" "$policy.new" "$pristine" "$created" "$unit" "$renewal" "$renewal_service" \
+        "$manual"/man[58]/virt-guard*; do
         [ ! -d "$path" ] || [ -L "$path" ] || die "$path is a directory; remove it"
     done
     for directory in $directories; do
@@ -499,7 +533,13 @@ choose_python() {
 
 # In the way that the hook imports.
 can_import() { # MODULE
-    "$python" -I -S -B -c 'import site, sys; site.main(); __import__(sys.argv[1])' "$1" >/dev/null 2>&1
+    "$python" -I -S -B -c '
+import sys
+sys.path.insert(0, sys.argv[1])
+from virtguard.packages import enable_packages
+enable_packages()
+__import__(sys.argv[2])
+' "$checkout/lib" "$1" >/dev/null 2>&1
 }
 
 check_python() {
@@ -545,9 +585,11 @@ packages_failed() {
 
 # What this version says, from the tree that is to be in force. It is the caller's part to say what failed.
 of_package() { # MODULE ARGUMENT...
-    "$python" -I -B -c '
+    "$python" -I -S -B -c '
 import sys
 sys.path.insert(0, sys.argv.pop(1))
+from virtguard.packages import enable_packages
+enable_packages()
 from importlib import import_module
 sys.exit(import_module("virtguard." + sys.argv[1]).main(sys.argv[2:], sys.stdout))
 ' "$tree" "$@"
@@ -559,6 +601,7 @@ check_policy() {
     of_package installing check "$work/policy" "$policy" "$mode" >"$work/settings" ||
         die 'this version cannot use that policy; mend it first (nothing was changed)'
     read -r mode deadline deadline_hundredths <"$work/settings"
+    sed -n '2,$s/^/           /p' "$work/settings"
     # While the hook is in use, at each moment its code must be able to read its policy.
     policy_first=yes
     if is_in_use && exists "$policy" && ! cmp -s -- "$work/policy" "$policy"; then
@@ -599,7 +642,7 @@ put_tree() {
     cp -RL -- "$checkout/lib/virtguard" "$staged/virtguard"
     find "$staged" -depth \( -name '__pycache__' -o -name '*.egg-info' \) -exec rm -rf -- {} +
     mkdir -m 755 -- "$staged/profiles"
-    for name in rhel-8 rhel-9 rhel-10; do
+    for name in $profiles; do
         cat -- "$(shipped_profile "$name")" >"$staged/profiles/$name.yaml"
     done
     find "$staged" -type d -exec chmod 755 -- {} +
@@ -995,7 +1038,6 @@ prove() {
     [ "$denied_took" -gt 0 ] || prove_answers
     remove_proof
     printf 'checked    the hook admits a domain without unsupported features and refuses one with them%s\n' "$wheres"
-    printf "           (the audit records of 'virt-guard-install-check' are from this check)\n"
     [ "$mode" != audit ] || printf '           in mode audit, which is set, it refuses nothing and only records\n'
     judge_time
 }
@@ -1029,7 +1071,9 @@ is_systemd_running() {
 }
 
 put_watch() {
-    put_and_tell "$checkout/data/${unit##*/}" "$unit" 644
+    for path in "$unit" "$renewal" "$renewal_service"; do
+        put_and_tell "$checkout/data/${path##*/}" "$path" 644
+    done
 }
 
 # A run that was killed may not have come to restart the watch: it still has the code of before.
@@ -1037,11 +1081,20 @@ is_there_old_code() {
     [ "$(printf '%s ' "$library"/tree-*)" != "$tree " ] || exists "$library/virtguard"
 }
 
+# Where an image is built, systemd is there and does not run: what is enabled starts on the hosts that are made of it.
+enable_for_later() { # UNIT
+    [ -z "$root" ] && command -v systemctl >/dev/null && systemctl --quiet enable "$1" >"$work/said" 2>&1
+}
+
 # A watch that does not start is no reason to take the hook back. Sets `watch_failed` then.
 start_watch() {
     watch_failed=
     if ! is_systemd_running; then
-        [ -n "$root" ] || printf '           %s\n' "systemd does not run; 'virt-guard watch' audits running domains"
+        if enable_for_later "${unit##*/}"; then
+            printf '           %s\n' "systemd does not run; ${unit##*/} starts with it"
+        elif [ -z "$root" ]; then
+            printf '           %s\n' "systemd does not run; 'virt-guard watch' audits running domains"
+        fi
     elif [ $changes -gt 0 ] || is_there_old_code || ! systemctl is-active --quiet "${unit##*/}"; then
         if systemctl daemon-reload && systemctl --quiet enable "${unit##*/}" && systemctl restart "${unit##*/}"; then
             printf 'started    %s\n' "${unit##*/}"
@@ -1051,17 +1104,45 @@ start_watch() {
     fi
 }
 
+# By the version before, the renewal would compile the policy for that; so it is off while a policy is put in force.
+stop_renewal() {
+    if is_systemd_running && systemctl is-active --quiet "${renewal##*/}"; then
+        renewal_stopped=yes
+        systemctl stop "${renewal##*/}" "${renewal_service##*/}" || die "cannot stop ${renewal##*/}"
+    fi
+}
+
+start_renewal() {
+    if ! is_systemd_running; then
+        enable_for_later "${renewal##*/}" || :
+        return 0
+    fi
+    if [ $changes -gt 0 ] || ! systemctl is-active --quiet "${renewal##*/}"; then
+        # Where its units are new, start_watch has let systemd read them.
+        if systemctl --quiet enable "${renewal##*/}" && systemctl restart "${renewal##*/}"; then
+            renewal_stopped=
+            printf 'started    %s\n' "${renewal##*/}"
+        else
+            printf '           %s\n' "${renewal##*/} did not start: after each change of the policy, run virt-guard policy \
+compile"
+        fi
+    fi
+}
+
 remove_watch() {
     before=$changes
-    if is_systemd_running && exists "$unit"; then
-        systemctl --quiet disable --now "${unit##*/}" || die "cannot stop ${unit##*/}"
-    elif is_systemd_running && systemctl is-active --quiet "${unit##*/}"; then
-        systemctl stop "${unit##*/}" || die "cannot stop ${unit##*/}"
-    fi
-    # What enabled it, where systemd does not run or its unit was gone before.
-    remove "$root"/etc/systemd/system/*.wants/"${unit##*/}" "$unit"
+    for path in "$renewal" "$renewal_service" "$unit"; do
+        if is_systemd_running && exists "$path" && [ "$path" != "$renewal_service" ]; then
+            systemctl --quiet disable --now "${path##*/}" || die "cannot stop ${path##*/}"
+        elif is_systemd_running && systemctl is-active --quiet "${path##*/}"; then
+            systemctl stop "${path##*/}" || die "cannot stop ${path##*/}"
+        fi
+        # What enabled it, where systemd does not run or its unit was gone before.
+        remove "$root"/etc/systemd/system/*.wants/"${path##*/}" "$path"
+    done
     if [ "$changes" -gt "$before" ] && is_systemd_running; then
         systemctl daemon-reload || die 'systemd does not reload its units'
+        systemctl reset-failed "${renewal_service##*/}" 2>/dev/null || : # of a policy that could not be compiled
     fi
     remove "$kept_states"
 }
@@ -1079,6 +1160,16 @@ judge_domains() {
         ;;
     *) printf '%s\n' 'Not everything could be judged: see above, then run virt-guard scan.' ;;
     esac
+}
+
+# Rules about the host speak of every domain; who meets one must see it, also where no domain is defined yet.
+judge_host() {
+    of_package installing host-rules "$policy" >"$work/host" || die 'cannot tell what the rules about the host say here'
+    [ -s "$work/host" ] || return 0
+    would=
+    [ "$mode" != audit ] || would='would, in mode enforce,'
+    printf '\nEvery domain on this host %s be refused, because of the host itself:\n' "${would:-will}"
+    cat -- "$work/host"
 }
 
 install() {
@@ -1115,9 +1206,11 @@ install() {
     [ $changes -gt 0 ] || printf 'unchanged  everything was in place\n'
     tell_daemons 'no libvirt daemon runs; the hook is in force when one starts'
     start_watch
+    start_renewal
     await_calls
     remove_old_code
     judge_domains
+    judge_host
     [ -z "$watch_failed" ] || die "the hook is in force, but ${unit##*/} did not start: see journalctl -u ${unit##*/}"
 }
 
@@ -1141,7 +1234,7 @@ uninstall() {
     for directory in $directories $old_directories; do
         each_directory check_directory "$directory"
     done
-    for path in "$main_link" "$second_link" "$program" "$old_program" "$command" "$library"/* "$policy" "$unit"; do
+    for path in "$main_link" "$second_link" "$program" "$old_program" "$command" "$library"/* "$policy" "$unit" "$renewal"; do
         ! exists "$path" || check_writable "${path%/*}"
     done
     tidy
@@ -1159,9 +1252,9 @@ uninstall() {
     done
     remove "$compiled"
     # Without a copy of what was installed, what would be installed is the nearest to it.
-    for name in rhel-8 rhel-9 rhel-10; do
-        if [ ! -f "$pristine" ] && is_same_policy "$policy" "$(shipped_profile $name)"; then
-            pristine=$(shipped_profile $name)
+    for name in $profiles; do
+        if [ ! -f "$pristine" ] && is_same_policy "$policy" "$(shipped_profile "$name")"; then
+            pristine=$(shipped_profile "$name")
         fi
     done
     if is_same_policy "$policy.new" "$pristine"; then
@@ -1175,7 +1268,7 @@ uninstall() {
     for drop_in in "${policy%.yaml}.d"/*; do
         ! exists "$drop_in" || keep "$drop_in" 'a drop-in of yours'
     done
-    # An audit trail outlives the guard, unless it tells of nothing but its installation.
+    # An audit trail outlives the guard, unless it tells of nothing but its installation, as that of earlier versions may.
     if is_plain_file "$log" && ! grep -qvF ' VIRT_GUARD_DOMAIN=virt-guard-install-check ' "$log"; then
         remove "$log"
     elif exists "$log"; then
@@ -1192,7 +1285,11 @@ uninstall() {
         .) path=$root ;;
         *) path=$root/$directory ;;
         esac
-        [ ! -d "$path" ] || rmdir --ignore-fail-on-non-empty -- "$path"
+        if [ -L "$path" ]; then
+            keep "$path" 'a link of yours'
+        elif [ -d "$path" ]; then
+            rmdir --ignore-fail-on-non-empty -- "$path"
+        fi
     done
     if [ $changes -eq 0 ]; then
         printf 'unchanged  virt-guard is not installed here\n'
@@ -1203,6 +1300,7 @@ uninstall() {
 
 # --- the command line ------------------------------------------------------------------------------------------------
 
+check_system
 root='' mode='' profile='' wanted_python='' install_packages=yes action=install committed='' tree='' proving=''
 while [ $# -gt 0 ]; do
     case $1 in
@@ -1237,7 +1335,7 @@ case $mode in
 '' | audit | enforce) ;;
 *) misused "--mode is audit or enforce, not: $mode" ;;
 esac
-[ -z "$profile" ] || is_profile "$profile" || misused "--profile is rhel-8, rhel-9 or rhel-10, not: $profile"
+[ -z "$profile" ] || is_profile "$profile" || misused "--profile is one of $profiles, not: $profile"
 case $wanted_python in
 '' | /*) ;;
 *) misused "--python needs an absolute path, not: $wanted_python" ;;

@@ -3,42 +3,57 @@
 
 import os
 import signal
-from collections import deque
 
 from . import model
 from .compiled import Compiled
 from .compiler import prepare
 from .documents import STDIN, Document
 from .domain import parse_domain
-from .errors import GuardError
+from .errors import DomainXMLError, GuardError
 from .evaluate import evaluate
-from .marks import MAX_DEPTH, check_well_formed
-from .messages import read_message, write_message
+from .marks import MAX_DEPTH, is_well_formed
+from .pool import Workers
+from .refused import may_be_refused
 from .sieve import Sieve, read_head
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import IO, Callable, Deque, Iterable, Iterator, List, NoReturn, Tuple, Union
+    from typing import Iterable, Iterator, List, Optional, Tuple, Union
 
     from .formats import JsonLines, Text
+    from .parts import Section
 
     Format = Union[Text, JsonLines]
-    Chunk = List[Tuple[str, bool]]
+    Item = Tuple[str, bool, str]
+    Chunk = List[Item]
+    Fields = Tuple[str, Tuple[str, ...], Tuple[str, ...], Tuple[model.Origin, ...]]
 
 # A chunk is worth a message, and small enough that two of them always fit into a pipe (64 KiB on Linux).
 _CHUNK_DOCUMENTS = 64
 _CHUNK_BYTES = 16 * 1024
-_CHUNKS_UNDER_WAY = 2  # for each process
 _FEW = 256  # documents that are judged before another process would have been started
+_LEAST_SECONDS = 5.0  # of processor time for each, where the hook's deadline is shorter
 
 
 class Judge:
-    """Judges documents by one policy for one host on one day; what a rule needs is derived once."""
+    """Judges documents by one policy for one host on one day; what a rule needs is derived once. `seconds` are what a
+    document may take of processor time.
 
-    def __init__(self, policy: model.Policy, host: model.HostFacts, today: str) -> None:
+    :param limit: of findings, see evaluate
+    """
+
+    def __init__(
+        self,
+        policy: model.Policy,
+        host: model.HostFacts,
+        today: str,
+        limit: 'Optional[int]' = model.MAX_FINDINGS_PER_RULE,
+    ) -> None:
+        self.seconds = max(policy.deadline, _LEAST_SECONDS)
         self._policy = policy
         self._host = host
         self._today = today
+        self._limit = limit
         self._compiled = Compiled(prepare(policy))
         self._sieve = Sieve(self._compiled.needs(host))
         self._rules = policy.rules_at(model.ADMISSION)
@@ -48,37 +63,51 @@ class Judge:
 
         :raises DomainXMLError: it is not a domain that can be judged
         """
-        verdict, scanned = None, False
+        verdict = None
         candidates = self._sieve.sift(xml)
+        local = candidates is not None
         if candidates is None:
             verdict, candidates = self._compiled.judge(xml, self._host)
-            scanned = True
         elif not candidates and xml.count(b'</') < MAX_DEPTH:
             head = read_head(xml)
-            if head is not None:
-                check_well_formed(xml)
+            if head is not None and is_well_formed(xml):
                 verdict = self._compiled.admit(*head)
-        if verdict is None:
+        unusual = may_be_refused(xml)
+        if verdict is None or unusual:
             rules = [self._rules[number] for number in candidates]
-            verdict = evaluate(self._policy, parse_domain(xml, scanned), self._host, self._today, rules)
+            domain = parse_domain(xml, local, local and not unusual)
+            verdict = evaluate(self._policy, domain, self._host, self._today, rules, self._limit)
         return verdict
 
 
 class Outcome:
-    """What became of one document: what to print on standard output and standard error, the decision ('' for a document
-    that was skipped), and where the waivers are defined that spoke of its findings."""
+    """What became of one file: what to print on standard output and standard error, the decisions on what is in it (''
+    for a document that was skipped), and where the waivers are defined that spoke of the findings."""
 
-    __slots__ = ('output', 'complaint', 'decision', 'waivers')
+    __slots__ = ('output', 'complaints', 'decisions', 'waivers')
 
-    def __init__(self, output: str, complaint: str, decision: str, waivers: 'Tuple[model.Origin, ...]' = ()) -> None:
+    def __init__(
+        self,
+        output: str,
+        complaints: 'Tuple[str, ...]',
+        decisions: 'Tuple[str, ...]',
+        waivers: 'Tuple[model.Origin, ...]' = (),
+    ) -> None:
         self.output = output
-        self.complaint = complaint
-        self.decision = decision
+        self.complaints = complaints
+        self.decisions = decisions
         self.waivers = waivers
 
 
 def judge_all(judge: Judge, output: 'Format', documents: 'Iterable[Document]') -> 'Iterator[Outcome]':
     """Judge documents; the outcomes come in the same order, while the later ones are still being judged."""
+
+    def work(item: 'Item') -> 'Fields':
+        return _fields(_judge_document(judge, output, Document(*item)))
+
+    def give_up(item: 'Item', reason: str) -> 'Fields':
+        return _fields(_failed(output, Document(*item), DomainXMLError(reason)))
+
     chunks = _chunks(documents)
     head: 'List[Chunk]' = []
     while sum(len(chunk) for chunk in head) < _FEW:
@@ -86,21 +115,21 @@ def judge_all(judge: Judge, output: 'Format', documents: 'Iterable[Document]') -
         if chunk is None:
             break
         head.append(chunk)
-    for chunk in head:
-        yield from _judge_chunk(judge, output, chunk)
-    cores = len(os.sched_getaffinity(0))
-    if cores == 1:
-        for chunk in chunks:
-            yield from _judge_chunk(judge, output, chunk)
-    else:
-        yield from _judge_in_processes(lambda chunk: _judge_chunk(judge, output, chunk), chunks, cores)
+    workers = Workers(work, give_up, judge.seconds)
+    try:
+        for several, count in ((head, 1), (chunks, len(os.sched_getaffinity(0)))):
+            for results in workers.results(several, count):
+                for fields in results:
+                    yield Outcome(*fields)
+    finally:
+        workers.end()
 
 
 def _chunks(documents: 'Iterable[Document]') -> 'Iterator[Chunk]':
     chunk: 'Chunk' = []
     size = 0
     for document in documents:
-        chunk.append((document.source, document.named))
+        chunk.append((document.source, document.named, document.skipped))
         size += len(document.source)
         if len(chunk) == _CHUNK_DOCUMENTS or size > _CHUNK_BYTES or document.source == STDIN:
             yield chunk
@@ -109,84 +138,38 @@ def _chunks(documents: 'Iterable[Document]') -> 'Iterator[Chunk]':
         yield chunk
 
 
-def _judge_chunk(judge: Judge, output: 'Format', chunk: 'Chunk') -> 'List[Outcome]':
-    return [_judge_document(judge, output, Document(source, named)) for source, named in chunk]
-
-
 def _judge_document(judge: Judge, output: 'Format', document: Document) -> Outcome:
+    outcomes = []
+    for part in document.parts():
+        outcomes.append(_judge_part(judge, output, document, part))
+        signal.setitimer(signal.ITIMER_PROF, judge.seconds)  # each has the time of one
+    if len(outcomes) == 1:
+        return outcomes[0]
+    return Outcome(
+        ''.join(outcome.output for outcome in outcomes),
+        tuple(complaint for outcome in outcomes for complaint in outcome.complaints),
+        tuple(decision for outcome in outcomes for decision in outcome.decisions),
+        tuple(origin for outcome in outcomes for origin in outcome.waivers),
+    )
+
+
+def _judge_part(judge: Judge, output: 'Format', document: Document, part: 'Union[Section, GuardError]') -> Outcome:
     try:
-        verdict = judge.judge(document.read())
+        if isinstance(part, GuardError):
+            raise part
+        verdict = part.judged_by(judge.judge)
     except GuardError as error:
-        complaint = document.complaint(error)
-        if document.is_other(error):
-            return Outcome('', complaint, '')
-        return Outcome(output.failure(document.source, str(error)), complaint, model.ERROR)
+        return _failed(output, document, error)
     waivers = {finding.waiver.origin for finding in verdict.findings if finding.waiver is not None}
-    return Outcome(output.verdict(document.source, verdict), '', verdict.decision, tuple(waivers))
+    return Outcome(output.verdict(document.source, verdict), (), (verdict.decision,), tuple(waivers))
 
 
-def _judge_in_processes(
-    judge_chunk: 'Callable[[Chunk], List[Outcome]]', chunks: 'Iterator[Chunk]', count: int
-) -> 'Iterator[Outcome]':
-    """Deal the chunks out in turn; so the next outcomes are always those of the process whose turn it is."""
-    processes: 'List[_Process]' = []
-    under_way: 'Deque[_Process]' = deque()
-    try:
-        for number, chunk in enumerate(chunks):
-            if len(processes) < count:
-                processes.append(_Process(judge_chunk, processes))
-            process = processes[number % count]
-            if len(under_way) == count * _CHUNKS_UNDER_WAY:
-                yield from under_way.popleft().collect()
-            process.deal(chunk)
-            under_way.append(process)
-        while under_way:
-            yield from under_way.popleft().collect()
-    finally:
-        for process in processes:
-            process.end()
+def _failed(output: 'Format', document: Document, error: GuardError) -> Outcome:
+    complaint = document.complaint(error)
+    if document.is_other(error):
+        return Outcome('', (complaint,), ('',))
+    return Outcome(output.failure(document.source, str(error)), (complaint,), (model.ERROR,))
 
 
-class _Process:
-    """A forked process that judges chunks until its pipe is closed, also by its parent's death."""
-
-    def __init__(self, judge_chunk: 'Callable[[Chunk], List[Outcome]]', others: 'Iterable[_Process]') -> None:
-        chunks_reader, self._chunks = os.pipe()
-        outcomes_reader, outcomes = os.pipe()
-        self._pid = os.fork()
-        if self._pid == 0:
-            for descriptor in [self._chunks, outcomes_reader] + [other._chunks for other in others]:
-                os.close(descriptor)
-            _serve(judge_chunk, chunks_reader, outcomes)
-        os.close(chunks_reader)
-        os.close(outcomes)
-        self._outcomes: 'IO[bytes]' = open(outcomes_reader, 'rb')  # noqa: SIM115
-
-    def deal(self, chunk: 'Chunk') -> None:
-        write_message(self._chunks, chunk)
-
-    def collect(self) -> 'List[Outcome]':
-        outcomes = read_message(self._outcomes)
-        if outcomes is None:
-            raise GuardError('a process that judged documents has ended too early')
-        return [Outcome(*fields) for fields in outcomes]
-
-    def end(self) -> None:
-        os.close(self._chunks)
-        self._outcomes.close()
-        os.waitpid(self._pid, 0)
-
-
-def _serve(judge_chunk: 'Callable[[Chunk], List[Outcome]]', reader: int, writer: int) -> 'NoReturn':
-    status = 1
-    try:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and closes the pipe
-        with open(reader, 'rb') as pipe:
-            chunk = read_message(pipe)
-            while chunk is not None:
-                outcomes = [(o.output, o.complaint, o.decision, o.waivers) for o in judge_chunk(chunk)]
-                write_message(writer, outcomes)
-                chunk = read_message(pipe)
-        status = 0
-    finally:
-        os._exit(status)
+def _fields(outcome: Outcome) -> 'Fields':
+    return outcome.output, outcome.complaints, outcome.decisions, outcome.waivers

@@ -6,15 +6,17 @@ errors to standard error.
 """
 
 import argparse
+import os
 import signal
+import time
 
 from . import __version__, layout, model, policy_commands, report, watch_command
 from .documents import Document, defined_documents, find_documents
 from .errors import GuardError, PolicyError, suggest
 from .formats import JsonLines, Text, explain
 from .host import today
-from .policy_commands import load_host, load_policy
-from .terminal import Progress, complain, show, wants_colour
+from .policy_commands import complain_of_unknown_uuids, load_host, load_policy
+from .terminal import Progress, complain, show, show_line, wants_colour
 from .waivers import parse_day
 
 TYPE_CHECKING = False
@@ -31,6 +33,9 @@ def main(argv: 'Optional[Sequence[str]]' = None, layout: layout.Layout = layout.
     """Run the command; `layout` says where the installation has its policy. Returns the exit status."""
     # As for any filter, a reader that has seen enough ends the program without a word.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    # Waivers end with a day of the host's own calendar, as the hook tells it, wherever the caller takes himself to be.
+    os.environ.pop('TZ', None)
+    time.tzset()
     try:
         arguments = _parser().parse_args(argv)
         return int(arguments.run(arguments, layout))
@@ -43,6 +48,14 @@ def main(argv: 'Optional[Sequence[str]]' = None, layout: layout.Layout = layout.
         return NOT_JUDGED
     except KeyboardInterrupt:
         return _INTERRUPTED
+    except Exception as error:
+        from .libraries import blame
+
+        blamed = blame(error)
+        if blamed is None:
+            raise
+        complain('%s: %s' % (report.PROGRAM, blamed))
+        return NOT_JUDGED
 
 
 def _day(text: str) -> str:
@@ -79,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     date.add_argument('--date', metavar='YYYY-MM-DD', type=_day, help='judge as on that day (default: today)')
 
     check = commands.add_parser('check', parents=[policy, output, date], help='judge domain XML files')
-    check.add_argument('paths', nargs='+', metavar='FILE|DIR|-', help='domain XML; a directory stands for its *.xml')
+    check.add_argument('paths', nargs='+', metavar='FILE|DIR|-', help='domain XML; a directory stands for all below it')
     check.set_defaults(run=_check)
     scan = commands.add_parser('scan', parents=[policy, output, date], help='judge every domain defined on this host')
     scan.add_argument(
@@ -144,24 +157,32 @@ def _judge_all(
     output: 'Format' = JsonLines() if arguments.format == 'jsonl' else Text(wants_colour(), show_admitted)
     counts = {model.ADMIT: 0, model.DENY: 0, model.ERROR: 0}
     used: 'Set[model.Origin]' = set()
+    skipped = 0
     progress = Progress()
     for outcome in judge_all(judge, output, documents):
-        if outcome.output or outcome.complaint:
+        if outcome.output or outcome.complaints:
             progress.clear()
-        if outcome.complaint:
-            complain(outcome.complaint)
+        for complaint in outcome.complaints:
+            complain(complaint)
         if outcome.output:
             show(outcome.output)
         used.update(outcome.waivers)
-        if outcome.decision:
-            counts[outcome.decision] += 1
-            progress.show(sum(counts.values()))
+        skipped += outcome.decisions.count('')
+        for decision in filter(None, outcome.decisions):
+            counts[decision] += 1
+        progress.show(sum(counts.values()))
     progress.clear()
     if arguments.command == 'check' and not any(counts.values()):
         raise GuardError('there is no domain in the files given')
     if arguments.command == 'scan':
         _complain_of_unused_waivers(policy, used)
-    show(output.summary(counts[model.ADMIT], counts[model.DENY], counts[model.ERROR]))
+        if arguments.policy is None and arguments.facts is None:
+            for note in policy_commands.note_on_host(policy, layout):
+                complain('%s: note: %s' % (report.PROGRAM, note))
+    if arguments.command == 'scan' or layout.domains in map(os.path.abspath, arguments.paths):
+        complain_of_unknown_uuids(policy, layout)
+    skipped += getattr(documents, 'others', 0)
+    show(output.summary(counts[model.ADMIT], counts[model.DENY], counts[model.ERROR], skipped))
     return NOT_JUDGED if counts[model.ERROR] else DENIED if counts[model.DENY] else ADMITTED
 
 
@@ -189,7 +210,7 @@ def _rules(arguments: argparse.Namespace, layout: layout.Layout) -> int:
     policy = load_policy(arguments.policy, layout)
     width = max(len(rule.id) for rule in policy.rules)
     for rule in policy.rules:
-        show('%-*s  %-4s  %s\n' % (width, rule.id, rule.action, rule.title))
+        show_line('%-*s  %-4s  %s' % (width, rule.id, rule.action, rule.title))
     return ADMITTED
 
 

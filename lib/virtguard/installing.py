@@ -6,14 +6,23 @@
 
 import os
 import sys
+import time
 
 from . import model
 from .compiled import compiled_path
 from .compiler import compile_in_place, write_compiled
 from .errors import GuardError
-from .host import today
+from .host import read_facts, today
+from .hostlist import difference, list_of_host
 from .policyfile import read_policy_file
-from .sources import find_policy, load_candidate, load_policy_file, load_trusted_policy
+from .sources import (
+    drop_in_directory,
+    find_policy,
+    load_candidate,
+    load_policy_file,
+    load_trusted_policy,
+    note_on_reading,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +38,13 @@ mode: enforce
 failure: deny
 deadline: %d
 """
+_CHOOSE = '; --profile chooses another'
+_EVERY_DOMAIN = """\
+[%s] %s: %s
+  To permit it all the same, write these two lines into a file %s/NAME.yaml, and run virt-guard policy compile:
+    rules:
+      - {id: %s, action: "off", reason: "WHY, AND WHO DECIDED IT"}
+"""
 _RULE_OFF = '- {id: %s, action: "off", reason: the proof is not about this host}\n'
 
 
@@ -38,6 +54,9 @@ def main(argv: 'Sequence[str]', stdout: 'TextIO') -> int:
     functions: 'Dict[str, Callable[..., str]]' = {
         'check': check,
         'compile': compile_policy,
+        'difference': profile_difference,
+        'host-list': host_list,
+        'host-rules': host_rules,
         'proof-policy': proof_policy,
         'switch': switch,
     }
@@ -50,20 +69,31 @@ def main(argv: 'Sequence[str]', stdout: 'TextIO') -> int:
     except OSError as error:
         print('%s: %s' % (ascii(error.filename), error.strerror), file=sys.stderr)
         return 1
+    except Exception as error:
+        from .libraries import blame
+
+        blamed = blame(error)
+        if blamed is None:
+            raise
+        print(ascii(str(blamed))[1:-1], file=sys.stderr)
+        return 1
     return 0
 
 
 def check(candidate: str, path: str, mode: str) -> str:
-    """The mode and the deadline (in seconds, then in hundredths of a second) that hold with a candidate in force.
+    """The mode and the deadline (in seconds, then in hundredths of a second) that hold with a candidate in force; then,
+    in a line of its own, whether it takes long to read.
 
     :param candidate: a file with what the policy at `path` would be
     :param mode: the mode that it must have, '' for any
     :raises GuardError: this version cannot use it
     """
+    began = time.process_time()
     policy = load_candidate(path, read_policy_file(candidate), today())
+    note = note_on_reading(policy, time.process_time() - began)
     if mode and (policy.mode, policy.failure) != (mode, _FAILURES[mode]):
         raise GuardError('set mode (%s) and failure (%s) in %s by hand' % (mode, _FAILURES[mode], path))
-    return '%s %g %d\n' % (policy.mode, policy.deadline, policy.deadline * 100)
+    return '%s %g %d\n%s' % (policy.mode, policy.deadline, policy.deadline * 100, note + '\n' if note else '')
 
 
 def proof_policy(profile: str) -> str:
@@ -78,6 +108,32 @@ def compile_policy(path: str) -> str:
     """Write the compiled form of a policy beside it."""
     write_compiled(compiled_path(path), compile_in_place(lambda: load_trusted_policy(path, today())))
     return ''
+
+
+def host_list() -> str:
+    """The profile to take on this host, and why."""
+    found = list_of_host()
+    why = ', '.join(part for part in ('this host is ' + found.host, found.remark) if part)
+    return '%s %s%s\n' % (found.profile, why, '' if found.is_certain and not found.remark else _CHOOSE)
+
+
+def profile_difference(profile: str) -> str:
+    """What to say where this host has another list than `profile`."""
+    return difference(profile)
+
+
+def host_rules(path: str) -> str:
+    """For each rule of a policy that refuses every domain on this host: what it sees here, and what turns it off."""
+    from .evaluate import ask_facts
+
+    policy = load_trusted_policy(path, today())
+    host = read_facts(policy.facts())
+    said = ''
+    for rule in policy.rules_at(model.ADMISSION):
+        answer, evidence = ask_facts(rule, host)
+        if rule.match is None and rule.action == model.DENY and answer:
+            said += _EVERY_DOMAIN % (rule.id, rule.title, evidence, drop_in_directory(path), rule.id)
+    return said
 
 
 def switch(path: str, staged: str, program: str) -> str:

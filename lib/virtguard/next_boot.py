@@ -14,18 +14,20 @@ from .bulk import Judge
 from .errors import GuardError
 from .formats import JsonLines, Text
 from .host import today
-from .policy_commands import load_host, load_policy
+from .policy_commands import complain_of_unknown_uuids, load_host, load_policy
+from .pool import Workers
 from .report import counted
 from .terminal import complain, show, show_line, wants_colour
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from typing import Dict, Iterator, List, Optional, Set, Union
+    from typing import Dict, Iterator, List, Optional, Set, Tuple, Union
 
     from .layout import Layout
 
     Format = Union[Text, JsonLines]
+    Fields = Tuple[str, str, str]  # complaint, output, decision ('' where there is no definition)
 
 _ADMITTED, _DENIED, _NOT_JUDGED = 0, 1, 2
 _SUFFIX = '.xml'
@@ -39,22 +41,38 @@ def run(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
     output: 'Format' = JsonLines() if arguments.format == 'jsonl' else Text(wants_colour(), True)
     names = {RUNNING: set(_running(layout)), AUTOSTART: set(_autostart(layout))}
     decisions: 'Dict[str, str]' = {}
-    for name in sorted(names[RUNNING] | names[AUTOSTART]):
+
+    def work(name: str) -> 'Fields':
         path = os.path.join(layout.domains, name + _SUFFIX)
         try:
             xml = _read(path)
             if xml is None:
-                continue
+                return '', '', ''
             verdict = judge.judge(xml)
         except GuardError as error:
-            complain('%s: error: %s' % (path, error))
-            show(output.failure(path, str(error)))
-            decisions[name] = model.ERROR
-            continue
-        if os.path.lexists(os.path.join(layout.lib, 'save', name + '.save')):
-            complain('%s: not judged is its saved state, which its next start goes on with' % path)
-        show(output.next_start(path, verdict, [when for when in (RUNNING, AUTOSTART) if name in names[when]]))
-        decisions[name] = verdict.decision
+            return give_up(name, str(error))
+        saved = os.path.lexists(os.path.join(layout.lib, 'save', name + '.save'))
+        complaint = '%s: not judged is its saved state, which its next start goes on with' % path if saved else ''
+        when = [when for when in (RUNNING, AUTOSTART) if name in names[when]]
+        return complaint, output.next_start(path, verdict, when), verdict.decision
+
+    def give_up(name: str, reason: str) -> 'Fields':
+        path = os.path.join(layout.domains, name + _SUFFIX)
+        return '%s: error: %s' % (path, reason), output.failure(path, reason), model.ERROR
+
+    every = sorted(names[RUNNING] | names[AUTOSTART])
+    workers = Workers(work, give_up, judge.seconds)
+    try:
+        for name, results in zip(every, workers.results(([name] for name in every), 1)):
+            for complaint, text, decision in results:
+                if complaint:
+                    complain(complaint)
+                if decision:
+                    show(text)
+                    decisions[name] = decision
+    finally:
+        workers.end()
+    complain_of_unknown_uuids(policy, layout)
     if arguments.format == 'text':
         for line in _summary(policy, decisions, names):
             show_line(line)

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """`virt-guard policy ...`: what the command does with the policy itself. Each returns the exit status."""
 
+import os
+import time
+
 from . import model, report, sources
 from .compiled import compiled_path, load_compiled
 from .errors import GuardError, PolicyError, SchemaError
 from .host import read_facts, today
 from .policyfile import read_policy_file
-from .terminal import show, show_line
+from .terminal import complain, show, show_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,7 +56,9 @@ def load_host(path: 'Optional[str]', needed: 'Iterable[str]') -> model.HostFacts
 def check(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
     """Report every problem, or that there is none."""
     try:
+        began = time.process_time()
         policy = load_policy(arguments.policy, layout)
+        slow = sources.note_on_reading(policy, time.process_time() - began)
         unchecked = look_names_up(policy, layout.host)
     except PolicyError as error:
         for problem in error.problems:
@@ -67,9 +72,9 @@ def check(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
         if path != policy.source:
             show_line('with %s' % path)
     if arguments.policy is None:
-        for note in _notes_on_files(layout):
+        for note in [*_notes_on_files(layout), *note_on_host(policy, layout)]:
             show_line('note: ' + note)
-    for note in [*unchecked, *_notes(policy)]:
+    for note in [*unchecked, *filter(None, [slow]), *_notes(policy)]:
         show_line('note: ' + note)
     return _USABLE
 
@@ -108,14 +113,26 @@ def _notes_on_files(layout: 'Layout') -> 'Iterator[str]':
         yield warning
 
 
+def note_on_host(policy: model.Policy, layout: 'Layout') -> 'List[str]':
+    """Whether the policy in force is made of another list than that of the host: as after an upgrade of the host."""
+    from .hostlist import difference, profile_of
+
+    profile = profile_of(policy)
+    said = difference(profile, layout.host or '/') if layout.installed else ''
+    command = said.replace('--profile', 'install.sh --profile')
+    return ['%s (the policy is made of %s)' % (command, profile)] if said else []
+
+
 def _notes(policy: model.Policy) -> 'Iterator[str]':
-    from .waivers import days_left, expires_soon, is_uuid
+    from .waivers import days_left, expires_soon, names_alone
 
     for known in [rule.value_set for rule in policy.rules if rule.value_set is not None]:
         for problem in known.problems:
             yield 'not used for %s: %s' % (known.name, problem)
     for rule in policy.rules:
         yield from _notes_on_a_taken_id(rule)
+    for path in _files_without_effect(policy):
+        yield '%s decides nothing: it is empty, or others replace all that it says' % path
     if policy.mode == 'audit' and policy.failure == 'deny':
         yield 'mode audit admits what rules deny, but failure deny still refuses what cannot be judged'
     for waiver in policy.waivers:
@@ -124,13 +141,34 @@ def _notes(policy: model.Policy) -> 'Iterator[str]':
             yield place + 'has expired on %s and permits nothing' % waiver.expires
         elif expires_soon(waiver, today()):
             yield place + 'expires on %s' % waiver.expires
-        names = [domain for domain in waiver.domains if not is_uuid(domain)]
+        names = names_alone(waiver)
         if names:
-            yield (
-                place
-                + 'names domains by name (%s): whoever may define a domain chooses its name; a UUID is safer'
-                % (', '.join(names))
-            )
+            hint = 'whoever may define a domain chooses its name; {uuid: ..., name: ...} is one domain'
+            yield place + 'names domains by name (%s): %s' % (', '.join(names), hint)
+
+
+def complain_of_unknown_uuids(policy: model.Policy, layout: 'Layout') -> None:
+    """Tell which waivers name UUIDs that no domain of this host has; whoever defines one with it has the waiver."""
+    from .documents import defined_uuids
+    from .waivers import uuids_not_among
+
+    if not os.path.isdir(layout.domains) or not any(uuids_not_among(waiver, ()) for waiver in policy.waivers):
+        return
+    try:
+        here = defined_uuids([layout.domains, layout.run])
+    except GuardError:
+        return  # what runs without a definition cannot be seen
+    for waiver in policy.waivers:
+        unknown = uuids_not_among(waiver, here)
+        if unknown:
+            text = '%s:%d: the waiver of %s names a UUID that no domain here has: %s'
+            complain(text % (waiver.origin + (', '.join(waiver.rules), ', '.join(unknown))))
+
+
+def _files_without_effect(policy: model.Policy) -> 'List[str]':
+    origins = [policy.origins, *(rule.origins for rule in policy.rules), *(waiver.origins for waiver in policy.waivers)]
+    used = {file for given in origins for file, _ in given.values()}
+    return [path for path in policy.files if path not in used]
 
 
 def _notes_on_a_taken_id(rule: model.Rule) -> 'Iterator[str]':
@@ -156,10 +194,21 @@ def compile_in_force(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
     from .compiler import compile_in_place, write_compiled
 
     path = compiled_path(layout.policy)
+    slow = ''
+
+    def load() -> model.Policy:
+        nonlocal slow
+        began = time.process_time()
+        policy = load_policy(None, layout)
+        slow = sources.note_on_reading(policy, time.process_time() - began)
+        return policy
+
     try:
-        written = write_compiled(path, compile_in_place(lambda: load_policy(None, layout)))
+        written = write_compiled(path, compile_in_place(load))
     except OSError as error:
         raise GuardError('cannot write %s: %s' % (path, error.strerror), 'run it as root') from None
     state = 'compiled from' if written else 'up to date with'
     show('%s: %s %s\n' % (report.escape(path), state, report.escape(layout.policy)))
+    if slow:
+        show_line('note: ' + slow)
     return _USABLE

@@ -13,6 +13,8 @@ import time
 import pytest
 from installation import CHECKOUT, CLEAN, DENIED, domain_xml
 
+VHOST_USER = "<interface type='vhostuser'/>\n"
+TPM = "<tpm><backend type='passthrough'/></tpm>\n"
 FACTS = 'arch: x86_64\ncontainer: none\nos: rhel-8.10\n'
 
 
@@ -75,6 +77,27 @@ def test_json_lines(installed, facts, files):
     assert sorted(finding) == ['evidence', 'line', 'message', 'path', 'reference', 'remedy', 'rule', 'status']
     assert (finding['rule'], finding['status']) == ('tpm-passthrough', 'deny')
     assert finding['path'] == '/domain/devices/tpm/backend'
+
+
+def test_many_findings_of_one_rule(installed, facts, tmp_path):
+    """Short output, which names each rule and says how many there are, whatever a domain's owner repeats."""
+    path = tmp_path / 'many.xml'
+    ids = '<libosinfo:libosinfo>%s</libosinfo:libosinfo>' % ("<libosinfo:os id=''/>" * 1500)
+    ids = ids.replace('info>', "info xmlns:libosinfo='http://libosinfo.org/xmlns/libvirt/domain/1.0'>", 1)
+    many = VHOST_USER * 60000 + TPM
+    path.write_bytes(domain_xml(devices=many).replace(b'<memory', b'<metadata>%s</metadata><memory' % ids.encode(), 1))
+    result = check(installed, facts, str(path))
+    lines = result.stdout.decode().splitlines()
+    assert (result.returncode, lines[-1], result.stderr) == (1, '1 domain: 1 denied', b'')
+    assert '%s: deny [vhost-user] and 59984 more' % path in lines
+    assert '%s: warn [guest-os-unknown] and 1484 more' % path in lines
+    assert sum('deny [tpm-passthrough]' in line for line in lines) == 1
+    assert len(result.stdout) < 10000
+    result = check(installed, facts, '--format', 'jsonl', str(path))
+    item = json.loads(result.stdout)
+    assert item['more'] == {'vhost-user': 59984, 'guest-os-unknown': 1484}
+    assert len(item['findings']) == 33
+    assert len(result.stdout) < 30000
 
 
 def test_standard_input(installed, facts):
@@ -308,13 +331,13 @@ def test_problems_of_facts(installed, tmp_path):
 
 def test_rules_and_explain(installed):
     listed = [line.split()[0] for line in installed.run_cli('rules').stdout.decode().splitlines()]
-    assert 'virtiofs' in listed and len(listed) == 29
+    assert 'virtiofs' in listed and len(listed) == 32
     text = installed.run_cli('explain', *listed).stdout.decode()
     for rule in listed:
         assert '\n%s: ' % rule in '\n' + text
     for row in ('at', 'why', 'remedy', 'reference', 'defined'):
         assert text.count('\n  %-10s ' % row) == len(listed)
-    assert text.count('at         admission: ') == 20
+    assert text.count('at         admission: ') == 23
     assert text.count('at         runtime: ') == 9
 
 
@@ -336,7 +359,7 @@ def test_policy_check(installed, tmp_path):
     result = installed.run_cli('policy', 'check')
     assert result.returncode == 0
     assert result.stdout.decode().splitlines()[0] == (
-        "%s: no problems: policy 'rhel-8', 29 rules, mode enforce, failure deny" % installed.policy
+        "%s: no problems: policy 'rhel-8', 32 rules, mode enforce, failure deny" % installed.policy
     )
     broken = tmp_path / 'broken.yaml'
     broken.write_text('policy: x\nmode: off\nrules:\n  - id: A\n')

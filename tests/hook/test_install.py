@@ -305,10 +305,21 @@ SYSTEMS = {
     # Whoever is none of them gets the vendor's complete list, and is told so.
     'debian 12': ('rhel-8', 'ID=debian\nVERSION_ID="12"\n'),
     'fedora 9': ('rhel-8', 'ID=fedora\nVERSION_ID=9\n'),
-    'rhel 11.0': ('rhel-8', 'ID="rhel"\nID_LIKE="fedora"\nVERSION_ID="11.0"\n'),
+    'amzn 2023': ('rhel-8', 'ID="amzn"\nID_LIKE="centos rhel fedora"\nVERSION_ID="2023"\n'),
+    'rhel 7.9': ('rhel-8', 'ID="rhel"\nID_LIKE="fedora"\nVERSION_ID="7.9"\n'),
+    # What is newer than every list is nearest to the newest.
+    'rhel 11.0': ('rhel-10', 'ID="rhel"\nID_LIKE="fedora"\nVERSION_ID="11.0"\n'),
+    'rocky 12.1': ('rhel-10', 'ID="rocky"\nID_LIKE="rhel centos fedora"\nVERSION_ID="12.1"\n'),
+    'rhvh 4.4': ('rhv-4', 'ID="rhvh"\nID_LIKE="rhel fedora"\nVERSION_ID="4.4"\n'),
+    'rhel 8.6': ('rhv-4', 'ID="rhel"\nVERSION_ID="8.6"\nVARIANT_ID="ovirt-node"\n'),
     'unknown': ('rhel-8', '# nothing\n'),
 }
-PROFILES = {'rhel-8': 'policy.yaml', 'rhel-9': 'data/profiles/rhel-9.yaml', 'rhel-10': 'data/profiles/rhel-10.yaml'}
+PROFILES = {
+    'rhel-8': 'policy.yaml',
+    'rhel-9': 'data/profiles/rhel-9.yaml',
+    'rhel-10': 'data/profiles/rhel-10.yaml',
+    'rhv-4': 'data/profiles/rhv-4.yaml',
+}
 POLICY, OFFERED = 'etc/virt-guard/policy.yaml', 'etc/virt-guard/policy.yaml.new'
 
 
@@ -322,7 +333,16 @@ def test_profile_of_the_system(root, on_system, system):
     lines = install(root, prefix=on_system(text)).stdout.splitlines()
     (said,) = [line for line in lines if line.startswith('profile ')]
     assert said.split()[1] == profile and 'this host is %s' % system in said
-    of_its_own = system.split()[0] in ('rhel', 'almalinux', 'rocky', 'centos', 'ol') and ' 11' not in system
+    of_its_own = system in (
+        'rhel 8.10',
+        'rhel 9.4',
+        'rhel 10.0',
+        'almalinux 9.4',
+        'centos 10',
+        'ol 9.3',
+        'rhvh 4.4',
+        'rhel 8.6',
+    )
     assert ('--profile chooses another' in said) != of_its_own
     assert (root / POLICY).read_bytes() == shipped(profile)
 
@@ -334,9 +354,9 @@ def test_profile_as_asked(root, profile):
     assert there.policy.read_bytes() == shipped(profile)
     check = there.run_cli('policy', 'check')
     assert check.returncode == 0 and b"policy '%s'" % profile.encode() in check.stdout
-    denied = there.run_hook('guest', 'prepare', DENIED)
+    denied = there.run_hook('guest', 'prepare', DENIED.replace(b"type='kvm'", b"type='qemu'"))
     assert denied.returncode == 1 and b"denied by policy '%s'" % profile.encode() in denied.stderr
-    assert b'[tpm-passthrough]' in denied.stderr
+    assert (b'[tpm-passthrough]' in denied.stderr) == (profile != 'rhv-4')
     virtiofs = domain_xml(devices="<filesystem><driver type='virtiofs'/></filesystem>\n")
     assert (b'deny [virtiofs]' in there.run_cli('check', '-', input=virtiofs).stdout) == (profile == 'rhel-8')
     for name in PROFILES:
@@ -351,6 +371,36 @@ def test_upgrade_keeps_the_profile(root, checkout, on_system):
     assert 'profile    rhel-9 (as before' in result.stdout
     text = (root / POLICY).read_bytes()
     assert all(line in text for line in (b'\npolicy: rhel-9\n', b'\nmode: audit ', b'\ndeadline: 6 '))
+
+
+def test_a_host_that_has_become_another_is_told(root, on_system):
+    """As after leapp."""
+    install(root, prefix=on_system(SYSTEMS['rhel 8.10'][1]))
+    there = Installed(root)
+    prefix = on_system(SYSTEMS['rhel 9.4'][1])
+    told = 'this host is rhel 9.4, whose list is rhel-9; --profile rhel-9 takes it'
+
+    def says():
+        return [
+            told
+            in subprocess.check_output([*prefix, str(there.cli), *words], stderr=subprocess.STDOUT, encoding='utf-8')
+            for words in (['policy', 'check'], ['scan'])
+        ]
+
+    assert told in install(root, prefix=prefix).stdout
+    assert says() == [True, True]
+    site = '\npolicy: site\nextends: rhel-8\n'
+    there.policy.write_text(site)
+    assert says() == [True, True], 'also where the policy has another name'
+    there.policy.write_text(site.replace('rhel-8', 'rhel-9'))
+    assert says() == [False, False]
+    there.policy.write_text(
+        'policy: own\nrules:\n- {id: a, title: t, action: deny, match: /domain/devices/watchdog, why: w, remedy: r}\n'
+    )
+    assert says() == [False, False], 'whoever wrote a list of his own has no other to take'
+    there.policy.unlink()
+    assert told not in install(root, '--profile', 'rhel-9', prefix=prefix).stdout
+    assert says() == [False, False]
 
 
 def test_another_profile(root):
@@ -685,6 +735,8 @@ def test_no_file_is_written_through_a_link(root, tmp_path, checkout, name):
     'name',
     [
         'etc/virt-guard/policy.compiled',
+        'usr/lib/systemd/system/virt-guard-compile.path',
+        'usr/lib/systemd/system/virt-guard-compile.service',
         'usr/lib/systemd/system/virt-guard-watch.service',
         'usr/lib/virt-guard/policy.yaml',
         'usr/sbin/virt-guard-hook',

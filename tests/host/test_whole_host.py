@@ -37,7 +37,7 @@ def assert_refused(result, hook=MAIN_HOOK):
     assert result.returncode == 1
     assert 'Hook script execution failed' in result.stderr
     assert '%s bad prepare begin -) unexpected exit status 1: %s' % (hook, FIRST_LINE) in result.stderr
-    assert '\n      remedy: ' in result.stderr
+    assert '; remedy: ' in result.stderr
     assert '\n  more: virt-guard explain guest-suspend' in result.stderr
 
 

@@ -45,6 +45,8 @@ REMOVED = (
     'etc/virt-guard',
     'usr/bin/virt-guard',
     'usr/lib/virt-guard',
+    'usr/lib/systemd/system/virt-guard-compile.path',
+    'usr/lib/systemd/system/virt-guard-compile.service',
     'usr/lib/systemd/system/virt-guard-watch.service',
     'usr/libexec/virt-guard',
     'usr/sbin/virt-guard-hook',

@@ -274,7 +274,7 @@ class Machine:
         if self.journald_pid and not self._frozen:
             self.run(['journalctl', '--sync'], timeout=10)
         output = self.run(['journalctl', '--quiet', '--no-pager', '--all', '--output=json', *options]).stdout
-        return [_entry(line) for line in output.splitlines()]
+        return [_entry(line) for line in output.split('\n') if line]  # a field may have line ends of Unicode
 
     def cursor(self) -> Optional[str]:
         """Return where the journal ends now, for `after`; None while it is empty."""
@@ -365,15 +365,19 @@ class Machine:
         return set(self.virsh('list', '--name', *options).stdout.split('\n')) - {''}
 
     def cleanup_domains(self) -> None:
-        """Destroy and undefine every domain."""
-        names = self.running('--all')
-        if not names:
+        """Destroy and undefine every domain, by UUID: a name may be anything."""
+
+        def listed(*options: str) -> Set[str]:
+            return set(self.virsh('list', '--uuid', *options).stdout.split())
+
+        domains = listed('--all')
+        if not domains:
             return
-        active = self.running() if self.qemu_pids() else ()
-        done = [self.virsh('destroy', '--domain', name, check=False) for name in active]
-        done += [self.undefine(name, check=False) for name in names]
+        active = listed() if self.qemu_pids() else ()
+        done = [self.virsh('destroy', '--domain', domain, check=False) for domain in active]
+        done += [self.undefine(domain, check=False) for domain in domains]
         # One that was transient is gone already when undefine is tried.
-        left = self.running('--all') if any(result.returncode for result in done) else set()
+        left = listed('--all') if any(result.returncode for result in done) else set()
         if left:
             raise MachineError('domains stay: %s\n%s' % (' '.join(sorted(left)), self.libvirtd_log()))
 

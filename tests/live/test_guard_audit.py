@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Audit mode: what would be refused starts, runs, and is recorded once, as would-deny."""
+"""Audit mode: what would be refused starts, runs, and is recorded as would-deny by each operation that would refuse."""
 
 import domains
 import pytest
@@ -97,3 +97,12 @@ def test_edit_of_the_mode_is_obeyed_at_once(host):
     with host.edited_policy(setting('mode', 'enforce')):
         host.refused('legacy', host.try_start('legacy'), 'tcg')
     would_be_refused(host, 'legacy', host.try_start('legacy'), 'tcg')
+
+
+def test_start_that_fails_after_prepare_is_recorded(host):
+    missing = device(
+        "<disk type='file' device='disk'><source file='/nowhere.img'/><target dev='vdz' bus='virtio'/></disk>"
+    )
+    result = host.try_define_and_start(domain('broken', domains.TCG, missing))
+    assert result.returncode == 1 and 'virt-guard' not in result.stderr and '/nowhere.img' in result.stderr
+    host.record('broken', 'would-deny', 'prepare')

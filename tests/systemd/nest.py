@@ -44,6 +44,8 @@ EMPTIED = (
     'etc/tmpfiles.d',
     'lib/systemd/system-generators',
     'usr/lib/systemd/system-generators',
+    'usr/lib/systemd/system/virt-guard-compile.path',
+    'usr/lib/systemd/system/virt-guard-compile.service',
     'usr/lib/systemd/system/virt-guard-watch.service',
     'usr/lib/tmpfiles.d/tmp.conf',  # would empty /tmp, where the checkout may be
     'usr/local/lib/systemd',

@@ -84,6 +84,18 @@ answers['networks'] = os.listdir('/sys/class/net')
 with open(own, 'w') as file:
     json.dump(answers, file)
 """
+FLOOD = 20000
+FLOOD_CODE = (
+    """\
+#!/usr/bin/python3 -I
+import glob, sys
+sys.path[:0] = glob.glob('/usr/lib/virt-guard/tree-*')
+from virtguard.journal import Sinks, failure_fields
+sinks = Sinks('/var/log/libvirt/flood')
+assert {sinks.send(failure_fields('a record of a flood')) for number in range(%d)} == {'journal'}
+"""
+    % FLOOD
+)
 PROBE_WANTED = {
     'internet': 'EAFNOSUPPORT',
     'netlink': 'EAFNOSUPPORT',
@@ -209,6 +221,40 @@ def test_records_of_the_watch(lab):
     assert said.splitlines()[-1] == record['MESSAGE']
 
 
+def flood(host, settings=''):
+    """Send FLOOD records from the unit with other `settings`; return how many are in the journal."""
+    start = host.cursor()
+    host.write(PROBE, FLOOD_CODE, 0o755)
+    host.run(['cp', UNIT, '/etc/systemd/system/probe.service'])
+    host.write('/etc/systemd/system/probe.service.d/50.conf', PROBE_UNIT + settings)
+    host.systemctl('daemon-reload')
+    host.systemctl('start', 'probe.service')
+    host.run(['journalctl', '--sync'])
+    # Without a match: by one, the first record of a new journal file may not be found (journald's defect 29016).
+    found = host.run(['journalctl', '--output=cat', '--after-cursor=' + start]).stdout
+    host.run(['sh', '-c', 'rm -r /etc/systemd/system/probe.service* ' + PROBE])
+    host.systemctl('daemon-reload')
+    return found.splitlines().count('a record of a flood')
+
+
+def test_no_record_is_dropped(host):
+    """Where journald would drop most records of any other unit."""
+    assert flood(host, 'LogRateLimitBurst=100\n') == FLOOD
+    assert flood(host, 'LogRateLimitBurst=100\nLogRateLimitIntervalSec=30s\n') < FLOOD / 10
+
+
+def test_limit_on_records_of_the_hook(host):
+    """It is that of libvirt's unit. The manual tells how to lift it."""
+    host.define(domain('bad', domains.TCG))
+    counts = []
+    for interval in ('10min', '0'):
+        with host.overridden(DAEMON, '[Service]\nLogRateLimitBurst=1\nLogRateLimitIntervalSec=%s\n' % interval):
+            for _ in range(15):
+                refusal(host.try_start('bad'), 1)
+            counts.append(len(host.records('bad')))
+    assert counts[0] < 15 and counts[1] == 15
+
+
 def reload_as(host, name):
     """Give the policy another name, which the watch tells; return when it does."""
     with host.edited_policy(setting('policy', name)):
@@ -305,3 +351,35 @@ def test_watchdog(lab):
         said = lab.journal('UNIT=' + WATCH, after=start)
         assert any('Watchdog timeout' in entry['MESSAGE'] for entry in said)
         lab.throttled(100, start)
+
+
+STATUS = '/run/libvirt/qemu/heavy.xml'
+HEAVY = """\
+import os, sys
+text = open('/run/libvirt/qemu/%s.xml').read()
+new = os.open('%s.new', os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+os.write(new, text.replace('<devices>', '<devices>' + eval(sys.argv[1]), 1).encode())
+os.rename('%s.new', '%s')
+""" % (LAB, STATUS, STATUS, STATUS)
+
+
+def test_what_takes_long_is_judged_apart(lab):
+    """The sandbox lets the watch start processes, and set limits to them."""
+    pid = lab.main_pid(WATCH)
+    lab.throttle(100)
+    try:
+        for content, said in (
+            ("'<a/>' * 5000", "domain 'heavy': deny: I/O throttling by QEMU [qemu-io-throttling]: "),
+            (
+                "'<a ' + ' '.join('a%d=\"\"' % n for n in range(50000)) + '/>'",
+                STATUS + ": domain 'heavy' could not be judged: ",
+            ),
+        ):
+            start = lab.cursor()
+            lab.run(['python3', '-c', HEAVY, content])
+            record = lab.wait_journal('VIRT_GUARD_DOMAIN=heavy', after=start, timeout=30)[0]
+            assert record['MESSAGE'].startswith(said), record['MESSAGE']
+        assert record['MESSAGE'].endswith('it takes more than 2 s')
+    finally:
+        lab.run(['rm', '-f', STATUS])
+    assert lab.main_pid(WATCH) == pid

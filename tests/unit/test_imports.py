@@ -13,20 +13,21 @@ PACKAGE = LIB / 'virtguard'
 
 # Knows no I/O, and imports its like only.
 CORE = (
-    'apparmor_globs cases comparison digest domain errors evaluate expressions facts formats layer lint marks model '
-    'needs osinfo_table osreleases places policy policylint qemu_args reader report runtime schema show sieve '
-    'transition waivers xpath'
+    'apparmor_globs cases compared comparison digest domain emulators errors evaluate events expressions facts formats '
+    'layer lint localnames marks metadata model needs osids osinfo_names osinfo_table osreleases outcome parts places '
+    'policy policylint qemu_args refused reader report runtime schema show sieve transition waivers xpath'
 ).split()
 # Does I/O for others; imports the core, and what else of the edge it builds on.
 EDGE = (
-    'apparmor compiled compiler confinement documents filetree following host inotify installing journal keeping '
-    'layout messages osinfo policyfile processes schemafile sdnotify selinux sources statefiles terminal trust'
+    'apparmor compiled compiler confinement contents deadline documents emulator_file filetree following host '
+    'hostlist inotify installing journal keeping layout libraries limited messages osinfo packages policyfile pool '
+    'processes schemafile sdnotify selinux sources statefiles terminal trust'
 ).split()
 # Wires the rest. The parts of an entry are its own.
 ENTRIES = {
     'hook': ['worker'],
     'cli': ['bulk', 'next_boot', 'policy_commands', 'policy_diff', 'policy_test', 'watch_command'],
-    'watch': ['inforce', 'ledger', 'present'],
+    'watch': ['inforce', 'intake', 'ledger', 'present', 'unobserved'],
 }
 # The command starts a watch, once it is asked for one.
 LOADS = {'watch_command': {'inforce', 'present', 'watch'}}

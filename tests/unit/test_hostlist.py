@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which list is that of a host, and what is said where the policy is made of another one."""
+
+import pathlib
+
+import pytest
+from virtguard.hostlist import difference, list_of_host, profile_of
+from virtguard.sources import load_policy_file, load_policy_in_checkout, profiles
+
+
+def host(root, text):
+    (root / 'etc').mkdir(exist_ok=True)
+    (root / 'etc/os-release').write_text(text)
+    return str(root)
+
+
+@pytest.mark.parametrize(
+    ('text', 'profile', 'is_certain'),
+    [
+        ('ID="rhel"\nVERSION_ID="8.10"\n', 'rhel-8', True),
+        ('ID=rhel\nVERSION_ID=9\n', 'rhel-9', True),
+        ('ID=almalinux\nID_LIKE="rhel centos fedora"\nVERSION_ID=10.1\n', 'rhel-10', True),
+        ('ID=ol\nID_LIKE=fedora\nVERSION_ID=9.4\n', 'rhel-9', True),
+        ('ID=rhel\nVERSION_ID=11.0\n', 'rhel-10', True),
+        ('ID=centos\nID_LIKE="rhel fedora"\nVERSION_ID=13\n', 'rhel-10', True),
+        ('ID=rhvh\nVERSION_ID=4.4\n', 'rhv-4', True),
+        ('ID=rhvh\nID_LIKE="rhel fedora"\nVERSION_ID=8.6\n', 'rhv-4', True),
+        ('ID=rhel\nVARIANT_ID=ovirt-node\nVERSION_ID=8.6\n', 'rhv-4', True),
+        ('ID=rhel\nVERSION_ID=7.9\n', 'rhel-8', False),
+        ('ID=rhel\nVERSION_ID=\n', 'rhel-8', False),
+        ('ID=rhel\nVERSION_ID=rawhide\n', 'rhel-8', False),
+        # Derived from RHEL, and numbered by the year.
+        ('ID=amzn\nID_LIKE="centos rhel fedora"\nVERSION_ID=2023\n', 'rhel-8', False),
+        ('ID=fedora\nVERSION_ID=9\n', 'rhel-8', False),
+        ('ID=debian\nVERSION_ID=12\n', 'rhel-8', False),
+        ('', 'rhel-8', False),
+    ],
+)
+def test_the_list_of_a_host(tmp_path, text, profile, is_certain):
+    found = list_of_host(host(tmp_path, text))
+    assert (found.profile, found.is_certain) == (profile, is_certain)
+    others = {name: difference(name, str(tmp_path)) for name in profiles()}
+    assert others.pop(profile) == ''
+    for said in others.values():
+        assert said.endswith('; --profile %s takes it' % profile) if is_certain else said == ''
+    assert difference('', str(tmp_path)) == '', 'whoever wrote a list of his own has no other to take'
+
+
+def test_what_is_said(tmp_path):
+    root = host(tmp_path, 'ID=rhel\nVERSION_ID=9.4\n')
+    assert difference('rhel-8', root) == 'this host is rhel 9.4, whose list is rhel-9; --profile rhel-9 takes it'
+    root = host(tmp_path, 'ID=rhel\nVERSION_ID=11.0\n')
+    newer = 'this host is rhel 11.0, newer than every list; the newest is rhel-10; --profile rhel-10 takes it'
+    assert difference('rhel-8', root) == newer
+
+
+@pytest.mark.parametrize('name', sorted(profiles()))
+def test_what_a_policy_is_made_of(tmp_path, name):
+    path = pathlib.Path(profiles()[name])
+    assert profile_of(load_policy_file(str(path))) == name
+    installed = tmp_path / 'policy.yaml'
+    installed.write_bytes(path.read_bytes())
+    assert profile_of(load_policy_file(str(installed))) == name
+    (tmp_path / 'policy.d').mkdir()
+    (tmp_path / 'policy.d/50-site.yaml').write_text('policy: site\n')
+    assert profile_of(load_policy_in_checkout(str(installed))) == name, 'a drop-in only gives it another name'
+    site = tmp_path / 'site.yaml'
+    site.write_text('policy: ours\nextends: %s\n' % name)
+    assert profile_of(load_policy_file(str(site))) == name
+
+
+def test_a_policy_of_ones_own_is_made_of_none(tmp_path):
+    own = tmp_path / 'own.yaml'
+    own.write_text('policy: own\nrules: [{id: a, title: t, action: deny, match: /domain/a, why: w, remedy: r}]\n')
+    assert profile_of(load_policy_file(str(own))) == ''
