@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The short form of the differential fuzzer (tests/fuzz/run is the long one), and that it would find something."""
+
+import pytest
+from differential import KINDS, Fuzzer
+from virtguard import compiled, domain
+from virtguard.errors import DomainXMLError
+
+DOMAINS = 1500
+
+
+@pytest.fixture(scope='module')
+def fuzzer():
+    return Fuzzer('suite')
+
+
+def kinds(fuzzer, domains):
+    return {disagreement.kind for number in range(domains) for disagreement in fuzzer.run(number)}
+
+
+def test_no_way_of_reading_a_domain_differs_from_another_or_from_libvirt(fuzzer):
+    disagreements = [disagreement for number in range(DOMAINS) for disagreement in fuzzer.run(number)]
+    assert not disagreements, '\n'.join(map(str, disagreements[:20]))
+    # Documents that nobody accepts, or that nobody objects to, would show little.
+    assert fuzzer.accepted > fuzzer.documents * 0.5
+    assert fuzzer.findings > DOMAINS * 0.5
+
+
+@pytest.mark.parametrize(
+    'kind, place, name, fault',
+    [
+        ('admitted', compiled.Compiled, 'needs', lambda self, host: []),
+        ('crashed', compiled.Compiled, 'judge', lambda self, xml, host: 1 // 0),
+        ('unread', compiled.marks, 'find_marks', lambda data, index: (_ for _ in ()).throw(DomainXMLError('no'))),
+    ],
+)
+def test_faults_are_found(monkeypatch, kind, place, name, fault):
+    assert kind in KINDS
+    monkeypatch.setattr(place, name, fault)
+    assert kind in kinds(Fuzzer('faults'), 30)
+    assert domain
