@@ -89,6 +89,8 @@ class _Found:
 
     def findings(self) -> 'List[model.Finding]':
         """In the order of the document; the last one of each status tells how many more there are."""
+        if not self._shown:
+            return []
         left = dict(self._counts)
         findings = []
         compared = compared_in(self._rule)

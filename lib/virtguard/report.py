@@ -16,6 +16,8 @@ REFUSAL_BYTES = 4000  # and the hook may add a line, within 4 KiB
 
 def escape(text: str) -> str:
     """`text` on one line: control characters, quotes of the terminal and lone surrogates become escapes."""
+    if text.isprintable():  # as nearly all are
+        return text
     return ''.join(character if character.isprintable() else _escaped(character) for character in text)
 
 
