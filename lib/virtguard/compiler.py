@@ -18,7 +18,7 @@ from .trust import FILE, LISTING, WAY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+    from typing import Any, Callable, Dict, List, Sequence, Tuple
 
     from .compiled import Stamp
     from .contents import Contents
@@ -43,14 +43,12 @@ def prepare(policy: model.Policy) -> 'Tuple[Any, ...]':
     )
 
 
-def compile_policy(policy: model.Policy, stamp: 'Stamp', contents: 'Optional[Contents]' = None) -> bytes:
+def compile_policy(policy: model.Policy, stamp: 'Stamp', contents: 'Contents') -> bytes:
     """The compiled file of a valid policy.
 
     :param stamp: what `take_stamp` said before its sources were read
-    :param contents: what `take_contents` said, while they were the same (default: what it says now)
+    :param contents: what `take_contents` said, while they were the same
     """
-    if contents is None:
-        contents = take_contents([entry[:2] for entry in stamp])
     payload = marshal.dumps(_share((stamp, contents, prepare(policy)), {}))
     return b'%s\n%08x\n%s' % (headline(), crc32(payload), payload)
 

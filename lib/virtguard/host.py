@@ -42,6 +42,11 @@ def today() -> str:
     return time.strftime('%Y-%m-%d')
 
 
+def now() -> str:
+    """The time in UTC, YYYY-MM-DDTHH:MM:SSZ."""
+    return time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())
+
+
 def _arch() -> str:
     return posix.uname().machine
 

@@ -6,7 +6,6 @@
 
 import os
 import sys
-import time
 
 from . import model
 from .compiled import compiled_path
@@ -20,8 +19,8 @@ from .sources import (
     find_policy,
     load_candidate,
     load_policy_file,
+    load_timed,
     load_trusted_policy,
-    note_on_reading,
 )
 
 TYPE_CHECKING = False
@@ -88,9 +87,8 @@ def check(candidate: str, path: str, mode: str) -> str:
     :param mode: the mode that it must have, '' for any
     :raises GuardError: this version cannot use it
     """
-    began = time.process_time()
-    policy = load_candidate(path, read_policy_file(candidate), today())
-    note = note_on_reading(policy, time.process_time() - began)
+    data = read_policy_file(candidate)
+    policy, note = load_timed(lambda: load_candidate(path, data, today()))
     if mode and (policy.mode, policy.failure) != (mode, _FAILURES[mode]):
         raise GuardError('set mode (%s) and failure (%s) in %s by hand' % (mode, _FAILURES[mode], path))
     return '%s %g %d\n%s' % (policy.mode, policy.deadline, policy.deadline * 100, note + '\n' if note else '')

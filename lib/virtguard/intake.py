@@ -14,7 +14,7 @@ from itertools import islice
 
 from .errors import DomainXMLError, StateFileError
 from .ledger import HOST
-from .outcome import Raw, is_light
+from .outcome import SMALL, Raw, is_light
 from .report import escape
 from .transition import STATUS, State, check_document, shorten
 
@@ -30,7 +30,6 @@ _READ_AHEAD = 64  # documents
 _READ_AHEAD_OF_ONE = 16
 _BYTES_AHEAD = 16 << 20
 _BYTES_AHEAD_OF_ONE = 2 << 20
-_SMALL = 256 << 10  # bytes, within which it takes no time to see whether a document is light
 _HEAD = 64 << 10  # in which libvirt has written the UUID
 _LARGE = 1 << 20  # of such files one is held at a time
 # Seconds
@@ -175,7 +174,7 @@ class Intake:
             return
         if not is_changed:
             return
-        if data is not None and len(data) > _SMALL:
+        if data is not None and len(data) > SMALL:
             data = Raw(data)
         self._read.setdefault(place.domain, deque()).append((path, data))
         self._documents += 1
@@ -185,7 +184,7 @@ class Intake:
         if self._is_left_alone(domain) and self.suspects[domain].has_failed:
             return True
         waiting = self._read.get(domain, ())
-        if size > _SMALL and self._ledger.has_waiting():
+        if size > SMALL and self._ledger.has_waiting():
             return True
         if size > _LARGE:
             held = any(len(data or b'') > _LARGE for documents in self._read.values() for _, data in documents)
@@ -335,7 +334,7 @@ class Intake:
             return old
         if data is None:
             return None
-        document = self._document(path, data) if len(data) <= _SMALL else Raw()
+        document = self._document(path, data) if len(data) <= SMALL else Raw()
         if isinstance(document, Raw):  # by itself, and not all that there are at once
             self._files.forget(path)
             self._changed[path] = None

@@ -10,6 +10,7 @@ from functools import partial
 
 from .errors import GuardError, describe_defect
 from .events import name_events
+from .host import now
 from .limited import Apart
 from .outcome import Raw, check_size, documents_of, is_light, pack, unpack
 from .runtime import Auditor, Tracked
@@ -165,12 +166,12 @@ class Ledger:
     def _compute(
         self, domain: Tracked, state: State, auditor: Auditor, again: bool
     ) -> 'Tuple[Tracked, List[Occurrence]]':
-        now = time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())
+        time_of_judging = now()
         after = domain.copy()
-        news = auditor.advance(after, after.state, now) if again else []
+        news = auditor.advance(after, after.state, time_of_judging) if again else []
         if state is not domain.state:
             after = self._recognise(after, state)
-            news = news + auditor.advance(after, state, now)
+            news = news + auditor.advance(after, state, time_of_judging)
         return after, news
 
     def _commit(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _LIGHT_BYTES = 64 << 10
 _LIGHT_TAGS = 1500
 _LIGHT_TAG = 4096  # bytes, not twice as many: libxml2 compares each attribute of an element with each other
+SMALL = 256 << 10  # bytes of files, within which it takes no time to see whether they are light
 
 # What a domain may have kept of it. Beyond, it is an attack on memory.
 MAX_DOCUMENT = 1 << 20

@@ -2,7 +2,6 @@
 """`virt-guard policy ...`: what the command does with the policy itself. Each returns the exit status."""
 
 import os
-import time
 
 from . import model, report, sources
 from .compiled import compiled_path, load_compiled
@@ -56,9 +55,7 @@ def load_host(path: 'Optional[str]', needed: 'Iterable[str]') -> model.HostFacts
 def check(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
     """Report every problem, or that there is none."""
     try:
-        began = time.process_time()
-        policy = load_policy(arguments.policy, layout)
-        slow = sources.note_on_reading(policy, time.process_time() - began)
+        policy, slow = sources.load_timed(lambda: load_policy(arguments.policy, layout))
         unchecked = look_names_up(policy, layout.host)
     except PolicyError as error:
         for problem in error.problems:
@@ -198,9 +195,7 @@ def compile_in_force(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
 
     def load() -> model.Policy:
         nonlocal slow
-        began = time.process_time()
-        policy = load_policy(None, layout)
-        slow = sources.note_on_reading(policy, time.process_time() - began)
+        policy, slow = sources.load_timed(lambda: load_policy(None, layout))
         return policy
 
     try:

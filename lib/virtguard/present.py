@@ -12,7 +12,7 @@ from .errors import GuardError
 from .ledger import HOST
 from .limited import wait_for
 from .model import Verdict
-from .outcome import check_size, documents_of, is_light, pack_finding, unpack_finding
+from .outcome import SMALL, check_size, documents_of, is_light, pack_finding, unpack_finding
 from .processes import Processes
 from .statefiles import StateFiles
 from .transition import STATUS, State, check_document, shorten
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from .runtime import Auditor
 
     Outcome = Tuple[str, Union[Verdict, GuardError]]
-
-_SMALL = 256 << 10  # bytes of files; see intake
 
 
 class _Present:
@@ -82,7 +80,7 @@ def _judge(files: StateFiles, auditor: 'Auditor', domain: str, paths: 'List[str]
 
     :raises GuardError: it cannot be judged
     """
-    present = _read(files, auditor, paths, _SMALL)
+    present = _read(files, auditor, paths, SMALL)
     if present is None:
         message = wait_for(partial(_judge_apart, files, auditor, domain, paths))
         problems, status, pid = message['problems'], message['status'], message['pid']

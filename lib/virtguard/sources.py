@@ -8,6 +8,7 @@ import gc
 import os
 import re
 import sys
+import time
 
 from . import model
 from .errors import MissingLibraryError, PolicyFileError, suggest
@@ -74,6 +75,13 @@ def load_candidate(path: str, data: bytes, today: str = '') -> model.Policy:
         return read_policy_file(name) if name in of_package else read_trusted_policy_file(name)
 
     return _load(path, _drop_ins(path, trusted=True), read, today)
+
+
+def load_timed(load: 'Callable[[], model.Policy]') -> 'Tuple[model.Policy, str]':
+    """A policy, and what to say of the time that it took to read, see note_on_reading."""
+    began = time.process_time()
+    policy = load()
+    return policy, note_on_reading(policy, time.process_time() - began)
 
 
 def note_on_reading(policy: model.Policy, seconds: float) -> str:

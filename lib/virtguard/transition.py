@@ -18,7 +18,7 @@ import re
 
 from lxml import etree
 
-from .domain import ARG_NS, NOT_AN_XML_CHARACTER, Domain, as_domain, parse_xml
+from .domain import NOT_AN_XML_CHARACTER, Domain, as_domain, parse_xml
 from .errors import DomainXMLError
 from .metadata import cut_metadata
 
@@ -186,8 +186,7 @@ def uuid_of(half: 'etree._Element') -> str:
 def admitted_domain(status: 'etree._Element') -> Domain:
     """The domain of a `<domstatus>` as the hook would see it at `start`; its lines are those of the status."""
     root = copy.deepcopy(status.find('domain'))
-    # What libvirt keeps for itself, and what would pass for the guard's own reading of arguments.
-    for private in list(root.iter('privateData', '{%s}*' % ARG_NS)):
+    for private in list(root.iter('privateData')):  # what libvirt keeps for itself
         private.getparent().remove(private)
     for interface in root.iterfind('devices/interface'):
         actual = interface.find('actual')

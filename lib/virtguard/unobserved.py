@@ -8,6 +8,8 @@ soon is said again only if it stays.
 import re
 import time
 
+from . import host
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, Dict, Set, Tuple
@@ -27,7 +29,7 @@ class Gap:
         self.domain = domain
         self.uuid = ''
         self.cause = ''
-        self.since = _clock()
+        self.since = host.now()
         self.until = ''
         self.said: 'Set[str]' = set()
 
@@ -71,12 +73,8 @@ class Unobserved:
         if not things:
             del self._things[domain]
             gap = self._gaps.pop(domain)
-            gap.until = _clock()
+            gap.until = host.now()
             self._over(gap)
 
     def has_failed(self, domain: str, thing: str) -> bool:
         return thing in self._things.get(domain, ())
-
-
-def _clock() -> str:
-    return time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())

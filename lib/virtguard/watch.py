@@ -155,9 +155,8 @@ class Watch:
         self._intake.turn()
         for action in [action for action, due in self._due.items() if due <= time.monotonic()]:
             due = self._due.pop(action)
-            if (
-                action == self._look_at_files and self._follower.polling
-            ):  # what it takes itself is no part of the time between two
+            # What a look takes itself is no part of the time between two.
+            if action == self._look_at_files and self._follower.polling:
                 self._in(max(0, due + _LOOK_WITHOUT_INOTIFY - time.monotonic()), action)
             action()
         if not self._ledger.is_kept:

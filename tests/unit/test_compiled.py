@@ -10,6 +10,7 @@ import pytest
 from virtguard import compiled, compiler, contents, model, osinfo, trust
 from virtguard.bulk import Judge
 from virtguard.compiled import compiled_path, headline, load_compiled, take_stamp
+from virtguard.contents import take_contents
 from virtguard.domain import parse_domain
 from virtguard.errors import DomainXMLError
 from virtguard.evaluate import evaluate
@@ -24,8 +25,9 @@ TODAY = '2026-11-25'
 
 def compile_to(path, policy_path):
     policy = load_trusted_policy(str(policy_path))
-    stamp = take_stamp(compiler.list_sources(policy))
-    return compiler.write_compiled(str(path), compiler.compile_policy(policy, stamp))
+    sources = compiler.list_sources(policy)
+    compiled_policy = compiler.compile_policy(policy, take_stamp(sources), take_contents(sources))
+    return compiler.write_compiled(str(path), compiled_policy)
 
 
 @pytest.fixture
