@@ -9,8 +9,8 @@ import shutil
 import subprocess
 
 import pytest
-from capabilities import need_mount_namespaces
-from installation import CHECKOUT, Installed, Journal, run_installer
+from capabilities import missing, need_mount_namespaces
+from installation import CHECKOUT, Installed, Journal, newly_installed
 from watching import Watching, rules_text
 
 CLONE_NEWNS = 0x20000
@@ -19,10 +19,7 @@ CLONE_NEWNS = 0x20000
 @pytest.fixture(scope='session')
 def installed(tmp_path_factory: 'pytest.TempPathFactory') -> Installed:
     """One installation for all tests, with the policy as shipped. Whoever changes it changes it back."""
-    root = tmp_path_factory.mktemp('installed')
-    result = run_installer(root)
-    assert result.returncode == 0, result.stdout + result.stderr
-    return Installed(root)
+    return newly_installed(tmp_path_factory.mktemp('installed'))
 
 
 @pytest.fixture(scope='module')
@@ -51,10 +48,7 @@ def journal(private_run):
 @pytest.fixture(scope='module')
 def installation(tmp_path_factory):
     """An installation for the watch: libvirt's files are below it, too."""
-    root = tmp_path_factory.mktemp('watched')
-    result = run_installer(root)
-    assert result.returncode == 0, result.stdout + result.stderr
-    installation = Installed(root)
+    installation = newly_installed(tmp_path_factory.mktemp('watched'))
     installation.policy.write_text(rules_text())
     return installation
 
@@ -102,9 +96,9 @@ def on_host(tmp_path):
         str(CHECKOUT),
     ]
     if os.geteuid() != 0 or subprocess.call([*prefix, 'true'], stderr=subprocess.DEVNULL) != 0:
-        pytest.skip('needs root, a mount namespace and overlayfs')
+        missing('needs root, a mount namespace and overlayfs')
     if subprocess.call(['/usr/bin/python3', '-I', '-c', 'import lxml, yaml'], stderr=subprocess.DEVNULL) != 0:
-        pytest.skip('needs /usr/bin/python3 with lxml and PyYAML')
+        missing('needs /usr/bin/python3 with lxml and PyYAML')
 
     def run(script):
         script = 'install() { /checkout/install.sh --no-deps --python /usr/bin/python3 "$@"; }\n' + script

@@ -100,6 +100,12 @@ def run_installer(
     )
 
 
+def newly_installed(root: pathlib.Path) -> 'Installed':
+    result = run_installer(root)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return Installed(root)
+
+
 class Installed:
     """What install.sh made below `root`."""
 

@@ -12,6 +12,7 @@ import venv
 
 import pytest
 import yaml
+from capabilities import missing
 from installation import CLEAN, DENIED, ENVIRONMENT, call, domain_xml, hook_copy, policy_text
 
 NOT_JUDGED = ('started', 'stopped', 'release', 'reconnect', 'attach', 'migrate', 'restore', '', 'no-such-operation')
@@ -641,7 +642,7 @@ def test_a_logger_that_hangs_takes_nobody_with_it(installed, clean, tmp_path, jo
     """timeout may not make a process group of its own where SELinux confines the daemon: then its signal is for all of
     that in which libvirt has put the hook, the daemon's own."""
     if not shutil.which('strace'):
-        pytest.skip('needs strace')
+        missing('needs strace')
     journal.fill()
     hook = hook_copy(installed, tmp_path, python='/bin/false')
     program = (

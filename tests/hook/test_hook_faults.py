@@ -9,7 +9,7 @@ import subprocess
 import time
 
 import pytest
-from installation import Installed, call, hook_copy, run_installer
+from installation import call, hook_copy, newly_installed
 from test_hook import FAILED_ID, WOULD_DENY_ID, refused, start_hook
 
 pytestmark = [
@@ -23,10 +23,7 @@ GROUND = ('hook', 'model', 'compiled', 'errors', 'marks', 'trust', 'host', '__in
 
 @pytest.fixture(scope='module')
 def fragile(tmp_path_factory):
-    root = tmp_path_factory.mktemp('fragile')
-    result = run_installer(root)
-    assert result.returncode == 0, result.stdout + result.stderr
-    installed = Installed(root)
+    installed = newly_installed(tmp_path_factory.mktemp('fragile'))
     installed.compiles = True
     installed.write_policy()
     return installed

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from capabilities import missing
 from installation import CHECKOUT, CLEAN, DENIED, Installed, copy_checkout, run_installer
 
 
@@ -115,7 +116,7 @@ def test_what_is_built_into_an_image_starts_on_its_hosts(on_host):
         '/checkout/install.sh --uninstall >/dev/null; %s' % (units, units)
     )
     if output.startswith('NONE'):
-        pytest.skip('needs systemctl')
+        missing('needs systemctl')
     installed, built, removed = re.split('BUILT\n|REMOVED\n', output)
     enabled, again = built.split('AGAIN\n')
     assert answer == 0, output
@@ -139,7 +140,7 @@ def test_a_system_without_programs_in_their_places(tmp_path, options):
     prefix = ['unshare', '--mount', '--', 'sh', '-c', hide, str(tmp_path)]
     bare = subprocess.run([*prefix, '/usr/bin/env', 'sh', '-c', '! command -v id'], stderr=subprocess.DEVNULL)
     if os.geteuid() != 0 or bare.returncode != 0:
-        pytest.skip('needs root, a mount namespace, and one /usr')
+        missing('needs root, a mount namespace, and one /usr')
     result = subprocess.run(
         [*prefix, 'sh', str(CHECKOUT / 'install.sh'), *options],
         stdout=subprocess.PIPE,
@@ -154,7 +155,7 @@ def test_a_system_without_programs_in_their_places(tmp_path, options):
 @pytest.mark.parametrize('setting', ['core.autocrlf=true', 'core.eol=crlf'])
 def test_a_clone_with_other_line_ends_runs(tmp_path, setting):
     if not shutil.which('git'):
-        pytest.skip('needs git')
+        missing('needs git')
     origin = copy_checkout(tmp_path / 'origin')
     shutil.copy(str(CHECKOUT / '.gitattributes'), str(origin))
     git = ['git', '-c', 'user.name=x', '-c', 'user.email=x@example.com', '-C', str(origin)]
@@ -182,7 +183,7 @@ def test_a_rule_that_refuses_every_domain_is_told_at_the_end(root):
     """On a machine of another name."""
     prefix = ['setarch', 'i686']
     if subprocess.call([*prefix, 'true'], stderr=subprocess.DEVNULL) != 0:
-        pytest.skip('needs setarch, and a machine that can be called i686')
+        missing('needs setarch, and a machine that can be called i686')
     lines = last_lines(install(root, prefix=prefix).stdout)
     there = Installed(root)
     assert lines[0] == 'will be refused, because of the host itself:'
@@ -209,7 +210,7 @@ def test_a_container_is_told_by_its_mark(on_host):
     script = 'touch /.dockerenv; exec unshare --pid --fork --mount-proc /checkout/install.sh --no-deps --python %s'
     answer, output = on_host(script % '/usr/bin/python3')
     if 'unshare: ' in output:
-        pytest.skip('no PID namespaces here')
+        missing('no PID namespaces here')
     assert answer == 0, output
     shown = 'host container is docker (/.dockerenv is there; remove it if this host is no container)'
     assert last_lines(output)[1] == '[container-host] domain created in a container: ' + shown
