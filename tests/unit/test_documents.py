@@ -4,6 +4,7 @@
 import gzip
 import os
 import pathlib
+import re
 import time
 
 import pytest
@@ -45,7 +46,7 @@ def judged(*paths):
             if not line.startswith(' '):
                 file, number, text = line.split(':', 2)
                 findings.append((os.path.basename(file), int(number), text.split('[')[1].split(']')[0]))
-        complaints += [complaint.rpartition('/')[2] for complaint in outcome.complaints]
+        complaints += [re.sub(r'^[^:]*/', '', complaint) for complaint in outcome.complaints]
         decisions += outcome.decisions
     counts = [decisions.count(decision) for decision in (model.ADMIT, model.DENY, model.ERROR)]
     return findings, complaints, output.summary(*counts, decisions.count('') + documents.others).rstrip('\n')
