@@ -13,8 +13,8 @@ from .errors import DomainXMLError, GuardError
 from .evaluate import evaluate
 from .marks import MAX_DEPTH, is_well_formed
 from .pool import Workers
-from .refused import may_be_refused
-from .sieve import Sieve, read_head
+from .refused import are_usual, may_be_refused
+from .sieve import Sieve, read_head, read_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,18 +64,20 @@ class Judge:
         :raises DomainXMLError: it is not a domain that can be judged
         """
         verdict = None
-        candidates = self._sieve.sift(xml)
-        local = candidates is not None
-        if candidates is None:
+        document = read_words(xml)
+        if document is None:
             verdict, candidates = self._compiled.judge(xml, self._host)
-        elif not candidates and xml.count(b'</') < MAX_DEPTH:
-            head = read_head(xml)
-            if head is not None and is_well_formed(xml):
-                verdict = self._compiled.admit(*head)
-        unusual = may_be_refused(xml)
+            unusual = may_be_refused(xml)
+        else:
+            candidates = self._sieve.sift(document)
+            unusual = not are_usual(document.distinct)
+            if not candidates and not unusual and xml.count(b'</') < MAX_DEPTH:
+                head = read_head(document)
+                if head is not None and is_well_formed(xml):
+                    verdict = self._compiled.admit(*head)
         if verdict is None or unusual:
             rules = [self._rules[number] for number in candidates]
-            domain = parse_domain(xml, local, local and not unusual)
+            domain = parse_domain(xml, document is not None, document is not None and not unusual)
             verdict = evaluate(self._policy, domain, self._host, self._today, rules, self._limit)
         return verdict
 

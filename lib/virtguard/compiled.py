@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Stamp = Tuple[Tuple[Any, ...], ...]
 
-_FORMAT = 3
+_FORMAT = 4
 _MAX_BYTES = 64 * 1024 * 1024
 
 

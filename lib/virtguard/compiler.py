@@ -11,6 +11,7 @@ from . import model, osinfo
 from .compiled import headline, take_stamp
 from .contents import take_contents
 from .errors import GuardError
+from .marks import NAMESPACE, join_texts
 from .needs import build_index, derive_need
 from .policyfile import directories
 from .sources import drop_in_directory
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 
     from .compiled import Stamp
     from .contents import Contents
+    from .marks import Need
 
+_MANY = 20  # texts that a value is compared with
 _CLOCK_GRAIN = 0.02  # seconds: two ticks of a kernel with HZ=100
 
 
@@ -38,9 +41,17 @@ def prepare(policy: model.Policy) -> 'Tuple[Any, ...]':
         tuple(sorted(policy.facts())),
         {key: index.wanted[key] for key in sorted(index.wanted)},
         tuple(sorted(index.names)),
-        tuple(zip(range(len(rules)), conditions, needs)),
+        tuple(zip(range(len(rules)), conditions, map(_compact, needs))),
         marshal.dumps((tuple(map(_pack_rule, rules)), tuple(map(_pack_waiver, policy.waivers)))),
     )
+
+
+def _compact(need: 'Need') -> 'Need':
+    if isinstance(need, tuple) and need[0] in ('and', 'or'):
+        return need[:1] + tuple(map(_compact, need[1:]))
+    if isinstance(need, tuple) and need[0] == 'out' and len(need[2]) > _MANY and NAMESPACE not in ''.join(need[2]):
+        return need[:2] + (join_texts(need[2]),)
+    return need
 
 
 def compile_policy(policy: model.Policy, stamp: 'Stamp', contents: 'Contents') -> bytes:

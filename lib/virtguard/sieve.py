@@ -47,6 +47,25 @@ _BLANKS = b'\t\n\r>'
 _TO_BLANKS = bytes.maketrans(_BLANKS, b' ' * len(_BLANKS))
 
 
+class Words:
+    """A document whose words can be relied on: `plain`, see marks.plain_part, and its distinct words. Its names are
+    local, see localnames."""
+
+    __slots__ = ('plain', 'distinct')
+
+    def __init__(self, plain: bytes) -> None:
+        self.plain = plain
+        self.distinct = frozenset(plain.replace(b'<', b' ').replace(b'>', b' ').split())
+
+
+def read_words(data: bytes) -> 'Optional[Words]':
+    """The words of a document; None where they cannot be relied on."""
+    plain = plain_part(data)
+    if plain is None or not are_local(plain) or (_LIBOSINFO in plain and has_another_meaning(plain)):
+        return None
+    return Words(plain)
+
+
 class Sieve:
     """The needs of numbered rules, ready for many documents.
 
@@ -95,14 +114,10 @@ class Sieve:
                 for text in asked:
                     having[text] = having.get(text, 0) | 1 << shift + place
 
-    def sift(self, data: bytes) -> 'Optional[List[int]]':
-        """The numbers of the rules that may match; None where the words cannot be relied on. Where they can, the names
-        are local (see localnames)."""
-        plain = plain_part(data)
-        if plain is None or not are_local(plain) or (_LIBOSINFO in plain and has_another_meaning(plain)):
-            return None
-        words = _split(plain)
-        found = self._wanted.intersection(words)
+    def sift(self, document: Words) -> 'List[int]':
+        """The numbers of the rules that may match."""
+        plain = document.plain
+        found = self._wanted & document.distinct
         met = reduce(or_, map(self._words.__getitem__, found), self._given)
         met = reduce(or_, [clauses for uri, clauses in self._uris if uri in plain], met)
         left = self._left(met | self._asking)
@@ -110,7 +125,7 @@ class Sieve:
             worth = self._asking & ~met & reduce(or_, [left << shift for shift in self._shifts])
             asked = [item for item in self._pieces.items() if item[1] & worth]
             # No piece goes beyond a word, and most words recur: to leave them out pays where much is asked for.
-            text = b' '.join(frozenset(words)) if len(asked) > _MANY_PIECES else plain
+            text = b' '.join(document.distinct) if len(asked) > _MANY_PIECES else plain
             left = self._left(reduce(or_, [clauses for piece, clauses in asked if piece in text], met))
         insides: 'Insides' = {}
         numbers = []
@@ -129,14 +144,10 @@ class Sieve:
         return left
 
 
-def _split(text: bytes) -> 'List[bytes]':
-    return text.replace(b'<', b' ').replace(b'>', b' ').split()
-
-
-def read_head(data: bytes) -> 'Optional[Tuple[str, str]]':
+def read_head(document: Words) -> 'Optional[Tuple[str, str]]':
     """The name and the UUID of a well-formed document; None where it is no domain, does not begin with them, or cannot
     be judged by rules about KVM (see refused)."""
-    plain = (plain_part(data) or b'').lstrip()
+    plain = document.plain.lstrip()
     found = _HEAD.match(plain)
     if found is None or b'xmlns=' in found.group() or b'xmlns ' in found.group():
         return None

@@ -171,23 +171,28 @@ INTERPRETERS = {
 
 
 @pytest.mark.parametrize('shell', ['/bin/sh', '/bin/bash --posix'])
+@pytest.mark.parametrize('operation', ['prepare', 'start'])
 @pytest.mark.parametrize('what', sorted(INTERPRETERS))
-def test_nothing_speaks_before_the_guard(fragile, tmp_path, what, shell):
+def test_nothing_speaks_before_the_guard(fragile, tmp_path, what, operation, shell):
     python = tmp_path / 'python3'
     python.write_text('#!/bin/sh\n%s\n' % INTERPRETERS[what])
     python.chmod(0o755)
     hook = hook_copy(fragile, tmp_path, python=python)
     hook.write_text(hook.read_text().replace('#!/bin/sh', '#!' + shell, 1))
-    text = refused(call(hook, ['guest', 'prepare', 'begin', '-'], fragile.clean))
+    text = refused(call(hook, ['guest', operation, 'begin', '-'], fragile.clean))
     assert len(text.splitlines()) == 1
     assert 'ended with status' in text
 
 
-def test_an_interpreter_that_is_no_program(fragile, tmp_path):
+@pytest.mark.parametrize('operation', ['prepare', 'start'])
+@pytest.mark.parametrize('shell', ['/bin/sh', '/bin/bash --posix'])
+def test_an_interpreter_that_is_no_program(fragile, tmp_path, operation, shell):
     python = tmp_path / 'python3'
     python.write_bytes(b'\x7fELF' + bytes(range(1, 9)) * 20)
     python.chmod(0o755)
-    text = refused(call(hook_copy(fragile, tmp_path, python=python), ['g', 'prepare', 'begin', '-'], fragile.clean))
+    hook = hook_copy(fragile, tmp_path, python=python)
+    hook.write_text(hook.read_text().replace('#!/bin/sh', '#!' + shell, 1))
+    text = refused(call(hook, ['g', operation, 'begin', '-'], fragile.clean))
     assert len(text.splitlines()) == 1
 
 

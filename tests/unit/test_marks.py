@@ -2,6 +2,7 @@
 """Marks and words are sound: wherever lxml finds a match, they let the rule be a candidate. See test_sieve, too."""
 
 import functools
+import marshal
 import pathlib
 import re
 
@@ -9,13 +10,15 @@ import pytest
 from lxml import etree
 from spelling import STYLES, Style, Writer
 from virtguard import model
+from virtguard.compiled import Compiled
+from virtguard.compiler import prepare
 from virtguard.domain import NAMESPACES, parse_domain
 from virtguard.errors import DomainXMLError
 from virtguard.expressions import compile_match
 from virtguard.marks import find_marks, holds
 from virtguard.needs import build_index, derive_need
 from virtguard.policy import load_policy
-from virtguard.sieve import Sieve
+from virtguard.sieve import Sieve, read_words
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 POLICY = load_policy((CHECKOUT / 'policy.yaml').read_bytes(), 'policy.yaml')
@@ -43,7 +46,8 @@ def may_match(rule, xml):
 
 def passes_sieve(rule, xml):
     """What the words say; True where they cannot be relied on."""
-    return prepared(rule.match, rule.values, rule.negated)[2].sift(xml) in (None, [0])
+    words = read_words(xml)
+    return words is None or prepared(rule.match, rule.values, rule.negated)[2].sift(words) == [0]
 
 
 def matches(rule, root):
@@ -248,7 +252,7 @@ def test_names_in_namespaces_outside_of_metadata_are_left_to_lxml(inside):
     declared_above = b"<domain xmlns:z='urn:z'><devices z:type='x'/></domain>"
     for xml in (domain_with(inside), domain_with(inside + '<metadata/>'), declared_above):
         assert find_marks(xml, build_index([])) is None
-        assert Sieve([]).sift(xml) is None
+        assert read_words(xml) is None
 
 
 @pytest.mark.parametrize(
@@ -487,3 +491,27 @@ def mutated(draw):
 def test_shipped_rules_on_mutated_domains(xml):
     for rule in RULES:
         assert_sound(rule, xml)
+
+
+@pytest.mark.parametrize('count', [3, 100])
+def test_many_texts_and_few_exclude_the_same(count):
+    """A compiled policy has many of them as one string."""
+    texts = ['http://a.org/a/%d' % number for number in range(count)]
+    rules = ''.join(
+        '- {id: %s, title: t, action: deny, match: "%s", why: w, remedy: r}\n' % item
+        for item in (
+            ('others', '/domain/os/loader/@type[%s]' % ' and '.join(". != '%s'" % text for text in texts)),
+            ('lacking', '/domain/os/loader[not(%s)]' % ' or '.join("@type = '%s'" % text for text in texts)),
+        )
+    )
+    policy = load_policy(('policy: p\nrules:\n' + rules).encode(), 'p')
+    compiled = Compiled(marshal.loads(marshal.dumps(prepare(policy))))
+    host = model.HostFacts('x86_64', 'none', 'debian-12', lambda name, subject: None)
+    for given, expected in (
+        (" type='%s'" % texts[2], []),
+        (" type='%s'" % texts[2][:-1], [0, 1]),
+        (" type=''", [0, 1]),
+        ('', [1]),
+    ):
+        xml = "<domain type='kvm'><name>n</name><os><loader%s/></os></domain>" % given
+        assert compiled.judge(xml.encode(), host)[1] == expected, given

@@ -14,6 +14,8 @@ from virtguard.compiler import prepare
 from virtguard.domain import parse_domain
 from virtguard.errors import DomainXMLError
 from virtguard.policy import load_policy
+from virtguard.refused import are_usual, may_be_refused
+from virtguard.sieve import read_words
 
 POLICY_FILE = pathlib.Path(__file__).resolve().parents[2] / 'policy.yaml'
 POLICY = load_policy(POLICY_FILE.read_bytes(), 'policy.yaml')
@@ -234,3 +236,34 @@ def test_limits_that_are_numbers(value, denied):
     xml = BASE.replace(DISK, '<iotune>%s</iotune>%s' % (inside, DISK), 1)
     verdict = Judge(POLICY, HOST, '2026-11-27').judge(xml.encode())
     assert [finding.rule.id for finding in verdict.findings] == ['qemu-io-throttling'] * denied
+
+
+WORDS = [
+    "<source file='/{{ x }}'/>",
+    "<source file='/${x}'/>",
+    "<model type = 'virtio'/>",
+    "<model type= 'virtio'/>",
+    "<model type\n='virtio'/>",
+    "<model type='Virtio'/>",
+    "<model type='a b'/>",
+    "<model type='a>b'/>",
+    "<hostdev rawio='on'/>",
+    "<disk device='disc'/>",
+    "<x name=''/>",
+]
+
+
+def test_words_and_bytes_tell_of_the_same_values():
+    """By words it is found out for what is usual, and never for what by the bytes may be refused."""
+    for inside in WORDS:
+        xml = BASE.replace('<devices>', '<devices>' + inside, 1).encode()
+        assert may_be_refused(xml)
+        for _ in range(2):  # once seen, words are remembered
+            assert not are_usual(read_words(xml).distinct), inside
+    usual = 0
+    for path in sorted((POLICY_FILE.parent / 'tests/cases').rglob('*.xml')):
+        words = read_words(path.read_bytes())
+        if words is not None and are_usual(words.distinct):
+            usual += 1
+            assert not may_be_refused(path.read_bytes()), path
+    assert usual > 100
