@@ -12,7 +12,7 @@ from .errors import DomainXMLError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import FrozenSet, Iterator, Optional, Set, Tuple
+    from typing import Optional, Tuple
 
     from lxml import etree
 
@@ -57,24 +57,18 @@ _TO_FILL_IN = r'(?s)\{[{%#].{0,200}?[}%#]\}|\$\{.{0,200}?\}|<%.{0,200}?%>'
 _TEMPLATE_MARKS = (b'{{', b'{%', b'{#', b'${', b'&lt;%')
 _FILLED = frozenset(('devices', '{http://libvirt.org/schemas/domain/qemu/1.0}commandline'))  # also where they are empty
 _FREE_TEXT = frozenset(('metadata', 'title', 'description', 'name'))
-_PLAIN_VALUE = rb'[^A-Z\s&"\'{}$%<>]+'
-# What the values are of all documents that libvirt has written, and of most others.
-_USUAL_VALUES = {
-    b'enabled': rb'(?:yes|no)',
-    b'rawio': rb'(?:yes|no)',
-    b'device': rb'(?:disk|cdrom|floppy|lun)',
-    b'mode': _PLAIN_VALUE,
-    b'model': _PLAIN_VALUE,
-    b'type': _PLAIN_VALUE,
-    b'name': _PLAIN_VALUE,
-}
-_UNUSUAL = tuple(name + rb'=["\'](?!' + usual + rb'["\'])' for name, usual in _USUAL_VALUES.items())
-_USUAL_ENDS = {name: rb'["\']' + usual + rb'["\']/?\Z' for name, usual in _USUAL_VALUES.items()}
-# Words that are usual. Documents share most of theirs.
-_seen: 'Set[bytes]' = set()
-_MOST_SEEN, _LONGEST_SEEN = 20000, 64
+# What no document has that libvirt has written, and few others have. Each begins with letters, which is faster.
+_UNUSUAL = tuple(
+    name + rb'=["\'](?!' + usual + rb'["\'])'
+    for names, usual in (
+        ((b'enabled', b'rawio'), rb'(?:yes|no)'),
+        ((b'device',), rb'(?:disk|cdrom|floppy|lun)'),
+        ((b'mode', b'model', b'type', b'name'), rb'[^A-Z\s&"\'{}$%<>]+'),
+    )
+    for name in names
+)
 _SPACED = tuple(text for blank in (b' ', b'\n', b'\t', b'\r') for text in (blank + b'=', b'=' + blank))
-_WITH_LIMITS = ('disk/devices/domain', 'throttlegroups/domain')
+_LIMITS = ('devices/disk/iotune/*', 'throttlegroups/throttlegroup/*')
 
 
 def check_values(root: 'etree._Element', usual: bool = False) -> None:
@@ -88,29 +82,25 @@ def check_values(root: 'etree._Element', usual: bool = False) -> None:
         message = 'a domain of type %s, not kvm or qemu' % type
         raise DomainXMLError(message, root.sourceline or 0, other_document=True)
     if type not in model.KVM_TYPES:
-        raise _unknown(root, 'the domain type', str(type))
-    for element in _children(root, 'os', 'type'):
+        raise _unknown(root, 'the domain type %r' % str(type), str(type))
+    for element in root.iterfind('os/type'):
         if element.get('arch') not in model.ARCHITECTURES:
-            raise _unknown(element, 'the architecture', str(element.get('arch')))
-        if re.search(_NO_WORD, element.get('machine', '')):
-            raise _unknown(element, 'the machine type', str(element.get('machine')))
+            arch = str(element.get('arch'))
+            raise _unknown(element, 'the architecture %r' % arch, arch)
+        machine = element.get('machine', '')
+        if re.search(_NO_WORD, machine):
+            raise _unknown(element, 'the machine type %r' % machine, machine)
     if usual:  # but for what other elements may have
-        for element in _children(root, 'devices', 'hostdev'):
+        for element in root.iterfind('devices/hostdev'):
             _check_attributes(element, ('devices', 'hostdev'))
     else:
         _check_filled_in(root)
         for parent in root.iterchildren('pm', 'devices'):
             _check_words(parent)
-    for limits in root.iter('iotune', 'throttlegroup'):
-        if '/'.join(str(above.tag) for above in limits.iterancestors()) in _WITH_LIMITS:
-            for element in limits:
-                if element.tag != 'group_name':
-                    _check_limit(element)
-
-
-def _children(root: 'etree._Element', parent: str, name: str) -> 'Iterator[etree._Element]':
-    for element in root.iterchildren(parent):
-        yield from element.iterchildren(name)
+    for path in _LIMITS:
+        for element in root.iterfind(path):
+            if element.tag != 'group_name':
+                _check_limit(element)
 
 
 def may_be_refused(data: bytes) -> bool:
@@ -118,26 +108,6 @@ def may_be_refused(data: bytes) -> bool:
     spaced = any(text in data for text in _SPACED)
     template = any(mark in data for mark in _TEMPLATE_MARKS)
     return spaced or template or any(re.search(unusual, data) is not None for unusual in _UNUSUAL)
-
-
-def are_usual(words: 'FrozenSet[bytes]') -> bool:
-    """The same, the other way round, of a document of which all words are known, see sieve.Words."""
-    new = words - _seen
-    if not all(map(_is_usual, new)):
-        return False
-    if len(_seen) < _MOST_SEEN:
-        _seen.update(word for word in new if len(word) <= _LONGEST_SEEN)
-    return True
-
-
-def _is_usual(word: bytes) -> bool:
-    name, equals, value = word.partition(b'=')
-    if any(mark in word for mark in _TEMPLATE_MARKS):
-        return False
-    if not equals:
-        return True
-    usual = _USUAL_ENDS.get(name, b'')
-    return name != b'' and not word.endswith(b'=') and re.match(usual, value) is not None
 
 
 def _check_words(parent: 'etree._Element') -> None:
@@ -157,11 +127,12 @@ def _check_attributes(element: 'etree._Element', place: 'Tuple[str, str]') -> No
             another = value.strip().lower() not in values and not re.search(_NO_WORD, value)
             if table is _KNOWN_VALUES and another:
                 continue
-            message = '%s=%r of <%s> is none that libvirt knows' % (attribute, value, element.tag)
-            raise DomainXMLError(message, element.sourceline or 0)
+            raise _unknown(element, '%s=%r of <%s>' % (attribute, value, element.tag), value)
 
 
 def _check_filled_in(root: 'etree._Element') -> None:
+    for emulator in root.iterfind('devices/emulator'):  # the one text that a rule takes for a value
+        _check_between(emulator.text, emulator)
     for child in root:
         _check_between(child.tail, child)
         if child.tag in _FREE_TEXT:
@@ -175,18 +146,27 @@ def _check_filled_in(root: 'etree._Element') -> None:
 
 
 def _check_between(text: 'Optional[str]', element: 'etree._Element') -> None:
-    found = text and re.search(_TO_FILL_IN, text)
-    if found:
-        message = '%r is to be filled in: the document is a template; check what is made of it' % found.group()
+    message = text and _to_fill_in(text)
+    if message:
         raise DomainXMLError(message, element.sourceline or 0)
+
+
+def _to_fill_in(text: str) -> str:
+    """What to say of a text that a template is to fill in; '' of others."""
+    found = re.search(_TO_FILL_IN, text)
+    if found is None:
+        return ''
+    return '%r is to be filled in: the document is a template; check what is made of it' % found.group()
 
 
 def _check_limit(element: 'etree._Element') -> None:
     text = element.text or ''
     number = text.strip(' \t\r\n').replace('+', '')
     if text and not re.match(_ZERO, text) and not re.match(_POSITIVE, number):
-        raise DomainXMLError('<%s> is %r, which is no number' % (element.tag, text), element.sourceline or 0)
+        message = _to_fill_in(text) or '<%s> is %r, which is no number' % (element.tag, text)
+        raise DomainXMLError(message, element.sourceline or 0)
 
 
 def _unknown(element: 'etree._Element', what: str, value: str) -> DomainXMLError:
-    return DomainXMLError('%s %r is none that libvirt knows' % (what, value), element.sourceline or 0)
+    message = _to_fill_in(value) or '%s is none that libvirt knows' % what
+    return DomainXMLError(message, element.sourceline or 0)

@@ -152,26 +152,19 @@ def test_what_newer_versions_may_know_is_judged(old, new):
 
 TO_FILL_IN = 'is to be filled in: the document is a template; check what is made of it'
 TEMPLATES = [
-    (
-        "machine='pc-q35-rhel8.6.0'",
-        "machine='{{ machine }}'",
-        "the machine type '{{ machine }}' is none that libvirt knows",
-    ),
-    (
-        "<interface type='bridge'>",
-        "<interface type='{{ t }}'>",
-        "type='{{ t }}' of <interface> is none that libvirt knows",
-    ),
-    (
-        '<memballoon',
-        "<tpm><backend type='${t}'/></tpm><memballoon",
-        "type='${t}' of <backend> is none that libvirt knows",
-    ),
+    ("machine='pc-q35-rhel8.6.0'", "machine='{{ machine }}'", "'{{ machine }}' %s" % TO_FILL_IN),
+    ("arch='x86_64'", "arch='{{ arch }}'", "'{{ arch }}' %s" % TO_FILL_IN),
+    ("<interface type='bridge'>", "<interface type='{{ t }}'>", "'{{ t }}' %s" % TO_FILL_IN),
+    ("<interface type='bridge'>", "<interface type='%(t)s'>", "type='%(t)s' of <interface> is none that libvirt knows"),
+    ('<memballoon', "<tpm><backend type='${t}'/></tpm><memballoon", "'${t}' %s" % TO_FILL_IN),
     (
         '<memballoon',
         "<filesystem><driver type='{{ t }}'/></filesystem><memballoon",
-        "type='{{ t }}' of <driver> is none that libvirt knows",
+        "'{{ t }}' %s" % TO_FILL_IN,
     ),
+    ('<emulator>/usr/libexec/qemu-kvm<', '<emulator>{{ qemu_kvm }}<', "'{{ qemu_kvm }}' %s" % TO_FILL_IN),
+    ('<emulator>/usr/libexec/qemu-kvm<', '<emulator>/usr/bin/${emulator}<', "'${emulator}' %s" % TO_FILL_IN),
+    (DISK, '<iotune><read_iops_sec>{{ n }}</read_iops_sec></iotune>%s' % DISK, "'{{ n }}' %s" % TO_FILL_IN),
     ('</devices>', "{% include 'more.xml' %}</devices>", '"{%% include \'more.xml\' %%}" %s' % TO_FILL_IN),
     ('<devices>', '${devices}<devices>', "'${devices}' %s" % TO_FILL_IN),
     ('</domain>', '{# more #}</domain>', "'{# more #}' %s" % TO_FILL_IN),
@@ -192,6 +185,10 @@ def test_templates_are_not_admitted_as_what_they_are_not(old, new, message):
             judge(xml.encode())
         assert error.value.message == message
         assert error.value.line > 1 and not error.value.other_document
+
+
+def test_a_template_of_a_domain_of_any_type():
+    assert_refused(BASE.replace("type='kvm'", "type='{{ engine }}'", 1), "'{{ engine }}' " + TO_FILL_IN, 1)
 
 
 @pytest.mark.parametrize(
