@@ -13,7 +13,7 @@ import time
 from . import __version__, layout, model, policy_commands, report, watch_command
 from .documents import Document, defined_documents, find_documents
 from .errors import GuardError, PolicyError, suggest
-from .formats import JsonLines, Text, explain
+from .formats import JsonLines, Text, explain, rule_object
 from .host import today
 from .policy_commands import complain_of_unknown_uuids, load_host, load_policy
 from .terminal import Progress, complain, show, show_line, wants_colour
@@ -104,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     watch.add_argument('--format', choices=('text', 'jsonl'), default='text', help='jsonl: one JSON object per finding')
     watch.set_defaults(run=watch_command.run)
     rules = commands.add_parser('rules', parents=[policy], help='list the rules')
+    rules.add_argument('--format', choices=('text', 'jsonl'), default='text', help='jsonl: one JSON object per rule')
     rules.set_defaults(run=_rules)
     explain = commands.add_parser('explain', parents=[policy], help='tell what a rule is for and what to do')
     explain.add_argument('rules', nargs='+', metavar='RULE')
@@ -208,6 +209,9 @@ def _diff_policies(arguments: argparse.Namespace, layout: layout.Layout) -> int:
 
 def _rules(arguments: argparse.Namespace, layout: layout.Layout) -> int:
     policy = load_policy(arguments.policy, layout)
+    if arguments.format == 'jsonl':
+        show(''.join(map(rule_object, policy.rules)))
+        return ADMITTED
     width = max(len(rule.id) for rule in policy.rules)
     for rule in policy.rules:
         show_line('%-*s  %-4s  %s' % (width, rule.id, rule.action, rule.title))

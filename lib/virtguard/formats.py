@@ -16,6 +16,13 @@ _AT = {
     model.ADMISSION: 'admission: the definition of a domain that starts, or (watch) runs',
     model.RUNTIME: 'runtime: what happens while domains run (watch)',
 }
+_KNOWN_FROM = {
+    'list': "the vendor's list of unsupported features for this release",
+    'document': 'another document of the vendor for this release',
+    'source': 'the source of the packages of this release',
+    'derived': 'derived from what the vendor says of neighbouring releases',
+    model.UNCONFIRMED: 'unconfirmed: common knowledge, which no document at hand confirms',
+}
 _COLOURS = {
     model.DENY: '31',
     model.ERROR: '31',
@@ -149,6 +156,7 @@ def _finding_object(finding: model.Finding) -> 'Dict[str, Any]':
         'message': finding.message,
         'remedy': finding.remedy,
         'reference': finding.rule.reference,
+        'known-from': finding.rule.known_from,
     }
     if finding.waiver is not None:
         waiver = finding.waiver
@@ -160,6 +168,30 @@ def _finding_object(finding: model.Finding) -> 'Dict[str, Any]':
             'defined': '%s:%d' % waiver.origin,
         }
     return described
+
+
+def rule_object(rule: model.Rule) -> str:
+    """A rule for programs."""
+    document: 'Dict[str, Any]' = {
+        'rule': rule.id,
+        'title': rule.title,
+        'action': rule.action,
+        'at': rule.at,
+        'host': {condition.fact: _condition(condition) for condition in rule.host},
+        'why': rule.why,
+        'remedy': rule.remedy,
+        'supported': rule.supported,
+        'known-from': rule.known_from,
+        'reference': rule.reference,
+        'waivable': rule.waivable,
+        'reason': rule.reason,
+        'defined': '%s:%d' % rule.origin,
+    }
+    return json.dumps(document) + '\n'
+
+
+def _condition(condition: model.HostCondition) -> 'Any':
+    return {'not': condition.values} if condition.negated else condition.values
 
 
 def explain(rule: model.Rule) -> str:
@@ -179,6 +211,7 @@ def explain(rule: model.Rule) -> str:
     rows += [('waivable', '' if rule.waivable else 'no'), ('reason', rule.reason)]
     rows += [
         ('supported', ', '.join(rule.supported)),
+        ('known from', _KNOWN_FROM.get(rule.known_from, '')),
         ('reference', rule.reference),
         ('defined', '%s:%d' % rule.origin),
     ]

@@ -285,6 +285,7 @@ _RULE: 'Dict[str, ValueReader]' = {
     'why': _text('why'),
     'remedy': _text('remedy'),
     'reference': _line('reference'),
+    'known-from': _choice('known-from', model.KNOWN_FROM),
     'waivable': lambda reader, node: reader.boolean(node, 'waivable'),
     'reason': _text('reason'),
     'supported': _strings('supported'),

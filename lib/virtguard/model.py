@@ -39,6 +39,10 @@ ERROR = 'error'
 # The keys of a rule that decide whether it finds something; the others say what follows.
 FINDING_KEYS = ('at', 'match', 'values', 'probe', 'host')
 
+# What a rule may rest on. What nothing at hand confirms is no ground to refuse a domain.
+UNCONFIRMED = 'unconfirmed'
+KNOWN_FROM = ('list', 'document', 'source', 'derived', UNCONFIRMED)
+
 # When a rule is judged: as a domain starts, or as a running one changes.
 ADMISSION = 'admission'
 RUNTIME = 'runtime'
@@ -94,30 +98,13 @@ class Rule:
     `values` are those of `value_set`, where the policy names a set; `negated`, they are those that find nothing.
     `since` are names and values in `match` that not every libvirt knows, and since which version it does. `supported`
     are products that support the feature. `origin` is where the rule is defined, `origins` where each of its keys got
-    its value; `reason` why a site changed it.
+    its value; `reason` why a site changed it; `known_from` what the rule rests on, one of KNOWN_FROM.
     """
 
     __slots__ = (
-        'id',
-        'title',
-        'action',
-        'at',
-        'match',
-        'values',
-        'probe',
-        'host',
-        'since',
-        'why',
-        'remedy',
-        'reference',
-        'waivable',
-        'reason',
-        'origin',
-        'origins',
-        'value_set',
-        'supported',
-        'negated',
-    )
+        'id title action at match values probe host since why remedy reference waivable reason origin origins '
+        'value_set supported negated known_from'
+    ).split()
 
     def __init__(
         self,
@@ -140,6 +127,7 @@ class Rule:
         value_set: 'Optional[ValueSet]' = None,
         supported: 'Tuple[str, ...]' = (),
         negated: bool = False,
+        known_from: str = '',
     ) -> None:
         self.id = id
         self.title = title
@@ -160,6 +148,7 @@ class Rule:
         self.value_set = value_set
         self.supported = supported
         self.negated = negated
+        self.known_from = known_from
 
 
 class Waiver:
@@ -201,19 +190,7 @@ class Policy:
     that the others change or serve. `origins` is where each setting got its value.
     """
 
-    __slots__ = (
-        'name',
-        'mode',
-        'failure',
-        'deadline',
-        'audit_required',
-        'rules',
-        'waivers',
-        'sha256',
-        'source',
-        'files',
-        'origins',
-    )
+    __slots__ = 'name mode failure deadline audit_required rules waivers sha256 source files origins'.split()
 
     def __init__(
         self,

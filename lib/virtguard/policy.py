@@ -197,6 +197,7 @@ class _Draft:
             value_set=value_set,
             supported=self._value('supported', ()),
             negated=negated,
+            known_from=self._value('known-from', ''),
         )
 
 

@@ -56,7 +56,7 @@ def check(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
     """Report every problem, or that there is none."""
     try:
         policy, slow = sources.load_timed(lambda: load_policy(arguments.policy, layout))
-        unchecked = look_names_up(policy, layout.host)
+        unchecked = look_closer(policy, layout.host)
     except PolicyError as error:
         for problem in error.problems:
             show_line(str(problem))
@@ -76,10 +76,11 @@ def check(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
     return _USABLE
 
 
-def look_names_up(policy: model.Policy, host: str) -> 'List[str]':
-    """Ask the schema of the host's libvirt for every name in the rules; returns why it cannot be asked, if so.
+def look_closer(policy: model.Policy, host: str) -> 'List[str]':
+    """Find what is wrong with a policy that can be used: names that the schema of the host's libvirt does not know, and
+    denials without a ground. Returns why that schema cannot be asked, if so.
 
-    :raises PolicyError: it does not know one
+    :raises PolicyError: there is something
     """
     from .digest import sha256_hex
     from .policy import digest
@@ -87,19 +88,18 @@ def look_names_up(policy: model.Policy, host: str) -> 'List[str]':
     from .policylint import lint_policy
     from .schemafile import libvirt_version, read_schema
 
+    domains, unchecked = None, ['no libvirt schema on this host, names not checked']
     try:
         domains = read_schema(host)
     except SchemaError as error:
-        return ['%s, names not checked' % error]
-    if domains is None:
-        return ['no libvirt schema on this host, names not checked']
+        unchecked = ['%s, names not checked' % error]
     files = {path: read_policy_file(path) for path in policy.files}
     if digest([(sha256_hex(data), path) for path, data in files.items()]) != policy.sha256:
         raise GuardError('the files of the policy were changed meanwhile', 'run it again')
-    problems = lint_policy(policy, files, domains, libvirt_version(host))
+    problems = lint_policy(policy, files, domains, libvirt_version(host) if domains is not None else None)
     if problems:
         raise PolicyError(problems, {})
-    return []
+    return unchecked if domains is None else []
 
 
 def _notes_on_files(layout: 'Layout') -> 'Iterator[str]':

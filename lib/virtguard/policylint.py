@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A policy and libvirt's schema -> the problems of its rules, each with file, line and column. Pure: no I/O."""
+"""A policy and libvirt's schema -> the problems of its rules, each with file, line and column. Pure: no I/O.
+
+With these, a policy can be used all the same: what is wrong with a word of a rule is no reason to refuse domains.
+"""
 
 import yaml
 
@@ -18,17 +21,23 @@ if TYPE_CHECKING:
 
 
 def lint_policy(
-    policy: model.Policy, files: 'Dict[str, bytes]', domains: Schema, version: 'Optional[model.Version]'
+    policy: model.Policy,
+    files: 'Dict[str, bytes]',
+    domains: 'Optional[Schema]',
+    version: 'Optional[model.Version]' = None,
 ) -> 'List[Problem]':
-    """Find what no domain of the host's libvirt can have, in every match and values.
+    """Find what no domain of the host's libvirt can have, in every match and values, and denials without a ground.
 
     :param files: the text of each of the policy's files, as it was read from them
-    :param domains: the schema of that libvirt
+    :param domains: the schema of that libvirt, None where there is none to ask
     :param version: of that libvirt, None where it cannot be told; it says which names of `since` it must know
     """
     texts = {source: _Text(data, source) for source, data in files.items()}
     for rule in policy.rules:
-        if rule.match is None:
+        if _denies_what_is_unconfirmed(rule, policy):
+            message = 'rule %r denies what is %s' % (rule.id, model.UNCONFIRMED)
+            _find(texts, rule, 'known-from').problem(message, 'let it warn, or tell what it is known from')
+        if rule.match is None or domains is None:
             continue
         if derive_need(rule) is False:
             _find(texts, rule, 'match').problem('match: nothing can match it, whatever a domain has')
@@ -48,6 +57,14 @@ def lint_policy(
                 _find(texts, rule, 'values').problem('values: ' + mistake.message, mistake.hint)
                 break  # all of a named set stand in one place
     return [problem for text in texts.values() for problem in text.problems()]
+
+
+def _denies_what_is_unconfirmed(rule: model.Rule, policy: model.Policy) -> bool:
+    if rule.action != model.DENY or rule.known_from != model.UNCONFIRMED:
+        return False
+    # Who refuses in a later file what an earlier one only warns of has decided that for his site.
+    known, action = (policy.files.index(rule.origins[key][0]) for key in ('known-from', 'action'))
+    return known >= action
 
 
 def _find(texts: 'Dict[str, _Text]', rule: model.Rule, key: str, entry: 'Optional[int]' = None) -> Given:

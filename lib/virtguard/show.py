@@ -59,6 +59,7 @@ def _rule(rule: model.Rule) -> 'Iterator[Tuple[str, object]]':
     yield 'remedy', rule.remedy
     yield 'supported', rule.supported
     yield 'reference', rule.reference
+    yield 'known-from', rule.known_from
     if not rule.waivable:
         yield 'waivable', False
     yield 'reason', rule.reason

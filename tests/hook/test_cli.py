@@ -74,7 +74,9 @@ def test_json_lines(installed, facts, files):
     assert (item['domain'], item['decision'], item['mode']) == ('guest', 'deny', 'enforce')
     assert item['uuid'] == '5dd0a2f7-6f3c-4b5e-9c43-6a3f6e1b7a10'
     assert item['policy']['name'] == 'rhel-8' and len(item['policy']['sha256']) == 64
-    assert sorted(finding) == ['evidence', 'line', 'message', 'path', 'reference', 'remedy', 'rule', 'status']
+    assert sorted(finding) == (
+        ['evidence', 'known-from', 'line', 'message', 'path', 'reference', 'remedy', 'rule', 'status']
+    )
     assert (finding['rule'], finding['status']) == ('tpm-passthrough', 'deny')
     assert finding['path'] == '/domain/devices/tpm/backend'
 
@@ -339,6 +341,48 @@ def test_rules_and_explain(installed):
         assert text.count('\n  %-10s ' % row) == len(listed)
     assert text.count('at         admission: ') == 23
     assert text.count('at         runtime: ') == 9
+
+
+def test_rules_for_programs(installed, tmp_path):
+    text = (
+        'policy: x\nrules:\n'
+        '  - {id: one, title: the first, action: warn, match: /domain/devices/tpm, why: w, remedy: r,\n'
+        '     known-from: source, host: {arch: s390x, container: {not: [none]}}, supported: [RHEL 9], reference: "https://example.com/"}\n'
+        '  - {id: two, title: the second, action: deny, match: /domain/devices/tpm, why: w, remedy: r,\n'
+        '     known-from: %s}\n'
+    )
+    path = tmp_path / 'policy.yaml'
+    path.write_text(text % 'unconfirmed')
+    result = installed.run_cli('rules', '--policy', str(path), '--format', 'jsonl')
+    first, second = [json.loads(line) for line in result.stdout.splitlines()]
+    assert first == {
+        'rule': 'one',
+        'title': 'the first',
+        'action': 'warn',
+        'at': 'admission',
+        'host': {'arch': ['s390x'], 'container': {'not': ['none']}},
+        'why': 'w',
+        'remedy': 'r',
+        'supported': ['RHEL 9'],
+        'known-from': 'source',
+        'reference': 'https://example.com/',
+        'waivable': True,
+        'reason': '',
+        'defined': '%s:3' % path,
+    }
+    assert (second['known-from'], second['host'], second['reference']) == ('unconfirmed', {}, '')
+    explained = installed.run_cli('explain', '--policy', str(path), 'one', 'two').stdout.decode()
+    assert '\n  known from the source of the packages of this release\n' in explained
+    assert '\n  known from unconfirmed: common knowledge, which no document at hand confirms\n' in explained
+    result = installed.run_cli('policy', 'check', str(path))
+    problem = "%s:6:18: rule 'two' denies what is unconfirmed (let it warn, or tell what it is known from)\n" % path
+    assert (result.returncode, result.stdout.decode()) == (2, problem)
+    # What is no good ground is no reason to refuse a domain either: the policy can be used.
+    assert installed.run_cli('policy', 'show', str(path)).returncode == 0
+    path.write_text(text % 'lists')
+    result = installed.run_cli('policy', 'check', str(path))
+    problem = "%s:6:18: known-from is 'lists' (did you mean 'list'?)\n" % path
+    assert (result.returncode, result.stdout.decode()) == (2, problem)
 
 
 def test_explain_a_named_set_and_where_a_feature_is_supported(installed):

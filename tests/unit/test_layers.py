@@ -55,6 +55,15 @@ def rule(policy, id):
     return found
 
 
+def test_what_a_rule_rests_on_is_kept_until_a_layer_says_otherwise():
+    base = BASE.replace('    values: [a]', '    known-from: list')
+    changed = merge(base, 'rules: [{id: one, action: warn, host: {arch: s390x}}]\n', 'rules: [{id: two, action: warn}]')
+    assert (rule(changed, 'one').known_from, rule(changed, 'one').action) == ('list', 'warn')
+    assert rule(changed, 'one').origins['known-from'] == ('base.yaml', 8)
+    changed = merge(base, 'rules: [{id: one, action: warn, known-from: unconfirmed}]\n')
+    assert (rule(changed, 'one').known_from, rule(changed, 'two').known_from) == ('unconfirmed', '')
+
+
 def test_a_later_layer_sets_settings_anew():
     policy = merge(BASE, 'mode: audit\ndeadline: 2\n', 'deadline: 3\n')
     assert (policy.name, policy.mode, policy.deadline, policy.failure) == ('base', 'audit', 3, 'deny')

@@ -157,6 +157,13 @@ def test_where_it_is_supported():
     assert load(POLICY).rules[0].supported == ()
 
 
+@pytest.mark.parametrize('ground', model.KNOWN_FROM)
+def test_what_it_rests_on(ground):
+    (rule,) = load(changed('    why', '    known-from: %s\n    why' % ground)).rules
+    assert (rule.known_from, rule.origins['known-from']) == (ground, ('policy.yaml', 11))
+    assert load(POLICY).rules[0].known_from == ''
+
+
 def test_a_rule_of_running_domains():
     (rule,) = load(changed('match: /domain/devices/disk', 'at: runtime\n    match: /transition/after')).rules
     assert (rule.at, rule.match) == ('runtime', '/transition/after')
@@ -238,6 +245,9 @@ PROBLEMS = [
     ('failure: deny', 'failure: «block', "failure is 'block'", 'known are: deny, admit'),
     ('action: deny', 'action: «denny', "action is 'denny'", "did you mean 'deny'?"),
     ('action: deny', 'action: «Deny', "action is 'Deny'", "did you mean 'deny'?"),
+    ('    why', '    known-from: «lists\n    why', "known-from is 'lists'", "did you mean 'list'?"),
+    ('    why', '    known-from: «rumour\n    why', "known-from is 'rumour'", 'known are: list, document, source, '),
+    ('    why', '    known-from: «[list]\n    why', 'known-from is a list, not text', ''),
     # Empty texts, and texts that would break a line.
     ('title: the first', 'title: «""', 'title is empty', ''),
     ('why: because', "why: «'  '", 'why is empty', ''),

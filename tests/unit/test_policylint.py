@@ -7,7 +7,7 @@ from virtguard.errors import GuardError, PolicyError
 from virtguard.layer import read_layer
 from virtguard.lint import lint_match
 from virtguard.policy import merge_layers
-from virtguard.policy_commands import look_names_up
+from virtguard.policy_commands import look_closer
 from virtguard.policylint import lint_policy
 from virtguard.schema import load_schema
 from virtguard.sources import load_policy_file
@@ -444,6 +444,40 @@ def test_since_does_not_excuse_other_names():
     assert 'no <devises> under <domain>' in problem
 
 
+SITE = 'rules: [{id: tcg, %s}]\n'
+UNCONFIRMED = 'known-from: unconfirmed\n    why'
+
+
+@pytest.mark.parametrize(
+    'action, later, place',
+    [
+        ('deny', '', 'policy.yaml:7:17'),
+        ('warn', '', ''),
+        # A site that refuses what is only warned of has decided that.
+        ('warn', 'action: deny', ''),
+        ('warn', 'action: deny, known-from: unconfirmed', '50-site.yaml:1:45'),
+        ('warn', 'action: deny, known-from: list', ''),
+        ('deny', 'known-from: unconfirmed, title: t', '50-site.yaml:1:31'),
+        ('deny', 'action: warn', ''),
+        ('deny', 'known-from: derived, title: t', ''),
+    ],
+)
+def test_what_nothing_confirms_may_only_warn(action, later, place):
+    text = POLICY.replace('action: deny', 'action: ' + action).replace('why', UNCONFIRMED, 1)
+    texts = {'policy.yaml': text.replace('id: one', 'id: tcg')}
+    if later:
+        texts['50-site.yaml'] = SITE % later
+    files = {source: text.encode() for source, text in texts.items()}
+    policy = merge_layers([read_layer(data, source) for source, data in files.items()])
+    expected = (
+        [place + ": rule 'tcg' denies what is unconfirmed (let it warn, or tell what it is known from)"]
+        if place
+        else []
+    )
+    assert [str(problem) for problem in lint_policy(policy, files, None)] == expected
+    assert lint_files(texts) == expected
+
+
 def test_files_that_were_changed_meanwhile(tmp_path):
     """What is found in a text that is no longer the policy's would be found in the wrong places."""
     directory = tmp_path / 'usr' / 'share' / 'libvirt' / 'schemas'
@@ -453,7 +487,7 @@ def test_files_that_were_changed_meanwhile(tmp_path):
     path.write_text(POLICY)
     policy = load_policy_file(str(path))
     with pytest.raises(PolicyError, match='no <devices> under <domain>'):
-        look_names_up(policy, str(tmp_path))
+        look_closer(policy, str(tmp_path))
     path.write_text(POLICY + '\n')
     with pytest.raises(GuardError, match='changed meanwhile'):
-        look_names_up(policy, str(tmp_path))
+        look_closer(policy, str(tmp_path))

@@ -16,13 +16,14 @@ rules:
   - id: tcg
     action: "off"
     reason: "a lab: nobody asks for support # yet"
-  - {id: local, title: "yes", action: warn, at: runtime, match: /transition, why: "off", remedy: "07", waivable: false}
+  - {id: local, title: "yes", action: warn, at: runtime, match: /transition, why: "off", remedy: "07", waivable: false,
+     known-from: derived}
 waivers:
   - {rules: [virtiofs], reason: "näher: 'x' \\"y\\"", domains: ["*", "[ab]",
      {uuid: 6F3B1C52-8A4E-4c0b-9a57-2d1f6b0c7e11, name: "[ab]"}], approved-by: me, expires: 2027-01-31}
 """
 # What must come back; places do not.
-RULE = 'id title action at match probe since why remedy supported reference waivable reason'.split()
+RULE = 'id title action at match probe since why remedy supported reference known_from waivable reason'.split()
 WAIVER = ('rules', 'domains', 'reason', 'approved_by', 'expires', 'ticket')
 POLICY = ('name', 'mode', 'failure', 'deadline', 'audit_required')
 
@@ -60,10 +61,11 @@ def test_every_value_has_its_place():
     assert '  - id: tcg                               # 10-site.yaml:3' in lines
     assert '    action: "off"                         # 10-site.yaml:4' in lines
     assert '    title: TCG software emulation         # policy.yaml:' in '\n'.join(lines)
-    assert '  - rules:                                # 10-site.yaml:8' in lines
+    assert '  - rules:                                # 10-site.yaml:9' in lines
     assert '      - {uuid: "6f3b1c52-8a4e-4c0b-9a57-2d1f6b0c7e11", name: "[ab]"}' in lines
-    assert '    approved-by: me                       # 10-site.yaml:9' in lines
-    assert '    expires: "2027-01-31"                 # 10-site.yaml:9' in lines
+    assert '    approved-by: me                       # 10-site.yaml:10' in lines
+    assert '    expires: "2027-01-31"                 # 10-site.yaml:10' in lines
+    assert '    known-from: derived                   # 10-site.yaml:7' in lines
     for line in lines:
         assert '  # ' in line or line in ('rules:', 'waivers:') or line.startswith('      - '), line
 
