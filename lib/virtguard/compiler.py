@@ -34,7 +34,7 @@ def prepare(policy: model.Policy) -> 'Tuple[Any, ...]':
     rules = policy.rules_at(model.ADMISSION)
     needs = [derive_need(rule) for rule in rules]
     index = build_index(needs)
-    conditions = [tuple((c.fact, c.values, c.negated) for c in rule.host) for rule in rules]
+    conditions = [_pack_conditions(rule) for rule in rules]
     settings = (policy.name, policy.mode, policy.failure, policy.deadline, policy.audit_required, policy.sha256)
     return (
         settings + (policy.source,),
@@ -142,10 +142,13 @@ def _is_written(path: str, data: bytes) -> bool:
 
 
 def _pack_rule(rule: model.Rule) -> 'Tuple[Any, ...]':
-    host = tuple((condition.fact, condition.values, condition.negated) for condition in rule.host)
     texts = (rule.id, rule.title, rule.action, rule.why, rule.remedy)
-    asked = (rule.match, rule.values, rule.probe, host)
+    asked = (rule.match, rule.values, rule.probe, _pack_conditions(rule))
     return texts + asked + (rule.reference, rule.origin, rule.at, rule.waivable, rule.negated)
+
+
+def _pack_conditions(rule: model.Rule) -> 'Tuple[Any, ...]':
+    return tuple((condition.fact, condition.values, condition.negated, condition.span) for condition in rule.host)
 
 
 def _pack_waiver(waiver: model.Waiver) -> 'Tuple[Any, ...]':

@@ -191,6 +191,8 @@ def rule_object(rule: model.Rule) -> str:
 
 
 def _condition(condition: model.HostCondition) -> 'Any':
+    if condition.span is not None:
+        return dict(value.split() for value in condition.values)
     return {'not': condition.values} if condition.negated else condition.values
 
 

@@ -34,7 +34,8 @@ def read_facts(needed: 'Iterable[str]', root: str = '/') -> model.HostFacts:
     host = Host(root)
     readers = {'arch': _arch, 'container': host.container, 'os': host.os}
     facts = {name: readers[name]() for name in needed}
-    return model.HostFacts(facts.get('arch'), facts.get('container'), facts.get('os'), host.probe, host.evidence)
+    arch, container, os = facts.get('arch'), facts.get('container'), facts.get('os')
+    return model.HostFacts(arch, container, os, host.probe, host.evidence, host.os_like)
 
 
 def today() -> str:
@@ -57,6 +58,7 @@ class Host:
     def __init__(self, root: str = '/') -> None:
         self._root = root.rstrip('/')
         self.evidence: 'Dict[str, str]' = {}  # see model.HostFacts
+        self.os_like: 'List[str]' = []  # known once os() is
 
     def _path(self, path: str) -> bytes:
         # As bytes: Python 3.6 would encode it as ASCII under libvirt's LC_ALL=C.
@@ -114,6 +116,7 @@ class Host:
     def os(self) -> 'Optional[str]':
         """ID and VERSION_ID of os-release: `rhel-8.10`, `debian-12`, `arch`."""
         fields = self.os_release()
+        self.os_like = fields.get('ID_LIKE', '').split()
         if not fields.get('ID'):
             return None
         return '-'.join(part for part in (fields['ID'], fields.get('VERSION_ID')) if part)

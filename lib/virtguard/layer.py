@@ -11,6 +11,7 @@ import yaml
 
 from . import model
 from .digest import sha256_hex
+from .errors import nearest
 from .reader import Reader
 from .waivers import is_uuid
 
@@ -31,6 +32,10 @@ TIMES = (model.ADMISSION, model.RUNTIME)
 MAX_DEADLINE = 60  # seconds
 
 _RULE_ID = re.compile(r'[a-z][a-z0-9]*(-[a-z0-9]+)*\Z')
+# A release of a vendor, as a bound of a range.
+_RELEASE = re.compile(r'([a-z][a-z_-]*)-([1-9][0-9]?)(?:\.(0|[1-9][0-9]{0,2}))?\Z')
+_BOUNDS = ('from', 'before')
+_EXAMPLES = 'write it like rhel-9.4 or sles-15.6'
 _NAME_OR_VALUE = re.compile(r'[\w.-]+(:[\w.-]+)?\Z')
 _VERSION = re.compile(r'(\d{1,4})\.(\d{1,3})(?:\.(\d{1,3}))?\Z')
 # Meant as a UUID, and mistyped.
@@ -183,6 +188,9 @@ def _read_host(reader: Reader, node: 'yaml.Node') -> 'Tuple[model.HostCondition,
     if isinstance(node, yaml.MappingNode) and not node.value:
         reader.problem(node, 'host has no condition', 'known facts: %s' % ', '.join(FACTS))
     for fact, node in nodes.items():
+        if fact == 'os' and isinstance(node, yaml.MappingNode) and not _has_key(node, 'not'):
+            conditions += _read_span(reader, node)
+            continue
         negated = isinstance(node, yaml.MappingNode)
         value = reader.mapping(node, 'host.%s' % fact, ('not',), ('not',)).get('not') if negated else node
         if isinstance(value, yaml.SequenceNode):
@@ -193,6 +201,46 @@ def _read_host(reader: Reader, node: 'yaml.Node') -> 'Tuple[model.HostCondition,
         if values:
             conditions.append(model.HostCondition(fact, values, negated))
     return tuple(conditions)
+
+
+def _has_key(node: 'yaml.MappingNode', name: str) -> bool:
+    return any(key.value == name for key, _ in node.value)
+
+
+def _read_span(reader: Reader, node: 'yaml.Node') -> 'List[model.HostCondition]':
+    """A range of releases, {from: rhel-9.0, before: rhel-9.4}."""
+    nodes = reader.mapping(node, 'host.os', _BOUNDS + ('not',), ())
+    if not node.value:
+        reader.problem(node, 'host.os has no condition', 'known are: from, before, not')
+    bounds = {key: _read_release(reader, nodes[key], 'host.os.' + key) for key in _BOUNDS if key in nodes}
+    if not bounds or None in bounds.values():
+        return []
+    (vendor, first), (other, end) = (bounds.get(key) or ('', ()) for key in _BOUNDS)
+    if vendor and other and vendor != other:
+        reader.problem(node, 'host.os is a range from a release of %s to one of %s' % (vendor, other))
+    elif first and end and not first < end:
+        reader.problem(node, 'host.os is a range without any release', 'from must be older than before')
+    words = tuple('%s %s' % (key, nodes[key].value) for key in _BOUNDS if key in nodes)
+    return [model.HostCondition('os', words, False, (vendor or other, first, end))]
+
+
+def _read_release(reader: Reader, node: 'yaml.Node', what: str) -> 'Optional[Tuple[str, model.Release]]':
+    text = reader.line_of_text(node, what)
+    if text is None:
+        return None
+    written = _RELEASE.match(text)
+    name = written.group(1) if written else text
+    for vendor, (ids, _, _) in model.VENDORS.items():
+        if name in ids and name != vendor:
+            hint = 'write %s, which speaks of %s, too' % (text.replace(name, vendor, 1), name)
+            reader.problem(node, '%s is %r, not a release of %s' % (what, text, vendor), hint)
+            return None
+    if written is None or name not in model.VENDORS:
+        near = nearest(name, list(model.VENDORS))
+        hint = 'did you mean %r?' % (text.replace(name, near, 1)) if near and written else _EXAMPLES
+        reader.problem(node, '%s is %r, which is no release that can be counted' % (what, text), hint)
+        return None
+    return name, (int(written.group(2)), int(written.group(3) or 0))
 
 
 def _read_since(reader: Reader, node: 'yaml.Node') -> 'Tuple[Tuple[str, model.Version], ...]':

@@ -7,6 +7,8 @@ if TYPE_CHECKING:
 
     Origin = Tuple[str, int]  # file, 1-based line
     Version = Tuple[int, int, int]  # major, minor, micro
+    Release = Tuple[int, int]  # major, minor
+    Span = Tuple[str, Union[Release, Tuple[()]], Union[Release, Tuple[()]]]
     DomainEntry = Union[str, Tuple[str, str]]  # a UUID or a glob over names; a UUID and a glob
 
 # Far beyond any real domain; what is larger is an attack on memory.
@@ -58,20 +60,59 @@ if TYPE_CHECKING:
     Answered = Union[Answer, Tuple[Answer, str]]
 
 
+# Whose releases can be counted: the ids that os-release has for them, what is built of them says in ID_LIKE. With the
+# highest major number, because some who derive from RHEL count years, and openSUSE Leap 42 came before Leap 15; and
+# with the minor number of a release that names none: CentOS Stream 9 is ahead of each 9.x, SLES 15 came before 15.1.
+VENDORS = {
+    'rhel': (
+        frozenset('rhel centos almalinux rocky ol cloudlinux eurolinux miraclelinux scientific'.split()),
+        99,
+        9999,
+    ),
+    'sles': (frozenset('sles sled sles_sap sle_hpc sle_rt opensuse-leap'.split()), 41, 0),
+}
+
+
+def release_of(os: str, like: 'Sequence[str]', vendor: str) -> 'Union[Release, Tuple[()], None]':
+    """The release that an os fact is of, as its vendor counts; () where it is none of his, None where nobody can tell.
+
+    :param like: ID_LIKE of os-release
+    """
+    ids, highest, unnamed = VENDORS[vendor]
+    known = [id for id in ids if os == id or os.startswith(id + '-')]
+    if not known and ids.isdisjoint(like):
+        return ()
+    major, dot, minor = (os[len(known[0]) + 1 :] if known else os.rpartition('-')[2]).partition('.')
+    minor = minor.partition('.')[0]
+    if not major.isdecimal() or (dot and not minor.isdecimal()) or len(major) + len(minor) > 12:
+        return None
+    return (int(major), int(minor) if dot else unnamed) if int(major) <= highest else ()
+
+
 class HostCondition:
-    """A rule's condition on one host fact: `fact` is (or, `negated`, is none) of `values`."""
+    """A rule's condition on one host fact: `fact` is (or, `negated`, is none) of `values`.
 
-    __slots__ = ('fact', 'values', 'negated')
+    `span` is a range of releases, of which () is no bound; then `values` are its bounds in words.
+    """
 
-    def __init__(self, fact: str, values: 'Tuple[str, ...]', negated: bool) -> None:
+    __slots__ = ('fact', 'values', 'negated', 'span')
+
+    def __init__(self, fact: str, values: 'Tuple[str, ...]', negated: bool, span: 'Optional[Span]' = None) -> None:
         self.fact = fact
         self.values = values
         self.negated = negated
+        self.span = span
 
     def met_by(self, host: 'HostFacts') -> 'Answer':
         value = getattr(host, self.fact)
         if value is None:
             return None
+        if self.span is not None:
+            vendor, first, end = self.span
+            release = release_of(value, host.os_like, vendor)
+            if release is None:
+                return None
+            return release != () and first <= release and (not end or release < end)
         # `rhel` and `rhel-8` both speak of rhel-8.10.
         parts = tuple(entry + end for entry in self.values for end in '-.') if self.fact == 'os' else ()
         return (value in self.values or value.startswith(parts)) != self.negated
@@ -249,10 +290,11 @@ class HostFacts:
 
     `arch` is the kernel's name of the machine (x86_64), `container` the container technology the host itself runs in
     or 'none', `os` the ID and VERSION_ID of os-release joined with '-' (rhel-8.10). `probe(name, subject)` answers a
-    rule's probe about one matched node. `evidence` has, of a fact that not everybody sees at once, what shows it.
+    rule's probe about one matched node. `evidence` has, of a fact that not everybody sees at once, what shows it;
+    `os_like` is ID_LIKE of os-release.
     """
 
-    __slots__ = ('arch', 'container', 'os', 'probe', 'evidence')
+    __slots__ = ('arch', 'container', 'os', 'probe', 'evidence', 'os_like')
 
     def __init__(
         self,
@@ -261,12 +303,14 @@ class HostFacts:
         os: 'Optional[str]',
         probe: 'Callable[[str, str], Answered]',
         evidence: 'Optional[Dict[str, str]]' = None,
+        os_like: 'Sequence[str]' = (),
     ) -> None:
         self.arch = arch
         self.container = container
         self.os = os
         self.probe = probe
         self.evidence = evidence or {}
+        self.os_like = os_like
 
 
 # What stands here is no element of libvirt's, which a remedy would have changed.

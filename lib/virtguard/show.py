@@ -101,6 +101,8 @@ def _both(uuid: str, name: str) -> str:
 
 
 def _condition(condition: model.HostCondition) -> str:
+    if condition.span is not None:
+        return '%s: {%s}' % (condition.fact, ', '.join(value.replace(' ', ': ') for value in condition.values))
     values = '[%s]' % ', '.join(_scalar(value) for value in condition.values)
     return '%s: %s' % (condition.fact, '{not: %s}' % values if condition.negated else values)
 

@@ -116,7 +116,8 @@ def test_rules_come_back_whole(policy, file):
             'origin',
         ):
             assert getattr(rule, slot) == getattr(other, slot)
-        assert [(c.fact, c.values, c.negated) for c in rule.host] == [(c.fact, c.values, c.negated) for c in other.host]
+        conditions = [[(c.fact, c.values, c.negated, c.span) for c in one.host] for one in (rule, other)]
+        assert conditions[0] == conditions[1]
 
 
 def test_rules_that_are_off_are_left_out(tmp_path):

@@ -2,6 +2,7 @@
 """Facts of another host from a file: what it says, what it leaves open, and what is wrong with it."""
 
 import pytest
+from virtguard import model
 from virtguard.errors import PolicyError
 from virtguard.facts import load_facts
 
@@ -44,6 +45,26 @@ def test_what_is_not_said_is_unknown():
     assert host.probe('infiniband-vf', '0000:03:10.1') is None
     host = load('arch: unknown\ncontainer: none\n')
     assert (host.arch, host.container) == (None, 'none')
+
+
+@pytest.mark.parametrize(
+    'os, expected',
+    [
+        ('rhel-9.3', True),
+        ('rocky-9.0', True),
+        ('ol-9.3', True),
+        ('rhel-9.10', False),
+        ('centos-9', False),
+        ('rhel-8.10', False),
+        ('debian-12', False),
+        ('sles-15.4', False),
+        ('almalinux', None),
+        ('unknown', None),
+    ],
+)
+def test_a_rebuild_is_known_by_its_name(os, expected):
+    span = model.HostCondition('os', (), False, ('rhel', (9, 0), (9, 4)))
+    assert span.met_by(load('os: %s\n' % os)) is expected
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import time
 
 import pytest
 from virtguard.host import Host, read_facts, today
+from virtguard.model import HostCondition
 
 LIB = str(pathlib.Path(__file__).resolve().parents[2] / 'lib')
 
@@ -163,6 +164,75 @@ def test_os_release_may_be_a_link(host):
     host.write('/usr/lib/os-release', 'ID=rhel\nVERSION_ID=9.4\n')
     host.link('/etc/os-release', '../usr/lib/os-release')
     assert host.os() == 'rhel-9.4'
+
+
+# Which releases os-release is taken for: from 9.0 before 9.4 of RHEL, and from 15.4 before 15.6 of SLES.
+RANGES = [
+    (('rhel', (9, 0), (9, 4)), 'rhel 9.0 to 9.3'),
+    (('rhel', (9, 4), ()), 'rhel 9.4 or newer'),
+    (('rhel', (), (9, 0)), 'rhel before 9.0'),
+    (('sles', (15, 4), (15, 6)), 'sles 15.4 and 15.5'),
+    (('sles', (), (15, 4)), 'sles before 15.4'),
+    (('sles', (16, 0), ()), 'sles 16.0 or newer'),
+]
+
+
+@pytest.mark.parametrize(
+    'text, expected',
+    [
+        ('ID="rhel"\nVERSION_ID="9.0"\n', 'rhel 9.0 to 9.3'),
+        ("ID='rhel'\nVERSION_ID='9.3'\n", 'rhel 9.0 to 9.3'),
+        ('ID=rhel\nVERSION_ID=9.4\n', 'rhel 9.4 or newer'),
+        ('ID=rhel\nVERSION_ID="9.10"\n', 'rhel 9.4 or newer'),
+        ('ID=rhel\nVERSION_ID="10"\n', 'rhel 9.4 or newer'),
+        ('ID=rhel\nVERSION_ID="8.10"\n', 'rhel before 9.0'),
+        ('ID=almalinux\nID_LIKE="rhel centos fedora"\nVERSION_ID=9.2\n', 'rhel 9.0 to 9.3'),
+        ('VERSION_ID=9.2\nID_LIKE="fedora centos rhel"\nID=almalinux\n', 'rhel 9.0 to 9.3'),
+        ('ID=anew\nID_LIKE="centos"\nVERSION_ID=9.2.1\n', 'rhel 9.0 to 9.3'),
+        ('ID=ol\nID_LIKE=fedora\nVERSION_ID=9.5\n', 'rhel 9.4 or newer'),
+        # CentOS Stream names no minor release, and is ahead of all of them.
+        ('ID="centos"\nID_LIKE="rhel fedora"\nVERSION_ID="9"\n', 'rhel 9.4 or newer'),
+        ('ID="centos"\nID_LIKE="rhel fedora"\nVERSION_ID="8"\n', 'rhel before 9.0'),
+        # What cannot be counted.
+        ('ID=rhel\n', None),
+        ('ID=rhel\nVERSION_ID=\n', None),
+        ('ID=rhel\nVERSION_ID=rawhide\n', None),
+        ('ID=rhel\nVERSION_ID=9.\n', None),
+        ('ID=rhel\nVERSION_ID=9.x\n', None),
+        ('ID=rhel\nVERSION_ID=\u00b2\n', None),
+        ('ID=rhel\nVERSION_ID=%s\n' % ('9' * 5000), None),
+        ('ID=anew\nID_LIKE=rhel\n', None),
+        # Whose numbers are not theirs.
+        ('ID=fedora\nVERSION_ID=9\n', ''),
+        ('ID=debian\nVERSION_ID=9.2\n', ''),
+        ('ID=rhel-like\nVERSION_ID=9.2\n', None),
+        ('ID=amzn\nID_LIKE="centos rhel fedora"\nVERSION_ID=2023\n', ''),
+        # SUSE's first release of a major number names no minor one.
+        ('ID="sles"\nID_LIKE="suse"\nVERSION_ID="15"\n', 'sles before 15.4'),
+        ('ID="sles"\nID_LIKE="suse"\nVERSION_ID="15.4"\n', 'sles 15.4 and 15.5'),
+        ('ID="sles_sap"\nID_LIKE="suse"\nVERSION_ID="15.5"\n', 'sles 15.4 and 15.5'),
+        ('ID="sled"\nID_LIKE="suse"\nVERSION_ID="16.0"\n', 'sles 16.0 or newer'),
+        ('ID="opensuse-leap"\nID_LIKE="suse opensuse"\nVERSION_ID="15.3"\n', 'sles before 15.4'),
+        ('ID="opensuse-leap"\nID_LIKE="suse opensuse"\nVERSION_ID="42.3"\n', ''),
+        ('ID="opensuse-tumbleweed"\nID_LIKE="opensuse suse"\nVERSION_ID="20251120"\n', ''),
+        ('ID="sle-micro"\nID_LIKE="suse"\nVERSION_ID="5.5"\n', ''),
+    ],
+)
+def test_which_release_it_is(host, text, expected):
+    host.write('/etc/os-release', text.encode('utf-8'))
+    facts = read_facts(['os'], str(host.root))
+    answers = {name: HostCondition('os', (), False, span).met_by(facts) for span, name in RANGES}
+    own = {name for name, answer in answers.items() if answer is None}
+    if expected is None:
+        assert own and len({name.split()[0] for name in own}) == 1
+    else:
+        assert own == set()
+    assert [name for name, answer in answers.items() if answer] == ([expected] if expected else [])
+
+
+def test_where_there_is_no_os_release_nobody_can_tell(host):
+    facts = read_facts(['os'], str(host.root))
+    assert [HostCondition('os', (), False, span).met_by(facts) for span, _ in RANGES] == [None] * len(RANGES)
 
 
 def test_only_the_facts_needed_are_read(host):

@@ -117,6 +117,21 @@ def test_host_conditions(text, expected):
     assert rule.match is None
 
 
+@pytest.mark.parametrize(
+    'text, values, span',
+    [
+        ('{from: rhel-9.0, before: rhel-9.4}', ('from rhel-9.0', 'before rhel-9.4'), ('rhel', (9, 0), (9, 4))),
+        ('{before: rhel-9.10, from: rhel-9.9}', ('from rhel-9.9', 'before rhel-9.10'), ('rhel', (9, 9), (9, 10))),
+        ('{from: "rhel-10.1"}', ('from rhel-10.1',), ('rhel', (10, 1), ())),
+        ('{before: sles-15.6}', ('before sles-15.6',), ('sles', (), (15, 6))),
+        ('{from: rhel-9, before: rhel-10}', ('from rhel-9', 'before rhel-10'), ('rhel', (9, 0), (10, 0))),
+    ],
+)
+def test_a_range_of_releases(text, values, span):
+    (rule,) = load(changed('match: /domain/devices/disk', 'host: {os: %s}' % text)).rules
+    assert [(c.fact, c.values, c.negated, c.span) for c in rule.host] == [('os', values, False, span)]
+
+
 def test_what_narrows_a_match():
     match = 'match: /domain/@type\n    values: [kvm, "1"]\n    probe: multipath-device'
     (rule,) = load(changed('match: /domain/devices/disk', match)).rules
@@ -331,6 +346,52 @@ PROBLEMS = [
     ('    why', '    host: {arch: {not: {«not: a}}}\n    why', 'host.arch is a mapping, not text', ''),
     ('    why', '    host: {os: «8}\n    why', 'host.os is a number, not text', 'write "8"'),
     ('    why', '    host: {os: a, «os: b}\n    why', "host has the key 'os' twice", ''),
+    # Ranges of releases.
+    ('    why', '    host: {os: «{}}\n    why', 'host.os has no condition', 'known are: from, before, not'),
+    ('    why', '    host: {os: {«form: rhel-9.0}}\n    why', "unknown key 'form'", "did you mean 'from'?"),
+    ('    why', '    host: {os: {«upto: rhel-9.0}}\n    why', "unknown key 'upto'", 'known are: from, before, not'),
+    ('    why', '    host: {os: {not: rhel, «from: rhel-9.0}}\n    why', "host.os has an unknown key 'from'", ''),
+    ('    why', '    host: {arch: {«from: rhel-9.0}}\n    why', "host.arch has an unknown key 'from'", ''),
+    ('    why', '    host: {os: {from: «9.4}}\n    why', 'host.os.from is a number, not text', ''),
+    ('    why', '    host: {os: {from: «[rhel-9.0]}}\n    why', 'host.os.from is a list, not text', ''),
+    ('    why', '    host: {os: {from: «rhle-9.0}}\n    why', "host.os.from is 'rhle-9.0'", "did you mean 'rhel-9.0'?"),
+    ('    why', '    host: {os: {from: «debian-12}}\n    why', 'which is no release that can be', 'like rhel-9.4 or'),
+    ('    why', '    host: {os: {from: «RHEL-9.0}}\n    why', 'which is no release that can be', 'like rhel-9.4 or'),
+    (
+        '    why',
+        '    host: {os: {before: «rhel}}\n    why',
+        "host.os.before is 'rhel', which is no",
+        'like rhel-9.4 or',
+    ),
+    ('    why', '    host: {os: {before: «rhel-9.4.1}}\n    why', "'rhel-9.4.1', which is no", 'like rhel-9.4 or'),
+    ('    why', '    host: {os: {before: «rhel-9.04}}\n    why', "'rhel-9.04', which is no", 'like rhel-9.4 or'),
+    ('    why', '    host: {os: {before: «rhel-2023}}\n    why', "'rhel-2023', which is no", 'like rhel-9.4 or'),
+    (
+        '    why',
+        '    host: {os: {from: «rocky-9.2}}\n    why',
+        "host.os.from is 'rocky-9.2', not a release of rhel",
+        'write rhel-9.2, which speaks of rocky, too',
+    ),
+    (
+        '    why',
+        '    host: {os: {before: «opensuse-leap-15.4}}\n    why',
+        'not a release of sles',
+        'write sles-15.4, which speaks of opensuse-leap, too',
+    ),
+    (
+        '    why',
+        '    host: {os: «{from: rhel-9.0, before: sles-16.0}}\n    why',
+        'from a release of rhel to one of sles',
+        '',
+    ),
+    (
+        '    why',
+        '    host: {os: «{from: rhel-9.4, before: rhel-9.0}}\n    why',
+        'without any release',
+        'from must be older',
+    ),
+    ('    why', '    host: {os: «{from: rhel-9.10, before: rhel-9.9}}\n    why', 'without any release', 'from must be'),
+    ('    why', '    host: {os: «{from: rhel-9.0, before: rhel-9}}\n    why', 'without any release', 'from must be'),
     # Names that newer libvirts know.
     (MATCH, 'host: {arch: a}\n    since: «{a: 9.1.0}', "'one' has 'since' but no match", ''),
     ('    why', '    since: «{}\n    why', 'since names nothing', ''),

@@ -17,7 +17,7 @@ rules:
     action: "off"
     reason: "a lab: nobody asks for support # yet"
   - {id: local, title: "yes", action: warn, at: runtime, match: /transition, why: "off", remedy: "07", waivable: false,
-     known-from: derived}
+     known-from: derived, host: {arch: x86_64, os: {before: rhel-9.4, from: rhel-9.0}}}
 waivers:
   - {rules: [virtiofs], reason: "näher: 'x' \\"y\\"", domains: ["*", "[ab]",
      {uuid: 6F3B1C52-8A4E-4c0b-9a57-2d1f6b0c7e11, name: "[ab]"}], approved-by: me, expires: 2027-01-31}
@@ -32,7 +32,7 @@ def content(policy):
     def fields(thing, names):
         return [getattr(thing, name) for name in names]
 
-    conditions = [[(c.fact, c.values, c.negated) for c in rule.host] for rule in policy.rules]
+    conditions = [[(c.fact, c.values, c.negated, c.span) for c in rule.host] for rule in policy.rules]
     rules = [fields(rule, RULE) for rule in policy.rules]
     # Of a named set its name must: what its values are is another's knowledge.
     values = [rule.value_set.name if rule.value_set else rule.values for rule in policy.rules]
@@ -66,6 +66,7 @@ def test_every_value_has_its_place():
     assert '    approved-by: me                       # 10-site.yaml:10' in lines
     assert '    expires: "2027-01-31"                 # 10-site.yaml:10' in lines
     assert '    known-from: derived                   # 10-site.yaml:7' in lines
+    assert '    host: {arch: [x86_64], os: {from: rhel-9.0, before: rhel-9.4}}  # 10-site.yaml:7' in lines
     for line in lines:
         assert '  # ' in line or line in ('rules:', 'waivers:') or line.startswith('      - '), line
 
