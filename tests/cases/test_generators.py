@@ -11,6 +11,7 @@ import pytest
 from test_cases import POLICY, TODAY
 from virtguard import cases, model
 from virtguard.bulk import Judge
+from virtguard.sources import load_policy_file, profiles
 
 HERE = pathlib.Path(__file__).resolve().parent / 'generators'
 
@@ -47,3 +48,31 @@ def test_what_they_are_refused_for():
     assert len(reasons) >= 10
     for program, of_program in reasons.items():
         assert set() in of_program, '%s makes nothing that is admitted' % program
+
+
+# What a list of another release refuses more than that for RHEL 8 does: devices that are gone there.
+MORE = {
+    'rhel-9': {
+        'cockpit': {'spice'},
+        'gnome-boxes': {'spice'},
+        'rhv': {'floppy-drive', 'spice'},
+        'terraform-provider-libvirt': {'spice'},
+        'vagrant-libvirt': {'cirrus-video'},
+        'virt-manager': {'spice'},
+        'virt-v2v': {'spice'},
+    },
+}
+
+
+@pytest.mark.parametrize('name', sorted(MORE))
+def test_what_another_release_refuses_more(name):
+    policy = load_policy_file(profiles()[name])
+    more = {}
+    for path, case in (param.values for param in CASES):
+        findings = cases.judge(case, path.read_bytes(), policy, TODAY).findings
+        denied = {finding.rule.id for finding in findings if finding.status == model.DENY}
+        on_rhel_8 = {expected.rule for expected in case.expected if expected.status == model.DENY}
+        more.setdefault(path.parent.name, set()).update(denied - on_rhel_8)
+        if path.name == 'defined-with-uefi.xml':
+            assert findings == ()
+    assert {program: rules for program, rules in more.items() if rules} == MORE[name]

@@ -19,7 +19,7 @@ import re
 import pytest
 import yaml
 from lxml import etree
-from test_cases import CASES, POLICY, TODAY
+from test_cases import CASES, POLICY, POLICY_FILE, TODAY
 from virtguard import model
 from virtguard.compiled import Compiled
 from virtguard.compiler import prepare
@@ -37,7 +37,7 @@ TEXTS = {name: (DIRECTORY / (name + '.yaml')).read_text(encoding='utf-8') for na
 GIVEN = {name: {rule['id']: rule for rule in yaml.safe_load(TEXTS[name])['rules']} for name in NAMES}
 OF_RHEL_8 = {rule.id: rule for rule in POLICY.rules}
 # What finds the same when it is changed.
-WORDS = {'id', 'title', 'action', 'why', 'remedy', 'reference', 'supported', 'reason', 'since'}
+WORDS = {'id', 'title', 'action', 'why', 'remedy', 'reference', 'supported', 'reason', 'since', 'known-from'}
 DIFFERENT = {
     name: {id for id, rule in GIVEN[name].items() if id not in OF_RHEL_8 or set(rule) - WORDS} for name in NAMES
 }
@@ -175,7 +175,7 @@ def test_what_is_refused_on_red_hat_virtualization():
     denied = {id for id, action in actions.items() if action == 'deny'}
     assert denied >= of_other_products | of_red_hat_at_all
     text = (DIRECTORY / 'rhv-4.yaml').read_text(encoding='utf-8')
-    warned = {rule['id'] for rule in yaml.safe_load(text)['rules'] if rule['action'] == 'warn'}
+    warned = {rule['id'] for rule in yaml.safe_load(text)['rules'] if rule.get('action') == 'warn'}
     assert {
         'qemu-io-throttling',
         'live-snapshot',
@@ -188,35 +188,31 @@ def test_what_is_refused_on_red_hat_virtualization():
 
 # --- the evidence
 
-_MARK = re.compile(r'\[(S|C|SRC|K|D)\]')
+SHIPPED = {'rhel-8': POLICY_FILE, **{path.stem: path for path in DIRECTORY.glob('*.yaml')}}
+each_shipped = pytest.mark.parametrize('name', sorted(SHIPPED))
 
 
-def evidence(profile):
-    """Rule -> the marks in the comment at its entry, or in one that says why it has none."""
-    marks, comment = {}, ''
-    for line in TEXTS[profile].partition('\nrules:\n')[2].splitlines():
-        found = re.match(r'  - id: (\S+)(.*)', line)
-        if found:
-            marks[found.group(1)] = set(_MARK.findall(comment + found.group(2)))
-        elif line.startswith('  # ') and not line.startswith('  # ---'):
-            comment += line
-            for rule in OF_RHEL_8:
-                if re.search(r' %s[ ,]' % rule, line) and rule not in GIVEN[profile]:
-                    marks[rule] = set(_MARK.findall(line))
-            continue
-        comment = ''
-    return marks
+def entries(name):
+    """What the file itself has of each rule: the keys, with those of the comment above the entry under `comment`."""
+    text = SHIPPED[name].read_text(encoding='utf-8')
+    found = {rule['id']: dict(rule, comment='') for rule in yaml.safe_load(text)['rules']}
+    comment = ''
+    for line in text.splitlines():
+        start = re.match(r'  - (?:id: |\{id: )([a-z0-9-]+)', line)
+        if start:
+            found[start.group(1)]['comment'] = comment
+        comment = comment + line.strip() if line.startswith('  # ') and not line.startswith('  # ---') else ''
+    return found
 
 
-@each_profile
-def test_only_what_is_certain_denies(profile):
-    marks = evidence(profile)
-    assert set(GIVEN[profile]) <= set(marks)
-    for rule in POLICIES[profile].rules:
-        if rule.action == 'deny':
-            assert marks.get(rule.id, set()) & {'S', 'C', 'SRC'}, rule.id
-        elif rule.id in GIVEN[profile]:
-            assert marks[rule.id], rule.id
+@each_shipped
+def test_what_refuses_has_grounds_in_its_own_file(name):
+    """What is inherited speaks of another release. What is derived shows from what."""
+    given = entries(name)
+    for rule in load_policy_file(str(SHIPPED[name])).rules:
+        if rule.action == model.DENY:
+            assert {'known-from', 'reference'} <= set(given.get(rule.id, ())), rule.id
+            assert rule.known_from != 'derived' or 'Derived' in given[rule.id]['comment'], rule.id
 
 
 @each_profile
