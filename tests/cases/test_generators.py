@@ -55,11 +55,11 @@ MORE = {
     'rhel-9': {
         'cockpit': {'spice'},
         'gnome-boxes': {'spice'},
-        'rhv': {'floppy-drive', 'spice'},
+        'rhv': {'floppy-drive', 'qxl-video', 'spice'},
         'terraform-provider-libvirt': {'spice'},
         'vagrant-libvirt': {'cirrus-video'},
         'virt-manager': {'spice'},
-        'virt-v2v': {'spice'},
+        'virt-v2v': {'qxl-video'},
     },
 }
 
