@@ -65,6 +65,12 @@ def _day(text: str) -> str:
     return day
 
 
+def _release(text: str) -> str:
+    if not any(model.release_of(text, (), vendor) for vendor in model.VENDORS):
+        raise argparse.ArgumentTypeError('%r is no release that can be counted; write it like rhel-10.1' % text)
+    return text
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> 'NoReturn':
         if message.startswith('unrecognized arguments'):
@@ -87,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     output = _Parser(add_help=False)
     output.add_argument('--format', choices=('text', 'jsonl'), default='text', help='jsonl: one JSON object per domain')
     output.add_argument('--facts', metavar='FILE', help='YAML: facts of another host to judge for; the rest is unknown')
+    output.add_argument('--os', metavar='RELEASE', type=_release, help='judge as after an upgrade to it: rhel-10.1')
 
     date = _Parser(add_help=False)
     date.add_argument('--date', metavar='YYYY-MM-DD', type=_day, help='judge as on that day (default: today)')
@@ -154,7 +161,7 @@ def _judge_all(
     from .bulk import Judge, judge_all
 
     policy = load_policy(arguments.policy, layout)
-    judge = Judge(policy, load_host(arguments.facts, policy.facts()), arguments.date or today())
+    judge = Judge(policy, load_host(arguments.facts, policy.facts(), arguments.os), arguments.date or today())
     output: 'Format' = JsonLines() if arguments.format == 'jsonl' else Text(wants_colour(), show_admitted)
     counts = {model.ADMIT: 0, model.DENY: 0, model.ERROR: 0}
     used: 'Set[model.Origin]' = set()
@@ -177,7 +184,7 @@ def _judge_all(
         raise GuardError('there is no domain in the files given')
     if arguments.command == 'scan':
         _complain_of_unused_waivers(policy, used)
-        if arguments.policy is None and arguments.facts is None:
+        if arguments.policy is None and arguments.facts is None and arguments.os is None:
             for note in policy_commands.note_on_host(policy, layout):
                 complain('%s: note: %s' % (report.PROGRAM, note))
     if arguments.command == 'scan' or layout.domains in map(os.path.abspath, arguments.paths):

@@ -91,9 +91,11 @@ class Comparer:
         if before is None or after is None:
             keys = (('action',) if 'off' in (old.action, new.action) else ()) + model.FINDING_KEYS
         waived = [f is not None and f.status == model.WAIVED for f in (before, after)]
-        for key in keys + (('waivable',) if any(waived) else ()):
-            if _value(old, key) != _value(new, key):
-                yield Cause(key, old.origins.get(key), new.origins.get(key))
+        differing = [key for key in keys if _value(old, key) != _value(new, key)]
+        if not differing and not any(waived) and new.host:
+            differing = ['host']  # the same condition, of another release
+        for key in differing + (['waivable'] if any(waived) and old.waivable != new.waivable else []):
+            yield Cause(key, old.origins.get(key), new.origins.get(key))
         if any(waived):
             yield Cause('waiver', _waiver_origin(before), _waiver_origin(after))
 

@@ -37,7 +37,7 @@ RUNNING, AUTOSTART = 'running', 'autostart'
 def run(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
     """Judge the definition of each domain that runs, or starts with the host; print the verdicts and a summary."""
     policy = load_policy(arguments.policy, layout)
-    judge = Judge(policy, load_host(arguments.facts, policy.facts()), arguments.date or today())
+    judge = Judge(policy, load_host(arguments.facts, policy.facts(), arguments.os), arguments.date or today())
     output: 'Format' = JsonLines() if arguments.format == 'jsonl' else Text(wants_colour(), True)
     names = {RUNNING: set(_running(layout)), AUTOSTART: set(_autostart(layout))}
     decisions: 'Dict[str, str]' = {}

@@ -40,16 +40,21 @@ def load_with_drop_ins(name: str) -> model.Policy:
     return sources.load_policy_in_checkout(sources.find_policy(name), today())
 
 
-def load_host(path: 'Optional[str]', needed: 'Iterable[str]') -> model.HostFacts:
+def load_host(path: 'Optional[str]', needed: 'Iterable[str]', release: 'Optional[str]' = None) -> model.HostFacts:
     """The facts in a file; without one the `needed` facts of this host.
 
+    :param release: the fact `os` to take instead, as after an upgrade of that host
     :raises GuardError: the file cannot be used
     """
     if path is None:
-        return read_facts(needed)
-    from .facts import load_facts
+        host = read_facts(needed)
+    else:
+        from .facts import load_facts
 
-    return load_facts(read_policy_file(path, 'the facts file'), path)
+        host = load_facts(read_policy_file(path, 'the facts file'), path)
+    if release is not None:
+        host.os, host.os_like = release, ()
+    return host
 
 
 def check(arguments: 'argparse.Namespace', layout: 'Layout') -> int:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """`virt-guard policy diff OLD NEW`: which domains another policy, or another day, judges otherwise, and why.
 
-By OLD domains are judged today, by NEW on the day of --date: with one policy for both, what is shown is what the
-passing of time changes. Each policy comes with the drop-ins beside it, as it would be in force.
+By OLD domains are judged today on the host as it is, by NEW on the day of --date and the release of --os: with one
+policy for both, what is shown is what the passing of time, or an upgrade, changes. Each policy comes with the drop-ins
+beside it, as it would be in force.
 """
 
 import json
@@ -33,9 +34,10 @@ _DEFAULTS = ('at', 'mode', 'waivable')  # a rule or policy that does not say one
 def run(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
     """Judge every domain twice, and print what changes."""
     old, new = _load_policies([arguments.old, arguments.new])
-    host = load_host(arguments.facts, old.facts() | new.facts())
+    needed = old.facts() | new.facts()
+    hosts = load_host(arguments.facts, needed), load_host(arguments.facts, needed, arguments.os)
     # Only of all findings of each can be told in which they differ.
-    judges = Judge(old, host, today(), None), Judge(new, host, arguments.date or today(), None)
+    judges = Judge(old, hosts[0], today(), None), Judge(new, hosts[1], arguments.date or today(), None)
     comparer = Comparer(old, new)
     documents = find_documents(arguments.paths) if arguments.paths else defined_documents(layout.domains)
     output: 'Format' = _JsonLines() if arguments.format == 'jsonl' else _Text()

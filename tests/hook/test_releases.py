@@ -2,11 +2,12 @@
 """A rule for some releases of a vendor: the hook, compiled or not, and what the command says of it."""
 
 import json
+import shutil
 import subprocess
 
 import pytest
 from capabilities import need_mount_namespaces
-from installation import CLEAN
+from installation import CLEAN, domain_xml
 
 POLICY = """\
 policy: releases
@@ -120,3 +121,57 @@ def test_a_range_that_is_moved_changes_verdicts(installed, policy, tmp_path):
         told = [change['new'] for change in changes] + ['%(old)s -> %(new)s' % cause for cause in causes]
         assert (result.returncode, told) == (bool(expected), expected)
         assert {cause['what'] for cause in causes} <= {'host'}
+
+
+@pytest.fixture
+def domains(installed):
+    """Two domains that are defined in the installation, of which one starts with the host."""
+    directory = installed.root / 'etc/libvirt/qemu'
+    (directory / 'autostart').mkdir(parents=True)
+    for name in ('one', 'two'):
+        (directory / (name + '.xml')).write_bytes(domain_xml(name))
+    (directory / 'autostart/one.xml').symlink_to(directory / 'one.xml')
+    yield directory
+    shutil.rmtree(str(directory))
+
+
+def test_what_an_upgrade_will_refuse(installed, policy, domains, tmp_path):
+    facts = tmp_path / 'facts.yaml'
+    facts.write_text('os: rhel-8.10\n')
+    for options, finding in ((('--os', 'rhel-9.3'), 1), (('--os', 'rhel-9.4'), 0), ((), 0)):
+        result = installed.run_cli('scan', '--next-boot', '--facts', facts, *options)
+        assert (result.returncode, result.stdout.count(b'deny [early]')) == (finding, finding), result
+        result = installed.run_cli('scan', '--facts', facts, *options)
+        assert (result.returncode, result.stdout.count(b'deny [early]')) == (finding, 2 * finding)
+        result = installed.run_cli('check', '--facts', facts, *options, domains / 'two.xml')
+        assert (result.returncode, result.stdout.count(b'deny [early]')) == (finding, finding)
+        result = installed.run_cli('policy', 'diff', '--facts', facts, *options, policy, policy)
+        shown = [line.partition(': ')[2] for line in result.stdout.decode().splitlines()]
+        assert (result.returncode, shown.count('admit -> deny ' + "'one'")) == (finding, finding)
+        # The condition is the same, and the cause: the releases on its two sides are not.
+        assert shown.count('%s:7' % policy) == 2 * finding
+
+
+@pytest.mark.parametrize('release', ['rhel10.1', 'rhel', 'debian-12', 'rhel-rawhide', ''])
+def test_a_release_that_nobody_can_count(installed, release):
+    result = installed.run_cli('scan', '--os', release)
+    assert result.returncode == 2
+    assert b'is no release that can be counted; write it like rhel-10.1' in result.stderr
+
+
+def test_profiles_go_by_name(installed, domains, tmp_path):
+    facts = tmp_path / 'facts.yaml'
+    facts.write_text('arch: x86_64\ncontainer: none\nos: rhel-9.4\n')
+    cirrus = "    <video><model type='cirrus'/></video>\n    <sound model='sb16'/>\n"
+    (domains / 'one.xml').write_bytes(domain_xml('one', cirrus))
+    options = ('--facts', facts, '--os', 'rhel-10.1')
+    result = installed.run_cli('scan', '--policy', 'rhel-10', '--next-boot', *options)
+    assert (result.returncode, result.stderr) == (1, b'')
+    assert b'deny [removed-sound]' in result.stdout
+    assert result.stdout.endswith(
+        b'0 of 0 running domains would be refused at their next start; 1 of 1 that starts with the host\n'
+    )
+    result = installed.run_cli('policy', 'diff', *options, 'rhel-9', 'rhel-10')
+    assert (result.returncode, result.stderr) == (1, b'')
+    assert b'none -> deny [removed-sound]' in result.stdout
+    assert result.stdout.splitlines()[-1].startswith(b'2 domains: 2 changed')
