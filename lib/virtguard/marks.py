@@ -15,6 +15,7 @@ is derived; a need is data, made to be marshalled:
                                       string, see join_texts
     ('contains', key, text), ('starts-with', key, text)
     ('name', name)                    an element of that name is anywhere
+    ('above', key, number)            one has a greater number
 
 A key is the path from the document: the names joined by ELEMENT, an attribute's name after ATTRIBUTE, a name in a
 namespace as URI NAMESPACE name. No XML document can hold the three joining characters, so no two paths share a key.
@@ -305,4 +306,12 @@ _TESTS: 'Dict[str, Any]' = {
     'out': lambda values, wanted: any(_is_out(value, wanted) for value in values),
     'contains': lambda values, text: any(text in value for value in values if value is not None),
     'starts-with': lambda values, text: any(value.startswith(text) for value in values if value is not None),
+    'above': lambda values, number: any(_is_above(value, number) for value in values),
 }
+
+
+def _is_above(value: 'Optional[str]', number: float) -> bool:
+    try:
+        return float(value or 'nan') > number  # which reads more than XPath does, and that as XPath does
+    except ValueError:
+        return False

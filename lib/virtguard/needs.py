@@ -4,7 +4,8 @@
 A need is an over-approximation: wherever it does not hold the expression matches nothing, but where it holds the
 expression need not match. Understood are location paths of names, `//`, `*` and attributes from the document; unions;
 `and`, `or`, `not()`; predicates that compare an attribute, a child path or `.` with a literal, by `=`, `!=`,
-`contains()`, `starts-with()`; a rule's `values`. Of everything else the need is True: the rule is always a candidate.
+`contains()`, `starts-with()`, and by `>` with a number; a rule's `values`. Of everything else the need is True: the
+rule is always a candidate.
 
 Two things keep this sound. A condition on one of several nodes becomes one on any of them. And a negation becomes a
 need only where the opposite can be known for certain: of the value of the node itself or its attribute, or of what is
@@ -147,6 +148,8 @@ def _over_comparison(node: Node, place: _Place) -> 'Need':
         return True  # a set of nodes is compared with a boolean as one, and so may be empty
     if right.kind == 'literal' and node.text in ('=', '!='):
         return _over_value(left, place, 'in' if node.text == '=' else 'out', (right.text,))
+    if right.kind == 'number' and node.text == '>':
+        return _over_value(left, place, 'above', float(right.text))
     return _over_path(left, place)[0]
 
 

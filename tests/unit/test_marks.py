@@ -141,7 +141,7 @@ def test_unknown_expressions_are_candidates(match):
 
 PRESENT = b"""<domain type='kvm' xmlns:q='http://libvirt.org/schemas/domain/qemu/1.0'><name>n</name>
 <pm><suspend-to-mem enabled='no'/></pm>
-<devices><disk type='file' dev='a'/><disk type='block'/><emulator>/bin/q</emulator>
+<devices><disk type='file' dev='a'/><disk type='block' size=' 4.5 '/><emulator>/bin/q</emulator>
 </devices><q:commandline><q:arg value='-S'/></q:commandline></domain>"""
 
 
@@ -185,6 +185,13 @@ PRESENT = b"""<domain type='kvm' xmlns:q='http://libvirt.org/schemas/domain/qemu
         ('/domain/devices/disk/@type', ('nvme',), False),
         ('/domain/devices/disk/@type | /domain/@type', ('kvm',), True),
         ('/domain/memory | /domain/vcpu', None, False),
+        ('/domain/vcpu[. > 4]', None, False),
+        ('/domain/devices/disk[@size > 4]', None, True),
+        ('/domain/devices/disk[@size > 4.5]', None, False),
+        ('/domain/devices/disk[@size > 5]', None, False),
+        ('/domain/devices/disk[@size > -1]', None, True),
+        ('/domain/devices/disk[@dev > 0]', None, False),
+        ('/domain/pm[. > 0]', None, False),
         ("/domain[@type = 'kvm' and memory]", None, False),
         ("/domain[@type = 'kvm' or memory]", None, True),
     ],
@@ -288,7 +295,7 @@ st = pytest.importorskip('hypothesis.strategies')
 
 NAMES = ['devices', 'disk', 'source', 'name', 'address', 'qemu:arg']
 ATTRIBUTES = ['type', 'dev', 'bus']
-VALUES = ['kvm', 'qemu', 'k', '', '0', 'a b', 'k>v', ' ', '/']
+VALUES = ['kvm', 'qemu', 'k', '', '0', '2', 'a b', 'k>v', ' ', '/']
 
 
 def element(children):
@@ -336,7 +343,7 @@ def conditions(inner):
     path = relative | relative | absolute
     return (
         path
-        | st.tuples(path, st.sampled_from(['=', '!=', '<', '>=']), LITERALS | path | st.just('1')).map(' '.join)
+        | st.tuples(path, st.sampled_from(['=', '!=', '<', '>', '>=']), LITERALS | path | st.just('1')).map(' '.join)
         | st.tuples(LITERALS, st.sampled_from(['=', '!=']), path).map(' '.join)
         | st.tuples(st.sampled_from(['contains', 'starts-with']), path, LITERALS).map(lambda c: '%s(%s, %s)' % c)
         | inner.map(lambda c: 'not(%s)' % c)
