@@ -24,8 +24,9 @@ Run it again to upgrade. An edited policy (/etc/virt-guard/policy.yaml) is kept.
 
   --mode audit     admit every domain, and record which ones would be refused
   --mode enforce   refuse what the policy denies (a new installation does)
-  --profile NAME   whose list of unsupported features to judge by: rhel-8, rhel-9, rhel-10 or rhv-4 (default: that which
-                   is installed, else that of this RHEL or rebuild, else rhel-8)
+  --profile NAME   whose list of unsupported features to judge by: rhel-8, rhel-9, rhel-10, rhv-4, sles-15 or sles-16
+                   (default: that which is installed, else that of this host, which RHEL, its rebuilds, SLES, SLED and
+                   openSUSE Leap have, else rhel-8)
   --python PATH    the interpreter to run with (default: /usr/libexec/platform-python or /usr/bin/python3)
   --no-deps        do not install missing packages (Python 3, lxml, PyYAML), stop instead
   --root DIR       make a tree of its own under DIR and leave the host alone: no packages, no daemon
@@ -344,7 +345,7 @@ shipped_profile() { # NAME
     esac
 }
 
-profiles='rhel-8 rhel-9 rhel-10 rhv-4'
+profiles='rhel-8 rhel-9 rhel-10 rhv-4 sles-15 sles-16'
 
 is_profile() {
     for known in $profiles; do
@@ -553,26 +554,42 @@ check_python() {
 }
 
 provide_python() {
-    yaml_package=python3-yaml
-    ! command -v dnf >/dev/null || yaml_package=python3-pyyaml
+    manager=
+    for name in apt-get zypper dnf; do
+        [ -n "$manager" ] || ! command -v $name >/dev/null || manager=$name
+    done
+    case $manager in
+    zypper) yaml_package=python3-PyYAML ;;
+    dnf) yaml_package=python3-pyyaml ;;
+    *) yaml_package=python3-yaml ;;
+    esac
     check_python
     [ -n "$missing" ] || return 0
     if [ -n "$wanted_python" ]; then
         die "$python cannot import lxml and PyYAML"
     elif [ -n "$root" ] || [ -z "$install_packages" ]; then
         die "$python needs these packages:$missing"
-    elif command -v apt-get >/dev/null; then
+    fi
+    case $manager in
+    apt-get)
         # A dead source must not stop what the others provide.
         apt-get -qq update </dev/null 9<&- >"$work/log" 2>&1 || :
         # shellcheck disable=SC2086 # a list of names
         DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=120 --no-install-recommends install \
             $missing </dev/null 9<&- >>"$work/log" 2>&1 || packages_failed
-    elif command -v dnf >/dev/null; then
+        ;;
+    zypper)
+        # Some of what it returns is no failure: a reboot or a restart is advised, or a dead source was left out.
+        # shellcheck disable=SC2086 # a list of names
+        zypper --non-interactive --quiet install --no-recommends $missing </dev/null 9<&- >"$work/log" 2>&1 ||
+            case $? in 102 | 103 | 106) ;; *) packages_failed ;; esac
+        ;;
+    dnf)
         # shellcheck disable=SC2086 # a list of names
         dnf -q -y --setopt=install_weak_deps=False install $missing </dev/null 9<&- >"$work/log" 2>&1 || packages_failed
-    else
-        die "neither apt-get nor dnf is here to install these packages:$missing"
-    fi
+        ;;
+    *) die "neither apt-get, nor zypper, nor dnf is here to install these packages:$missing" ;;
+    esac
     done_with installed "packages:$missing"
     check_python
     [ -z "$missing" ] || die "$python still needs these packages:$missing"

@@ -6,6 +6,7 @@ import re
 
 from .errors import GuardError
 from .host import Host
+from .model import VENDORS
 from .policyfile import read_policy_file
 from .sources import profiles
 
@@ -15,11 +16,8 @@ if TYPE_CHECKING:
 
     from .model import Policy
 
-_NUMBERED = re.compile(r'rhel-(\d+)\Z')
 _OTHERWISE = 'rhel-8'  # the vendor's complete list
 _RHV = 'rhv-4'
-# Far beyond what a release of RHEL may be called; some who derive from it count years.
-_LAST_RELEASE = 99
 _NAME = re.compile(rb'^policy:[ \t]+["\']?([a-z0-9-]+)', re.MULTILINE)
 
 
@@ -45,21 +43,24 @@ def list_of_host(root: str = '/') -> HostList:
     host = ' '.join(part for part in (id or 'unknown', version) if part)
     if id == 'rhvh' or (id == 'rhel' and release.get('VARIANT_ID') == 'ovirt-node'):
         return HostList(host + ' (Red Hat Virtualization Host)', _RHV, True)
-    numbers = _numbers(profiles())
     major = version.partition('.')[0]
-    # What is built of RHEL says so, but for Oracle Linux.
-    if not {id, *release.get('ID_LIKE', '').split()} & {'rhel', 'centos', 'ol'} or not major.isdigit():
-        return HostList(host, _OTHERWISE, False, 'which has no list of its own')
-    if int(major) in numbers:
-        return HostList(host, 'rhel-' + major, True)
-    newest = max(numbers)
-    if newest < int(major) <= _LAST_RELEASE:
-        return HostList(host, 'rhel-%d' % newest, True, 'newer than every list; the newest is rhel-%d' % newest)
+    names = {id, *release.get('ID_LIKE', '').split()}
+    # What else SUSE makes (Tumbleweed, MicroOS, SLE Micro) has numbers of its own, and no list.
+    for family, (members, last, _) in VENDORS.items():
+        if names & members and major.isdigit():
+            numbers = _numbers(family, profiles())
+            if int(major) in numbers:
+                return HostList(host, '%s-%s' % (family, major), True)
+            newest = '%s-%d' % (family, max(numbers))
+            if max(numbers) < int(major) <= last:
+                return HostList(host, newest, True, 'newer than every list; the newest is ' + newest)
     return HostList(host, _OTHERWISE, False, 'which has no list of its own')
 
 
-def _numbers(names: 'Iterable[str]') -> 'Set[int]':
-    return {int(match.group(1)) for match in map(_NUMBERED.match, names) if match}
+def _numbers(family: str, names: 'Iterable[str]') -> 'Set[int]':
+    """The releases of a family that have a list."""
+    matches = (re.match(family + r'-(\d+)\Z', name) for name in names)
+    return {int(match.group(1)) for match in matches if match}
 
 
 def profile_of(policy: 'Policy') -> str:

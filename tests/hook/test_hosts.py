@@ -27,6 +27,40 @@ def found_below(root):
     return sorted(str(path) for path in root.rglob('*'))
 
 
+# --- missing packages
+
+# zypper brings what python3 needs, unless it returns that it does not know it.
+ZYPPER = r"""
+rm -f /usr/bin/apt-get /usr/bin/dnf
+mkdir /kept
+mv /usr/lib/python3/dist-packages/yaml /usr/lib/python3/dist-packages/lxml /kept/
+cat >/usr/bin/zypper <<'EOF'
+#!/bin/sh
+echo "$*" >/said
+[ %d -eq 104 ] && echo 'no provider of python3-lxml found' || mv /kept/* /usr/lib/python3/dist-packages/
+exit %d
+EOF
+chmod 755 /usr/bin/zypper
+/checkout/install.sh --mode audit; status=$?
+cat /said
+exit $status
+"""
+
+
+@pytest.mark.parametrize('status', [0, 102, 103, 106])
+def test_packages_of_suse(on_host, status):
+    answer, output = on_host(ZYPPER % (status, status))
+    assert answer == 0, output
+    assert 'installed  packages: python3-lxml python3-PyYAML' in output
+    assert '\n--non-interactive --quiet install --no-recommends python3-lxml python3-PyYAML\n' in output
+
+
+def test_packages_that_zypper_does_not_know(on_host):
+    answer, output = on_host(ZYPPER % (104, 104))
+    assert answer == 1 and 'no provider of python3-lxml found' in output
+    assert 'cannot install these packages: python3-lxml python3-PyYAML' in output
+
+
 # --- a linked /etc/virt-guard
 
 LINK = """

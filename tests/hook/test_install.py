@@ -312,6 +312,42 @@ SYSTEMS = {
     'rocky 12.1': ('rhel-10', 'ID="rocky"\nID_LIKE="rhel centos fedora"\nVERSION_ID="12.1"\n'),
     'rhvh 4.4': ('rhv-4', 'ID="rhvh"\nID_LIKE="rhel fedora"\nVERSION_ID="4.4"\n'),
     'rhel 8.6': ('rhv-4', 'ID="rhel"\nVERSION_ID="8.6"\nVARIANT_ID="ovirt-node"\n'),
+    'sles 15.6': (
+        'sles-15',
+        'NAME="SLES"\nVERSION="15-SP6"\nVERSION_ID="15.6"\nPRETTY_NAME="SUSE Linux Enterprise Server 15 SP6"\n'
+        'ID="sles"\nID_LIKE="suse"\nANSI_COLOR="0;32"\nCPE_NAME="cpe:/o:suse:sles:15:sp6"\n',
+    ),
+    'sles 16.0': (
+        'sles-16',
+        'NAME="SLES"\nVERSION="16.0"\nVERSION_ID="16.0"\nPRETTY_NAME="SUSE Linux Enterprise Server 16.0"\n'
+        'ID="sles"\nID_LIKE="suse"\nANSI_COLOR="0;32"\nCPE_NAME="cpe:/o:suse:sles:16:16.0"\n',
+    ),
+    'opensuse-leap 15.6': (
+        'sles-15',
+        'NAME="openSUSE Leap"\nVERSION="15.6"\nID="opensuse-leap"\nID_LIKE="suse opensuse"\nVERSION_ID="15.6"\n'
+        'PRETTY_NAME="openSUSE Leap 15.6"\nANSI_COLOR="0;32"\nCPE_NAME="cpe:/o:opensuse:leap:15.6"\n',
+    ),
+    'opensuse-leap 16.0': (
+        'sles-16',
+        'NAME="openSUSE Leap"\nVERSION="16.0"\nID="opensuse-leap"\nID_LIKE="suse opensuse"\nVERSION_ID="16.0"\n'
+        'PRETTY_NAME="openSUSE Leap 16.0"\nANSI_COLOR="0;32"\nCPE_NAME="cpe:/o:opensuse:leap:16.0"\n',
+    ),
+    'sles 12.5': (
+        'rhel-8',
+        'NAME="SLES"\nVERSION="12-SP5"\nVERSION_ID="12.5"\nPRETTY_NAME="SUSE Linux Enterprise Server 12 SP5"\n'
+        'ID="sles"\nANSI_COLOR="0;32"\nCPE_NAME="cpe:/o:suse:sles:12:sp5"\n',
+    ),
+    'opensuse-tumbleweed 20251120': (
+        'rhel-8',
+        'NAME="openSUSE Tumbleweed"\n# VERSION="20251120"\nID="opensuse-tumbleweed"\nID_LIKE="opensuse suse"\n'
+        'VERSION_ID="20251120"\nPRETTY_NAME="openSUSE Tumbleweed"\n',
+    ),
+    'opensuse-microos 20251120': (
+        'rhel-8',
+        'NAME="openSUSE MicroOS"\n# VERSION="20251120"\nID="opensuse-microos"\n'
+        'ID_LIKE="suse opensuse opensuse-tumbleweed"\nVERSION_ID="20251120"\nPRETTY_NAME="openSUSE MicroOS"\n',
+    ),
+    'sl-micro 6.1': ('rhel-8', 'NAME="SL-Micro"\nVERSION="6.1"\nID="sl-micro"\nID_LIKE="suse"\nVERSION_ID="6.1"\n'),
     'unknown': ('rhel-8', '# nothing\n'),
 }
 PROFILES = {
@@ -319,6 +355,8 @@ PROFILES = {
     'rhel-9': 'data/profiles/rhel-9.yaml',
     'rhel-10': 'data/profiles/rhel-10.yaml',
     'rhv-4': 'data/profiles/rhv-4.yaml',
+    'sles-15': 'data/profiles/sles-15.yaml',
+    'sles-16': 'data/profiles/sles-16.yaml',
 }
 POLICY, OFFERED = 'etc/virt-guard/policy.yaml', 'etc/virt-guard/policy.yaml.new'
 
@@ -342,6 +380,10 @@ def test_profile_of_the_system(root, on_system, system):
         'ol 9.3',
         'rhvh 4.4',
         'rhel 8.6',
+        'sles 15.6',
+        'sles 16.0',
+        'opensuse-leap 15.6',
+        'opensuse-leap 16.0',
     )
     assert ('--profile chooses another' in said) != of_its_own
     assert (root / POLICY).read_bytes() == shipped(profile)
@@ -356,7 +398,7 @@ def test_profile_as_asked(root, profile):
     assert check.returncode == 0 and b"policy '%s'" % profile.encode() in check.stdout
     denied = there.run_hook('guest', 'prepare', DENIED.replace(b"type='kvm'", b"type='qemu'"))
     assert denied.returncode == 1 and b"denied by policy '%s'" % profile.encode() in denied.stderr
-    assert (b'[tpm-passthrough]' in denied.stderr) == (profile != 'rhv-4')
+    assert (b'[tpm-passthrough]' in denied.stderr) == profile.startswith('rhel-')
     virtiofs = domain_xml(devices="<filesystem><driver type='virtiofs'/></filesystem>\n")
     assert (b'deny [virtiofs]' in there.run_cli('check', '-', input=virtiofs).stdout) == (profile == 'rhel-8')
     for name in PROFILES:

@@ -26,7 +26,27 @@ def host(root, text):
         ('ID=rhvh\nVERSION_ID=4.4\n', 'rhv-4', True),
         ('ID=rhvh\nID_LIKE="rhel fedora"\nVERSION_ID=8.6\n', 'rhv-4', True),
         ('ID=rhel\nVARIANT_ID=ovirt-node\nVERSION_ID=8.6\n', 'rhv-4', True),
+        ('ID="sles"\nID_LIKE="suse"\nVERSION_ID="15"\n', 'sles-15', True),
+        ('ID="sles"\nID_LIKE="suse"\nVERSION_ID="15.7"\n', 'sles-15', True),
+        ('ID="sles_sap"\nID_LIKE="suse"\nVERSION_ID="15.4"\n', 'sles-15', True),
+        ('ID="sled"\nID_LIKE="suse"\nVERSION_ID="15.6"\n', 'sles-15', True),
+        ('ID="opensuse-leap"\nID_LIKE="suse opensuse"\nVERSION_ID="15.6"\n', 'sles-15', True),
+        ('ID="opensuse-leap"\nID_LIKE="suse opensuse"\nVERSION_ID="16.0"\n', 'sles-16', True),
+        ('ID="sles"\nID_LIKE="suse"\nVERSION_ID="17.0"\n', 'sles-16', True),
         ('ID=rhel\nVERSION_ID=7.9\n', 'rhel-8', False),
+        ('ID="sles"\nID_LIKE="suse"\nVERSION_ID="12.5"\n', 'rhel-8', False),
+        # Before Leap 15 there was Leap 42, of SLES 12.
+        ('ID=opensuse\nID_LIKE="suse"\nVERSION_ID="42.3"\n', 'rhel-8', False),
+        ('ID=opensuse-leap\nID_LIKE="suse"\nVERSION_ID="42.3"\n', 'rhel-8', False),
+        # With numbers of their own.
+        ('ID="sle-micro"\nID_LIKE="suse"\nVERSION_ID="5.5"\n', 'rhel-8', False),
+        ('ID="sl-micro"\nID_LIKE="suse"\nVERSION_ID="6.1"\n', 'rhel-8', False),
+        ('ID="opensuse-tumbleweed"\nID_LIKE="opensuse suse"\nVERSION_ID="20251120"\n', 'rhel-8', False),
+        (
+            'ID="opensuse-microos"\nID_LIKE="suse opensuse opensuse-tumbleweed"\nVERSION_ID="20251120"\n',
+            'rhel-8',
+            False,
+        ),
         ('ID=rhel\nVERSION_ID=\n', 'rhel-8', False),
         ('ID=rhel\nVERSION_ID=rawhide\n', 'rhel-8', False),
         # Derived from RHEL, and numbered by the year.
@@ -52,6 +72,12 @@ def test_what_is_said(tmp_path):
     root = host(tmp_path, 'ID=rhel\nVERSION_ID=11.0\n')
     newer = 'this host is rhel 11.0, newer than every list; the newest is rhel-10; --profile rhel-10 takes it'
     assert difference('rhel-8', root) == newer
+    root = host(tmp_path, 'ID="sles"\nID_LIKE="suse"\nVERSION_ID="16.0"\n')
+    told = 'this host is sles 16.0, whose list is sles-16; --profile sles-16 takes it'
+    assert difference('rhel-10', root) == difference('sles-15', root) == told
+    root = host(tmp_path, 'ID="sles"\nID_LIKE="suse"\nVERSION_ID="17.0"\n')
+    newer = 'this host is sles 17.0, newer than every list; the newest is sles-16; --profile sles-16 takes it'
+    assert difference('sles-15', root) == newer
 
 
 @pytest.mark.parametrize('name', sorted(profiles()))
