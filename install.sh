@@ -834,14 +834,14 @@ remove_old_code() {
 
 # --- the proof -------------------------------------------------------------------------------------------------------
 
-sample() { # NAME DEVICES
+sample() { # TYPE DEVICES
     cat <<END
-<domain type='kvm'>
+<domain type='$1'>
   <name>virt-guard-install-check</name>
   <memory unit='MiB'>64</memory>
   <os><type arch='x86_64' machine='q35'>hvm</type></os>
   <pm><suspend-to-mem enabled='no'/><suspend-to-disk enabled='no'/></pm>
-  <devices>$1</devices>
+  <devices>$2</devices>
 </domain>
 END
 }
@@ -1017,8 +1017,9 @@ that takes longer is refused"
 }
 
 prove() {
-    sample '' >"$work/clean.xml"
-    sample "
+    sample kvm '' >"$work/clean.xml"
+    # Emulation is refused by each profile, the devices by most.
+    sample qemu "
     <filesystem type='mount'><driver type='virtiofs'/><source dir='/srv'/><target dir='share'/></filesystem>
     <interface type='vhostuser'><source type='unix' path='/run/vhost' mode='client'/></interface>
     <tpm model='tpm-crb'><backend type='passthrough'><device path='/dev/tpm0'/></backend></tpm>
