@@ -26,7 +26,7 @@ from virtguard.metadata import cut_metadata
 from virtguard.sources import load_policy_file
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-POLICIES = ('policy.yaml', 'data/profiles/rhel-9.yaml', 'data/profiles/rhel-10.yaml')
+POLICIES = ('policy.yaml', *('data/profiles/%s.yaml' % name for name in ('rhel-9', 'rhel-10', 'sles-16')))
 TODAY = '2026-11-25'
 
 KINDS = {
