@@ -333,14 +333,14 @@ def test_problems_of_facts(installed, tmp_path):
 
 def test_rules_and_explain(installed):
     listed = [line.split()[0] for line in installed.run_cli('rules').stdout.decode().splitlines()]
-    assert 'virtiofs' in listed and len(listed) == 32
+    assert 'virtiofs' in listed and len(listed) == 34
     text = installed.run_cli('explain', *listed).stdout.decode()
     for rule in listed:
         assert '\n%s: ' % rule in '\n' + text
     for row in ('at', 'why', 'remedy', 'reference', 'defined'):
         assert text.count('\n  %-10s ' % row) == len(listed)
     assert text.count('at         admission: ') == 23
-    assert text.count('at         runtime: ') == 9
+    assert text.count('at         runtime: ') == 11
 
 
 def test_rules_for_programs(installed, tmp_path):
