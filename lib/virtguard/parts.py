@@ -24,7 +24,11 @@ CONTAINERS = frozenset(('domstatus', 'domainsnapshot', 'domaincheckpoint'))
 _DOMAINS = ('domain', 'inactiveDomain')
 _SPACE = re.compile(r'\s*')
 _NAME = re.compile(r'<([^\s<>/!?&]+)')
-_BEFORE = (('<?', '?>'), ('<!--', '-->'), ('<!DOCTYPE', '>'))  # what may stand before the first element, and its end
+_BEFORE = (('<?', '?>'), ('<!--', '-->'))  # what may stand before the first element, and its end; or
+_DOCTYPE = re.compile(  # each way to go on begins with another character, so that it is read once
+    r"""<!DOCTYPE(?:[^][<>"']|"[^"]*"|'[^']*')*"""
+    r"""(?:\[(?:[^]<"']|"[^"]*"|'[^']*'|<!--(?:[^-]|-(?!->))*-->|<\?(?:[^?]|\?(?!>))*\?>|<(?!!--|\?))*\]\s*)?>"""
+)
 _DOMAIN = re.compile(rb'<(?:[^\s<>/:=]+:)?(?:domain|inactiveDomain)(?=[\s/>])')
 _SHORT_HEAD, _HEAD = 512, 64 * 1024
 _PIECE = 16 * 1024  # at a time: the parser copies what follows the end of a document, too
@@ -75,6 +79,12 @@ def _first_place(text: str) -> 'Optional[int]':
     place = 0
     while True:
         place = _SPACE.match(text, place).end()  # type: ignore[union-attr]
+        if text.startswith('<!DOCTYPE', place):
+            doctype = _DOCTYPE.match(text, place)
+            if doctype is None:  # what ends it is not in this text, or it is none
+                return len(text) if '>' in text[place:] else None
+            place = doctype.end()
+            continue
         end = next((end for begin, end in _BEFORE if text.startswith(begin, place)), None)
         if end is None:
             return place
@@ -96,9 +106,7 @@ def _decode(head: bytes) -> str:
 def split(data: bytes) -> 'Iterator[Part]':
     """The documents of domains in a file, and, for what else is in it, why that is none. What may not be well-formed
     but seems to be one domain is passed on as it is."""
-    name = first_element(data[:_SHORT_HEAD])
-    if name is None:
-        name = first_element(data[:_HEAD])
+    name = first_element(data[:_SHORT_HEAD]) or first_element(data[:_HEAD])
     if not name or (name == 'domain' and _is_alone(data)):
         yield Section(data)
     elif name == 'domain' or name in CONTAINERS or _DOMAIN.search(data):
@@ -140,6 +148,7 @@ class _Document:
         self.offset = offset
         self.line = line
         self.depth = 0
+        self.has_doctype = False
         self.root: 'Optional[_Element]' = None
         self.namespaces: 'Dict[str, str]' = {}
         self.inner: 'List[_Element]' = []
@@ -148,16 +157,24 @@ class _Document:
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
         parser.XmlDeclHandler = self._declare
-        parser.StartDoctypeDeclHandler = self._refuse
+        parser.StartDoctypeDeclHandler = self._see_doctype
 
     def _declare(self, version: str, encoding: 'Optional[str]', standalone: int) -> None:
         self.encoding = (encoding or 'utf-8').lower()
 
-    def _refuse(self, *arguments: object) -> None:
+    def _see_doctype(self, name: str, system: 'Optional[str]', public: 'Optional[str]', has_entities: int) -> None:
+        self.has_doctype = True
+        if has_entities:  # which may be so many that nobody should expand them
+            self._refuse_doctype()
+
+    def _refuse_doctype(self) -> None:
         raise DomainXMLError('the XML has a DOCTYPE, which no libvirt document has', self.line)
 
     def _start(self, tag: str, attributes: 'Dict[str, str]') -> None:
         if self.depth == 0:
+            name = tag.rpartition(':')[2]
+            if self.has_doctype and (name == 'domain' or name in CONTAINERS):
+                self._refuse_doctype()
             self.root = self._element(tag)
             self.namespaces = {name: value for name, value in attributes.items() if name.startswith('xmlns')}
         elif self.depth == 1 and tag in _DOMAINS:

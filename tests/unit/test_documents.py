@@ -170,6 +170,40 @@ def test_what_has_no_domain(tmp_path, text, message):
     assert closing == '1 domain: 1 not judged'
 
 
+@pytest.mark.parametrize(
+    'text, name',
+    [
+        ('<!DOCTYPE profile>\n<profile><dns><domain>lan</domain></dns></profile>', 'profile'),
+        ('<!DOCTYPE a PUBLIC "-//A//B" \'a>.dtd\'>\n<a><domain>&nbsp;</domain></a>', 'a'),
+        ('<!DOCTYPE book [\n<!ENTITY v "]>">\n<!-- it\'s ]> -->\n<?a "]> ?>\n%v;\n] >\n<book>&v;</book>', 'book'),
+        ('<!DOCTYPE d:book [<!ELEMENT d:book ANY>]><d:book xmlns:d="urn:d"/>', 'book'),
+        ('<!DOCTYPE book [%s]>\n<book/>' % ('<!ENTITY v "1">\n' * 1000), 'book'),
+    ],
+)
+def test_documents_of_others_may_have_a_doctype(tmp_path, text, name):
+    fill(tmp_path, {'clean.xml': CLEAN % 'a', 'other.xml': text})
+    findings, complaints, closing = judged(tmp_path)
+    assert (findings, complaints) == ([], ['other.xml: skipped: the document is <%s>, not <domain>' % name])
+    assert closing == '1 domain: 1 admitted; 1 other file skipped'
+
+
+@pytest.mark.parametrize(
+    'doctype', ['<!DOCTYPE book>', '<!DOCTYPE book SYSTEM "a>">', '<!DOCTYPE book [<!ENTITY v "[<book>">]>']
+)
+@pytest.mark.parametrize('content', [DENIED % 'a', DENIED % 'a' + DENIED % 'b', '<domstatus>%s</domstatus>' % DENIED])
+def test_a_doctype_of_others_hides_no_domain(tmp_path, doctype, content):
+    fill(tmp_path, {'a.xml': doctype + content})
+    findings, complaints, closing = judged(tmp_path)
+    assert (findings, complaints) == ([], ['a.xml:1: error: the XML has a DOCTYPE, which no libvirt document has'])
+
+
+def test_domains_after_a_document_of_others_with_a_doctype(tmp_path):
+    text = '<!DOCTYPE book>\n<book/>\n' + DENIED % 'a'
+    findings, complaints, closing = judged_text(tmp_path, text)
+    assert findings == [('file.xml', 7, 'tpm')]
+    assert complaints == ['file.xml:2: error: the document is <book>, not <domain>']
+
+
 # Compressed files
 
 
