@@ -91,7 +91,7 @@ MORE = {
 }
 # Domains as virt-install defines them on such a host, and the warnings that they get.
 OF_ITS_HOST = {
-    'rhel-9': {'defined-with-uefi.xml': []},
+    'rhel-9': {'defined-with-uefi.xml': [], 'on-64-bit-arm.xml': [], 'on-ibm-z.xml': ['ibm-z-boot-device']},
     'rhel-10': {'defined-with-uefi.xml': [], 'on-64-bit-arm.xml': [], 'on-ibm-z.xml': ['ibm-z-boot-device']},
 }
 
