@@ -47,7 +47,7 @@ def list_of_host(root: str = '/') -> HostList:
     names = {id, *release.get('ID_LIKE', '').split()}
     # What else SUSE makes (Tumbleweed, MicroOS, SLE Micro) has numbers of its own, and no list.
     for family, (members, last, _) in VENDORS.items():
-        if names & members and major.isdigit():
+        if names & members and major.isdecimal() and len(major) < 9:
             numbers = _numbers(family, profiles())
             if int(major) in numbers:
                 return HostList(host, '%s-%s' % (family, major), True)

@@ -64,11 +64,7 @@ if TYPE_CHECKING:
 # highest major number, because some who derive from RHEL count years, and openSUSE Leap 42 came before Leap 15; and
 # with the minor number of a release that names none: CentOS Stream 9 is ahead of each 9.x, SLES 15 came before 15.1.
 VENDORS = {
-    'rhel': (
-        frozenset('rhel centos almalinux rocky ol cloudlinux eurolinux miraclelinux scientific'.split()),
-        99,
-        9999,
-    ),
+    'rhel': (frozenset('rhel centos almalinux rocky ol'.split()), 99, 9999),
     'sles': (frozenset('sles sled sles_sap sle_hpc sle_rt opensuse-leap'.split()), 41, 0),
 }
 
@@ -82,8 +78,8 @@ def release_of(os: str, like: 'Sequence[str]', vendor: str) -> 'Union[Release, T
     known = [id for id in ids if os == id or os.startswith(id + '-')]
     if not known and ids.isdisjoint(like):
         return ()
-    major, dot, minor = (os[len(known[0]) + 1 :] if known else os.rpartition('-')[2]).partition('.')
-    minor = minor.partition('.')[0]
+    major, dot, rest = (os[len(known[0]) + 1 :] if known else os.rpartition('-')[2]).partition('.')
+    minor = rest.partition('.')[0]
     if not major.isdecimal() or (dot and not minor.isdecimal()) or len(major) + len(minor) > 12:
         return None
     return (int(major), int(minor) if dot else unnamed) if int(major) <= highest else ()
@@ -110,9 +106,7 @@ class HostCondition:
         if self.span is not None:
             vendor, first, end = self.span
             release = release_of(value, host.os_like, vendor)
-            if release is None:
-                return None
-            return release != () and first <= release and (not end or release < end)
+            return None if release is None else release != () and first <= release and (not end or release < end)
         # `rhel` and `rhel-8` both speak of rhel-8.10.
         parts = tuple(entry + end for entry in self.values for end in '-.') if self.fact == 'os' else ()
         return (value in self.values or value.startswith(parts)) != self.negated

@@ -10,7 +10,7 @@ from virtguard.sources import load_policy_file, load_policy_in_checkout, profile
 
 def host(root, text):
     (root / 'etc').mkdir(exist_ok=True)
-    (root / 'etc/os-release').write_text(text)
+    (root / 'etc/os-release').write_text(text, encoding='utf-8')
     return str(root)
 
 
@@ -49,6 +49,8 @@ def host(root, text):
         ),
         ('ID=rhel\nVERSION_ID=\n', 'rhel-8', False),
         ('ID=rhel\nVERSION_ID=rawhide\n', 'rhel-8', False),
+        ('ID=rhel\nVERSION_ID=\u00b2\n', 'rhel-8', False),
+        ('ID=rhel\nVERSION_ID=%s\n' % ('9' * 5000), 'rhel-8', False),
         # Derived from RHEL, and numbered by the year.
         ('ID=amzn\nID_LIKE="centos rhel fedora"\nVERSION_ID=2023\n', 'rhel-8', False),
         ('ID=fedora\nVERSION_ID=9\n', 'rhel-8', False),
