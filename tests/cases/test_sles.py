@@ -173,7 +173,7 @@ def test_what_may_refuse_a_domain():
         assert BY_ID[name]['qemu-reads-more'].waivable
 
 
-CONFIDENTIAL = 'secure-boot passthrough video huge-pages vcpu-limit migration memory'.split()
+CONFIDENTIAL = 'secure-boot passthrough huge-pages vcpu-limit migration memory'.split()
 
 
 # --- what ordinary domains are
