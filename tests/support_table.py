@@ -27,7 +27,7 @@ COLUMNS = [
     ('SLES 16', 'sles-16', _releases('sles-16', range(4))),
 ]
 MARKS = {'list': 'L', 'document': 'D', 'source': 'S', 'derived': 'N', 'unconfirmed': 'U'}
-NONE, SUPPORTED = '-', 'supported'
+NONE, SUPPORTED, ELSEWHERE = '-', 'supported', 'on other hosts'
 
 _HEAD = """\
 <!-- Made of policy.yaml and data/profiles by: python3 tests/support_table.py -->
@@ -37,7 +37,7 @@ _HEAD = """\
 **deny**: a domain with it is refused. warn: it starts, and the record has a warning. supported: an older release does
 not support it, and this one does. -: the policy has no rule for it, or not for this release, which does not say that it
 is supported (what SUSE does support of the list for RHEL 8 is told in the heads of its policies). The letter tells what
-the entry rests on (`known-from`):
+the entry rests on (`known-from`); supported without one is what the rule for the older releases says (`supported`):
 
 | | |
 |---|---|
@@ -100,13 +100,16 @@ def _cell(rule, releases):
     hosts = {release: HostFacts(None, None, release, lambda probe, subject: None) for release in releases}
     met = [release for release in releases if all(condition.met_by(hosts[release]) for condition in conditions)]
     rest = [release for release in releases if release not in met]
-    is_supported = all(_is_supported(rule, release) for release in rest)
     if not met:
-        return SUPPORTED + mark if is_supported else NONE
+        # What the rule rests on is not what its `supported` rests on, so there is no mark.
+        said = {text for release in rest for text in _supported_after(rule, release)}
+        return ' '.join([SUPPORTED, *sorted(said)[: len(said) == 1]]).strip() if said else NONE
     where = [_where(condition) for condition in rule.host if condition.fact != 'container']
     if rest:
         where.append('%s to %s' % (met[0], met[-1]) if len(met) > 1 else met[0])
         assert releases[releases.index(met[0]) :][: len(met)] == met, 'not one range: %s' % rule.id
+    if any(ELSEWHERE in _supported(rule, release) for release in met):
+        where.append('%s %s' % (SUPPORTED, ELSEWHERE))
     where = [part for part in where if part]
     action = '**deny**' if rule.action == 'deny' else rule.action
     return action + mark + (' (%s)' % '; '.join(where) if where else '')
@@ -118,23 +121,28 @@ def _where(condition):
     return ('not %s' if condition.negated else '%s') % ', '.join(condition.values)
 
 
-def _is_supported(rule, release):
-    """Whether a release comes after those that the rule speaks of, and is one that it says to support it."""
+def _supported_after(rule, release):
+    """What the rule says of its support in a release that comes after those that it speaks of."""
     from virtguard.model import release_of
 
     spans = [condition.span for condition in rule.host if condition.span is not None]
-    if not any(end and release_of(release, (), vendor) >= end for vendor, _, end in spans):
-        return False
+    is_after = any(end and release_of(release, (), vendor) >= end for vendor, _, end in spans)
+    return _supported(rule, release) if is_after else set()
+
+
+def _supported(rule, release):
+    """What the rule says of its support in a release: '' without a reservation, else `for ...` or `on ...`."""
     vendor, major, minor = re.match(r'(\w+)-(\d+)(?:\.(\d+))?$', release).groups()
     number = (int(major), int(minor) if minor else 9999)
+    found = set()
     for text in rule.supported:
-        said = re.match(r'(RHEL|SLES) (\d+)(?:\.(\d+))?( or newer)?$', text)
+        said = re.match(r'(RHEL|SLES) (\d+)(?:\.(\d+))?( or newer)?(?: ((?:for|on) .*))?$', text)
         if said is None or said.group(1) != {'sles': 'SLES'}.get(vendor, 'RHEL'):
             continue
         least = (int(said.group(2)), int(said.group(3) or 0))
         if number >= least and (said.group(4) or number[0] == least[0]):
-            return True
-    return False
+            found.add(said.group(5) or '')
+    return found
 
 
 if __name__ == '__main__':
