@@ -40,7 +40,7 @@ KINDS = {
 
 
 def _probe(name, subject):
-    text = ' '.join(subject.split())  # what is between elements differs by spelling
+    text = ''.join(subject.split())  # what is between elements differs by spelling
     return (True, False, None)[zlib.crc32(('%s %s' % (name, text)).encode('utf-8', 'surrogatepass')) % 3]
 
 
