@@ -403,7 +403,7 @@ def test_policy_check(installed, tmp_path):
     result = installed.run_cli('policy', 'check')
     assert result.returncode == 0
     assert result.stdout.decode().splitlines()[0] == (
-        "%s: no problems: policy 'rhel-8', 32 rules, mode enforce, failure deny" % installed.policy
+        "%s: no problems: policy 'rhel-8', 34 rules, mode enforce, failure deny" % installed.policy
     )
     broken = tmp_path / 'broken.yaml'
     broken.write_text('policy: x\nmode: off\nrules:\n  - id: A\n')
