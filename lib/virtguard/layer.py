@@ -217,7 +217,8 @@ def _read_span(reader: Reader, node: 'yaml.Node') -> 'List[model.HostCondition]'
         return []
     (vendor, first), (other, end) = (bounds.get(key) or ('', ()) for key in _BOUNDS)
     if vendor and other and vendor != other:
-        reader.problem(node, 'host.os is a range from a release of %s to one of %s' % (vendor, other))
+        message = 'host.os is a range from a release of %s to one of %s' % (vendor, other)
+        reader.problem(nodes['before'], message, 'both are of one vendor; make it two rules')
     elif first and end and not first < end:
         reader.problem(node, 'host.os is a range without any release', 'from must be older than before')
     words = tuple('%s %s' % (key, nodes[key].value) for key in _BOUNDS if key in nodes)
@@ -225,7 +226,9 @@ def _read_span(reader: Reader, node: 'yaml.Node') -> 'List[model.HostCondition]'
 
 
 def _read_release(reader: Reader, node: 'yaml.Node', what: str) -> 'Optional[Tuple[str, model.Release]]':
-    text = reader.line_of_text(node, what)
+    # A number alone, which YAML takes for one, is no release either; quoting it does not help.
+    is_number = isinstance(node, yaml.ScalarNode) and node.tag.rpartition(':')[2] in ('int', 'float')
+    text = str(node.value) if is_number else reader.line_of_text(node, what)
     if text is None:
         return None
     written = _RELEASE.match(text)
@@ -238,6 +241,8 @@ def _read_release(reader: Reader, node: 'yaml.Node', what: str) -> 'Optional[Tup
     if written is None or name not in model.VENDORS:
         near = nearest(name, list(model.VENDORS))
         hint = 'did you mean %r?' % (text.replace(name, near, 1)) if near and written else _EXAMPLES
+        if is_number:
+            hint = 'write it with its vendor: %s' % ' or '.join('%s-%s' % (vendor, text) for vendor in model.VENDORS)
         reader.problem(node, '%s is %r, which is no release that can be counted' % (what, text), hint)
         return None
     return name, (int(written.group(2)), int(written.group(3) or 0))

@@ -352,7 +352,7 @@ PROBLEMS = [
     ('    why', '    host: {os: {«upto: rhel-9.0}}\n    why', "unknown key 'upto'", 'known are: from, before, not'),
     ('    why', '    host: {os: {not: rhel, «from: rhel-9.0}}\n    why', "host.os has an unknown key 'from'", ''),
     ('    why', '    host: {arch: {«from: rhel-9.0}}\n    why', "host.arch has an unknown key 'from'", ''),
-    ('    why', '    host: {os: {from: «9.4}}\n    why', 'host.os.from is a number, not text', ''),
+    ('    why', '    host: {os: {from: «9.10}}\n    why', "is '9.10', which is no release", 'rhel-9.10 or sles-9.10'),
     ('    why', '    host: {os: {from: «[rhel-9.0]}}\n    why', 'host.os.from is a list, not text', ''),
     ('    why', '    host: {os: {from: «rhle-9.0}}\n    why', "host.os.from is 'rhle-9.0'", "did you mean 'rhel-9.0'?"),
     ('    why', '    host: {os: {from: «debian-12}}\n    why', 'which is no release that can be', 'like rhel-9.4 or'),
@@ -380,9 +380,9 @@ PROBLEMS = [
     ),
     (
         '    why',
-        '    host: {os: «{from: rhel-9.0, before: sles-16.0}}\n    why',
+        '    host: {os: {from: rhel-9.0, before: «sles-16.0}}\n    why',
         'from a release of rhel to one of sles',
-        '',
+        'make it two rules',
     ),
     (
         '    why',
