@@ -12,7 +12,7 @@ from .errors import DomainXMLError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Optional, Tuple
+    from typing import FrozenSet, Iterator, Optional, Set, Tuple
 
     from lxml import etree
 
@@ -57,18 +57,27 @@ _TO_FILL_IN = r'(?s)\{[{%#].{0,200}?[}%#]\}|\$\{.{0,200}?\}|<%.{0,200}?%>'
 _TEMPLATE_MARKS = (b'{{', b'{%', b'{#', b'${', b'&lt;%')
 _FILLED = frozenset(('devices', '{http://libvirt.org/schemas/domain/qemu/1.0}commandline'))  # also where they are empty
 _FREE_TEXT = frozenset(('metadata', 'title', 'description', 'name'))
-# What no document has that libvirt has written, and few others have. Each begins with letters, which is faster.
-_UNUSUAL = tuple(
-    name + rb'=["\'](?!' + usual + rb'["\'])'
-    for names, usual in (
-        ((b'enabled', b'rawio'), rb'(?:yes|no)'),
-        ((b'device',), rb'(?:disk|cdrom|floppy|lun)'),
-        ((b'mode', b'model', b'type', b'name'), rb'[^A-Z\s&"\'{}$%<>]+'),
-    )
-    for name in names
-)
+_PLAIN_VALUE = rb'[^A-Z\s&"\'{}$%<>]+'
+# What the values are of all documents that libvirt has written, and of most others.
+_USUAL_VALUES = {
+    b'enabled': rb'(?:yes|no)',
+    b'rawio': rb'(?:yes|no)',
+    b'device': rb'(?:disk|cdrom|floppy|lun)',
+    # Of hostdev there are two; the others are of other elements.
+    b'mode': rb'(?:subsystem|capabilities|host-model|host-passthrough|maximum|custom|bridge|vepa|private|passthrough|'
+    rb'open|nat|bind|connect|client|server|strict|preferred|interleave|restrictive|native|emulate|auto|any|off)',
+    b'machine': rb'[^\s&"\'{}$%<>]+',
+    b'model': _PLAIN_VALUE,
+    b'type': _PLAIN_VALUE,
+    b'name': _PLAIN_VALUE,
+}
+_UNUSUAL = tuple(name + rb'=["\'](?!' + usual + rb'["\'])' for name, usual in _USUAL_VALUES.items())
+_USUAL_ENDS = {name: rb'["\']' + usual + rb'["\']/?\Z' for name, usual in _USUAL_VALUES.items()}
+# Words that are usual. Documents share most of theirs.
+_seen: 'Set[bytes]' = set()
+_MOST_SEEN, _LONGEST_SEEN = 20000, 64
 _SPACED = tuple(text for blank in (b' ', b'\n', b'\t', b'\r') for text in (blank + b'=', b'=' + blank))
-_LIMITS = ('devices/disk/iotune/*', 'throttlegroups/throttlegroup/*')
+_WITH_LIMITS = ('disk/devices/domain', 'throttlegroups/domain')
 
 
 def check_values(root: 'etree._Element', usual: bool = False) -> None:
@@ -83,7 +92,7 @@ def check_values(root: 'etree._Element', usual: bool = False) -> None:
         raise DomainXMLError(message, root.sourceline or 0, other_document=True)
     if type not in model.KVM_TYPES:
         raise _unknown(root, 'the domain type %r' % str(type), str(type))
-    for element in root.iterfind('os/type'):
+    for element in _children(root, 'os', 'type'):
         if element.get('arch') not in model.ARCHITECTURES:
             arch = str(element.get('arch'))
             raise _unknown(element, 'the architecture %r' % arch, arch)
@@ -91,16 +100,22 @@ def check_values(root: 'etree._Element', usual: bool = False) -> None:
         if re.search(_NO_WORD, machine):
             raise _unknown(element, 'the machine type %r' % machine, machine)
     if usual:  # but for what other elements may have
-        for element in root.iterfind('devices/hostdev'):
+        for element in _children(root, 'devices', 'hostdev'):
             _check_attributes(element, ('devices', 'hostdev'))
     else:
         _check_filled_in(root)
         for parent in root.iterchildren('pm', 'devices'):
             _check_words(parent)
-    for path in _LIMITS:
-        for element in root.iterfind(path):
-            if element.tag != 'group_name':
-                _check_limit(element)
+    for limits in root.iter('iotune', 'throttlegroup'):
+        if '/'.join(str(above.tag) for above in limits.iterancestors()) in _WITH_LIMITS:
+            for element in limits:
+                if element.tag != 'group_name':
+                    _check_limit(element)
+
+
+def _children(root: 'etree._Element', parent: str, name: str) -> 'Iterator[etree._Element]':
+    for element in root.iterchildren(parent):
+        yield from element.iterchildren(name)
 
 
 def may_be_refused(data: bytes) -> bool:
@@ -108,6 +123,26 @@ def may_be_refused(data: bytes) -> bool:
     spaced = any(text in data for text in _SPACED)
     template = any(mark in data for mark in _TEMPLATE_MARKS)
     return spaced or template or any(re.search(unusual, data) is not None for unusual in _UNUSUAL)
+
+
+def are_usual(words: 'FrozenSet[bytes]') -> bool:
+    """The same, the other way round, of a document of which all words are known, see sieve.Words."""
+    new = words - _seen
+    if not all(map(_is_usual, new)):
+        return False
+    if len(_seen) < _MOST_SEEN:
+        _seen.update(word for word in new if len(word) <= _LONGEST_SEEN)
+    return True
+
+
+def _is_usual(word: bytes) -> bool:
+    name, equals, value = word.partition(b'=')
+    if any(mark in word for mark in _TEMPLATE_MARKS):
+        return False
+    if not equals:
+        return True
+    usual = _USUAL_ENDS.get(name, b'')
+    return name != b'' and not word.endswith(b'=') and re.match(usual, value) is not None
 
 
 def _check_words(parent: 'etree._Element') -> None:

@@ -245,6 +245,9 @@ WORDS = [
     "<model type='a b'/>",
     "<model type='a>b'/>",
     "<hostdev rawio='on'/>",
+    "<hostdev mode='s:bsystem'/>",
+    "<type machine='pc-q35>rhel8.6.0'/>",
+    "<type machine='pc-%s'/>",
     "<disk device='disc'/>",
     "<x name=''/>",
 ]
@@ -264,3 +267,17 @@ def test_words_and_bytes_tell_of_the_same_values():
             usual += 1
             assert not may_be_refused(path.read_bytes()), path
     assert usual > 100
+
+
+@pytest.mark.parametrize(
+    'old, new', [("mode='subsystem'", "mode='s:bsystem'"), ("machine='pc-q35", "machine='pc-q35>")]
+)
+@pytest.mark.parametrize('form', sorted(FORMS))
+def test_what_libvirt_refuses_is_refused_where_nothing_else_is_found(old, new, form):
+    device = "<hostdev mode='subsystem' type='usb'><source><vendor id='0x1'/><product id='0x2'/></source></hostdev>"
+    xml = FORMS[form](BASE.replace('</devices>', device + '</devices>', 1))
+    assert old in xml
+    judge = Judge(POLICY, HOST, '2026-11-27')
+    assert judge.judge(xml.encode()).findings == ()
+    with pytest.raises(DomainXMLError, match='is none that libvirt knows'):
+        judge.judge(xml.replace(old, new, 1).encode())
