@@ -24,6 +24,7 @@ class PolicyInForce:
     def __init__(self, load: 'Callable[[], model.Policy]') -> None:
         self._load = load
         self._sources: 'List[Tuple[str, str]]' = []
+        self._asks_os = False  # whether a rule asks for the host's release
         self._seen: object = None
         self._next = 0.0
         self._retry = float('inf')
@@ -35,7 +36,9 @@ class PolicyInForce:
 
         :raises GuardError: it is no good
         """
-        self._sources = list_sources(self._load())
+        policy = self._load()
+        self._sources = list_sources(policy)
+        self._asks_os = 'os' in policy.facts() | policy.facts(model.RUNTIME)
         self._seen = self._look()
         policy = self._load()  # anew, so that what is in force is not older than what was seen
         self.name, self._fields = policy.name, policy.fields()
@@ -50,7 +53,7 @@ class PolicyInForce:
         self._seen, self._next = None, 0.0
 
     def renewed(self) -> 'Optional[Auditor]':
-        """The same, where the policy or the day has changed; else None.
+        """The same, where the policy, the day or the host's release has changed; else None.
 
         :raises GuardError: the policy has changed, and is no good; said again as long as it is
         """
@@ -67,7 +70,9 @@ class PolicyInForce:
         return auditor
 
     def _look(self) -> object:
+        # A host is upgraded from one minor release to the next while it runs.
+        host = read_facts(('os',) if self._asks_os else ())
         try:
-            return take_stamp(self._sources), today()
+            return take_stamp(self._sources), today(), host.os, host.os_like
         except OSError as error:
-            return str(error), today()
+            return str(error), today(), host.os, host.os_like

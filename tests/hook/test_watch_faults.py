@@ -286,6 +286,24 @@ def test_an_edited_policy_is_obeyed_at_once(installation, watch):
     assert rules == {'qemu-io-throttling', 'test-new'}
 
 
+def test_a_host_that_is_upgraded_is_judged_as_what_it_has_become(installation, watching, tmp_path):
+    """To the next minor release, which takes no restart of what runs."""
+    release = tmp_path / 'os-release'
+    release.write_text('ID=rocky\nID_LIKE="rhel centos fedora"\nVERSION_ID=9.3\n')
+    watch = watching(prefix=['sh', '-c', 'mount --bind "$0" /etc/os-release && exec "$@"', str(release)])
+    rule = (
+        '\n  - {id: test-%s, title: t, action: deny, host: {os: {%s: rhel-9.4}}, match: /domain, why: w, remedy: r}\n'
+    )
+    installation.policy.write_text(rules_text() + rule % ('old', 'before') + rule % ('new', 'from'))
+    watch.start()
+    watch.put()
+    assert watch.told() == [('vm', 'test-old')]
+    release.write_text('ID=rocky\nID_LIKE="rhel centos fedora"\nVERSION_ID=9.4\n')
+    assert watch.receive(timeout=20)['VIRT_GUARD_RULE'] == 'test-new'
+    watch.put('other', uuid=OTHER_UUID)
+    assert watch.told() == [('other', 'test-new')]
+
+
 def test_a_broken_policy_leaves_the_one_before_in_force(installation, watch):
     watch.start()
     watch.put(vcpus=4)
