@@ -86,13 +86,24 @@ def test_a_library_that_cannot_be_used(tmp_path, library, command):
     assert (result.returncode, result.stdout) == (2, '')
 
 
-def test_a_defect_of_the_guard_is_not_blamed_on_a_library(monkeypatch):
-    def fail(*arguments):
-        raise ValueError('a defect')
-
-    monkeypatch.setattr(cli, '_check', fail)
-    with pytest.raises(ValueError, match='a defect'):
-        cli.main(['check', 'x.xml'])
+def test_a_defect_of_the_guard_is_not_blamed_on_a_library():
+    defective = """
+import sys
+from virtguard import cli
+def fail(*arguments):
+    raise ValueError('a defect')
+cli._check = fail
+cli.main(['check', 'x.xml'])
+"""
+    result = subprocess.run(
+        [sys.executable, '-B', '-c', defective],
+        env={'PYTHONPATH': str(CHECKOUT / 'lib')},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding='utf-8',
+    )
+    assert (result.returncode, result.stdout) == (1, '')
+    assert result.stderr.endswith('ValueError: a defect\n')
 
 
 # East and west of the host by a whole day, so that it is another day there at whatever hour this runs.

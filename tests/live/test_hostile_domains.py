@@ -133,8 +133,12 @@ def test_state_of_32_mb(host):
         time.sleep(2)
     assert_unharmed(measured)
     failures = [message for decision, message in host.hostile_records(start) if decision == 'error']
-    assert len(failures) == 1 and '32 MiB' in failures[0], failures
-    (record,) = host.journal('VIRT_GUARD_DECISION=error', 'VIRT_GUARD_DOMAIN=' + HOSTILE, after=start)
+    # On a slow machine libvirt may write it anew while it is judged, and that is told, too.
+    others = [message for message in failures if '32 MiB' not in message]
+    assert len(failures) - len(others) == 1, failures
+    assert all('faster than it can be judged' in m or 'was not observed' in m for m in others), failures
+    records = host.journal('VIRT_GUARD_DECISION=error', 'VIRT_GUARD_DOMAIN=' + HOSTILE, after=start)
+    (record,) = [record for record in records if '32 MiB' in record['MESSAGE']]
     assert record['VIRT_GUARD_UUID'] == HOSTILE_UUID
     assert record['VIRT_GUARD_POLICY'] == 'rhel-8'
     # Readable again: what has changed meanwhile is judged, and from when to when nobody looked is recorded.
