@@ -77,7 +77,8 @@ class Judge:
                     verdict = self._compiled.admit(*head)
         if verdict is None or unusual:
             rules = [self._rules[number] for number in candidates]
-            domain = parse_domain(xml, document is not None, document is not None and not unusual)
+            local = document is not None
+            domain = parse_domain(xml, local, local and not unusual)
             verdict = evaluate(self._policy, domain, self._host, self._today, rules, self._limit)
         return verdict
 

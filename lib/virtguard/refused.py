@@ -166,7 +166,7 @@ def _check_attributes(element: 'etree._Element', place: 'Tuple[str, str]') -> No
 
 
 def _check_filled_in(root: 'etree._Element') -> None:
-    for emulator in root.iterfind('devices/emulator'):  # the one text that a rule takes for a value
+    for emulator in _children(root, 'devices', 'emulator'):  # the one text that a rule takes for a value
         _check_between(emulator.text, emulator)
     for child in root:
         _check_between(child.tail, child)
