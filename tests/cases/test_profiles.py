@@ -16,6 +16,7 @@ profile-NAME.yaml has a mapping per rule that the profile adds, or changes in mo
 import pathlib
 import re
 
+import profile_cases
 import pytest
 import yaml
 from lxml import etree
@@ -43,14 +44,8 @@ DIFFERENT = {
 }
 
 
-def no_probe(name, subject):
-    return None
-
-
 def facts(profile, host):
-    values = dict({'arch': 'x86_64', 'container': 'none', 'os': HOSTS[profile]}, **host)
-    values = {fact: None if value == 'unknown' else value for fact, value in values.items()}
-    return model.HostFacts(values['arch'], values['container'], values['os'], no_probe)
+    return profile_cases.facts(HOSTS[profile], host)
 
 
 def of_release(profile, text):
@@ -109,15 +104,7 @@ class Case:
             yield sorted((f.rule.id, f.status, f.path) for f in verdict.findings)
 
 
-def read_cases():
-    for profile in NAMES:
-        rules = yaml.safe_load((HERE / ('profile-%s.yaml' % profile)).read_text(encoding='utf-8'))
-        for rule in rules:
-            for name, given in rules[rule].items():
-                yield Case(profile, rule, name, given)
-
-
-OWN_CASES = list(read_cases())
+OWN_CASES = [Case(*case) for case in profile_cases.read_cases(NAMES)]
 each_profile = pytest.mark.parametrize('profile', NAMES)
 
 

@@ -15,8 +15,8 @@ to its cases. In it, each `fail-*` is a domain to which the rule objects, each `
 import pathlib
 import re
 
+import profile_cases
 import pytest
-import yaml
 from lxml import etree
 from test_cases import BY_RULE, POLICY, RULES, TODAY, branches, policy_of
 from test_generators import CASES as GENERATED
@@ -40,10 +40,8 @@ SAME = {'guest-os-unknown', 'tcg', 'emulator-unknown', 'qemu-reads-more', 'vcpu-
 each_profile = pytest.mark.parametrize('profile', NAMES)
 
 
-def facts(profile, host=None, probe=lambda name, subject: None):
-    values = dict({'arch': 'x86_64', 'container': 'none', 'os': HOSTS[profile]}, **(host or {}))
-    values = {fact: None if value == 'unknown' else value for fact, value in values.items()}
-    return model.HostFacts(values['arch'], values['container'], values['os'], probe)
+def facts(profile, host=None, probe=profile_cases.no_probe):
+    return profile_cases.facts(HOSTS[profile], host or {}, probe)
 
 
 def of_suse(profile, text):
@@ -101,15 +99,7 @@ class Case:
         return judge(self.profile, self.text(), facts(self.profile, self.given.get('host')), policy)
 
 
-def read_cases():
-    for profile in NAMES:
-        rules = yaml.safe_load((HERE / ('profile-%s.yaml' % profile)).read_text(encoding='utf-8'))
-        for rule in rules:
-            for name, given in rules[rule].items():
-                yield Case(profile, rule, name, given)
-
-
-OWN_CASES = list(read_cases())
+OWN_CASES = [Case(*case) for case in profile_cases.read_cases(NAMES)]
 
 
 @pytest.mark.parametrize('case', OWN_CASES, ids=lambda case: case.id)
