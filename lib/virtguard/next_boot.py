@@ -39,7 +39,7 @@ def run(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
     policy = load_policy(arguments.policy, layout)
     judge = Judge(policy, load_host(arguments.facts, policy.facts(), arguments.os), arguments.date or today())
     output: 'Format' = JsonLines() if arguments.format == 'jsonl' else Text(wants_colour(), True)
-    names = {RUNNING: set(_running(layout)), AUTOSTART: set(_autostart(layout))}
+    names = {RUNNING: set(running_domains(layout)), AUTOSTART: set(autostart_domains(layout))}
     decisions: 'Dict[str, str]' = {}
 
     def work(name: str) -> 'Fields':
@@ -51,8 +51,7 @@ def run(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
             verdict = judge.judge(xml)
         except GuardError as error:
             return give_up(name, str(error))
-        saved = os.path.lexists(os.path.join(layout.lib, 'save', name + '.save'))
-        complaint = '%s: not judged is its saved state, which its next start goes on with' % path if saved else ''
+        complaint = note_on_saved_state(layout, name)
         when = [when for when in (RUNNING, AUTOSTART) if name in names[when]]
         return complaint, output.next_start(path, verdict, when), verdict.decision
 
@@ -74,13 +73,19 @@ def run(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
         workers.end()
     complain_of_unknown_uuids(policy, layout)
     if arguments.format == 'text':
-        for line in _summary(policy, decisions, names):
+        for line in summary(policy, decisions, names):
             show_line(line)
     found = set(decisions.values())
     return _NOT_JUDGED if model.ERROR in found else _DENIED if model.DENY in found else _ADMITTED
 
 
-def _summary(policy: model.Policy, decisions: 'Dict[str, str]', names: 'Dict[str, Set[str]]') -> 'Iterator[str]':
+def summary(policy: model.Policy, decisions: 'Dict[str, str]', names: 'Dict[str, Set[str]]') -> 'Iterator[str]':
+    """How many domains would not come up again, as lines.
+
+    :param decisions: those on the definitions, by the names of the domains
+    :param names: of the domains that are RUNNING, and of those with AUTOSTART
+    """
+
     def count(when: str, decision: str) -> int:
         return sum(decisions.get(name) == decision for name in names[when])
 
@@ -100,14 +105,22 @@ def _summary(policy: model.Policy, decisions: 'Dict[str, str]', names: 'Dict[str
         yield 'without a definition, and so without a next start: %s' % ', '.join(transient)
 
 
-def _running(layout: 'Layout') -> 'Iterator[str]':
+def note_on_saved_state(layout: 'Layout', name: str) -> str:
+    """What to say of the next start of a domain that libvirt has saved (virsh managedsave); '' where it has not."""
+    if not os.path.lexists(os.path.join(layout.lib, 'save', name + '.save')):
+        return ''
+    path = os.path.join(layout.domains, name + _SUFFIX)
+    return '%s: not judged is its saved state, which its next start goes on with' % path
+
+
+def running_domains(layout: 'Layout') -> 'Iterator[str]':
     """The names of the domains that run: libvirt keeps the status of each in a file."""
     for entry in _list(layout.run):
         if entry.name.endswith(_SUFFIX) and entry.is_file(follow_symlinks=False):
             yield entry.name[: -len(_SUFFIX)]
 
 
-def _autostart(layout: 'Layout') -> 'Iterator[str]':
+def autostart_domains(layout: 'Layout') -> 'Iterator[str]':
     """The names of the domains that start with the host: libvirt keeps a link to the definition of each."""
     for entry in _list(os.path.join(layout.domains, 'autostart')):
         if not entry.name.endswith(_SUFFIX):
