@@ -19,9 +19,9 @@ CORE = (
 ).split()
 # Does I/O for others; imports the core, and what else of the edge it builds on.
 EDGE = (
-    'apparmor compiled compiler confinement contents deadline documents emulator_file filetree following host '
-    'hostlist inotify installing journal keeping layout libraries limited messages osinfo packages policyfile pool '
-    'processes schemafile sdnotify selinux sources statefiles terminal trust'
+    'apparmor candidate compiled compiler confinement contents deadline documents emulator_file filetree following '
+    'host hostlist inotify installing journal keeping layout libraries limited messages osinfo packages policyfile '
+    'pool processes schemafile sdnotify selinux sources statefiles terminal trust'
 ).split()
 # Wires the rest. The parts of an entry are its own.
 ENTRIES = {
