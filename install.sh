@@ -16,6 +16,7 @@ unset LD_LIBRARY_PATH LD_PRELOAD TZ
 usage() {
     cat <<'END'
 usage: install.sh [--mode audit|enforce] [--profile NAME] [--python PATH] [--no-deps] [--root DIR]
+       install.sh --preview [--mode audit|enforce] [--profile NAME] [--python PATH] [--root DIR]
        install.sh --uninstall [--root DIR]
 
 Installs virt-guard as libvirt's qemu hook, tells the running daemon, starts the audit of running domains
@@ -30,6 +31,8 @@ Run it again to upgrade. An edited policy (/etc/virt-guard/policy.yaml) is kept.
   --python PATH    the interpreter to run with (default: /usr/libexec/platform-python or /usr/bin/python3)
   --no-deps        do not install missing packages (Python 3, lxml, PyYAML), stop instead
   --root DIR       make a tree of its own under DIR and leave the host alone: no packages, no daemon
+  --preview        change nothing; judge every domain of this host as an installation with these options would, and tell
+                   which would be refused. Exit status: 0 none, 1 some, 2 not everything could be judged
   --uninstall      remove what was installed; packages, audit records and an edited policy stay
   --help           show this text
 END
@@ -37,12 +40,12 @@ END
 
 die() {
     printf 'install.sh: %s\n' "$1" >&2
-    exit 1
+    exit "$failed"
 }
 
 misused() {
     printf 'install.sh: %s\n' "$1" >&2
-    usage | head -n 2 >&2
+    usage | head -n 3 >&2
     exit 2
 }
 
@@ -455,7 +458,7 @@ put_policy() {
 
 # --- reasons to stop -------------------------------------------------------------------------------------------------
 
-check_checkout() {
+check_is_complete() {
     for name in hooks/qemu lib/virtguard/hook.py data/virt-guard-watch.service data/virt-guard-compile.path \
         data/virt-guard-compile.service; do
         [ -r "$checkout/$name" ] || die "$checkout/$name is missing; run install.sh where it is, in a complete checkout"
@@ -468,6 +471,9 @@ check_checkout() {
         page=$checkout/doc/${page#*/}
         [ -r "$page" ] || die "$page is missing; run install.sh where it is, in a complete checkout"
     done
+}
+
+check_places() {
     for directory in $directories $old_directories; do
         each_directory check_directory "$directory"
     done
@@ -553,7 +559,7 @@ check_python() {
         die "$python is older than Python 3.6"
 }
 
-provide_python() {
+choose_manager() {
     manager=
     for name in apt-get zypper dnf; do
         [ -n "$manager" ] || ! command -v $name >/dev/null || manager=$name
@@ -563,6 +569,10 @@ provide_python() {
     dnf) yaml_package=python3-pyyaml ;;
     *) yaml_package=python3-yaml ;;
     esac
+}
+
+provide_python() {
+    choose_manager
     check_python
     [ -n "$missing" ] || return 0
     if [ -n "$wanted_python" ]; then
@@ -1193,7 +1203,8 @@ judge_host() {
 install() {
     version=$(sed -n "s/^__version__ = '\(.*\)'\$/\1/p" "$checkout/lib/virtguard/__init__.py")
     printf 'virt-guard %s -> %s\n' "$version" "${root:-/}"
-    check_checkout
+    check_is_complete
+    check_places
     choose_link
     provide_python
     choose_profile
@@ -1230,6 +1241,35 @@ install() {
     judge_domains
     judge_host
     [ -z "$watch_failed" ] || die "the hook is in force, but ${unit##*/} did not start: see journalctl -u ${unit##*/}"
+}
+
+# --- preview ---------------------------------------------------------------------------------------------------------
+
+# Changes nothing, so it takes no lock and makes no directory of its own.
+preview() {
+    check_is_complete
+    choose_manager
+    check_python
+    if [ -n "$missing" ]; then
+        [ -z "$wanted_python" ] || die "$python cannot import lxml and PyYAML"
+        printf 'install.sh: %s cannot judge without these packages:%s\n' "$python" "$missing" >&2
+        [ -n "$root" ] || [ -z "$install_packages" ] || [ -z "$manager" ] ||
+            printf '  install.sh without --preview installs them; to install nothing else: %s install%s\n' "$manager" "$missing" >&2
+        exit 2
+    fi
+    set -- "$0"
+    [ -z "$root" ] || set -- "$@" --root "$root"
+    [ -z "$profile" ] || set -- "$@" --profile "$profile"
+    [ -z "$wanted_python" ] || set -- "$@" --python "$wanted_python"
+    [ -n "$install_packages" ] || set -- "$@" --no-deps
+    tree=$checkout/lib
+    status=0
+    of_package preview "$root" "$pristine" "$profile" "$mode" "$@" || status=$?
+    case $status in
+    0) exit 0 ;;
+    3) exit 1 ;; # which Python also ends with where it cannot run the package
+    *) exit 2 ;;
+    esac
 }
 
 # --- uninstall -------------------------------------------------------------------------------------------------------
@@ -1318,6 +1358,10 @@ uninstall() {
 
 # --- the command line ------------------------------------------------------------------------------------------------
 
+failed=1 # the exit status of `die`
+for option in "$@"; do
+    [ "$option" != --preview ] || failed=2
+done
 check_system
 root='' mode='' profile='' wanted_python='' install_packages=yes action=install committed='' tree='' proving=''
 while [ $# -gt 0 ]; do
@@ -1340,7 +1384,10 @@ while [ $# -gt 0 ]; do
         shift
         ;;
     --no-deps) install_packages= ;;
-    --uninstall) action=uninstall ;;
+    --preview | --uninstall)
+        [ "$action" = install ] || [ "$action" = "${1#--}" ] || misused '--preview does not go with --uninstall'
+        action=${1#--}
+        ;;
     --help)
         usage
         exit 0
@@ -1361,7 +1408,7 @@ esac
 case $root$wanted_python in
 *[[:cntrl:]]*) misused 'a path with control characters' ;;
 esac
-if [ $action = uninstall ] && [ -n "$mode$profile$wanted_python" ]; then
+if [ "$action" = uninstall ] && [ -n "$mode$profile$wanted_python" ]; then
     misused '--uninstall goes with --root only'
 fi
 if [ -n "$root" ]; then
@@ -1369,8 +1416,12 @@ if [ -n "$root" ]; then
     [ "$root" != / ] || root=
 fi
 uid=$(id -u)
-[ -n "$root" ] || [ "$uid" -eq 0 ] || die 'must be run as root (or with --root DIR, for a tree of its own)'
+[ -n "$root" ] || [ "$uid" -eq 0 ] || [ "$action" = preview ] ||
+    die 'must be run as root (or with --root DIR, for a tree of its own; --preview as anybody)'
 locate
+if [ "$action" = preview ]; then
+    preview
+fi
 lock
 work=$(mktemp -d /tmp/virt-guard-install.XXXXXX)
-$action
+"$action"

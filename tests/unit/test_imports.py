@@ -26,7 +26,7 @@ EDGE = (
 # Wires the rest. The parts of an entry are its own.
 ENTRIES = {
     'hook': ['worker'],
-    'cli': ['bulk', 'next_boot', 'policy_commands', 'policy_diff', 'policy_test', 'watch_command'],
+    'cli': ['bulk', 'next_boot', 'policy_commands', 'policy_diff', 'policy_test', 'preview', 'watch_command'],
     'watch': ['inforce', 'intake', 'ledger', 'present', 'unobserved'],
 }
 # The command starts a watch, once it is asked for one.
