@@ -16,18 +16,15 @@ from lxml import etree
 from . import localnames, marks, osids, qemu_args
 from .digest import sha256_hex
 from .errors import DomainXMLError
+from .marks import LIBOSINFO_NS
 from .model import MAX_XML_BYTES
 from .refused import check_values
+from .xpath import ARG_NS, NAMESPACES, QEMU_NS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Dict, Optional, Tuple
 
-QEMU_NS = 'http://libvirt.org/schemas/domain/qemu/1.0'
-LIBOSINFO_NS = marks.LIBOSINFO_NS
-ARG_NS = 'urn:virt-guard:qemu-argument'
-# The prefixes that a policy's expressions may use. Documents may use any prefix: only the URI counts.
-NAMESPACES = {'qemu': QEMU_NS, 'libosinfo': LIBOSINFO_NS, 'arg': ARG_NS}
 _PREFIXES = {uri: prefix for prefix, uri in NAMESPACES.items()}
 
 _UUID = re.compile(r'[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')

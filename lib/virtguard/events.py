@@ -14,7 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Sequence
 
-    from .runtime import Occurrence, Tracked
+    from .model import Occurrence
+    from .runtime import Tracked
     from .transition import State
 
 _LENGTH = 32  # hexadecimal digits

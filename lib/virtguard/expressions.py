@@ -6,9 +6,8 @@ from functools import lru_cache
 from lxml import etree
 
 from . import model
-from .domain import NAMESPACES
 from .errors import suggest
-from .xpath import BEFORE_OPERAND, FUNCTIONS, MatchError, Token, check_calls, grammar_text, parse, tokenize
+from .xpath import BEFORE_OPERAND, FUNCTIONS, NAMESPACES, MatchError, Token, check_calls, grammar_text, parse, tokenize
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

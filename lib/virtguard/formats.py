@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Sequence
 
-    from .runtime import Occurrence
+    from .model import Occurrence
 
 _AT = {
     model.ADMISSION: 'admission: the definition of a domain that starts, or (watch) runs',

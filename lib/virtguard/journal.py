@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import List, Optional, Tuple
 
-    from .runtime import Occurrence
+    from .model import Occurrence
 
     Fields = List[Tuple[str, str]]
 

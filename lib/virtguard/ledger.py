@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Collection, Dict, List, Optional, Sequence, Set, Tuple
 
     from .keeping import Keeper
-    from .model import Verdict
-    from .runtime import Occurrence
+    from .model import Occurrence, Verdict
 
 HOST = ''  # the name under which the host's own processes go
 

@@ -6,10 +6,9 @@ At each step of a path stands the set of all that its nodes may be. Wherever tha
 """
 
 from . import model, schema
-from .domain import ARG_NS, NAMESPACES, QEMU_NS
 from .errors import nearest, suggest
 from .schema import Content, Element, Names, Value
-from .xpath import Node, Step, parse
+from .xpath import ARG_NS, NAMESPACES, QEMU_NS, Node, Step, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

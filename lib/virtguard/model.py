@@ -359,6 +359,24 @@ class Finding:
         return ' '.join(self.rule.remedy.split())
 
 
+class Occurrence:
+    """A finding that holds: its `key` tells it from others for as long as it does, `since` is when it began to hold.
+
+    `before` and `after` are what was seen at its place then and now ('': nothing is there). `event` is the same only
+    where the same occurrence is told again.
+    """
+
+    __slots__ = ('key', 'finding', 'before', 'after', 'since', 'event')
+
+    def __init__(self, key: str, finding: Finding, before: str, after: str, since: str) -> None:
+        self.key = key
+        self.finding = finding
+        self.before = before
+        self.after = after
+        self.since = since
+        self.event = ''
+
+
 class Verdict:
     """The result for one domain: the decision and everything that led to it, on the day `today` (YYYY-MM-DD)."""
 

@@ -13,9 +13,8 @@ below the document's single root, there also of the first ones of a name (`pm[1]
 """
 
 from . import model
-from .domain import ARG_NS, NAMESPACES
 from .marks import ARCH_KEY, ATTRIBUTE, ELEMENT, NAME_KEY, NAMESPACE, TYPE_KEY, UUID_KEY, Index
-from .xpath import MatchError, Node, Step, parse
+from .xpath import ARG_NS, NAMESPACES, MatchError, Node, Step, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

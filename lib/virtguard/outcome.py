@@ -6,7 +6,8 @@ Also how much a change may be to be judged in this process: it must not keep the
 
 from . import model
 from .errors import GuardError
-from .runtime import Occurrence, Tracked
+from .model import Occurrence
+from .runtime import Tracked
 from .transition import State
 
 TYPE_CHECKING = False

@@ -7,7 +7,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import List
 
-    from .runtime import Occurrence
+    from .model import Occurrence
 
 PROGRAM = 'virt-guard'
 # libvirt passes the hook's stderr on verbatim, as part of one error message.

@@ -14,6 +14,7 @@ from .compared import TEXT
 from .domain import Domain
 from .evaluate import compared_in, evaluate
 from .marks import find_marks, holds
+from .model import Occurrence
 from .needs import build_index, derive_need
 from .places import Siblings, find_place
 from .transition import STATUS, State, admitted_domain, is_another_run, transition, uuid_of
@@ -26,24 +27,6 @@ if TYPE_CHECKING:
 # Of one rule and status in one domain. What is beyond is counted, and another number is news.
 _MAX_HELD = 1000
 _TO_LIBOSINFO = ['/', 'libosinfo:libosinfo']
-
-
-class Occurrence:
-    """A finding that holds: its `key` tells it from others for as long as it does, `since` is when it began to hold.
-
-    `before` and `after` are what was seen at its place then and now ('': nothing is there). `event` is the same only
-    where the same occurrence is told again.
-    """
-
-    __slots__ = ('key', 'finding', 'before', 'after', 'since', 'event')
-
-    def __init__(self, key: str, finding: model.Finding, before: str, after: str, since: str) -> None:
-        self.key = key
-        self.finding = finding
-        self.before = before
-        self.after = after
-        self.since = since
-        self.event = ''
 
 
 class Tracked:

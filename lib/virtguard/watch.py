@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from typing import Callable, Dict, Sequence, Tuple
 
     from .layout import Layout
-    from .model import Verdict
-    from .runtime import Occurrence
+    from .model import Occurrence, Verdict
 
 # Seconds
 _LOOK = 10.0  # between looks at what nothing announces: processes, directories that were mounted over

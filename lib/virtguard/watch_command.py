@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from .inforce import PolicyInForce
     from .layout import Layout
-    from .runtime import Occurrence
+    from .model import Occurrence
 
     Format = Union[Text, JsonLines]
 

@@ -3,9 +3,16 @@
 
 import re
 
+from .marks import LIBOSINFO_NS
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Iterator, List, Optional, Sequence, Tuple
+
+QEMU_NS = 'http://libvirt.org/schemas/domain/qemu/1.0'
+ARG_NS = 'urn:virt-guard:qemu-argument'
+# The prefixes that a policy's expressions may use. Documents may use any prefix: only the URI counts.
+NAMESPACES = {'qemu': QEMU_NS, 'libosinfo': LIBOSINFO_NS, 'arg': ARG_NS}
 
 _TOKEN = re.compile(
     r"""(?P<space>\s+)

@@ -19,9 +19,10 @@ from virtguard import model
 from virtguard.bulk import Judge
 from virtguard.compiled import Compiled
 from virtguard.compiler import prepare
-from virtguard.domain import LIBOSINFO_NS, parse_domain
+from virtguard.domain import parse_domain
 from virtguard.errors import DomainXMLError, describe_defect
 from virtguard.evaluate import evaluate
+from virtguard.marks import LIBOSINFO_NS
 from virtguard.metadata import cut_metadata
 from virtguard.sources import load_policy_file
 

@@ -7,9 +7,11 @@ import time
 
 import pytest
 from lxml import etree
-from virtguard.domain import LIBOSINFO_NS, NAMESPACES, QEMU_NS, Paths, parse_domain
+from virtguard.domain import Paths, parse_domain
 from virtguard.errors import DomainXMLError
+from virtguard.marks import LIBOSINFO_NS
 from virtguard.model import MAX_XML_BYTES
+from virtguard.xpath import NAMESPACES, QEMU_NS
 
 DOMAIN = """<domain type='kvm'>
   <name>payroll</name>

@@ -4,8 +4,9 @@
 import pytest
 from lxml import etree
 from virtguard import model
-from virtguard.domain import QEMU_NS, parse_domain
+from virtguard.domain import parse_domain
 from virtguard.evaluate import evaluate, pci_address, scsi_address
+from virtguard.xpath import QEMU_NS
 
 XML = (
     """\

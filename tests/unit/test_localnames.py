@@ -4,12 +4,13 @@
 import pytest
 from virtguard import model
 from virtguard.bulk import Judge
-from virtguard.domain import NAMESPACES, parse_domain
+from virtguard.domain import parse_domain
 from virtguard.errors import DomainXMLError
 from virtguard.evaluate import evaluate
 from virtguard.localnames import are_local
 from virtguard.marks import plain_part
 from virtguard.policy import load_policy
+from virtguard.xpath import NAMESPACES
 
 POLICY = load_policy(
     b"""policy: x

@@ -12,13 +12,14 @@ from spelling import STYLES, Style, Writer
 from virtguard import model
 from virtguard.compiled import Compiled
 from virtguard.compiler import prepare
-from virtguard.domain import NAMESPACES, parse_domain
+from virtguard.domain import parse_domain
 from virtguard.errors import DomainXMLError
 from virtguard.expressions import compile_match
 from virtguard.marks import find_marks, holds
 from virtguard.needs import build_index, derive_need
 from virtguard.policy import load_policy
 from virtguard.sieve import Sieve, read_words
+from virtguard.xpath import NAMESPACES
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 POLICY = load_policy((CHECKOUT / 'policy.yaml').read_bytes(), 'policy.yaml')

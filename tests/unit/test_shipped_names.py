@@ -2,7 +2,6 @@
 """The names in the policies that are shipped, and the schema of the libvirt that is installed."""
 
 import pytest
-from virtguard.domain import NAMESPACES
 from virtguard.expressions import check_match
 from virtguard.lint import lint_match
 from virtguard.policyfile import read_policy_file
@@ -10,7 +9,7 @@ from virtguard.policylint import lint_policy
 from virtguard.schema import Element
 from virtguard.schemafile import libvirt_version
 from virtguard.sources import load_policy_file, profiles
-from virtguard.xpath import MatchError, parse
+from virtguard.xpath import NAMESPACES, MatchError, parse
 
 
 @pytest.fixture(params=sorted(profiles()))

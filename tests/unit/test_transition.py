@@ -3,7 +3,6 @@
 
 import pytest
 from lxml import etree
-from virtguard.domain import ARG_NS
 from virtguard.errors import DomainXMLError
 from virtguard.transition import (
     CHECKPOINT,
@@ -18,6 +17,7 @@ from virtguard.transition import (
     transition,
     uuid_of,
 )
+from virtguard.xpath import ARG_NS
 
 UUID = '5dd0a2f7-6f3c-4b5e-9c43-6a3f6e1b7a10'
 STATUS_XML = b"""\

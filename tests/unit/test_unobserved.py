@@ -4,7 +4,8 @@
 import pytest
 from virtguard import model, unobserved
 from virtguard.events import name_events
-from virtguard.runtime import Auditor, Occurrence, Tracked
+from virtguard.model import Occurrence
+from virtguard.runtime import Auditor, Tracked
 from virtguard.transition import State
 from virtguard.unobserved import Unobserved
 

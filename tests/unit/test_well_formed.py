@@ -13,12 +13,13 @@ from virtguard import model
 from virtguard.bulk import Judge
 from virtguard.compiled import Compiled
 from virtguard.compiler import prepare
-from virtguard.domain import LIBOSINFO_NS, NAMESPACES, parse_domain, parse_xml
+from virtguard.domain import parse_domain, parse_xml
 from virtguard.errors import DomainXMLError
 from virtguard.evaluate import evaluate
-from virtguard.marks import Index, find_marks, is_well_formed, is_well_formed_but_for_namespaces
+from virtguard.marks import LIBOSINFO_NS, Index, find_marks, is_well_formed, is_well_formed_but_for_namespaces
 from virtguard.policy import load_policy
 from virtguard.transition import STATUS, State, admitted_domain, take_document, transition
+from virtguard.xpath import NAMESPACES
 
 POLICY = load_policy((pathlib.Path(__file__).resolve().parents[2] / 'policy.yaml').read_bytes(), 'policy.yaml')
 HOST = model.HostFacts('x86_64', 'none', 'rhel-8.10', lambda name, subject: None)
