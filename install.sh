@@ -114,7 +114,7 @@ locate() {
     # What proves the hook before it is in force: names that libvirt does not run.
     proof_program=$program.check
     proof_link=$hooks/virt-guard-check
-    # A hook that judges by a policy of this name leaves no record: see PROOF_POLICY in hook.py, and hooks/qemu.
+    # A hook that judges by a policy of this name leaves no record: see PROOF_POLICY in hook/call.py, and hooks/qemu.
     proof_policy=$root/etc/virt-guard/.virt-guard-check.yaml
     unit=$root/usr/lib/systemd/system/virt-guard-watch.service
     # What compiles the policy anew when its sources have changed.
@@ -330,11 +330,12 @@ root = sys.argv.pop(1)
 try:
     from virtguard import packages
     packages.enable_packages()
-    from virtguard import cli, layout
+    from virtguard.commands import main
+    from virtguard.policy import installation
 except Exception as error:
     sys.stderr.write("virt-guard: the guard cannot run: %s: %s (run install.sh again)\\n" % (type(error).__name__, error))
     sys.exit(2)
-sys.exit(cli.main(layout=layout.installed(root)))
+sys.exit(main.main(layout=installation.installed(root)))
 ' $(quoted "$tree") $(quoted "$root") "\$@"
 END
 }
@@ -365,13 +366,13 @@ choose_profile() {
         reason='as before; --profile chooses another'
     else
         tree=$checkout/lib
-        of_package installing host-list >"$work/said" || die 'cannot tell which list is that of this host'
+        of_package commands.setup host-list >"$work/said" || die 'cannot tell which list is that of this host'
         read -r profile reason <"$work/said"
     fi
     shipped=$(shipped_profile "$profile")
     printf 'profile    %s (%s)\n' "$profile" "$reason"
     tree=$checkout/lib
-    another=$(of_package installing difference "$profile") || die 'cannot tell which list is that of this host'
+    another=$(of_package commands.setup difference "$profile") || die 'cannot tell which list is that of this host'
     [ -z "$another" ] || printf '           %s\n' "$another"
     tree=
 }
@@ -458,8 +459,8 @@ put_policy() {
 
 # --- reasons to stop -------------------------------------------------------------------------------------------------
 
-check_is_complete() {
-    for name in hooks/qemu lib/virtguard/hook.py data/virt-guard-watch.service data/virt-guard-compile.path \
+check_checkout() {
+    for name in hooks/qemu lib/virtguard/hook/call.py data/virt-guard-watch.service data/virt-guard-compile.path \
         data/virt-guard-compile.service; do
         [ -r "$checkout/$name" ] || die "$checkout/$name is missing; run install.sh where it is, in a complete checkout"
     done
@@ -625,14 +626,14 @@ sys.exit(import_module("virtguard." + sys.argv[1]).main(sys.argv[2:], sys.stdout
 # A policy that the new code cannot read must not come into force. Sets `mode` and `deadline` (seconds)
 # and `deadline_hundredths`.
 check_policy() {
-    of_package installing check "$work/policy" "$policy" "$mode" >"$work/settings" ||
+    of_package commands.setup check "$work/policy" "$policy" "$mode" >"$work/settings" ||
         die 'this version cannot use that policy; mend it first (nothing was changed)'
     read -r mode deadline deadline_hundredths <"$work/settings"
     sed -n '2,$s/^/           /p' "$work/settings"
     # While the hook is in use, at each moment its code must be able to read its policy.
     policy_first=yes
     if is_in_use && exists "$policy" && ! cmp -s -- "$work/policy" "$policy"; then
-        if of_package installing check "$policy" "$policy" '' >/dev/null 2>&1; then
+        if of_package commands.setup check "$policy" "$policy" '' >/dev/null 2>&1; then
             policy_first=
         elif ! "$command" policy check "$work/policy" >"$work/said" 2>&1; then
             sed 's/^/  /' "$work/said" >&2
@@ -739,7 +740,7 @@ switch_program() {
     (set -C && cat -- "$work/program" >"$temporary")
     chmod 755 -- "$temporary"
     sync -- "$temporary"
-    of_package installing switch "$policy" "$temporary" "$program" || die 'this version was not put in force'
+    of_package commands.setup switch "$policy" "$temporary" "$program" || die 'this version was not put in force'
     temporary=
     label "$program" "$compiled"
     done_with installed "$program"
@@ -935,7 +936,7 @@ can_enter() { # PROFILE
 
 # What cannot be tried is read, and what cannot be read is said to be open.
 read_profile() { # PROFILE
-    answers=$(of_package confinement profile-allows "$1" "$program") || : # what it is, the text says
+    answers=$(of_package guarding.confinement profile-allows "$1" "$program") || : # what it is, the text says
     case $answers in
     yes*)
         wheres="$wheres, and the AppArmor profile $1 lets the daemon execute it (read, not tried: no aa-exec works here)"
@@ -983,7 +984,7 @@ again)"
         set -- "$3" program="$proved" interpreter="$python" sh="$(readlink -f -- /bin/sh)" package="$tree" \
             policy="$proof_policy" hook="$proof_link" journal=/run/systemd/journal/socket
         status=0
-        of_package confinement selinux-refusals "$@" >"$work/said" || status=$?
+        of_package guarding.confinement selinux-refusals "$@" >"$work/said" || status=$?
         case $status in
         0)
             sed 's/^/           /' "$work/said"
@@ -1037,12 +1038,12 @@ prove() {
   " >"$work/denied.xml"
     # By the shipped rules, enforced, whatever the site's policy says; and with the longest deadline that there is: how
     # long a call takes is the next question.
-    of_package installing proof-policy "$profile" >"$work/proof-policy" || die "cannot use the profile $profile"
+    of_package commands.setup proof-policy "$profile" >"$work/proof-policy" || die "cannot use the profile $profile"
     proving=yes
     cat -- "$work/proof-policy" >"$proof_policy"
     chmod 644 -- "$proof_policy"
     label "$proof_policy"
-    of_package installing compile "$proof_policy" || not_put_in_force
+    of_package commands.setup compile "$proof_policy" || not_put_in_force
     write_hook "$proof_policy" >"$work/proof-program"
     proved=$program
     if exists "$program"; then
@@ -1058,7 +1059,7 @@ prove() {
     where='' confined='' wheres='' clean_took=0 denied_took=0
     : >"$work/domains"
     if [ -z "$root" ]; then
-        of_package confinement domains >"$work/domains" || die 'cannot tell how the libvirt daemon is confined'
+        of_package guarding.confinement domains >"$work/domains" || die 'cannot tell how the libvirt daemon is confined'
     fi
     while read -r module daemon domain <&3; do
         prove_in "$module" "$daemon" "$domain"
@@ -1192,7 +1193,7 @@ judge_domains() {
 
 # Rules about the host speak of every domain; who meets one must see it, also where no domain is defined yet.
 judge_host() {
-    of_package installing host-rules "$policy" >"$work/host" || die 'cannot tell what the rules about the host say here'
+    of_package commands.setup host-rules "$policy" >"$work/host" || die 'cannot tell what the rules about the host say here'
     [ -s "$work/host" ] || return 0
     would=
     [ "$mode" != audit ] || would='would, in mode enforce,'

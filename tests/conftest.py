@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from capabilities import missing
-from virtguard.schemafile import read_schema
+from virtguard.match.libvirt_schema import read_schema
 
 # Directories whose tests need a machine of some kind. Where there is none all of them skip, and that may not go unseen.
 SUITES = ('host', 'systemd', 'live')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes lib/virtguard/osinfo_table.py and osinfo_names.py: python3 tests/osinfo_table.py [ROOT], / by default.
+"""Makes osinfo_table.py and osinfo_names.py of the package: python3 tests/osinfo_table.py [ROOT], / by default.
 
 For whoever maintains virt-guard: run it where a new osinfo-db is installed, or on a package unpacked below ROOT.
 """
@@ -8,8 +8,8 @@ import pathlib
 import sys
 
 LIB = pathlib.Path(__file__).resolve().parents[1] / 'lib'
-TABLE = LIB / 'virtguard' / 'osinfo_table.py'
-NAMES = LIB / 'virtguard' / 'osinfo_names.py'
+TABLE = LIB / 'virtguard' / 'policy' / 'osinfo_table.py'
+NAMES = LIB / 'virtguard' / 'policy' / 'osinfo_names.py'
 
 _HEAD = '''\
 # SPDX-License-Identifier: Apache-2.0
@@ -28,7 +28,7 @@ IDS = {
 
 def render(root):
     """The text of the table made of the osinfo-db below `root` ('' for /)."""
-    from virtguard.osinfo import read_database
+    from virtguard.policy.osinfo_db import read_database
 
     database = read_database(root)
     if database.problems or not database.released:

@@ -12,7 +12,7 @@ import posix  # not os: see the import budget in hook
 import sys
 from binascii import crc32
 
-from . import __version__, marks, model
+from . import __version__, model, scan
 from .errors import PolicyFileError
 from .trust import WAY, check_ownership
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from os import stat_result
     from typing import Any, List, Optional, Sequence, Tuple
 
-    from .marks import Need
+    from .scan import Need
 
     Stamp = Tuple[Tuple[Any, ...], ...]
 
@@ -41,7 +41,7 @@ class Compiled:
             raise ValueError('it has settings that no policy has')
         self.policy = model.Policy(name, mode, failure, deadline, audit_required, (), sha256, source)
         self.facts = facts
-        self._index = marks.Index(wanted, frozenset(names))
+        self._index = scan.Index(wanted, frozenset(names))
         self._needs = needs
         self._details = details
 
@@ -51,14 +51,14 @@ class Compiled:
 
         :raises DomainXMLError: it has a DOCTYPE
         """
-        found = marks.find_marks(xml, self._index)
+        found = scan.find_marks(xml, self._index)
         candidates = []
         for number, conditions, need in self._needs:
-            if (found is None or marks.holds(need, found)) and _may_apply(conditions, host):
+            if (found is None or scan.holds(need, found)) and _may_apply(conditions, host):
                 candidates.append(number)
         if candidates or found is None or found.root != 'domain' or not _is_usual(found):
             return None, candidates
-        return self.admit(found.texts.get(marks.NAME_KEY, ''), found.texts.get(marks.UUID_KEY, '')), []
+        return self.admit(found.texts.get(scan.NAME_KEY, ''), found.texts.get(scan.UUID_KEY, '')), []
 
     def admit(self, name: str, uuid: str) -> model.Verdict:
         """The verdict on a domain that no rule can match."""
@@ -116,7 +116,7 @@ def _is_current(stamp: 'Stamp', contents: 'Tuple[Any, ...]') -> bool:
     sources = [entry[:2] for entry in stamp]
     if stamp == take_stamp(sources):
         return True
-    from .contents import is_same  # reads every source, for which the stamp is there in most cases
+    from .source_contents import is_same  # reads every source, for which the stamp is there in most cases
 
     return is_same(sources, contents)
 
@@ -174,9 +174,9 @@ def _read(path: str) -> 'Optional[bytes]':
         posix.close(descriptor)
 
 
-def _is_usual(found: marks.Marks) -> bool:
+def _is_usual(found: scan.Marks) -> bool:
     """Whether a domain is one that can be judged, see refused."""
-    types, architectures = found.values.get(marks.TYPE_KEY, ()), found.values.get(marks.ARCH_KEY, ())
+    types, architectures = found.values.get(scan.TYPE_KEY, ()), found.values.get(scan.ARCH_KEY, ())
     return model.KVM_TYPES.issuperset(types) and model.ARCHITECTURES.issuperset(architectures)
 
 

@@ -8,7 +8,7 @@ module and python3-systemd both cost more time than the rest of the record.
 import posix  # not os: see the import budget in hook
 import time
 
-from . import model, report
+from . import model, wording
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ _ORDER = (model.DENY, model.ERROR, model.UNKNOWN, model.WARN, model.WAIVED)
 def verdict_fields(verdict: model.Verdict) -> 'Fields':
     """The fields that a verdict fills. No XML and no values from it but the domain's own name and UUID."""
     mode = verdict.policy.mode
-    fields = _head(verdict.outcome, report.headline(verdict, mode))
+    fields = _head(verdict.outcome, wording.headline(verdict, mode))
     fields.append(('VIRT_GUARD_UUID', verdict.uuid))
     by_weight = sorted(verdict.findings, key=lambda finding: _ORDER.index(finding.status))
     findings = by_weight if len(by_weight) > _MAX_FINDINGS else verdict.findings
@@ -58,7 +58,7 @@ def _waiver_fields(verdict: model.Verdict) -> 'Fields':
     waived = [f for f in verdict.findings if f.status == model.WAIVED and f.waiver is not None]
     if not waived:
         return []
-    from . import waivers  # most domains need none
+    from .policy import waivers  # most domains need none
 
     used = {(f.rule.id, f.waiver.origin): f.waiver for f in waived if f.waiver is not None}
     fields = []
@@ -72,7 +72,7 @@ def _waiver_fields(verdict: model.Verdict) -> 'Fields':
 def runtime_fields(occurrence: 'Occurrence', verdict: model.Verdict) -> 'Fields':
     """The fields of a record of one thing that happened to a running domain, or to the host; the verdict is on this
     alone."""
-    return _head(model.RUNTIME, report.happening(occurrence, verdict)) + [
+    return _head(model.RUNTIME, wording.happening(occurrence, verdict)) + [
         ('VIRT_GUARD_DOMAIN', verdict.domain),
         ('VIRT_GUARD_UUID', verdict.uuid),
         ('VIRT_GUARD_OPERATION', 'watch'),
@@ -92,7 +92,7 @@ def _told(finding: model.Finding) -> 'List[str]':
     values = [
         '%s %s%s' % (kind, _bounded(finding.path, _MAX_FINDING), finding.line and ' line %d' % finding.line or '')
     ]
-    return values + (['%s %s' % (kind, report.others(finding))] if finding.more else [])
+    return values + (['%s %s' % (kind, wording.others(finding))] if finding.more else [])
 
 
 def failure_fields(message: str, outcome: str = model.ERROR) -> 'Fields':
@@ -105,7 +105,7 @@ def _head(outcome: str, message: str) -> 'Fields':
         ('MESSAGE', message),
         ('MESSAGE_ID', MESSAGE_IDS[outcome]),
         ('PRIORITY', str(PRIORITIES[outcome])),
-        ('SYSLOG_IDENTIFIER', report.PROGRAM),
+        ('SYSLOG_IDENTIFIER', wording.PROGRAM),
         ('VIRT_GUARD_DECISION', outcome),
     ]
 
@@ -138,7 +138,7 @@ class Sinks:
     def _to_syslog(self, fields: 'Fields') -> None:
         priority = _FACILITY_DAEMON * 8 + int(dict(fields)['PRIORITY'])
         _send_datagram(
-            self._syslog, b'<%d>%s[%d]: ' % (priority, report.PROGRAM.encode(), posix.getpid()) + _line(fields)
+            self._syslog, b'<%d>%s[%d]: ' % (priority, wording.PROGRAM.encode(), posix.getpid()) + _line(fields)
         )
 
     def _to_file(self, fields: 'Fields') -> None:
@@ -167,7 +167,7 @@ def _native(name: str, value: str) -> bytes:
 def _line(fields: 'Fields') -> bytes:
     """One line for sinks without fields: the message, then what it does not say already."""
     extra = ['%s=%s' % (name, value) for name, value in fields if name.startswith('VIRT_GUARD_')]
-    return report.ascii_only(report.escape(' '.join([dict(fields)['MESSAGE']] + extra))).encode()
+    return wording.ascii_only(wording.escape(' '.join([dict(fields)['MESSAGE']] + extra))).encode()
 
 
 def _send_datagram(path: str, data: bytes) -> None:

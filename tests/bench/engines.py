@@ -17,9 +17,9 @@ from rules import QEMU, Rule, Test, policy_yaml
 sys.path.insert(0, str(environment.CHECKOUT / 'lib'))
 
 from virtguard import model  # noqa: E402
-from virtguard.bulk import Judge  # noqa: E402
+from virtguard.commands.parallel import Judge  # noqa: E402
 from virtguard.host import today  # noqa: E402
-from virtguard.policy import load_policy  # noqa: E402
+from virtguard.policy.merge import load_policy  # noqa: E402
 
 Hits = FrozenSet[str]
 
@@ -41,7 +41,7 @@ class Engine:
 
 
 class Guard(Engine):
-    """virtguard.bulk.Judge, as `check` and `scan` use it. Beyond the ids it makes findings: path, line, evidence."""
+    """What `check` and `scan` use. Beyond the ids it makes findings: path, line, evidence."""
 
     name = 'virt-guard'
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The shipped policy on real domains: one directory per rule, and in each the exact findings of every file.
 
-`virt-guard policy test` judges them as these tests do; expected.yaml is described in lib/virtguard/cases.py. What is
-more here: `fail-*.xml` is a domain to which the rule of its directory objects, `pass-*.xml` a near miss, to which it
+`virt-guard policy test` judges them as these tests do; commands/expectations.py describes expected.yaml. What is more
+here: `fail-*.xml` is a domain to which the rule of its directory objects, `pass-*.xml` a near miss, to which it
 must not. Where the rule is one of run time, it is a transition of a domain, as `virt-guard watch` builds it of what
 libvirt has written; see test_transitions.py. Every finding is expected with its line and path, and every question that
 a rule asks of the host is answered.
@@ -18,12 +18,13 @@ import re
 from xml.sax.saxutils import escape
 
 import pytest
-from virtguard import cases, model
-from virtguard.domain import parse_domain
-from virtguard.evaluate import evaluate
-from virtguard.expressions import ROOTS
-from virtguard.layer import PROBES
-from virtguard.policy import load_policy
+from virtguard import model
+from virtguard.commands import expectations
+from virtguard.judging.evaluate import evaluate
+from virtguard.judging.subject import parse_domain
+from virtguard.match.check import ROOTS
+from virtguard.policy.layer import PROBES
+from virtguard.policy.merge import load_policy
 
 HERE = pathlib.Path(__file__).resolve().parent
 POLICY_FILE = HERE.parents[1] / 'policy.yaml'
@@ -38,7 +39,9 @@ def no_probe(name, subject):
     raise AssertionError('%s is asked about %r' % (name, subject))
 
 
-NO_HOST = model.HostFacts(cases.HOST['arch'], cases.HOST['container'], None, no_probe)  # nothing of it is asked
+NO_HOST = model.HostFacts(
+    expectations.HOST['arch'], expectations.HOST['container'], None, no_probe
+)  # nothing of it is asked
 
 
 class Case:
@@ -61,7 +64,7 @@ class Case:
     def judge(self, policy=POLICY):
         """The findings, in the form of `expected`."""
         self.case.host.asked.clear()
-        verdict = cases.judge(self.case, self.path.read_bytes(), policy, TODAY)
+        verdict = expectations.judge(self.case, self.path.read_bytes(), policy, TODAY)
         if policy is POLICY:
             answers = self.case.host.answers
             answered = {(probe, subject) for probe in answers for subject in answers[probe]}
@@ -73,7 +76,7 @@ def read_cases():
     found = []
     for file in sorted(HERE.glob('*/expected.yaml')):
         documents = {path.name for path in file.parent.glob('*.xml')}
-        read = cases.load_cases(file.read_bytes(), str(file), documents)
+        read = expectations.load_cases(file.read_bytes(), str(file), documents)
         found.extend(Case(file.parent, case) for case in sorted(read, key=lambda case: case.name))
     return found
 
@@ -251,7 +254,7 @@ def test_namespaces_are_told_by_their_uri(case):
 )
 def test_emulators_of_distributions(emulator):
     base = (HERE / 'base-x86_64.xml').read_text(encoding='utf-8')
-    looks = model.HostFacts(cases.HOST['arch'], cases.HOST['container'], None, lambda name, subject: None)
+    looks = model.HostFacts(expectations.HOST['arch'], expectations.HOST['container'], None, lambda name, subject: None)
     for path, host, denied in (
         (emulator, NO_HOST, False),
         (emulator + '-wrapper', looks, True),
@@ -289,7 +292,7 @@ def test_a_wrong_expectation_fails(expected):
 
 @pytest.mark.parametrize('subjects', [[], ['0000:03:10.1', '0000:03:10.2']], ids=['none', 'one too many'])
 def test_the_answers_must_be_those_to_the_questions(subjects):
-    host = cases.StatedFacts(cases.HOST, {'infiniband-vf': dict.fromkeys(subjects, True)})
-    case = Case(WITH_PROBE.path.parent, cases.Case(WITH_PROBE.path.name, host, '', []))
+    host = expectations.StatedFacts(expectations.HOST, {'infiniband-vf': dict.fromkeys(subjects, True)})
+    case = Case(WITH_PROBE.path.parent, expectations.Case(WITH_PROBE.path.name, host, '', []))
     with pytest.raises(AssertionError, match='not those answered'):
         case.judge()

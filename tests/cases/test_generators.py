@@ -9,11 +9,12 @@ import pathlib
 
 import pytest
 from test_cases import POLICY, TODAY
-from virtguard import cases, model
-from virtguard.bulk import Judge
+from virtguard import model
+from virtguard.commands import expectations
+from virtguard.commands.parallel import Judge
 from virtguard.compiled import Compiled
-from virtguard.compiler import prepare
-from virtguard.sources import load_policy_file, profiles
+from virtguard.policy.compiler import prepare
+from virtguard.policy.load import load_policy_file, profiles
 
 HERE = pathlib.Path(__file__).resolve().parent / 'generators'
 
@@ -21,7 +22,7 @@ HERE = pathlib.Path(__file__).resolve().parent / 'generators'
 def read_cases():
     for file in sorted(HERE.glob('*/expected.yaml')):
         documents = {path.name for path in file.parent.glob('*.xml')}
-        found = cases.load_cases(file.read_bytes(), str(file), documents)
+        found = expectations.load_cases(file.read_bytes(), str(file), documents)
         assert {case.name for case in found} == documents, file.parent
         for case in found:
             yield pytest.param(
@@ -34,9 +35,9 @@ CASES = list(read_cases())
 
 @pytest.mark.parametrize('path, case', CASES)
 def test_findings(path, case):
-    verdict = cases.judge(case, path.read_bytes(), POLICY, TODAY)
-    assert cases.compare(case.expected, verdict.findings) == ([], [])
-    assert cases.unasked(case) == []
+    verdict = expectations.judge(case, path.read_bytes(), POLICY, TODAY)
+    assert expectations.compare(case.expected, verdict.findings) == ([], [])
+    assert expectations.unasked(case) == []
     found = Judge(POLICY, case.host, TODAY).judge(path.read_bytes())
     assert [(f.rule.id, f.path) for f in found.findings] == [(f.rule.id, f.path) for f in verdict.findings]
 
@@ -104,7 +105,7 @@ def test_what_another_release_refuses_more(name):
         xml = path.read_bytes()
         if name == 'rhel-10':
             xml = xml.replace(b'pc-q35-rhel9.4.0', b'pc-q35-rhel10.0.0')
-        findings = cases.judge(case, xml, policy, TODAY).findings
+        findings = expectations.judge(case, xml, policy, TODAY).findings
         denied = {finding.rule.id for finding in findings if finding.status == model.DENY}
         on_rhel_8 = {expected.rule for expected in case.expected if expected.status == model.DENY}
         more.setdefault(path.parent.name, set()).update(denied - on_rhel_8)

@@ -23,10 +23,10 @@ from lxml import etree
 from test_cases import CASES, POLICY, POLICY_FILE, TODAY
 from virtguard import model
 from virtguard.compiled import Compiled
-from virtguard.compiler import prepare
-from virtguard.domain import Domain, parse_domain
-from virtguard.evaluate import evaluate
-from virtguard.sources import load_policy_file
+from virtguard.judging.evaluate import evaluate
+from virtguard.judging.subject import Domain, parse_domain
+from virtguard.policy.compiler import prepare
+from virtguard.policy.load import load_policy_file
 
 HERE = pathlib.Path(__file__).resolve().parent
 DIRECTORY = HERE.parents[1] / 'data' / 'profiles'

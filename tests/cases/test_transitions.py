@@ -13,7 +13,8 @@ import re
 
 import pytest
 from test_cases import BY_RULE, CASES, NO_HOST, POLICY, RULES, TODAY
-from virtguard import cases, model
+from virtguard import model
+from virtguard.commands import expectations
 
 HERE = pathlib.Path(__file__).resolve().parent
 RUNTIME = [rule.id for rule in POLICY.rules if rule.at == model.RUNTIME]
@@ -31,7 +32,7 @@ def after(xml, old, new):
 
 
 def judge(xml):
-    return cases.judge(cases.Case('', NO_HOST, '', ()), xml.encode('utf-8'), POLICY, TODAY)
+    return expectations.judge(expectations.Case('', NO_HOST, '', ()), xml.encode('utf-8'), POLICY, TODAY)
 
 
 def found(xml):

@@ -16,15 +16,15 @@ from fuzz_spelling import Odd, damaged, plain, strange_metadata
 from fuzz_trees import Corpus
 from lxml import etree
 from virtguard import model
-from virtguard.bulk import Judge
+from virtguard.commands.parallel import Judge
 from virtguard.compiled import Compiled
-from virtguard.compiler import prepare
-from virtguard.domain import parse_domain
 from virtguard.errors import DomainXMLError, describe_defect
-from virtguard.evaluate import evaluate
-from virtguard.marks import LIBOSINFO_NS
-from virtguard.metadata import cut_metadata
-from virtguard.sources import load_policy_file
+from virtguard.judging.evaluate import evaluate
+from virtguard.judging.subject import parse_domain
+from virtguard.policy.compiler import prepare
+from virtguard.policy.load import load_policy_file
+from virtguard.scan import LIBOSINFO_NS
+from virtguard.watch.metadata import cut_metadata
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 POLICIES = ('policy.yaml', *('data/profiles/%s.yaml' % name for name in ('rhel-9', 'rhel-10', 'sles-16')))

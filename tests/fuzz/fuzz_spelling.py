@@ -6,8 +6,8 @@ What is spelt in another way says the same to libvirt, so the guard must say the
 
 import zlib
 
-from virtguard.marks import LIBOSINFO_NS
-from virtguard.xpath import QEMU_NS
+from virtguard.match.syntax import QEMU_NS
+from virtguard.scan import LIBOSINFO_NS
 
 _USUAL = {'': '', QEMU_NS: 'qemu', LIBOSINFO_NS: 'libosinfo'}
 _ESCAPED = {

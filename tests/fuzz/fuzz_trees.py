@@ -5,8 +5,8 @@ random numbers, so that a seed names a document."""
 import pathlib
 
 from lxml import etree
-from virtguard.marks import LIBOSINFO_NS
-from virtguard.xpath import QEMU_NS
+from virtguard.match.syntax import QEMU_NS
+from virtguard.scan import LIBOSINFO_NS
 
 CASES = pathlib.Path(__file__).resolve().parents[1] / 'cases'
 _KNOWN = ('', QEMU_NS, LIBOSINFO_NS)

@@ -3,8 +3,9 @@
 
 import pytest
 from differential import KINDS, Fuzzer
-from virtguard import compiled, domain
+from virtguard import compiled
 from virtguard.errors import DomainXMLError
+from virtguard.judging import subject
 
 DOMAINS = 1500
 
@@ -38,4 +39,4 @@ def test_faults_are_found(monkeypatch, kind, place, name, fault):
     assert kind in KINDS
     monkeypatch.setattr(place, name, fault)
     assert kind in kinds(Fuzzer('faults'), 30)
-    assert domain
+    assert subject

@@ -448,9 +448,10 @@ def test_policy_check_without_a_schema(misspelt, tmp_path, schema, note):
         (directory / 'domain.rng').write_text(schema)
     program = (
         'import sys; sys.path.insert(0, sys.argv[1])\n'
-        'from virtguard import cli, layout\n'
-        "here = layout.Layout('', False, '', host=sys.argv[2])\n"
-        "sys.exit(cli.main(['policy', 'check', sys.argv[3]], here))"
+        'from virtguard.commands import main\n'
+        'from virtguard.policy import installation\n'
+        "here = installation.Layout('', False, '', host=sys.argv[2])\n"
+        "sys.exit(main.main(['policy', 'check', sys.argv[3]], here))"
     )
     command = [sys.executable, '-B', '-c', program, str(CHECKOUT / 'lib'), str(tmp_path), str(misspelt)]
     result = subprocess.run(command, stdout=subprocess.PIPE, check=True)

@@ -675,14 +675,15 @@ def test_missing_lxml(installed, denied, tmp_path, journal, failure, status, pyt
 
 def test_environment_chooses_neither_code_nor_policy(installed, denied, tmp_path):
     planted = tmp_path / 'planted'
-    (planted / 'virtguard').mkdir(parents=True)
+    (planted / 'virtguard/hook').mkdir(parents=True)
     for module in (
         'sitecustomize.py',
         'usercustomize.py',
         'marshal.py',
         'lxml.py',
         'virtguard/__init__.py',
-        'virtguard/hook.py',
+        'virtguard/hook/__init__.py',
+        'virtguard/hook/call.py',
     ):
         (planted / module).write_text('import os\nos._exit(100)\n')
     for program in ('python3', 'ls', 'grep', 'tr', 'timeout', 'logger', 'readlink'):

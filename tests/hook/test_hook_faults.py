@@ -17,8 +17,18 @@ pytestmark = [
     pytest.mark.usefixtures('private_run'),
 ]
 
-LAZY = ('journal', 'report', 'digest', 'worker', 'deadline', 'messages', 'packages', 'domain', 'evaluate')
-GROUND = ('hook', 'model', 'compiled', 'errors', 'marks', 'trust', 'host', '__init__')
+LAZY = (
+    'journal',
+    'wording',
+    'digest',
+    'hook/worker',
+    'deadline',
+    'pipe',
+    'packages',
+    'judging/subject',
+    'judging/evaluate',
+)
+GROUND = ('hook/call', 'hook/__init__', 'model', 'compiled', 'errors', 'scan', 'trust', 'host', '__init__')
 
 
 @pytest.fixture(scope='module')
@@ -44,7 +54,8 @@ def package(fragile):
 
 
 def caches(package, *names):
-    found = [path for name in names for path in (package / '__pycache__').glob(name + '.*.pyc')]
+    paths = [package / name for name in names]
+    found = [cache for path in paths for cache in path.parent.glob('__pycache__/' + path.name + '.*.pyc')]
     assert len(found) == len(names)
     return found
 
@@ -56,10 +67,13 @@ def truncate(path, length):
     os.utime(str(path), ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
+WHICH = [GROUND, LAZY, ('journal',), ('hook/call',), ('judging/evaluate', 'judging/qemu_args'), ('*',)]
+
+
 @pytest.mark.parametrize('length', [16, 40, -1])
-@pytest.mark.parametrize('which', [GROUND, LAZY, ('journal',), ('hook',), ('evaluate', 'qemu_args'), ('*',)], ids=str)
+@pytest.mark.parametrize('which', WHICH, ids=str)
 def test_damaged_caches_of_whole_sources(fragile, package, journal, which, length):
-    every = list((package / '__pycache__').glob('*.pyc')) if which == ('*',) else caches(package, *which)
+    every = list(package.glob('**/*.pyc')) if which == ('*',) else caches(package, *which)
     for path in every:
         truncate(path, length)
     assert fragile.run_hook('guest', 'start', fragile.clean).returncode == 0

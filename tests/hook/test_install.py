@@ -116,10 +116,13 @@ def test_layout(installed):
         'policy.yaml',
         installed.tree.name,
     ]
-    modules = {path.name for path in (installed.tree / 'virtguard').glob('*.py')}
-    assert modules == {path.name for path in (CHECKOUT / 'lib/virtguard').glob('*.py')}
-    compiled = {path.name.split('.')[0] + '.py' for path in (installed.tree / 'virtguard').glob('__pycache__/*.pyc')}
-    assert compiled == modules
+    package = installed.tree / 'virtguard'
+    modules = {path.relative_to(package) for path in package.glob('**/*.py')}
+    assert modules == {
+        path.relative_to(CHECKOUT / 'lib/virtguard') for path in (CHECKOUT / 'lib/virtguard').glob('**/*.py')
+    }
+    compiled = {path.parent.with_name(path.name.split('.')[0] + '.py') for path in package.glob('**/*.pyc')}
+    assert {path.relative_to(package) for path in compiled} == modules
     assert installed.policy.read_bytes() == (CHECKOUT / 'policy.yaml').read_bytes()
     for page in ('man8/virt-guard.8', 'man5/virt-guard-policy.5'):
         installed_page = installed.root / 'usr/share/man' / page
@@ -206,7 +209,7 @@ def nobody():
     """What makes a command run as an ordinary user; skips where that user cannot read this checkout."""
     if os.geteuid() != 0:
         pytest.skip('needs root, to become somebody else')
-    readable = ['test', '-x', sys.executable, '-a', '-r', str(CHECKOUT / 'lib/virtguard/hook.py')]
+    readable = ['test', '-x', sys.executable, '-a', '-r', str(CHECKOUT / 'lib/virtguard/hook/call.py')]
     if subprocess.call(readable, preexec_fn=as_nobody) != 0:
         pytest.skip('an ordinary user cannot read %s or run %s' % (CHECKOUT, sys.executable))
     return as_nobody
@@ -250,7 +253,7 @@ def test_repairs(root):
     before = tree(root, times=False)
     there = Installed(root)
     damaged = there.tree
-    damaged.joinpath('virtguard/hook.py').write_text('broken\n')
+    damaged.joinpath('virtguard/hook/call.py').write_text('broken\n')
     damaged.joinpath('virtguard').chmod(0o777)
     shutil.rmtree(str(damaged / 'virtguard/__pycache__'))
     there.program.chmod(0o600)
@@ -288,8 +291,8 @@ def test_upgrade(root, checkout):
 def test_code_that_this_python_cannot_read_is_not_installed(root, checkout):
     install(root, checkout=checkout)
     before = tree(root)
-    (checkout / 'lib/virtguard/hook.py').write_text('this is no Python\n')
-    assert 'hook.py' in install(root, checkout=checkout, status=1).stderr
+    (checkout / 'lib/virtguard/hook/call.py').write_text('this is no Python\n')
+    assert 'hook/call.py' in install(root, checkout=checkout, status=1).stderr
     assert tree(root) == before
 
 
@@ -742,7 +745,7 @@ def test_no_directory_is_reached_by_a_link(root, tmp_path, directory, option):
 @pytest.mark.parametrize(
     'name',
     [
-        'TREE/virtguard/hook.py',
+        'TREE/virtguard/hook/call.py',
         'usr/lib/virt-guard/policy.yaml',
         'TREE/profiles/rhel-9.yaml',
         'usr/lib/virt-guard/created-directories',
@@ -795,8 +798,8 @@ def test_a_directory_where_a_file_is_to_be(root, name):
 def test_links_in_a_checkout_are_followed(root, checkout, tmp_path):
     (checkout / 'lib/virtguard').rename(tmp_path / 'package')
     (checkout / 'lib/virtguard').symlink_to(tmp_path / 'package')
-    (tmp_path / 'package/hook.py').rename(tmp_path / 'elsewhere.py')
-    (tmp_path / 'package/hook.py').symlink_to(tmp_path / 'elsewhere.py')
+    (tmp_path / 'package/hook/call.py').rename(tmp_path / 'elsewhere.py')
+    (tmp_path / 'package/hook/call.py').symlink_to(tmp_path / 'elsewhere.py')
     install(root, checkout=checkout)
     assert [path for path in Installed(root).tree.rglob('*') if path.is_symlink()] == []
 

@@ -8,10 +8,10 @@ import sys
 
 import pytest
 from installation import CHECKOUT, CLEAN, DENIED
-from virtguard import cli
+from virtguard.commands import main
 from virtguard.host import today
 
-PROGRAM = 'import sys; from virtguard.cli import main; sys.exit(main(sys.argv[1:]))'
+PROGRAM = 'import sys; from virtguard.commands.main import main; sys.exit(main(sys.argv[1:]))'
 RAISES = 'raise ImportError("undefined symbol: x")\n'
 # What stands in the place of a library: the files of a copy that came before it.
 LIBRARIES = {
@@ -65,7 +65,7 @@ def sub_commands(parser, above=''):
 
 
 def test_every_sub_command_is_among_them():
-    assert set(sub_commands(cli._parser())) == {name.partition(' --')[0] for name in COMMANDS}
+    assert set(sub_commands(main._parser())) == {name.partition(' --')[0] for name in COMMANDS}
 
 
 @pytest.mark.parametrize('command', sorted(COMMANDS))
@@ -89,11 +89,11 @@ def test_a_library_that_cannot_be_used(tmp_path, library, command):
 def test_a_defect_of_the_guard_is_not_blamed_on_a_library():
     defective = """
 import sys
-from virtguard import cli
+from virtguard.commands import main
 def fail(*arguments):
     raise ValueError('a defect')
-cli._check = fail
-cli.main(['check', 'x.xml'])
+main._check = fail
+main.main(['check', 'x.xml'])
 """
     result = subprocess.run(
         [sys.executable, '-B', '-c', defective],

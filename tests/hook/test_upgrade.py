@@ -40,7 +40,7 @@ def versions(tmp_path_factory):
     made = []
     for name in ('first', 'second'):
         checkout = copy_checkout(tmp_path_factory.mktemp('versions') / name)
-        for module in checkout.glob('lib/virtguard/*.py'):
+        for module in checkout.glob('lib/virtguard/**/*.py'):
             text = module.read_text('utf-8').replace('"policy \'%s\'"', '"%s policy \'%%s\'"' % name)
             for function in RENAMED:  # a module of that name keeps it
                 text = re.sub(r'\b%s\b(?! import)' % function, '%s_of_%s' % (function, name), text)
@@ -188,7 +188,7 @@ def test_a_call_that_began_before_keeps_its_policy(root, tmp_path):
     """The new version's policy says what the version before cannot read, so it waits for the calls of that one."""
     before, after = copy_checkout(tmp_path / 'before'), copy_checkout(tmp_path / 'after')
     edit(before / 'hooks/qemu', '\nname=$1', '\n[ "$1" != guest ] || read -r _ <%s\nname=$1' % (tmp_path / 'fifo'))
-    edit(after / 'lib/virtguard/layer.py', 'MAX_DEADLINE = 60', 'MAX_DEADLINE = 90')
+    edit(after / 'lib/virtguard/policy/layer.py', 'MAX_DEADLINE = 60', 'MAX_DEADLINE = 90')
     edit(after / 'policy.yaml', 'deadline: 5 ', 'deadline: 80 ')
     drop_in = root / 'etc/virt-guard/policy.d/50-site.yaml'
     drop_in.parent.mkdir(parents=True)
@@ -225,8 +225,8 @@ def test_packages_within_the_package(root, tmp_path):
     checkout = copy_checkout(tmp_path / 'checkout')
     (checkout / 'lib/virtguard/inner').mkdir()
     (checkout / 'lib/virtguard/inner/__init__.py').write_text('')
-    (checkout / 'lib/virtguard/inner/part.py').write_text('from ..report import refusal\n')
-    hook = checkout / 'lib/virtguard/hook.py'
+    (checkout / 'lib/virtguard/inner/part.py').write_text('from ..wording import refusal\n')
+    hook = checkout / 'lib/virtguard/hook/call.py'
     hook.write_text(
         hook.read_text('utf-8').replace('import posix', 'import posix\nfrom .inner import part', 1), 'utf-8'
     )
@@ -322,8 +322,8 @@ def contents(root):
         ('hooks/qemu', '# What libvirt runs', 'exit 1\n# What libvirt runs', 'must not'),
         ('hooks/qemu', 'prepare | start)', 'nothing)', 'does not refuse a domain with unsupported features'),
         ('hooks/qemu', 'prepare | start) ;;', 'reconnect) exit 3 ;; prepare | start) ;;', 'end running domains'),
-        ('lib/virtguard/hook.py', 'def main(', 'def mein(', 'it refuses a domain without'),
-        ('lib/virtguard/worker.py', 'import _signal', 'import _no_signal', 'it refuses a domain without'),
+        ('lib/virtguard/hook/call.py', 'def main(', 'def mein(', 'it refuses a domain without'),
+        ('lib/virtguard/hook/worker.py', 'import _signal', 'import _no_signal', 'it refuses a domain without'),
         ('policy.yaml', 'policy: rhel-8', 'polcy: rhel-8', 'polcy'),
     ],
 )
@@ -371,7 +371,7 @@ def in_place_of(tmp_path):
 @pytest.fixture
 def other_version(tmp_path):
     checkout = copy_checkout(tmp_path / 'checkout')
-    with (checkout / 'lib/virtguard/hook.py').open('a', encoding='utf-8') as file:
+    with (checkout / 'lib/virtguard/hook/call.py').open('a', encoding='utf-8') as file:
         file.write('# other\n')
     return checkout
 

@@ -9,13 +9,13 @@ import pytest
 from guarded import CHECKOUT, refusal
 from odd_domains import odd_domains
 from virtguard import model
-from virtguard.bulk import Judge
+from virtguard.commands.parallel import Judge
 from virtguard.compiled import Compiled
-from virtguard.compiler import prepare
-from virtguard.domain import parse_domain
 from virtguard.errors import DomainXMLError
-from virtguard.evaluate import evaluate
-from virtguard.policy import load_policy
+from virtguard.judging.evaluate import evaluate
+from virtguard.judging.subject import parse_domain
+from virtguard.policy.compiler import prepare
+from virtguard.policy.merge import load_policy
 
 pytestmark = pytest.mark.live
 

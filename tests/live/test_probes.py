@@ -7,7 +7,7 @@ import time
 
 import pytest
 from machine import Machine
-from virtguard.processes import is_probe
+from virtguard.watch.qemu_processes import is_probe
 
 pytestmark = pytest.mark.live
 

@@ -10,8 +10,8 @@ Numbers of classes and permissions are made up: the kernel tells them, by files 
 
 import re
 
-from virtguard.filetree import FileTree
-from virtguard.selinux import Kernel
+from virtguard.guarding.host_files import FileTree
+from virtguard.guarding.selinux import Kernel
 
 FILE = 'read write open getattr execute execute_no_trans entrypoint map'
 PERMISSIONS = {

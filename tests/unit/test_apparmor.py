@@ -12,9 +12,9 @@ import random
 
 import pytest
 from apparmor_dfa import compile_profiles, need_parser
-from virtguard.apparmor import NO, UNKNOWN, YES, load_profile
-from virtguard.apparmor_globs import ProfileError, expand, glob_to_regex
-from virtguard.filetree import FileTree
+from virtguard.guarding.apparmor import NO, UNKNOWN, YES, load_profile
+from virtguard.guarding.apparmor_globs import ProfileError, expand, glob_to_regex
+from virtguard.guarding.host_files import FileTree
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAM = '/usr/sbin/virt-guard-hook'

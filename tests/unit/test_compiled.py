@@ -7,15 +7,16 @@ import pathlib
 import shutil
 
 import pytest
-from virtguard import compiled, compiler, contents, model, osinfo, trust
-from virtguard.bulk import Judge
+from virtguard import compiled, model, source_contents, trust
+from virtguard.commands.parallel import Judge
 from virtguard.compiled import compiled_path, headline, load_compiled, take_stamp
-from virtguard.contents import take_contents
-from virtguard.domain import parse_domain
 from virtguard.errors import DomainXMLError
-from virtguard.evaluate import evaluate
-from virtguard.policy import load_policy
-from virtguard.sources import load_trusted_policy
+from virtguard.judging.evaluate import evaluate
+from virtguard.judging.subject import parse_domain
+from virtguard.policy import compiler, osinfo_db
+from virtguard.policy.load import load_trusted_policy
+from virtguard.policy.merge import load_policy
+from virtguard.source_contents import take_contents
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted((CHECKOUT / 'tests' / 'cases').rglob('*.xml'))
@@ -269,7 +270,7 @@ def test_a_source_that_only_looks_changed(tmp_path, what):
 
 
 def test_nothing_is_read_while_the_stamp_is_the_same(policy, file, monkeypatch):
-    monkeypatch.setattr(contents, 'take_contents', None)
+    monkeypatch.setattr(source_contents, 'take_contents', None)
     assert load_compiled(str(policy))[0] is not None
     os.utime(str(policy))
     assert load_compiled(str(policy))[0] is None, 'where it differs, they are'
@@ -295,8 +296,8 @@ def test_the_same_content_that_others_may_change(policy, file, where):
 def databases(tmp_path, monkeypatch):
     """The places of osinfo-db, which are not the host's: of the distribution, of the administrator."""
     for name in ('DISTRIBUTION', 'ADMINISTRATOR'):
-        monkeypatch.setattr(osinfo, '_' + name, str(tmp_path / name))
-    monkeypatch.setattr(osinfo, '_VERSION', str(tmp_path / 'DISTRIBUTION' / 'VERSION'))
+        monkeypatch.setattr(osinfo_db, '_' + name, str(tmp_path / name))
+    monkeypatch.setattr(osinfo_db, '_VERSION', str(tmp_path / 'DISTRIBUTION' / 'VERSION'))
     return tmp_path / 'DISTRIBUTION', tmp_path / 'ADMINISTRATOR'
 
 
@@ -319,9 +320,9 @@ def test_osinfo_db_is_no_source_of_a_policy_without_a_named_set(databases, polic
     without = text.replace('values: {os-released-before: 2009-01-01}', 'values: [a]')
     policy.write_text(without.replace('values: {os-known: false}', 'values: [a]'), encoding='utf-8')
     listed = compiler.list_sources(load_trusted_policy(str(policy)))
-    assert not {path for path, _ in listed} & set(osinfo.sources())
+    assert not {path for path, _ in listed} & set(osinfo_db.sources())
     policy.write_text(text, encoding='utf-8')
-    assert {path for path, _ in compiler.list_sources(load_trusted_policy(str(policy)))} >= set(osinfo.sources())
+    assert {path for path, _ in compiler.list_sources(load_trusted_policy(str(policy)))} >= set(osinfo_db.sources())
 
 
 def test_moved_link(policy, file):

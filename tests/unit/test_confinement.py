@@ -11,9 +11,9 @@ import sys
 
 import pytest
 from selinux_host import LABELS_9, LABELS_10, SELinuxHost, allows_virtqemud, unconfined_virtd
-from virtguard import confinement
-from virtguard.filetree import DIRECTORY, LINK, MISSING, OTHER, FileTree
-from virtguard.selinux import Kernel
+from virtguard.guarding import confinement
+from virtguard.guarding.host_files import DIRECTORY, LINK, MISSING, OTHER, FileTree
+from virtguard.guarding.selinux import Kernel
 
 LIB = str(pathlib.Path(__file__).resolve().parents[2] / 'lib')
 OWN_NAMESPACE = 'pid:[4026531836]'
@@ -298,7 +298,7 @@ def test_other_questions_are_mistakes(host, arguments):
 def test_as_the_installer_asks(tmp_path):
     """In another process and locale, about this machine: whatever it is, there is an answer."""
     program = (
-        'import sys; sys.path.insert(0, sys.argv.pop(1)); from virtguard import confinement; '
+        'import sys; sys.path.insert(0, sys.argv.pop(1)); from virtguard.guarding import confinement; '
         'sys.exit(confinement.main(sys.argv[1:], sys.stdout))'
     )
 

@@ -9,12 +9,12 @@ import time
 
 import pytest
 from virtguard import model
-from virtguard.bulk import Judge, judge_all
-from virtguard.documents import Document, find_documents
+from virtguard.commands.domain_files import Document, find_documents
+from virtguard.commands.file_parts import first_element, split
+from virtguard.commands.formats import Text
+from virtguard.commands.parallel import Judge, judge_all
 from virtguard.errors import GuardError
-from virtguard.formats import Text
-from virtguard.parts import first_element, split
-from virtguard.policy import load_policy
+from virtguard.policy.merge import load_policy
 
 POLICY = load_policy(
     b"""

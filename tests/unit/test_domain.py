@@ -7,11 +7,11 @@ import time
 
 import pytest
 from lxml import etree
-from virtguard.domain import Paths, parse_domain
 from virtguard.errors import DomainXMLError
-from virtguard.marks import LIBOSINFO_NS
+from virtguard.judging.subject import Paths, parse_domain
+from virtguard.match.syntax import NAMESPACES, QEMU_NS
 from virtguard.model import MAX_XML_BYTES
-from virtguard.xpath import NAMESPACES, QEMU_NS
+from virtguard.scan import LIBOSINFO_NS
 
 DOMAIN = """<domain type='kvm'>
   <name>payroll</name>

@@ -6,15 +6,15 @@ import pathlib
 
 import pytest
 from virtguard import model
-from virtguard.bulk import Judge
+from virtguard.commands.parallel import Judge
 from virtguard.compiled import Compiled
-from virtguard.compiler import prepare
-from virtguard.domain import parse_domain
 from virtguard.emulator_file import foreign_emulator
 from virtguard.emulators import is_foreign_name
-from virtguard.evaluate import evaluate
 from virtguard.host import Host
-from virtguard.policy import load_policy
+from virtguard.judging.evaluate import evaluate
+from virtguard.judging.subject import parse_domain
+from virtguard.policy.compiler import prepare
+from virtguard.policy.merge import load_policy
 
 ELF = b'\x7fELF\x02\x01\x01'
 SCRIPT = b'#!/bin/sh\nexec /usr/libexec/qemu-kvm "$@" -S\n'

@@ -4,9 +4,9 @@
 import pytest
 from lxml import etree
 from virtguard import model
-from virtguard.domain import parse_domain
-from virtguard.evaluate import evaluate, pci_address, scsi_address
-from virtguard.xpath import QEMU_NS
+from virtguard.judging.evaluate import evaluate, pci_address, scsi_address
+from virtguard.judging.subject import parse_domain
+from virtguard.match.syntax import QEMU_NS
 
 XML = (
     """\

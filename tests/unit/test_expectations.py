@@ -3,9 +3,9 @@
 
 import pytest
 from virtguard import model
-from virtguard.cases import Expectation, compare, judge, load_cases
+from virtguard.commands.expectations import Expectation, compare, judge, load_cases
 from virtguard.errors import PolicyError
-from virtguard.policy import load_policy
+from virtguard.policy.merge import load_policy
 
 POLICY = """\
 policy: test

@@ -4,8 +4,8 @@
 import pytest
 from lxml import etree
 from virtguard import model
-from virtguard.expressions import MatchError, check_match, compile_match
-from virtguard.needs import derive_need
+from virtguard.match.check import MatchError, check_match, compile_match
+from virtguard.match.needs import derive_need
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 
 import pytest
 from virtguard import model
+from virtguard.commands.stated_facts import load_facts
 from virtguard.errors import PolicyError
-from virtguard.facts import load_facts
 
 FACTS = """\
 arch: x86_64

@@ -6,8 +6,8 @@ import os
 import shutil
 
 import pytest
-from virtguard import inotify
-from virtguard.following import Follower
+from virtguard.watch import inotify
+from virtguard.watch.follower import Follower
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import re
 import pytest
 import yaml
 from virtguard import model
-from virtguard.sources import load_policy_file, profiles
+from virtguard.policy.load import load_policy_file, profiles
 
 NAMES = sorted(profiles())
 

@@ -4,8 +4,8 @@
 import pathlib
 
 import pytest
-from virtguard.hostlist import difference, list_of_host, profile_of
-from virtguard.sources import load_policy_file, load_policy_in_checkout, profiles
+from virtguard.policy.host_profile import difference, list_of_host, profile_of
+from virtguard.policy.load import load_policy_file, load_policy_in_checkout, profiles
 
 
 def host(root, text):

@@ -6,8 +6,8 @@ from fnmatch import fnmatchcase
 
 import pytest
 from virtguard.errors import PolicyError
-from virtguard.layer import read_layer
-from virtguard.policy import merge_layers
+from virtguard.policy.layer import read_layer
+from virtguard.policy.merge import merge_layers
 
 BASE = """\
 policy: base

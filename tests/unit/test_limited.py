@@ -7,9 +7,9 @@ import signal
 import time
 
 import pytest
-from virtguard import limited
 from virtguard.errors import GuardError
-from virtguard.limited import MEMORY, MOST_BYTES, PROCESSOR_SECONDS, Apart, wait_for
+from virtguard.watch import limited
+from virtguard.watch.limited import MEMORY, MOST_BYTES, PROCESSOR_SECONDS, Apart, wait_for
 
 
 def raise_error(error):

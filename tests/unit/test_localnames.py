@@ -3,14 +3,14 @@
 
 import pytest
 from virtguard import model
-from virtguard.bulk import Judge
-from virtguard.domain import parse_domain
+from virtguard.commands.parallel import Judge
 from virtguard.errors import DomainXMLError
-from virtguard.evaluate import evaluate
-from virtguard.localnames import are_local
-from virtguard.marks import plain_part
-from virtguard.policy import load_policy
-from virtguard.xpath import NAMESPACES
+from virtguard.judging.evaluate import evaluate
+from virtguard.judging.local_names import are_local
+from virtguard.judging.subject import parse_domain
+from virtguard.match.syntax import NAMESPACES
+from virtguard.policy.merge import load_policy
+from virtguard.scan import plain_part
 
 POLICY = load_policy(
     b"""policy: x

@@ -15,9 +15,10 @@ import sys
 
 import pytest
 from capabilities import missing
-from virtguard import cases, cli, layer
+from virtguard.commands import expectations, main
 from virtguard.journal import MESSAGE_IDS
-from virtguard.sources import load_policy_in_checkout
+from virtguard.policy import layer
+from virtguard.policy.load import load_policy_in_checkout
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 COMMAND, POLICY = CHECKOUT / 'doc' / 'virt-guard.8', CHECKOUT / 'doc' / 'virt-guard-policy.5'
@@ -76,7 +77,9 @@ def shell(tmp_path):
     """A function that runs a command line where `virt-guard` is the checkout's; tmp_path is its directory."""
     (tmp_path / 'bin').mkdir()
     script = tmp_path / 'bin' / 'virt-guard'
-    program = 'import sys; sys.path.insert(0, sys.argv.pop(1)); from virtguard.cli import main; sys.exit(main())'
+    program = (
+        'import sys; sys.path.insert(0, sys.argv.pop(1)); from virtguard.commands.main import main; sys.exit(main())'
+    )
     script.write_text('#!/bin/sh\nexec "%s" -B -c "%s" "%s" "$@"\n' % (sys.executable, program, CHECKOUT / 'lib'))
     script.chmod(0o755)
     path = '%s:/usr/bin:/bin' % script.parent
@@ -150,7 +153,7 @@ def commands(parser, path=()):
         yield ' '.join(path), {text for action in parser._actions for text in action.option_strings} - {'-h', '--help'}
 
 
-COMMANDS = dict(commands(cli._parser()))
+COMMANDS = dict(commands(main._parser()))
 
 
 def options_in(text):
@@ -189,7 +192,7 @@ def test_every_key(title, keys):
     [
         ('SETTINGS', layer.MODES + layer.FAILURES + (str(layer.MAX_DEADLINE),)),
         ('RULES', layer.ACTIONS + layer.TIMES + layer.PROBES + layer.FACTS),
-        ('TEST CASES', cases.STATUSES),
+        ('TEST CASES', expectations.STATUSES),
     ],
 )
 def test_every_word_of_the_language(title, words):
@@ -198,7 +201,7 @@ def test_every_word_of_the_language(title, words):
 
 
 def test_every_field_of_the_journal():
-    sources = ''.join(path.read_text(encoding='utf-8') for path in (CHECKOUT / 'lib' / 'virtguard').glob('*.py'))
+    sources = ''.join(path.read_text(encoding='utf-8') for path in (CHECKOUT / 'lib' / 'virtguard').glob('**/*.py'))
     fields = set(re.findall(r"'(VIRT_GUARD_[A-Z0-9_]+)'", sources))
     described = section(COMMAND, 'THE JOURNAL')
     assert len(fields) >= 13
@@ -209,5 +212,5 @@ def test_every_field_of_the_journal():
 
 
 def test_every_exit_status():
-    statuses = (cli.ADMITTED, cli.DENIED, cli.NOT_JUDGED, cli._INTERRUPTED)
+    statuses = (main.ADMITTED, main.DENIED, main.NOT_JUDGED, main._INTERRUPTED)
     assert re.findall(r'^\.It (\d+)$', section(COMMAND, 'EXIT STATUS'), re.MULTILINE) == list(map(str, statuses))

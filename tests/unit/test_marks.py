@@ -11,15 +11,15 @@ from lxml import etree
 from spelling import STYLES, Style, Writer
 from virtguard import model
 from virtguard.compiled import Compiled
-from virtguard.compiler import prepare
-from virtguard.domain import parse_domain
 from virtguard.errors import DomainXMLError
-from virtguard.expressions import compile_match
-from virtguard.marks import find_marks, holds
-from virtguard.needs import build_index, derive_need
-from virtguard.policy import load_policy
-from virtguard.sieve import Sieve, read_words
-from virtguard.xpath import NAMESPACES
+from virtguard.judging.subject import parse_domain
+from virtguard.judging.words import Sieve, read_words
+from virtguard.match.check import compile_match
+from virtguard.match.needs import build_index, derive_need
+from virtguard.match.syntax import NAMESPACES
+from virtguard.policy.compiler import prepare
+from virtguard.policy.merge import load_policy
+from virtguard.scan import find_marks, holds
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 POLICY = load_policy((CHECKOUT / 'policy.yaml').read_bytes(), 'policy.yaml')

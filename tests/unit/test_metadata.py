@@ -6,7 +6,7 @@ import time
 
 import pytest
 from lxml import etree
-from virtguard.metadata import cut_metadata
+from virtguard.watch.metadata import cut_metadata
 
 URI = 'http://libosinfo.org/xmlns/libvirt/domain/1.0'
 OSINFO = (

@@ -5,16 +5,17 @@ import pathlib
 from xml.sax.saxutils import quoteattr
 
 import pytest
-from virtguard import model, osinfo_names
-from virtguard.bulk import Judge
+from virtguard import model
+from virtguard.commands.parallel import Judge
 from virtguard.compiled import Compiled
-from virtguard.compiler import prepare
-from virtguard.domain import parse_domain
-from virtguard.evaluate import evaluate
-from virtguard.marks import is_plain_id
-from virtguard.osids import has_another_meaning, meant_id
-from virtguard.osinfo_table import RELEASED
-from virtguard.policy import load_policy
+from virtguard.judging.evaluate import evaluate
+from virtguard.judging.subject import parse_domain
+from virtguard.policy import osinfo_names
+from virtguard.policy.compiler import prepare
+from virtguard.policy.merge import load_policy
+from virtguard.policy.os_ids import has_another_meaning, meant_id
+from virtguard.policy.osinfo_table import RELEASED
+from virtguard.scan import is_plain_id
 
 CASES = pathlib.Path(__file__).resolve().parents[1] / 'cases'
 POLICY = load_policy((CASES.parents[1] / 'policy.yaml').read_bytes(), 'policy.yaml')

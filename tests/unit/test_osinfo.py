@@ -6,10 +6,10 @@ import pathlib
 import sys
 
 import pytest
-from virtguard import osinfo, osreleases
-from virtguard.osinfo import read_database
-from virtguard.osinfo_names import IDS
-from virtguard.osinfo_table import RELEASED, VERSION
+from virtguard.policy import os_releases, osinfo_db
+from virtguard.policy.osinfo_db import read_database
+from virtguard.policy.osinfo_names import IDS
+from virtguard.policy.osinfo_table import RELEASED, VERSION
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import osinfo_table  # the script, not the table
@@ -172,8 +172,8 @@ def test_table_and_database_complete_each_other(root):
     root(SYSTEM + '/VERSION', xml='20991231\n')
     root(SYSTEM + '/os/a.xml', entry('http://a', '1999-01-01'), entry(debian, '2020-01-01'))
     path = root(SYSTEM + '/os/broken.xml', xml='<l>')
-    answer = osinfo.released_before(YEAR_2009, path)
-    assert set(answer.values) == set(osreleases.released_before(YEAR_2009).values) | {'http://a'}
+    answer = osinfo_db.released_before(YEAR_2009, path)
+    assert set(answer.values) == set(os_releases.released_before(YEAR_2009).values) | {'http://a'}
     assert debian in answer.values and fedora not in answer.values
     assert answer.values == tuple(sorted(answer.values))
     assert '20991231' in answer.source and VERSION in answer.source
@@ -181,8 +181,8 @@ def test_table_and_database_complete_each_other(root):
 
 
 def test_without_a_database_the_table_answers(tmp_path):
-    answer = osinfo.released_before(YEAR_2009, str(tmp_path))
-    assert answer.values == osreleases.released_before(YEAR_2009).values
+    answer = osinfo_db.released_before(YEAR_2009, str(tmp_path))
+    assert answer.values == os_releases.released_before(YEAR_2009).values
     assert 'this host' not in answer.source and VERSION in answer.source
     assert {'http://slackware.com/slackware/12.2', 'http://redhat.com/rhel/5.2'} <= set(answer.values)
 
@@ -199,8 +199,8 @@ def test_known_are_all_with_a_date_or_none(root):
     )
     path = root(SYSTEM + '/os/broken.xml', xml='<l><os>')
     root(LOCAL + '/os/own.xml', entry('http://own'))
-    answer = osinfo.known_systems(path)
-    table = set(osreleases.known_systems().values)
+    answer = osinfo_db.known_systems(path)
+    table = set(os_releases.known_systems().values)
     assert set(answer.values) - table == {
         'http://a/1',
         'http://a/2',
@@ -218,15 +218,15 @@ def test_known_are_all_with_a_date_or_none(root):
 @pytest.mark.parametrize('writable', [SYSTEM + '/os/a.xml', SYSTEM + '/os'])
 def test_what_others_can_write_makes_nothing_known(root, tmp_path, writable):
     path = root(SYSTEM + '/os/a.xml', entry('http://a'))
-    assert 'http://a' in osinfo.known_systems(path).values
+    assert 'http://a' in osinfo_db.known_systems(path).values
     (tmp_path / writable).chmod(0o777)
-    assert osinfo.known_systems(path).values == osreleases.known_systems().values
+    assert osinfo_db.known_systems(path).values == os_releases.known_systems().values
 
 
 def test_the_day_itself_is_not_before():
     date = RELEASED['http://redhat.com/rhel/5.2']
-    assert 'http://redhat.com/rhel/5.2' not in osreleases.released_before(date).values
-    assert 'http://redhat.com/rhel/5.2' in osreleases.released_before(date[:-1] + '9').values
+    assert 'http://redhat.com/rhel/5.2' not in os_releases.released_before(date).values
+    assert 'http://redhat.com/rhel/5.2' in os_releases.released_before(date[:-1] + '9').values
 
 
 # --- what makes it stale
@@ -240,7 +240,7 @@ def snapshot(root):
             return None
         return status.st_ino, status.st_mtime_ns, status.st_size
 
-    return {path: state(path) for path in osinfo.sources(root)}
+    return {path: state(path) for path in osinfo_db.sources(root)}
 
 
 def replace(path, text):
@@ -312,4 +312,4 @@ def test_table_agrees_with_the_hosts_osinfo_db():
     database = read_database('')
     assert database.problems == []
     if HOST_VERSION <= VERSION:
-        assert osinfo.released_before(YEAR_2009).values == osreleases.released_before(YEAR_2009).values
+        assert osinfo_db.released_before(YEAR_2009).values == os_releases.released_before(YEAR_2009).values

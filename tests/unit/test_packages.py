@@ -72,7 +72,7 @@ def test_a_copy_that_fails_is_named(directories):
     said = run(
         directories,
         """
-from virtguard import worker
+from virtguard.hook import worker
 from virtguard.errors import GuardError
 try:
     worker._Worker(0, worker.Task('', None, lambda load: load(), None))._load_judge()

@@ -5,7 +5,7 @@ import time
 
 import pytest
 from lxml import etree
-from virtguard.places import Siblings, find_place
+from virtguard.watch.lasting_place import Siblings, find_place
 
 DOCUMENT = etree.fromstring("""\
 <transition>

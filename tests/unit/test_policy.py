@@ -8,12 +8,13 @@ import sys
 
 import pytest
 import yaml
-from virtguard import model, reader
+from virtguard import model
 from virtguard.errors import PolicyError
-from virtguard.layer import read_layer
 from virtguard.model import DEFAULT_SETTINGS
-from virtguard.osreleases import known_systems, released_before
-from virtguard.policy import load_policy, merge_layers
+from virtguard.policy import yaml_reader
+from virtguard.policy.layer import read_layer
+from virtguard.policy.merge import load_policy, merge_layers
+from virtguard.policy.os_releases import known_systems, released_before
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 SHIPPED = CHECKOUT / 'policy.yaml'
@@ -43,7 +44,7 @@ LOADERS = [yaml.SafeLoader] + ([yaml.CSafeLoader] if hasattr(yaml, 'CSafeLoader'
 @pytest.fixture(params=LOADERS, ids=lambda loader: loader.__name__, autouse=True)
 def loader(request, monkeypatch):
     """A PyYAML without libyaml reads the same policies, and finds the same problems."""
-    monkeypatch.setattr(reader, '_LOADER', request.param)
+    monkeypatch.setattr(yaml_reader, '_LOADER', request.param)
     return request.param
 
 
@@ -491,9 +492,10 @@ def test_absurd_nesting_is_no_crash(loader):
     """In a process of its own: C code that recurses without a limit ends by a signal."""
     program = (
         'import sys, yaml; sys.path.insert(0, sys.argv[1])\n'
-        'from virtguard import errors, policy, reader\n'
-        'reader._LOADER = getattr(yaml, sys.argv[2])\n'
-        'try: policy.load_policy(b"[" * 100000, "policy.yaml")\n'
+        'from virtguard import errors\n'
+        'from virtguard.policy import merge, yaml_reader\n'
+        'yaml_reader._LOADER = getattr(yaml, sys.argv[2])\n'
+        'try: merge.load_policy(b"[" * 100000, "policy.yaml")\n'
         'except errors.PolicyError: sys.exit(42)\n'
     )
     child = [sys.executable, '-B', '-c', program, str(SHIPPED.parent / 'lib'), loader.__name__]

@@ -3,14 +3,14 @@
 
 import pytest
 from virtguard import model
+from virtguard.commands.policy import look_closer
 from virtguard.errors import GuardError, PolicyError
-from virtguard.layer import read_layer
-from virtguard.lint import lint_match
-from virtguard.policy import merge_layers
-from virtguard.policy_commands import look_closer
-from virtguard.policylint import lint_policy
-from virtguard.schema import load_schema
-from virtguard.sources import load_policy_file
+from virtguard.match.lint import lint_match
+from virtguard.match.relaxng import load_schema
+from virtguard.policy.layer import read_layer
+from virtguard.policy.lint import lint_policy
+from virtguard.policy.load import load_policy_file
+from virtguard.policy.merge import merge_layers
 
 SCHEMA = load_schema(
     'domain.rng',

@@ -12,12 +12,12 @@ from xml.sax.saxutils import quoteattr
 
 import pytest
 from virtguard import model
-from virtguard.domain import parse_domain
 from virtguard.errors import PolicyError
-from virtguard.evaluate import evaluate
-from virtguard.layer import read_layer
-from virtguard.policy import load_policy, merge_layers
-from virtguard.sources import load_policy_file
+from virtguard.judging.evaluate import evaluate
+from virtguard.judging.subject import parse_domain
+from virtguard.policy.layer import read_layer
+from virtguard.policy.load import load_policy_file
+from virtguard.policy.merge import load_policy, merge_layers
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 POLICY = load_policy((TOP / 'policy.yaml').read_bytes(), 'policy.yaml')

@@ -8,14 +8,14 @@ import pathlib
 
 import pytest
 from virtguard import model
-from virtguard.bulk import Judge
+from virtguard.commands.parallel import Judge
 from virtguard.compiled import Compiled
-from virtguard.compiler import prepare
-from virtguard.domain import parse_domain
 from virtguard.errors import DomainXMLError
-from virtguard.policy import load_policy
-from virtguard.refused import are_usual, may_be_refused
-from virtguard.sieve import read_words
+from virtguard.judging.refused import are_usual, may_be_refused
+from virtguard.judging.subject import parse_domain
+from virtguard.judging.words import read_words
+from virtguard.policy.compiler import prepare
+from virtguard.policy.merge import load_policy
 
 POLICY_FILE = pathlib.Path(__file__).resolve().parents[2] / 'policy.yaml'
 POLICY = load_policy(POLICY_FILE.read_bytes(), 'policy.yaml')

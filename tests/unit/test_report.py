@@ -2,7 +2,7 @@
 """What people read when a domain does not start. libvirt passes it on as it is, to terminals and web pages."""
 
 import pytest
-from virtguard import model, report
+from virtguard import model, wording
 
 UUID = '6f3b1c52-8a4e-4c0b-9a57-2d1f6b0c7e11'
 # Characters that would end a line, move a cursor, hide text or break an encoder.
@@ -32,7 +32,7 @@ def assert_clean(text):
 
 
 def test_refusal():
-    text = report.refusal(verdict(finding('tcg', line=3), finding('virtiofs', line=0, remedy='use\n  NFS')))
+    text = wording.refusal(verdict(finding('tcg', line=3), finding('virtiofs', line=0, remedy='use\n  NFS')))
     assert text == (
         "virt-guard: domain 'payroll' denied by policy 'example': tcg, virtiofs\n"
         '  (1) [tcg] title of tcg: <x a="1"> (line 3 of virsh dumpxml); remedy: mend it.\n'
@@ -46,11 +46,11 @@ def test_refusal():
 def test_where_a_waiver_is_written(source, shown):
     one = verdict(finding('a'))
     one.policy.source = source
-    assert ' a waiver in %s, see ' % shown in report.refusal(one)
+    assert ' a waiver in %s, see ' % shown in wording.refusal(one)
 
 
 def test_no_waiver_is_offered_where_none_would_help():
-    assert report.refusal(verdict(finding('a'), finding('b', waivable=False))).endswith(
+    assert wording.refusal(verdict(finding('a'), finding('b', waivable=False))).endswith(
         '  more: virt-guard explain a b\n'
     )
 
@@ -58,21 +58,21 @@ def test_no_waiver_is_offered_where_none_would_help():
 def test_a_finding_that_stands_for_many():
     many = finding('a')
     many.more = 12
-    assert '(1) [a] title of a: <x a="1"> (line 1 of virsh dumpxml), and 12 more; remedy: mend it.' in report.refusal(
+    assert '(1) [a] title of a: <x a="1"> (line 1 of virsh dumpxml), and 12 more; remedy: mend it.' in wording.refusal(
         verdict(many)
     )
 
 
 def test_a_refusal_is_readable_where_white_space_is_folded():
     """As Cockpit shows it, in one paragraph."""
-    text = ' '.join(report.refusal(verdict(finding('tcg'), finding('virtiofs', remedy='use NFS.'))).split())
+    text = ' '.join(wording.refusal(verdict(finding('tcg'), finding('virtiofs', remedy='use NFS.'))).split())
     assert text.startswith("virt-guard: domain 'payroll' denied by policy 'example': tcg, virtiofs (1) [tcg] title")
     assert ' remedy: mend it. (2) [virtiofs] title' in text
     assert ' remedy: use NFS. more: virt-guard explain ' in text
 
 
 def test_a_refusal_speaks_of_what_denies():
-    text = report.refusal(verdict(finding('a', 'warn'), finding('b'), finding('c', 'unknown'), finding('b', line=7)))
+    text = wording.refusal(verdict(finding('a', 'warn'), finding('b'), finding('c', 'unknown'), finding('b', line=7)))
     assert text.splitlines()[0].endswith(': b')
     assert text.splitlines()[-1].startswith('  more: virt-guard explain b; ')
     assert '[a]' not in text
@@ -82,7 +82,7 @@ def test_a_refusal_speaks_of_what_denies():
 
 
 def test_a_refusal_because_of_an_error():
-    text = report.refusal(verdict(finding('a', 'error', 0, '', 'the rule could not be evaluated: Invalid type')))
+    text = wording.refusal(verdict(finding('a', 'error', 0, '', 'the rule could not be evaluated: Invalid type')))
     assert text == (
         "virt-guard: domain 'payroll' could not be judged by policy 'example': a\n"
         '  (1) [a] the rule could not be evaluated: Invalid type.\n'
@@ -105,19 +105,19 @@ def test_a_refusal_because_of_an_error():
 def test_headline(statuses, enforce, audit):
     result = verdict(*[finding('r%d' % number, status) for number, status in enumerate(statuses)])
     for mode, expected in (('enforce', enforce), ('audit', audit)):
-        assert report.headline(result, mode) == "domain 'payroll' " + expected.format("policy 'example'")
+        assert wording.headline(result, mode) == "domain 'payroll' " + expected.format("policy 'example'")
 
 
 def test_failure():
-    assert report.failure('payroll', 'no policy') == "virt-guard: domain 'payroll' could not be judged: no policy\n"
-    assert report.failure('payroll', 'no policy', 'install it').splitlines()[1] == '  next: install it'
+    assert wording.failure('payroll', 'no policy') == "virt-guard: domain 'payroll' could not be judged: no policy\n"
+    assert wording.failure('payroll', 'no policy', 'install it').splitlines()[1] == '  next: install it'
 
 
 def test_names_are_shown_as_they_are():
-    text = report.refusal(verdict(finding('a', evidence='<x a="漢">', remedy='ändern'), domain='ünïcödé'))
+    text = wording.refusal(verdict(finding('a', evidence='<x a="漢">', remedy='ändern'), domain='ünïcödé'))
     assert text.startswith("virt-guard: domain 'ünïcödé' denied by policy 'example': a\n")
     assert '<x a="漢"> (line 1 of virsh dumpxml); remedy: ändern.' in text
-    assert report.failure('日本', 'ja', 'nein').startswith("virt-guard: domain '日本' could not")
+    assert wording.failure('日本', 'ja', 'nein').startswith("virt-guard: domain '日本' could not")
 
 
 QEMU_ARG = '/domain/qemu:commandline/qemu:arg[2]/@value'
@@ -144,12 +144,12 @@ def test_a_remedy_fits_the_place(match, path, remedy):
     found = model.Finding(one, 'deny', path, 3, '<x>', 'T')
     expected = 'use another' if remedy == 'use\n another' else 'remove this ' + remedy
     assert found.remedy.startswith(expected)
-    assert '; remedy: %s.' % found.remedy in report.refusal(verdict(found))
+    assert '; remedy: %s.' % found.remedy in wording.refusal(verdict(found))
 
 
 def test_a_cut_is_between_characters():
     for length in range(3900, 4000):
-        text = report.failure('x' + '漢' * length, 'no policy')
+        text = wording.failure('x' + '漢' * length, 'no policy')
         assert_clean(text)
         assert '\ufffd' not in text
 
@@ -159,11 +159,11 @@ def test_nothing_nasty_gets_out(where):
     fields = {where: NASTY}
     settings = {key: fields.pop(key) for key in ('domain', 'name') if key in fields}
     for status in ('deny', 'error'):
-        text = report.refusal(verdict(finding('a', status, **fields), **settings))
+        text = wording.refusal(verdict(finding('a', status, **fields), **settings))
         assert_clean(text)
         assert len(text.splitlines()) <= 4
-    assert_clean(report.failure(NASTY, NASTY, NASTY))
-    assert len(report.failure(NASTY, NASTY, NASTY).splitlines()) == 2
+    assert_clean(wording.failure(NASTY, NASTY, NASTY))
+    assert len(wording.failure(NASTY, NASTY, NASTY).splitlines()) == 2
 
 
 @pytest.mark.parametrize(
@@ -179,12 +179,12 @@ def test_nothing_nasty_gets_out(where):
     ],
 )
 def test_escape(text, expected):
-    assert report.escape(text) == expected
-    assert report.ascii_only(report.escape(text)).isprintable()
+    assert wording.escape(text) == expected
+    assert wording.ascii_only(wording.escape(text)).isprintable()
 
 
 def test_ascii_only():
-    assert report.ascii_only('é漢\U0001f600\udcff') == '\\xe9\\u6f22\\U0001f600\\udcff'
+    assert wording.ascii_only('é漢\U0001f600\udcff') == '\\xe9\\u6f22\\U0001f600\\udcff'
 
 
 # The limit
@@ -193,7 +193,7 @@ def test_ascii_only():
 @pytest.mark.parametrize('count', [1, 5, 20, 30, 40, 1000])
 @pytest.mark.parametrize('evidence', ['<x>', '<x a="%s">' % ('y' * 190), 'é' * 200])
 def test_many_findings(count, evidence):
-    text = report.refusal(verdict(*[finding('rule-%d' % number, evidence=evidence) for number in range(count)]))
+    text = wording.refusal(verdict(*[finding('rule-%d' % number, evidence=evidence) for number in range(count)]))
     assert_clean(text)
     lines = text.splitlines()
     assert lines[0].startswith("virt-guard: domain 'payroll' denied by policy 'example': rule-0")
@@ -207,22 +207,22 @@ def test_many_findings(count, evidence):
 
 def test_a_text_just_below_the_limit_is_whole():
     for length in range(3600, 4200):
-        text = report.failure('payroll', 'x' * length)
+        text = wording.failure('payroll', 'x' * length)
         assert_clean(text)
         assert (text == "virt-guard: domain 'payroll' could not be judged: %s\n" % ('x' * length)) == (
             '(shortened' not in text
         )
-    assert '(shortened' not in report.failure('payroll', 'x' * 3600)
+    assert '(shortened' not in wording.failure('payroll', 'x' * 3600)
 
 
 @pytest.mark.parametrize('domain', ['x' * 100000, 'é' * 100000, '\x1b' * 100000])
 def test_a_name_without_end(domain):
     """The first line is shortened too, and still says whose it is and what it is about."""
-    for text in (report.refusal(verdict(finding('tcg'), domain=domain)), report.failure(domain, 'no policy', 'wait')):
+    for text in (wording.refusal(verdict(finding('tcg'), domain=domain)), wording.failure(domain, 'no policy', 'wait')):
         assert_clean(text)
         assert text.startswith("virt-guard: domain '")
 
 
 def test_the_limit_leaves_room_for_the_line_that_the_hook_may_add():
-    text = report.refusal(verdict(*[finding('rule-%d' % number) for number in range(1000)]))
+    text = wording.refusal(verdict(*[finding('rule-%d' % number) for number in range(1000)]))
     assert len(text + '  note: no audit record could be written\n') <= 4096

@@ -4,9 +4,10 @@
 import json
 
 import pytest
-from virtguard import formats, journal, model, report
-from virtguard.runtime import Auditor, Tracked
-from virtguard.transition import PROCESS, SNAPSHOT, STATUS, State, process_document, take_document
+from virtguard import journal, model, wording
+from virtguard.commands import formats
+from virtguard.watch.auditor import Auditor, Tracked
+from virtguard.watch.transition import PROCESS, SNAPSHOT, STATUS, State, process_document, take_document
 
 UUID = '5dd0a2f7-6f3c-4b5e-9c43-6a3f6e1b7a10'
 HOST = model.HostFacts('x86_64', 'none', 'rhel-8.10', lambda probe, subject: None)
@@ -98,7 +99,7 @@ def test_news_of_one_rule_is_counted_beyond_what_is_shown(domain):
     assert [o.finding.more for o in news if o.finding.more] == [684, 284]
     assert len(domain.held) == 1000
     told = judge.verdict_on(domain, news[15])
-    assert report.happening(news[15], told) == "domain 'vm': deny: title of tpm [tpm] (and 684 more): <tpm>"
+    assert wording.happening(news[15], told) == "domain 'vm': deny: title of tpm [tpm] (and 684 more): <tpm>"
     assert json.loads(formats.happening_object(news[15], told))['more'] == 684
     assert 'more' not in json.loads(formats.happening_object(news[14], told))
 
@@ -203,7 +204,7 @@ def test_processes_of_the_host():
         ['stranger'],
     ]
     (found,) = judge.advance(host, processes(3), 'now')
-    text = report.happening(found, judge.verdict_on(host, found))
+    text = wording.happening(found, judge.verdict_on(host, found))
     assert text == ('this host: deny: title of stranger [stranger]: <process pid="3" emulator="/q" name="n" uid="0">')
 
 

@@ -3,7 +3,7 @@
 
 import pytest
 from virtguard.errors import SchemaError
-from virtguard.schema import load_schema
+from virtguard.match.relaxng import load_schema
 
 RNG = "xmlns='http://relaxng.org/ns/structure/1.0'"
 XSD = "datatypeLibrary='http://www.w3.org/2001/XMLSchema-datatypes'"

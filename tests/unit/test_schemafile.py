@@ -5,7 +5,7 @@ import os
 
 import pytest
 from virtguard.errors import SchemaError
-from virtguard.schemafile import libvirt_version, read_schema
+from virtguard.match.libvirt_schema import libvirt_version, read_schema
 
 ROOT = "<element name='domain' xmlns='http://relaxng.org/ns/structure/1.0'>%s</element>"
 

@@ -15,8 +15,8 @@ import tty
 
 import pytest
 from selinux_host import LABELS_9, LABELS_10, PERMISSIONS, SELinuxHost, allows_virtqemud, unconfined_virtd
-from virtguard.filetree import FileTree
-from virtguard.selinux import EXAMINERS, Examination, Kernel, SELinuxError, type_of
+from virtguard.guarding.host_files import FileTree
+from virtguard.guarding.selinux import EXAMINERS, Examination, Kernel, SELinuxError, type_of
 
 VIRTQEMUD = 'system_u:system_r:virtqemud_t:s0-s0:c0.c1023'
 VIRTD = 'system_u:system_r:virtd_t:s0-s0:c0.c1023'
@@ -34,7 +34,7 @@ LABELS = {
     '/usr/bin/virt-guard': ('bin_t', 'bin_t'),
     '/usr/local/bin/python3': ('bin_t', 'bin_t'),
     '/opt/python/bin/python3': ('bin_t', 'bin_t'),
-    '/usr/lib/virt-guard/tree-1/virtguard/hook.py': ('lib_t', 'lib_t'),
+    '/usr/lib/virt-guard/tree-1/virtguard/hook/call.py': ('lib_t', 'lib_t'),
     '/usr/lib64/python3.12/site.py': ('lib_t', 'lib_t'),
     '/etc/virt-guard/policy.yaml': ('etc_t', 'etc_t'),
     '/etc/libvirt/hooks/qemu': ('virt_etc_rw_t', 'virt_hook_t'),
@@ -54,8 +54,8 @@ def lay_out(host):
     host.link('/bin', 'usr/bin')
     host.write('/usr/bin/python3.12')
     host.link('/usr/bin/python3', 'python3.12')
-    host.write('/usr/lib/virt-guard/tree-1/virtguard/hook.py')
-    host.write('/usr/lib/virt-guard/tree-1/virtguard/__pycache__/hook.pyc')
+    host.write('/usr/lib/virt-guard/tree-1/virtguard/hook/call.py')
+    host.write('/usr/lib/virt-guard/tree-1/virtguard/hook/__pycache__/call.pyc')
     host.write('/etc/virt-guard/policy.yaml')
     host.write('/etc/virt-guard/policy.d/10-site.yaml')
     host.link('/etc/libvirt/hooks/.virt-guard-check', PROGRAM)

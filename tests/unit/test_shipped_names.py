@@ -2,14 +2,14 @@
 """The names in the policies that are shipped, and the schema of the libvirt that is installed."""
 
 import pytest
-from virtguard.expressions import check_match
-from virtguard.lint import lint_match
+from virtguard.match.check import check_match
+from virtguard.match.libvirt_schema import libvirt_version
+from virtguard.match.lint import lint_match
+from virtguard.match.relaxng import Element
+from virtguard.match.syntax import NAMESPACES, MatchError, parse
+from virtguard.policy.lint import lint_policy
+from virtguard.policy.load import load_policy_file, profiles
 from virtguard.policyfile import read_policy_file
-from virtguard.policylint import lint_policy
-from virtguard.schema import Element
-from virtguard.schemafile import libvirt_version
-from virtguard.sources import load_policy_file, profiles
-from virtguard.xpath import NAMESPACES, MatchError, parse
 
 
 @pytest.fixture(params=sorted(profiles()))

@@ -4,10 +4,10 @@
 import pathlib
 
 import pytest
-from virtguard.layer import read_layer
-from virtguard.policy import load_policy, merge_layers
-from virtguard.show import show_policy
-from virtguard.sources import load_policy_file, profiles
+from virtguard.policy.layer import read_layer
+from virtguard.policy.load import load_policy_file, profiles
+from virtguard.policy.merge import load_policy, merge_layers
+from virtguard.policy.show import show_policy
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 SITE = """\

@@ -10,14 +10,14 @@ import random
 import pytest
 from lxml import etree
 from spelling import STYLES, Writer, spellings
-from virtguard import marks, model
-from virtguard.bulk import Judge
-from virtguard.domain import parse_domain
+from virtguard import model, scan
+from virtguard.commands.parallel import Judge
 from virtguard.errors import DomainXMLError
-from virtguard.evaluate import evaluate
-from virtguard.needs import derive_need
-from virtguard.policy import load_policy
-from virtguard.sieve import Sieve, read_head, read_words
+from virtguard.judging.evaluate import evaluate
+from virtguard.judging.subject import parse_domain
+from virtguard.judging.words import Sieve, read_head, read_words
+from virtguard.match.needs import derive_need
+from virtguard.policy.merge import load_policy
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 DOCUMENTS = [
@@ -255,7 +255,7 @@ def test_what_is_refused_is_refused_everywhere():
         expected = refusal(parse_domain, xml)
         refused += expected is not None
         if b'!DOCTYPE' not in xml:
-            read = marks.find_marks(xml, marks.Index({}, frozenset())) is not None
+            read = scan.find_marks(xml, scan.Index({}, frozenset())) is not None
             assert not (read and expected and 'well-formed' in expected), xml
             read_by_expat += read
         for judge in judges:

@@ -4,10 +4,10 @@
 import os
 
 import pytest
-from virtguard import sources
 from virtguard.errors import MissingLibraryError, PolicyError, PolicyFileError
-from virtguard.policy import load_policy
-from virtguard.sources import load_candidate, load_policy_file, load_policy_in_checkout, load_trusted_policy
+from virtguard.policy import load as sources
+from virtguard.policy.load import load_candidate, load_policy_file, load_policy_in_checkout, load_trusted_policy
+from virtguard.policy.merge import load_policy
 
 RULE = '{id: %s, title: t, action: deny, match: /domain/%s, why: w, remedy: r}'
 POLICY = 'policy: base\nfailure: admit\nrules: [%s]\n' % (RULE % ('one', 'a'))
@@ -306,7 +306,7 @@ def test_a_candidate_is_judged_with_the_drop_ins_of_its_place(policy, drop_ins):
 
 def test_without_yaml_the_last_word_on_failure_counts(policy, drop_ins, monkeypatch):
     write(drop_ins / '10.yaml', 'failure: deny\n')
-    monkeypatch.setitem(__import__('sys').modules, 'virtguard.layer', None)
+    monkeypatch.setitem(__import__('sys').modules, 'virtguard.policy.layer', None)
     with pytest.raises(MissingLibraryError) as caught:
         load_trusted_policy(str(policy))
     assert caught.value.settings == {'failure': 'deny'}

@@ -5,7 +5,7 @@ import re
 
 import pytest
 import support_table
-from virtguard.sources import load_policy_file, profiles
+from virtguard.policy.load import load_policy_file, profiles
 
 COLUMNS = [title for title, _, _ in support_table.COLUMNS]
 

@@ -4,7 +4,8 @@
 import pytest
 from lxml import etree
 from virtguard.errors import DomainXMLError
-from virtguard.transition import (
+from virtguard.match.syntax import ARG_NS
+from virtguard.watch.transition import (
     CHECKPOINT,
     PROCESS,
     SNAPSHOT,
@@ -17,7 +18,6 @@ from virtguard.transition import (
     transition,
     uuid_of,
 )
-from virtguard.xpath import ARG_NS
 
 UUID = '5dd0a2f7-6f3c-4b5e-9c43-6a3f6e1b7a10'
 STATUS_XML = b"""\

@@ -2,12 +2,13 @@
 """What is said of domains that cannot be observed, and which events are the same."""
 
 import pytest
-from virtguard import model, unobserved
-from virtguard.events import name_events
+from virtguard import model
 from virtguard.model import Occurrence
-from virtguard.runtime import Auditor, Tracked
-from virtguard.transition import State
-from virtguard.unobserved import Unobserved
+from virtguard.watch import unobserved
+from virtguard.watch.auditor import Auditor, Tracked
+from virtguard.watch.event_id import name_events
+from virtguard.watch.transition import State
+from virtguard.watch.unobserved import Unobserved
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 
 import pytest
 from virtguard import model
-from virtguard.waivers import (
+from virtguard.policy.waivers import (
     Waivers,
     days_left,
     describe,

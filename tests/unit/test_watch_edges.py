@@ -7,12 +7,12 @@ import time
 
 import pytest
 from virtguard.errors import StateFileError
-from virtguard.keeping import Keeper
-from virtguard.processes import GRACE, PROBE_SECONDS, Processes
-from virtguard.runtime import Tracked
-from virtguard.sdnotify import Notifier
-from virtguard.statefiles import StateFiles
-from virtguard.transition import CHECKPOINT, PROCESS, SNAPSHOT, STATUS, State
+from virtguard.watch.auditor import Tracked
+from virtguard.watch.kept_states import Keeper
+from virtguard.watch.qemu_processes import GRACE, PROBE_SECONDS, Processes
+from virtguard.watch.state_files import StateFiles
+from virtguard.watch.systemd import Notifier
+from virtguard.watch.transition import CHECKPOINT, PROCESS, SNAPSHOT, STATUS, State
 
 # --- state files ---------------------------------------------------------------------------------------------------
 

@@ -10,16 +10,16 @@ import pytest
 from lxml import etree
 from odd_domains import odd_domains
 from virtguard import model
-from virtguard.bulk import Judge
+from virtguard.commands.parallel import Judge
 from virtguard.compiled import Compiled
-from virtguard.compiler import prepare
-from virtguard.domain import parse_domain, parse_xml
 from virtguard.errors import DomainXMLError
-from virtguard.evaluate import evaluate
-from virtguard.marks import LIBOSINFO_NS, Index, find_marks, is_well_formed, is_well_formed_but_for_namespaces
-from virtguard.policy import load_policy
-from virtguard.transition import STATUS, State, admitted_domain, take_document, transition
-from virtguard.xpath import NAMESPACES
+from virtguard.judging.evaluate import evaluate
+from virtguard.judging.subject import parse_domain, parse_xml
+from virtguard.match.syntax import NAMESPACES
+from virtguard.policy.compiler import prepare
+from virtguard.policy.merge import load_policy
+from virtguard.scan import LIBOSINFO_NS, Index, find_marks, is_well_formed, is_well_formed_but_for_namespaces
+from virtguard.watch.transition import STATUS, State, admitted_domain, take_document, transition
 
 POLICY = load_policy((pathlib.Path(__file__).resolve().parents[2] / 'policy.yaml').read_bytes(), 'policy.yaml')
 HOST = model.HostFacts('x86_64', 'none', 'rhel-8.10', lambda name, subject: None)

@@ -4,10 +4,10 @@
 import os
 
 import pytest
-from virtguard.messages import Reader, write_message
+from virtguard.hook.worker import stated_uuid
 from virtguard.model import Policy
-from virtguard.sources import note_on_reading
-from virtguard.worker import stated_uuid
+from virtguard.pipe import Reader, write_message
+from virtguard.policy.load import note_on_reading
 
 UUID = '5dd0a2f7-6f3c-4b5e-9c43-6a3f6e1b7a10'
 

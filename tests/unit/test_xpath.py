@@ -2,7 +2,7 @@
 """The syntax tree of an expression: that each part knows where it stands."""
 
 import pytest
-from virtguard.xpath import parse
+from virtguard.match.syntax import parse
 
 
 def offsets(node):

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finds documents of domains for the command: files, directories, standard input. Yields one file at a time.
+
+What a directory has is told by what the files hold, not by their names; most files of others tell by their first bytes.
+"""
+
+import gzip
+import io
+import os
+import re
+import stat
+import sys
+import zlib
+
+from ..errors import DomainXMLError, GuardError
+from ..model import MAX_XML_BYTES
+from .file_parts import CONTAINERS, Section, first_element, split
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import IO, Iterable, Iterator, List, Set, Tuple, Union
+
+    Part = Union[Section, GuardError]
+
+STDIN = '-'
+# The first one in a domain; states have other elements around it.
+_UUID = re.compile(rb'<domain[\s>].*?<uuid>\s*([0-9A-Fa-f-]{36})\s*</uuid>', re.DOTALL)
+_GZIP = b'\x1f\x8b'
+_SAVED = (b'LibvirtQemudSave', b'LibvirtQemudPart')
+_HEAD = 4096
+# Where an administrator may look for domains, and where nobody has looked.
+_PACKED = {b'\xfd7zXZ\0': 'xz', b'BZh': 'bzip2', b'(\xb5/\xfd': 'zstd', b'PK\3\4': 'zip'}
+
+
+class Document:
+    """One file: its `source` for messages, whether the user `named` it (or a directory had it), and why it is `skipped`
+    unread, if it is."""
+
+    __slots__ = ('source', 'named', 'skipped')
+
+    def __init__(self, source: str, named: bool, skipped: str = '') -> None:
+        self.source = source
+        self.named = named
+        self.skipped = skipped
+
+    def read(self) -> bytes:
+        """The bytes, at most one more than a domain may have; of a compressed file, what is in it.
+
+        :raises GuardError: it cannot be read
+        """
+        try:
+            if self.source == STDIN:
+                return _decompress(_read_limited(sys.stdin.buffer))
+            with open(self.source, 'rb') as file:
+                return _decompress(_read_limited(file))
+        except (EOFError, zlib.error):
+            raise GuardError('cannot be decompressed: it is damaged, or cut off') from None
+        except OSError as error:
+            raise GuardError('cannot be read: %s' % (error.strerror or error)) from None
+
+    def parts(self) -> 'Iterator[Part]':
+        """The documents of domains in it, and, in the place of one that there is not, why."""
+        if self.skipped:
+            yield DomainXMLError(self.skipped, other_document=True)
+            return
+        try:
+            data = self.read()
+        except GuardError as error:
+            yield error
+            return
+        yield from split(data) if len(data) <= MAX_XML_BYTES else [Section(data)]
+
+    def is_other(self, error: GuardError) -> bool:
+        """Whether the error is that a directory has a document of another kind, too, which nobody named."""
+        return isinstance(error, DomainXMLError) and error.other_document and not self.named
+
+    def complaint(self, error: GuardError) -> str:
+        """The line that tells of an error with it."""
+        if self.is_other(error):
+            return '%s: skipped: %s' % (self.source, error.message)
+        line = error.line if isinstance(error, DomainXMLError) else 0
+        return '%s: error: %s' % ('%s:%d' % (self.source, line) if line else self.source, error)
+
+
+def _read_limited(file: 'IO[bytes]') -> bytes:
+    return file.read(MAX_XML_BYTES + 1)
+
+
+def _decompress(data: bytes) -> bytes:
+    return gzip.GzipFile(fileobj=io.BytesIO(data)).read(MAX_XML_BYTES + 1) if data.startswith(_GZIP) else data
+
+
+def defined_uuids(directories: 'Iterable[str]') -> 'Set[str]':
+    """The UUIDs, in lower case, of the domains whose definitions or states are in libvirt's own directories. One that
+    cannot be read, or that says it in another way than libvirt writes it, has none.
+
+    :raises GuardError: a directory cannot be listed
+    """
+    uuids = set()
+    for document in (document for directory in directories for document in defined_documents(directory)):
+        try:
+            found = _UUID.search(document.read())
+        except GuardError:
+            continue
+        if found is not None:
+            uuids.add(found.group(1).decode('ascii').lower())
+    return uuids
+
+
+class Documents:
+    """Every path itself; for a directory the files below it that may hold a domain, sorted, each once, whatever links
+    lead to it; links to directories are not followed. `others` counts the files that were left alone meanwhile.
+
+    :raises GuardError: (as it is iterated) a directory cannot be listed, or has no such file
+    """
+
+    def __init__(self, paths: 'Iterable[str]') -> None:
+        self._paths = paths
+        self._seen: 'Set[Tuple[int, int]]' = set()
+        self.others = 0
+
+    def __iter__(self) -> 'Iterator[Document]':
+        for path in self._paths:
+            if path != STDIN and os.path.isdir(path):
+                yield from self._below(path)
+            else:
+                yield Document(path, True)
+
+    def _below(self, directory: str) -> 'Iterator[Document]':
+        found = False
+        before = self.others
+        for parent, directories, files in os.walk(directory, onerror=_raise):
+            directories.sort()
+            for name in directories:
+                path = os.path.join(parent, name)
+                if os.path.islink(path):
+                    yield Document(path, False, 'a link to a directory; name it to have it searched')
+            for name in sorted(files):
+                for document in self._look(os.path.join(parent, name)):
+                    found = True
+                    yield document
+        if not found:
+            count = self.others - before
+            more = ', nor a domain in any of the %d other files' % count if count else ''
+            raise GuardError('%s: there is no *.xml file below it%s' % (directory, more))
+
+    def _look(self, path: str) -> 'List[Document]':
+        """The document that a file may be."""
+        try:
+            status = os.stat(path)
+        except OSError:
+            status = None
+        if status is None or not stat.S_ISREG(status.st_mode):  # to open it, a FIFO say, might take forever
+            self.others += 1
+            return []
+        if (status.st_dev, status.st_ino) in self._seen:
+            return []
+        self._seen.add((status.st_dev, status.st_ino))
+        if path.endswith('.xml'):
+            return [Document(path, False)]
+        skipped = _sniff(path)
+        if skipped is None:
+            self.others += 1
+            return []
+        return [Document(path, False, skipped)]
+
+
+def _sniff(path: str) -> 'Union[str, None]':
+    """'' where a file may begin with a domain, or why it is skipped; None where there is nothing to say of it."""
+    try:
+        with open(path, 'rb') as file:
+            head = file.read(_HEAD)
+        if head.startswith(_GZIP):
+            head = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(head, _HEAD)
+    except zlib.error:
+        return None
+    except OSError as error:
+        return 'cannot be read: %s' % error.strerror
+    if head.startswith(_SAVED):
+        return 'the image of a saved domain; virsh save-image-dumpxml shows what is in it'
+    packed = next((name for magic, name in _PACKED.items() if head.startswith(magic)), '')
+    if packed and '.xml' in os.path.basename(path):
+        return 'compressed by %s; unpack it' % packed
+    name = first_element(head)
+    return '' if name is None or name == 'domain' or name in CONTAINERS else None
+
+
+def find_documents(paths: 'Iterable[str]') -> Documents:
+    """The documents that paths name, or have below them."""
+    return Documents(paths)
+
+
+def defined_documents(directory: str) -> 'List[Document]':
+    """The definitions in libvirt's own directory, which need not be there. What is no file defines nothing; to open it,
+    a FIFO say, might take forever.
+
+    :raises GuardError: it cannot be listed
+    """
+    try:
+        names = sorted(name for name in os.listdir(directory) if name.endswith('.xml'))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise GuardError('cannot list %s: %s' % (directory, error.strerror), 'run it as root') from None
+    paths = [os.path.join(directory, name) for name in names]
+    return [Document(path, True) for path in paths if os.path.isfile(path) or not os.path.exists(path)]
+
+
+def _raise(error: OSError) -> None:
+    raise GuardError('%s: cannot be listed: %s' % (error.filename, error.strerror)) from None

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures of a policy: documents, and what its rules must find in them. Pure: no I/O.
+
+Beside the documents stands expected.yaml, which says of each, by the name of its file:
+
+    fail-screen.xml:
+      host: {os: rhel-8.10}      # as in a file for `check --facts`; what is left out is HOST, or else unknown
+      date: 2026-11-25           # the day on which it is judged, for waivers; today where nothing is said
+      findings:                  # every finding, of every rule
+        - {rule: no-vnc, status: deny, line: 36, path: /domain/devices/graphics}
+
+`line` and `path` need not be said. Where the root of a document is <transition>, the rules of run time judge it.
+"""
+
+import yaml
+
+from .. import model
+from ..errors import PolicyError, suggest
+from ..judging.evaluate import evaluate
+from ..judging.subject import Domain, parse_domain, parse_xml
+from ..match.check import ROOTS
+from ..policy.yaml_reader import Reader
+from .stated_facts import StatedFacts, read_facts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Collection, Dict, List, Optional, Sequence, Tuple
+
+# The host of a case that does not say otherwise.
+HOST = {'arch': 'x86_64', 'container': 'none'}
+STATUSES = (model.DENY, model.WARN, model.WAIVED, model.UNKNOWN, model.ERROR)
+
+
+class Expectation:
+    """A finding that must be there; `line` is None and `path` is '' where they do not matter."""
+
+    __slots__ = ('rule', 'status', 'line', 'path')
+
+    def __init__(self, rule: str, status: str, line: 'Optional[int]', path: str) -> None:
+        self.rule = rule
+        self.status = status
+        self.line = line
+        self.path = path
+
+    def is_met_by(self, finding: model.Finding) -> bool:
+        return (
+            (self.rule, self.status) == (finding.rule.id, finding.status)
+            and self.line in (None, finding.line)
+            and self.path in ('', finding.path)
+        )
+
+    def __str__(self) -> str:
+        line = ' in line %d' % self.line if self.line else ''
+        return '%s [%s]%s%s' % (self.status, self.rule, ' ' + self.path if self.path else '', line)
+
+
+class Case:
+    """One document and what is expected of it; `date` is YYYY-MM-DD, '' for whatever day it is."""
+
+    __slots__ = ('name', 'host', 'date', 'expected')
+
+    def __init__(self, name: str, host: StatedFacts, date: str, expected: 'Sequence[Expectation]') -> None:
+        self.name = name
+        self.host = host
+        self.date = date
+        self.expected = tuple(expected)
+
+
+def load_cases(data: bytes, source: str, files: 'Collection[str]') -> 'List[Case]':
+    """Read an expected.yaml.
+
+    :param files: the names of the documents that there are
+    :raises PolicyError: with every problem at once
+    """
+    reader = Reader(source)
+    root = reader.compose(data, 'the file')
+    cases = [_read_case(reader, key, node, files) for key, node in _entries(reader, root)]
+    if reader.problems:
+        raise PolicyError(sorted(reader.problems, key=lambda p: (p.line, p.column)), {})
+    return cases
+
+
+def _entries(reader: Reader, root: 'Optional[yaml.Node]') -> 'List[Tuple[yaml.ScalarNode, yaml.Node]]':
+    entries = list(root.value) if isinstance(root, yaml.MappingNode) else []
+    named = [(key, node) for key, node in entries if isinstance(key, yaml.ScalarNode)]
+    if root is not None:
+        reader.mapping(root, 'the file', [key.value for key, _ in named], ())
+    return named
+
+
+def _read_case(reader: Reader, key: 'yaml.Node', node: 'yaml.Node', files: 'Collection[str]') -> Case:
+    name = str(key.value)
+    if name not in files:
+        reader.problem(key, 'there is no file %r here' % name, suggest(name, sorted(files)) if files else '')
+    nodes = reader.mapping(node, name, ('host', 'date', 'findings'), ('findings',))
+    host = read_facts(reader, nodes['host'], 'host', HOST) if 'host' in nodes else StatedFacts(HOST, {})
+    findings = reader.sequence(nodes.get('findings'), 'findings', may_be_empty=True)
+    return Case(
+        name, host, reader.day(nodes.get('date'), 'date') or '', [_read_expectation(reader, item) for item in findings]
+    )
+
+
+def _read_expectation(reader: Reader, node: 'yaml.Node') -> Expectation:
+    nodes = reader.mapping(node, 'the finding', ('rule', 'status', 'line', 'path'), ('rule', 'status'))
+    return Expectation(
+        reader.line_of_text(nodes.get('rule'), 'rule') or '',
+        reader.choice(nodes.get('status'), 'status', STATUSES) or '',
+        reader.whole_number(nodes.get('line'), 'line'),
+        reader.line_of_text(nodes.get('path'), 'path') or '',
+    )
+
+
+def judge(case: Case, xml: bytes, policy: model.Policy, today: str) -> model.Verdict:
+    """What a policy finds in the document of a case.
+
+    :raises DomainXMLError: it is neither a domain nor a transition
+    """
+    limit = len(case.expected) + model.MAX_FINDINGS_PER_RULE
+    root = parse_xml(xml)
+    if root.tag != ROOTS[model.RUNTIME]:
+        return evaluate(policy, parse_domain(xml), case.host, case.date or today, limit=limit)
+    name, uuid = (root.findtext('.//domstatus/domain/' + tag) or '' for tag in ('name', 'uuid'))
+    rules = policy.rules_at(model.RUNTIME)
+    return evaluate(policy, Domain(name, uuid, root), case.host, case.date or today, rules, limit)
+
+
+def compare(
+    expected: 'Sequence[Expectation]', findings: 'Sequence[model.Finding]'
+) -> 'Tuple[List[Expectation], List[model.Finding]]':
+    """The expectations that no finding meets, and the findings that no expectation is left for.
+
+    Each finding meets one expectation, and which one is chosen so that as many as possible are met.
+    """
+    met: 'Dict[int, int]' = {}  # finding -> expectation
+
+    def meet(wanted: int, tried: 'List[int]') -> bool:
+        for number, finding in enumerate(findings):
+            if number not in tried and expected[wanted].is_met_by(finding):
+                tried.append(number)
+                if number not in met or meet(met[number], tried):
+                    met[number] = wanted
+                    return True
+        return False
+
+    missing = [expectation for number, expectation in enumerate(expected) if not meet(number, [])]
+    return missing, [finding for number, finding in enumerate(findings) if number not in met]
+
+
+def unasked(case: Case) -> 'List[Tuple[str, str]]':
+    """The answers of a judged case that no rule asked for: probe and subject."""
+    answered = {(probe, subject) for probe, answers in case.host.answers.items() for subject in answers}
+    return sorted(answered - case.host.asked)

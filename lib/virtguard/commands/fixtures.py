@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`virt-guard policy test DIR`: judges fixtures, and tells where a policy does not do what they expect.
+
+The cases of a rule are in a directory of the rule's name: an expected.yaml (see cases) and the documents that it names.
+A rule is tested where one of its cases expects a finding of it, and another one none.
+"""
+
+import os
+
+from .. import model
+from ..errors import GuardError, PolicyError, suggest
+from ..host import today
+from ..policy import load
+from ..policyfile import read_policy_file
+from ..wording import counted, others
+from .domain_files import Document
+from .expectations import Case, Expectation, compare, judge, load_cases, unasked
+from .policy import load_policy
+from .terminal import complain, show_line
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Iterator, List, Optional, Set, Tuple
+
+    from ..errors import Problem
+    from ..policy.installation import Layout
+
+_PASSED, _FAILED, _NOT_JUDGED = 0, 1, 2
+EXPECTED = 'expected.yaml'
+
+
+class _Directory:
+    """One directory with an expected.yaml; `rule` is its name, `unnamed` are documents that no case is about."""
+
+    __slots__ = ('path', 'rule', 'cases', 'unnamed')
+
+    def __init__(self, path: str, cases: 'List[Case]', unnamed: 'List[str]') -> None:
+        self.path = path
+        self.rule = os.path.basename(os.path.realpath(path))
+        self.cases = cases
+        self.unnamed = unnamed
+
+
+def run(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
+    """Judge every case below the directory; print one line for each expectation that is not met."""
+    policy = load_policy(arguments.policy, layout)
+    directories = _read_directories(arguments.directory)
+    total = failures = 0
+    failed = False
+    for directory in directories:
+        for name in directory.unnamed:
+            failures += 1
+            _tell(os.path.join(directory.path, name), 'its findings', 'nothing of it in %s' % EXPECTED)
+        for case in directory.cases:
+            total += 1
+            document = Document(os.path.join(directory.path, case.name), True)
+            try:
+                failures += _run_case(policy, case, document)
+            except GuardError as error:
+                failed = True
+                complain(document.complaint(error))
+    for rule in _rules_to_test(policy, arguments.policy is not None, arguments.all):
+        failures += _check_coverage(rule, directories, arguments.directory)
+    if not total:
+        failures += 1
+        _tell(arguments.directory, 'cases', 'no %s below it that names one' % EXPECTED)
+    result = counted(failures, 'failure') if failures else 'all as expected'
+    show_line('%s: %s' % (counted(total, 'case'), result))
+    return _NOT_JUDGED if failed else _FAILED if failures else _PASSED
+
+
+def _read_directories(top: str) -> 'List[_Directory]':
+    found = []
+    problems: 'List[Problem]' = []
+    for path, names, files in os.walk(top, onerror=_raise):
+        names.sort()
+        if EXPECTED not in files:
+            continue
+        source = os.path.join(path, EXPECTED)
+        documents = {name for name in files if name != EXPECTED and os.path.isfile(os.path.join(path, name))}
+        try:
+            cases = load_cases(read_policy_file(source, 'the file'), source, documents)
+        except PolicyError as error:
+            problems += error.problems
+        else:
+            unnamed = {name for name in documents if name.endswith('.xml')} - {case.name for case in cases}
+            found.append(_Directory(path, cases, sorted(unnamed)))
+    if problems:
+        raise PolicyError(problems, {})
+    return found
+
+
+def _raise(error: OSError) -> None:
+    raise GuardError('%s: cannot be listed: %s' % (error.filename, error.strerror)) from None
+
+
+def _tell(path: str, expected: str, found: str, line: int = 0) -> None:
+    show_line('%s: expected %s, found %s' % ('%s:%d' % (path, line) if line else path, expected, found))
+
+
+def _run_case(policy: model.Policy, case: Case, document: Document) -> int:
+    """Judge one case and tell what is not as expected; returns how much that is."""
+    path = document.source
+    verdict = judge(case, document.read(), policy, today())
+    pairs = list(_pair(*compare(case.expected, verdict.findings)))
+    for expectation, finding in pairs:
+        expected = str(expectation) if expectation is not None else 'nothing'
+        if expectation is not None and expectation.rule not in {rule.id for rule in policy.rules}:
+            expected += ' (there is no such rule; %s)' % suggest(expectation.rule, [rule.id for rule in policy.rules])
+        if finding is not None:
+            place = Expectation(finding.rule.id, finding.status, finding.line, finding.path)
+            more = ' (%s)' % others(finding) if finding.more else ''
+            _tell(path, expected, '%s: %s%s' % (place, finding.message, more), finding.line)
+        else:
+            _tell(path, expected, 'nothing', expectation.line or 0 if expectation is not None else 0)
+    questions = unasked(case)
+    for probe, subject in questions:
+        _tell(path, 'the probe %s to be asked about %r' % (probe, subject), 'no rule that asks')
+    return len(pairs) + len(questions)
+
+
+def _pair(
+    missing: 'List[Expectation]', surplus: 'List[model.Finding]'
+) -> 'Iterator[Tuple[Optional[Expectation], Optional[model.Finding]]]':
+    """What is missing beside what there is of the same rule instead."""
+    rest = list(surplus)
+    for expectation in missing:
+        instead = next((finding for finding in rest if finding.rule.id == expectation.rule), None)
+        if instead is not None:
+            rest.remove(instead)
+        yield expectation, instead
+    for finding in rest:
+        yield None, finding
+
+
+def _rules_to_test(policy: model.Policy, is_given: bool, all_rules: bool) -> 'Iterator[model.Rule]':
+    """The rules in use that must have cases: a site's own; the rules that come with the guard have tests of their own.
+
+    :param is_given: the policy is a file that was asked for, so all that is in it is the site's
+    """
+    shipped = set(policy.files[:1]) | set(load.profiles().values())
+    own: 'Set[str]' = {policy.source} if is_given else set(policy.files) - shipped
+    for rule in policy.rules:
+        # Where a site gives one of these keys, what a rule finds is the site's own business.
+        origins = {rule.origins[key] for key in model.FINDING_KEYS if key in rule.origins} | {rule.origin}
+        if rule.action != 'off' and (all_rules or own.intersection(source for source, _ in origins)):
+            yield rule
+
+
+def _check_coverage(rule: model.Rule, directories: 'List[_Directory]', top: str) -> int:
+    cases = [case for directory in directories if directory.rule == rule.id for case in directory.cases]
+    failing = sum(any(expectation.rule == rule.id for expectation in case.expected) for case in cases)
+    kinds = (('a case that fails', failing), ('a case that passes', len(cases) - failing))
+    lacking = [kind for kind, count in kinds if not count] if cases else ['a case']
+    for kind in lacking:
+        where = os.path.join(top, '' if os.path.basename(os.path.realpath(top)) == rule.id else rule.id)
+        _tell(rule.origin[0], '%s of rule %r in %s' % (kind, rule.id, where), 'none', rule.origin[1])
+    return len(lacking)

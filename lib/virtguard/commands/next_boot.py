@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`virt-guard scan --next-boot`: what is refused when running domains start anew, and when the host boots.
+
+The next start of a domain takes its definition, which may differ from what runs. A domain without one, a transient one,
+has no next start. Not judged is what libvirt has saved together with a domain: a state that the next start goes on with
+(virsh managedsave) has a definition of its own, and so has a snapshot that somebody reverts to.
+"""
+
+import os
+import stat
+
+from .. import model
+from ..errors import GuardError
+from ..host import today
+from ..wording import counted
+from .formats import JsonLines, Text
+from .parallel import Judge
+from .policy import complain_of_unknown_uuids, load_host, load_policy
+from .pool import Workers
+from .terminal import complain, show, show_line, wants_colour
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Dict, Iterator, List, Optional, Set, Tuple, Union
+
+    from ..policy.installation import Layout
+
+    Format = Union[Text, JsonLines]
+    Fields = Tuple[str, str, str]  # complaint, output, decision ('' where there is no definition)
+
+_ADMITTED, _DENIED, _NOT_JUDGED = 0, 1, 2
+_SUFFIX = '.xml'
+RUNNING, AUTOSTART = 'running', 'autostart'
+
+
+def run(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
+    """Judge the definition of each domain that runs, or starts with the host; print the verdicts and a summary."""
+    policy = load_policy(arguments.policy, layout)
+    judge = Judge(policy, load_host(arguments.facts, policy.facts(), arguments.os), arguments.date or today())
+    output: 'Format' = JsonLines() if arguments.format == 'jsonl' else Text(wants_colour(), True)
+    names = {RUNNING: set(running_domains(layout)), AUTOSTART: set(autostart_domains(layout))}
+    decisions: 'Dict[str, str]' = {}
+
+    def work(name: str) -> 'Fields':
+        path = os.path.join(layout.domains, name + _SUFFIX)
+        try:
+            xml = _read(path)
+            if xml is None:
+                return '', '', ''
+            verdict = judge.judge(xml)
+        except GuardError as error:
+            return give_up(name, str(error))
+        complaint = note_on_saved_state(layout, name)
+        when = [when for when in (RUNNING, AUTOSTART) if name in names[when]]
+        return complaint, output.next_start(path, verdict, when), verdict.decision
+
+    def give_up(name: str, reason: str) -> 'Fields':
+        path = os.path.join(layout.domains, name + _SUFFIX)
+        return '%s: error: %s' % (path, reason), output.failure(path, reason), model.ERROR
+
+    every = sorted(names[RUNNING] | names[AUTOSTART])
+    workers = Workers(work, give_up, judge.seconds)
+    try:
+        for name, results in zip(every, workers.results(([name] for name in every), 1)):
+            for complaint, text, decision in results:
+                if complaint:
+                    complain(complaint)
+                if decision:
+                    show(text)
+                    decisions[name] = decision
+    finally:
+        workers.end()
+    complain_of_unknown_uuids(policy, layout)
+    if arguments.format == 'text':
+        for line in summary(policy, decisions, names):
+            show_line(line)
+    found = set(decisions.values())
+    return _NOT_JUDGED if model.ERROR in found else _DENIED if model.DENY in found else _ADMITTED
+
+
+def summary(policy: model.Policy, decisions: 'Dict[str, str]', names: 'Dict[str, Set[str]]') -> 'Iterator[str]':
+    """How many domains would not come up again, as lines.
+
+    :param decisions: those on the definitions, by the names of the domains
+    :param names: of the domains that are RUNNING, and of those with AUTOSTART
+    """
+
+    def count(when: str, decision: str) -> int:
+        return sum(decisions.get(name) == decision for name in names[when])
+
+    running, booting = len(names[RUNNING]), len(names[AUTOSTART].intersection(decisions))
+    verb = 'would be refused' if policy.mode == 'enforce' else 'would be denied, were the mode not audit,'
+    yield '%d of %s %s at %s next start; %d of %d that start%s with the host' % (
+        count(RUNNING, model.DENY),
+        counted(running, 'running domain'),
+        verb,
+        'its' if running == 1 else 'their',
+        count(AUTOSTART, model.DENY),
+        booting,
+        's' if booting == 1 else '',
+    )
+    transient = sorted(names[RUNNING].difference(decisions))
+    if transient:
+        yield 'without a definition, and so without a next start: %s' % ', '.join(transient)
+
+
+def note_on_saved_state(layout: 'Layout', name: str) -> str:
+    """What to say of the next start of a domain that libvirt has saved (virsh managedsave); '' where it has not."""
+    if not os.path.lexists(os.path.join(layout.lib, 'save', name + '.save')):
+        return ''
+    path = os.path.join(layout.domains, name + _SUFFIX)
+    return '%s: not judged is its saved state, which its next start goes on with' % path
+
+
+def running_domains(layout: 'Layout') -> 'Iterator[str]':
+    """The names of the domains that run: libvirt keeps the status of each in a file."""
+    for entry in _list(layout.run):
+        if entry.name.endswith(_SUFFIX) and entry.is_file(follow_symlinks=False):
+            yield entry.name[: -len(_SUFFIX)]
+
+
+def autostart_domains(layout: 'Layout') -> 'Iterator[str]':
+    """The names of the domains that start with the host: libvirt keeps a link to the definition of each."""
+    for entry in _list(os.path.join(layout.domains, 'autostart')):
+        if not entry.name.endswith(_SUFFIX):
+            continue
+        try:
+            target = os.readlink(entry.path)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            target = ''
+        if os.path.basename(target) == entry.name:
+            yield entry.name[: -len(_SUFFIX)]
+        else:
+            complain('%s: ignored: not a link to %s' % (entry.path, os.path.join(layout.domains, entry.name)))
+
+
+def _list(directory: str) -> 'List[os.DirEntry[str]]':
+    try:
+        with os.scandir(directory) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise GuardError('cannot list %s: %s' % (directory, error.strerror), 'run it as root') from None
+
+
+def _read(path: str) -> 'Optional[bytes]':
+    """A definition; None where there is none, or not any more.
+
+    :raises GuardError: it cannot be read
+    """
+    try:
+        # O_NONBLOCK: opening a FIFO must not wait for a writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        with open(descriptor, 'rb') as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise GuardError('it is not a regular file')
+            return file.read(model.MAX_XML_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise GuardError('cannot be read: %s' % error.strerror) from None

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What install.sh asks of the version that it installs: can it use the policy, and is it to come into force.
+
+`main` is called with a verb and its arguments; what it prints is for the shell. Errors go to stderr, with status 1.
+"""
+
+import os
+import sys
+
+from .. import model
+from ..compiled import compiled_path
+from ..errors import GuardError
+from ..host import read_facts, today
+from ..policy.compiler import compile_in_place, write_compiled
+from ..policy.host_profile import difference, list_of_host
+from ..policy.load import (
+    drop_in_directory,
+    find_policy,
+    load_candidate,
+    load_policy_file,
+    load_timed,
+    load_trusted_policy,
+)
+from ..policyfile import read_policy_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, Dict, Sequence, TextIO
+
+_FAILURES = {'audit': 'admit', 'enforce': 'deny'}
+_LONGEST = 60  # seconds, the longest deadline that a policy may have
+# So that the proof is about the policy's own verdicts, wherever it runs.
+_PROOF = """\
+policy: installation
+extends: %s
+mode: enforce
+failure: deny
+deadline: %d
+"""
+_CHOOSE = '; --profile chooses another'
+_EVERY_DOMAIN = """\
+[%s] %s: %s
+  To permit it all the same, write these two lines into a file %s/NAME.yaml, and run virt-guard policy compile:
+    rules:
+      - {id: %s, action: "off", reason: "WHY, AND WHO DECIDED IT"}
+"""
+_RULE_OFF = '- {id: %s, action: "off", reason: the proof is not about this host}\n'
+
+
+def main(argv: 'Sequence[str]', stdout: 'TextIO') -> int:
+    """Do what the first argument says, see the functions of this module; print what it returns."""
+    verb, *rest = argv
+    functions: 'Dict[str, Callable[..., str]]' = {
+        'check': check,
+        'compile': compile_policy,
+        'difference': profile_difference,
+        'host-list': host_list,
+        'host-rules': host_rules,
+        'proof-policy': proof_policy,
+        'switch': switch,
+    }
+    try:
+        stdout.write(functions[verb](*rest))
+    except GuardError as error:
+        for problem in getattr(error, 'problems', [error]):
+            print(ascii(str(problem))[1:-1], file=sys.stderr)
+        return 1
+    except OSError as error:
+        print('%s: %s' % (ascii(error.filename), error.strerror), file=sys.stderr)
+        return 1
+    except Exception as error:
+        from ..libraries import blame
+
+        blamed = blame(error)
+        if blamed is None:
+            raise
+        print(ascii(str(blamed))[1:-1], file=sys.stderr)
+        return 1
+    return 0
+
+
+def check(candidate: str, path: str, mode: str) -> str:
+    """The mode and the deadline (in seconds, then in hundredths of a second) that hold with a candidate in force; then,
+    in a line of its own, whether it takes long to read.
+
+    :param candidate: a file with what the policy at `path` would be
+    :param mode: the mode that it must have, '' for any
+    :raises GuardError: this version cannot use it
+    """
+    data = read_policy_file(candidate)
+    policy, note = load_timed(lambda: load_candidate(path, data, today()))
+    if mode and (policy.mode, policy.failure) != (mode, _FAILURES[mode]):
+        raise GuardError('set mode (%s) and failure (%s) in %s by hand' % (mode, _FAILURES[mode], path))
+    return '%s %g %d\n%s' % (policy.mode, policy.deadline, policy.deadline * 100, note + '\n' if note else '')
+
+
+def proof_policy(profile: str) -> str:
+    """A policy that judges domains as a profile does, on whatever host, and takes its time."""
+    rules = [
+        rule.id for rule in load_policy_file(find_policy(profile)).rules if rule.host and rule.action == model.DENY
+    ]
+    return _PROOF % (profile, _LONGEST) + 'rules:\n' * bool(rules) + ''.join(_RULE_OFF % rule for rule in rules)
+
+
+def compile_policy(path: str) -> str:
+    """Write the compiled form of a policy beside it."""
+    write_compiled(compiled_path(path), compile_in_place(lambda: load_trusted_policy(path, today())))
+    return ''
+
+
+def host_list() -> str:
+    """The profile to take on this host, and why."""
+    found = list_of_host()
+    why = ', '.join(part for part in ('this host is ' + found.host, found.remark) if part)
+    return '%s %s%s\n' % (found.profile, why, '' if found.is_certain and not found.remark else _CHOOSE)
+
+
+def profile_difference(profile: str) -> str:
+    """What to say where this host has another list than `profile`."""
+    return difference(profile)
+
+
+def host_rules(path: str) -> str:
+    """For each rule of a policy that refuses every domain on this host: what it sees here, and what turns it off."""
+    from ..judging.evaluate import ask_facts
+
+    said = ''
+    for rule in policy.rules_at(model.ADMISSION):
+        answer, evidence = ask_facts(rule, host)
+        if rule.match is None and rule.action == model.DENY and answer:
+            said += _EVERY_DOMAIN % (rule.id, rule.title, evidence, drop_in_directory(path), rule.id)
+    return said
+
+
+def switch(path: str, staged: str, program: str) -> str:
+    """Put the program of this version in the place of another one, and with it what it compiles the policy in force to.
+
+    :raises GuardError: the hook could not use that policy; nothing is changed
+    """
+    compiled = compiled_path(path)
+    ahead = '%s.%d' % (compiled, os.getpid())
+    write_compiled(ahead, compile_in_place(lambda: load_trusted_policy(path, today())))
+    os.rename(ahead, compiled)
+    os.rename(staged, program)
+    return ''

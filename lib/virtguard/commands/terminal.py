@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Standard output and standard error of the command: any text on any encoding, colour, and progress of long work."""
+
+import os
+import sys
+import time
+
+from .. import wording
+from ..errors import GuardError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Optional, TextIO
+
+
+def complain(text: str) -> None:
+    """A line on standard error."""
+    _write(sys.stderr, wording.escape(text) + '\n')
+
+
+def show(text: str) -> None:
+    """Text on standard output, as it is."""
+    _write(sys.stdout, text)
+
+
+def show_line(text: str) -> None:
+    """A line on standard output; what is in it may come from anywhere."""
+    show(wording.escape(text) + '\n')
+
+
+def _write(stream: 'Optional[TextIO]', text: str) -> None:
+    if stream is None:  # whoever started the command has closed it (>&-)
+        return
+    try:
+        stream.buffer.write(text.encode(stream.encoding or 'ascii', 'backslashreplace'))
+        stream.flush()
+    except BrokenPipeError:
+        raise  # whoever reads has seen enough, which is no error
+    except OSError as error:
+        # What is left in the buffer would fail once more when the interpreter ends, with words and a status of its own.
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
+        raise GuardError('cannot write what was found: %s' % (error.strerror or error)) from None
+
+
+def wants_colour() -> bool:
+    """Whether whoever reads standard output sees colours."""
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    return is_terminal and not os.environ.get('NO_COLOR') and os.environ.get('TERM') != 'dumb'
+
+
+class Progress:
+    """A count on the terminal's last line, for work that takes longer than a moment."""
+
+    _INTERVAL = 0.5  # seconds
+
+    def __init__(self) -> None:
+        self._wanted = sys.stderr is not None and sys.stderr.isatty() and os.environ.get('TERM') != 'dumb'
+        self._next = time.monotonic() + self._INTERVAL
+        self._shown = False
+
+    def show(self, count: int) -> None:
+        if self._wanted and time.monotonic() >= self._next:
+            self._next = time.monotonic() + self._INTERVAL
+            self._shown = True
+            _write(sys.stderr, '\r%d domains judged' % count)
+
+    def clear(self) -> None:
+        if self._shown:
+            self._shown = False
+            _write(sys.stderr, '\r\033[K')

@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: Apache-2.0
+"""libvirt's qemu hook: argv and stdin in; stderr, an exit status and an audit record out.
+
+Import budget: this module and what it imports at the top are paid at every start of every domain. So no argparse,
+json, logging, pathlib, re, signal, socket, subprocess or typing, and not even os, which costs an eighth of the
+interpreter's start; posix and _signal are what it and signal are made of. Only the worker imports yaml and lxml.
+"""
+
+import _signal
+import posix
+import sys
+import time
+
+from .. import model
+from ..compiled import compiled_path, load_compiled
+from ..errors import DomainXMLError, Expired, GuardError, TooSlow, describe_defect
+from ..host import read_facts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, List, NoReturn, Sequence
+
+    from ..compiled import Compiled
+
+JUDGED = ('prepare', 'start')
+ADMITTED, DENIED, UNDECIDED = 0, 1, 2
+
+# The end of a policy's path that only install.sh writes into a program, to prove it before it is put in force.
+PROOF_POLICY = '/.virt-guard-check.yaml'
+_STAGES = {
+    'policy': 'reading the policy',
+    'xml': 'reading the domain XML from standard input',
+    'loading': 'loading what judging needs',
+    'judging': 'judging',
+}
+# Where that is not what is wrong, the same error comes again from the source.
+_DAMAGED_CACHE = (EOFError, ImportError, SyntaxError, TypeError, ValueError)
+
+
+def main(arguments: 'Sequence[str]', policy_path: str, log_file: str) -> int:
+    """Answer one call of libvirt.
+
+    :param arguments: domain name, operation, sub-operation, extra; more or fewer are tolerated
+    :returns: ADMITTED, DENIED or UNDECIDED, the hook's exit status
+    """
+    call = _Call(arguments, policy_path, log_file)
+    if call.operation not in JUDGED:
+        return ADMITTED
+    _occupy_standard_descriptors()
+    _signal.signal(_signal.SIGALRM, call.expire)
+    try:
+        try:
+            call.arm()
+            result = call.judge()
+        finally:
+            call.disarm()
+    except TooSlow as slow:
+        return call.fail('judging took longer than %s' % slow, of_document=True)
+    except Expired:
+        doing = _STAGES.get(call.stage, call.stage)
+        return call.fail('the deadline of %g seconds passed while %s' % (call.settings['deadline'], doing))
+    except GuardError as error:
+        return call.fail(error.message, error.hint, isinstance(error, DomainXMLError))
+    except (ImportError, SyntaxError) as error:
+        return call.fail('a part of the guard is missing or broken: %s' % error, 'run install.sh again')
+    except Exception as error:  # a defect of the guard must neither open the door nor show a traceback
+        doing = _STAGES.get(call.stage, call.stage)
+        return call.fail('internal error while %s: %s' % (doing, describe_defect(error)), '', call.stage == 'judging')
+    return call.conclude(result)
+
+
+def sturdily(load: 'Callable[[], Any]') -> 'Any':
+    """What `load` imports; from the sources where a cache is damaged: Python takes a truncated one for good."""
+    try:
+        return load()
+    except _DAMAGED_CACHE:
+        sys.modules['_frozen_importlib_external'].__dict__['cache_from_source'] = _no_cache
+        return load()
+
+
+def _no_cache(*arguments: object, **options: object) -> 'NoReturn':
+    raise NotImplementedError  # as it does where there are no caches
+
+
+def _text(argument: str) -> str:
+    """An argument as UTF-8, whatever Python has taken it for: 3.6 decodes it as ASCII under libvirt's LC_ALL=C."""
+    return argument.encode(sys.getfilesystemencoding(), 'surrogateescape').decode('utf-8', 'surrogateescape')
+
+
+def _occupy_standard_descriptors() -> None:
+    """Where the caller left 0, 1 or 2 closed, let no file of ours take its place."""
+    for descriptor in (0, 1, 2):
+        try:
+            posix.fstat(descriptor)
+        except OSError:
+            nowhere()
+
+
+def nowhere() -> int:
+    """A descriptor that nothing comes from, or goes to; also where there is no /dev/null."""
+    try:
+        return posix.open('/dev/null', posix.O_RDWR)
+    except OSError:
+        reader, writer = posix.pipe()
+        posix.close(reader)
+        return writer
+
+
+class _Call:
+    """One call of the hook, from its arguments to its exit status."""
+
+    def __init__(self, arguments: 'Sequence[str]', policy_path: str, log_file: str) -> None:
+        self.started = time.monotonic()
+        name, self.operation = [_text(a) for a in (*arguments, '', '')[:2]]
+        self._name = name
+        self._policy_path = policy_path
+        self._log_file = log_file
+        self._xml = b''  # where it was read here, and not by the worker
+        self._xml_sha256 = ''
+        self._policy_fields: 'List[Any]' = []
+        self._warning = ''
+        self._armed = False
+        self._judged = False
+        self._uuid = ''
+        self.settings: 'Dict[str, Any]' = dict(model.DEFAULT_SETTINGS)
+        self.stage = 'starting'
+
+    def arm(self) -> None:
+        """Start the deadline, or move it to where the settings say."""
+        self._armed = True
+        left = self.settings['deadline'] - (time.monotonic() - self.started)
+        _signal.setitimer(_signal.ITIMER_REAL, max(left, 0.001))
+
+    def disarm(self) -> None:
+        self._armed = False  # a signal may be on its way already
+        _signal.setitimer(_signal.ITIMER_REAL, 0)
+
+    def expire(self, number: int, frame: object) -> None:
+        """Handle the deadline's signal: end the call, unless it is late, or it is the host that is slow."""
+        if self._armed and not self._judged:
+            from ..deadline import Clock
+
+            left = Clock(self.started).left(self.settings['deadline'], self.stage == 'judging')
+            _signal.setitimer(_signal.ITIMER_REAL, left)
+
+    def judge(self) -> 'Dict[str, Any]':
+        """Reach a verdict: here, where the compiled policy shows that no rule can match, else in a worker process.
+
+        :returns: the result, see worker.ask
+        """
+        self.advance({'stage': 'policy'})
+        compiled, self._warning = load_compiled(self._policy_path)
+        if compiled is None:
+            return self._ask_worker()
+        self.advance({'stage': 'xml', 'settings': compiled.policy.settings(), 'fields': compiled.policy.fields()})
+        self._xml = read_domain()
+        try:
+            return self._judge_by(compiled)
+        except GuardError:
+            raise
+        except Exception as error:  # it was made by something else than the compiler
+            self._warning = '%s cannot be used: %s' % (compiled_path(self._policy_path), describe_defect(error))
+            self.advance({'stage': 'policy'})
+            return self._ask_worker(None, self._xml)
+
+    def _judge_by(self, compiled: 'Compiled') -> 'Dict[str, Any]':
+        host = read_facts(compiled.facts)
+        self.advance({'stage': 'judging'})
+        verdict, candidates = compiled.judge(self._xml, host)
+        if verdict is None:
+            self.advance({'stage': 'loading'})
+            return self._ask_worker(compiled.narrowed(candidates), self._xml, host)
+        self._judged = True
+        if self.operation != 'start':
+            return {'outcome': model.ADMIT}  # `start` follows, and is recorded
+        journal, _ = sturdily(_import_recorder)
+        return {'outcome': model.ADMIT, 'fields': journal.verdict_fields(verdict)}
+
+    def _ask_worker(self, *prepared: 'Any') -> 'Dict[str, Any]':
+        worker = sturdily(_import_worker)
+        task = worker.Task(self._policy_path, read_domain, sturdily, nowhere, *prepared)
+        self.disarm()  # from here on the time is kept without signals, which a verdict might cross
+        return worker.ask(task, self)  # type: ignore[no-any-return]
+
+    def advance(self, message: 'Dict[str, Any]') -> None:
+        """Note what is being done, and what was found out on the way."""
+        self.stage = message['stage']
+        self._xml_sha256 = message.get('xml_sha256', self._xml_sha256)
+        self._uuid = message.get('uuid', self._uuid)
+        self._policy_fields = message.get('fields', self._policy_fields)
+        if 'settings' in message:
+            self.settings.update(message['settings'])
+            if self._armed:
+                self.arm()
+
+    def conclude(self, result: 'Dict[str, Any]') -> int:
+        """Record the verdict and answer libvirt."""
+        outcome = result['outcome']
+        status = {model.DENY: DENIED, model.ERROR: self._undecided()}.get(outcome, ADMITTED)
+        recorded = not self._is_to_be_recorded(status, outcome) or self._record(result['fields'])
+        if status == ADMITTED:
+            return ADMITTED if recorded or not self.settings['audit'] else self._refuse_unrecorded()
+        note = '' if recorded else '  note: no audit record could be written\n'
+        _write_stderr(result['text'] + note)
+        return status
+
+    def fail(self, reason: str, hint: str = '', of_document: bool = False) -> int:
+        """Answer without a verdict: as the policy's `failure` says, but where the reason is the document.
+
+        Whoever defines a domain chooses that, so it is denied, as the policy's `mode` has it.
+        """
+        journal, wording, worker = sturdily(_import_reporters)
+        status, outcome, answer = self._undecided(), model.ERROR, 'is refused'
+        if of_document and self.settings['mode'] == 'audit':
+            status, outcome, answer = ADMITTED, model.WOULD_DENY, 'would be denied (audit mode)'
+        elif of_document:
+            status = UNDECIDED
+        elif status == ADMITTED:
+            answer = 'is admitted'
+        message = "domain '%s' could not be judged and %s: %s" % (
+            wording.escape(self._name),
+            answer,
+            wording.escape(reason),
+        )
+        uuid = self._uuid or worker.stated_uuid(self._xml)
+        fields = journal.failure_fields(message, outcome) + [('VIRT_GUARD_UUID', uuid)] + self._policy_fields
+        recorded = not self._is_to_be_recorded(status, outcome) or self._record(fields)
+        if status == ADMITTED:
+            return ADMITTED if recorded or not self.settings['audit'] else self._refuse_unrecorded()
+        _write_stderr(wording.failure(self._name, reason, hint))
+        return status
+
+    def _is_to_be_recorded(self, status: int, outcome: str) -> bool:
+        """One start, one record: `start` follows an admission at `prepare`, and judges again.
+
+        It does not follow where the start fails in between, and what mode `audit` lets pass must not be lost by that.
+        """
+        if self._policy_path.endswith(PROOF_POLICY):
+            return False  # install.sh sees the answer, and no domain has tried to start
+        return status != ADMITTED or self.operation == 'start' or outcome == model.WOULD_DENY
+
+    def _undecided(self) -> int:
+        return ADMITTED if self.settings['failure'] == 'admit' else UNDECIDED
+
+    def _record(self, fields: 'List[Any]') -> bool:
+        journal, sha256_hex = sturdily(_import_recorder)  # most calls record nothing
+        elapsed = int((time.monotonic() - self.started) * 1000000)
+        fields = list(fields) + [
+            ('VIRT_GUARD_DOMAIN', self._name),
+            ('VIRT_GUARD_OPERATION', self.operation),
+            ('VIRT_GUARD_XML_SHA256', self._xml_sha256 or (sha256_hex(self._xml) if self._xml else '')),
+            ('VIRT_GUARD_ELAPSED_USEC', str(elapsed)),
+            ('VIRT_GUARD_WARNING', self._warning),
+        ]
+        return journal.Sinks(self._log_file).send(fields) is not None
+
+    def _refuse_unrecorded(self) -> int:
+        _, wording, _ = sturdily(_import_reporters)
+        reason = 'no audit record could be written, and the policy requires one'
+        _write_stderr(wording.failure(self._name, reason, 'start systemd-journald'))
+        return UNDECIDED
+
+
+def read_domain() -> bytes:
+    """The XML that libvirt writes to standard input; of one that is too large, so much that it shows."""
+    chunks: 'List[bytes]' = []
+    size = 0
+    while size <= model.MAX_XML_BYTES:
+        chunk = posix.read(0, 1 << 16)
+        if not chunk:
+            return b''.join(chunks)
+        chunks.append(chunk)
+        size += len(chunk)
+    return b''.join(chunks)
+
+
+def _import_worker() -> 'Any':
+    from . import worker
+
+    return worker
+
+
+def _import_recorder() -> 'Any':
+    from .. import journal
+    from ..digest import sha256_hex
+
+    return journal, sha256_hex
+
+
+def _import_reporters() -> 'Any':
+    from .. import journal, wording
+    from . import worker
+
+    return journal, wording, worker
+
+
+def _write_stderr(text: str) -> None:
+    data = text.encode('utf-8', 'backslashreplace')
+    try:
+        posix.write(2, data)
+    except OSError:
+        return  # nobody listens; the exit status and the record still say it

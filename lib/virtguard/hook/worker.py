@@ -1,0 +1,274 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The process in which the hook lets a domain be judged, seen from both sides.
+
+It runs apart because limits must also hold inside C code (a pathological expression, a document made to be slow or
+large) and inside the kernel (a probe on a dead device), where no signal handler runs. It keeps libvirt's standard input
+only, so that it can be killed, or abandoned where even that does not help, while the hook itself answers.
+
+Its messages are dictionaries: any number of {stage, settings, fields, xml_sha256, uuid}, to say what is going on, then
+one result.
+"""
+
+import _signal
+import os
+import resource
+import select
+import time
+
+from .. import model
+from ..deadline import MEMORY, Clock, memory, too_much_memory
+from ..digest import sha256_hex
+from ..errors import (
+    DomainXMLError,
+    Expired,
+    GuardError,
+    MissingLibraryError,
+    PolicyError,
+    PolicyFileError,
+    describe_defect,
+)
+from ..pipe import Reader, write_message
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, NoReturn, Optional
+
+    Message = Dict[str, Any]
+
+_LIFETIME = 1800.0  # seconds: an end for a worker whose parent was killed
+_LOOK = 0.05  # seconds between two looks at the memory of a worker
+
+
+class Task:
+    """What is to be judged.
+
+    :param read_domain: reads the XML where `xml` is None
+    :param sturdily, nowhere: see hook
+    :param policy: with the rules that may find something; None where it is to be read from `policy_path`
+    """
+
+    __slots__ = ('policy_path', 'read_domain', 'sturdily', 'nowhere', 'policy', 'xml', 'host')
+
+    def __init__(
+        self,
+        policy_path: str,
+        read_domain: 'Callable[[], bytes]',
+        sturdily: 'Callable[[Callable[[], Any]], Any]',
+        nowhere: 'Callable[[], int]',
+        policy: 'Optional[model.Policy]' = None,
+        xml: 'Optional[bytes]' = None,
+        host: 'Optional[model.HostFacts]' = None,
+    ) -> None:
+        self.policy_path = policy_path
+        self.read_domain = read_domain
+        self.sturdily = sturdily
+        self.nowhere = nowhere
+        self.policy = policy
+        self.xml = xml
+        self.host = host
+
+
+def ask(task: Task, call: 'Any') -> 'Message':
+    """Let a new process judge.
+
+    :param call: `advance` gets the messages as they come; `started`, `stage` and `settings` are as these leave them
+    :returns: {outcome, text, fields}: what was decided, the text for the user, the fields of the record
+    :raises DomainXMLError, TooSlow: it could not be decided, by fault of the document
+    :raises GuardError, Expired: by another one's
+    """
+    waited = Clock(call.started).waited()
+    reader, writer = os.pipe()
+    worker = os.fork()
+    if worker == 0:
+        os.close(reader)
+        _Worker(writer, task).run()
+    os.close(writer)
+    result = _result_of(worker, Reader(reader), Clock(time.monotonic(), worker, waited), call)
+    os.close(reader)
+    if result is None:
+        _, status = os.waitpid(worker, 0)
+        ending = 'by signal %d' % (status & 0x7F) if status & 0x7F else 'with exit status %d' % (status >> 8)
+        # Of what kills it then, the document is the only thing that others choose.
+        raise (DomainXMLError if call.stage == 'judging' else GuardError)('the judging process ended %s' % ending)
+    if 'failed' in result:
+        error = DomainXMLError(result['failed']) if result['of_document'] else GuardError(result['failed'])
+        error.hint = result['hint']
+        raise error
+    return result
+
+
+def _result_of(worker: int, messages: Reader, clock: Clock, call: 'Any') -> 'Optional[Message]':
+    """The last message of a worker; None where it has ended without.
+
+    No signal is involved, so none can come between a verdict and its use, or after another process has got the number.
+    """
+    poll = select.poll()
+    poll.register(messages.descriptor, select.POLLIN)
+    had = memory(worker)
+    try:
+        while True:
+            judging = call.stage == 'judging'
+            left = clock.left(call.settings['deadline'], judging)
+            if not poll.poll(min(left, _LOOK) * 1000):
+                if judging and memory(worker) - had > MEMORY:
+                    raise DomainXMLError(too_much_memory())
+                continue
+            for message in messages.read():
+                if message is None or 'stage' not in message:
+                    return message
+                call.advance(message)
+                clock.begin_stage()
+    except (Expired, DomainXMLError):
+        os.kill(worker, _signal.SIGKILL)  # it was not waited for, so the number is still its own
+        os.waitpid(worker, os.WNOHANG)
+        raise
+
+
+class _Worker:
+    def __init__(self, writer: int, task: Task) -> None:
+        self._writer = writer
+        self._task = task
+        self._judging = False
+
+    def run(self) -> 'NoReturn':
+        status = 1
+        try:
+            _signal.signal(_signal.SIGALRM, _signal.SIG_DFL)
+            _signal.setitimer(_signal.ITIMER_REAL, _LIFETIME)
+            null = self._task.nowhere()
+            os.dup2(null, 1)
+            os.dup2(null, 2)
+            self._send(self._result())
+            status = 0
+        finally:
+            os._exit(status)
+
+    def _send(self, message: 'Message') -> None:
+        write_message(self._writer, message)
+
+    def _result(self) -> 'Message':
+        try:
+            return _describe(self._judge())
+        except DomainXMLError as error:
+            return _failed(error.message, error.hint, True)
+        except MemoryError:
+            return _failed(too_much_memory(), '', True)
+        except GuardError as error:
+            return _failed(error.message, error.hint, False)
+        except (ImportError, SyntaxError) as error:
+            return _failed('a part of the guard is missing or broken: %s' % error, 'run install.sh again', False)
+        except Exception as error:  # a defect of the guard is a failure to judge, and no more
+            return _failed('internal error: %s' % describe_defect(error), '', self._judging)
+
+    def _judge(self) -> model.Verdict:
+        task = self._task
+        from ..packages import enable_packages
+
+        enable_packages()
+        policy = task.policy
+        if policy is None:
+            self._send({'stage': 'policy'})
+            policy = self._load_policy()
+            self._send({'stage': 'xml', 'settings': policy.settings(), 'fields': policy.fields()})
+        xml = task.read_domain() if task.xml is None else task.xml
+        self._send({'stage': 'loading'})
+        parse_domain, evaluate, read_facts, today = self._load_judge()
+        host = task.host or read_facts(policy.facts())
+        # A library that is refused memory may go on with what it has, and find nothing. So this is for what outruns the
+        # one who looks.
+        limit_memory(4 * MEMORY)
+        self._judging = True
+        told = {} if task.policy is not None else {'xml_sha256': sha256_hex(xml), 'uuid': stated_uuid(xml)}
+        self._send(dict(told, stage='judging'))
+        return evaluate(policy, parse_domain(xml), host, today())  # type: ignore[no-any-return]
+
+    def _load_judge(self) -> 'Any':
+        from ..packages import describe_copies
+
+        try:
+            self._task.sturdily(_import_lxml)
+        except Exception as error:
+            refused = MissingLibraryError(error, {})
+            refused.message += describe_copies('lxml')
+            raise refused from None
+        return self._task.sturdily(_import_judge)
+
+    def _load_policy(self) -> model.Policy:
+        """Load the policy, and let the hook know its settings even where the rules are broken."""
+        from contextlib import suppress
+
+        from ..packages import describe_copies
+
+        load_trusted_policy = self._task.sturdily(_import_sources)
+        with suppress(Exception):  # so that the policy's settings, as far as they are legible, come with the error
+            self._task.sturdily(_import_layers)
+        try:
+            policy: model.Policy = load_trusted_policy(self._task.policy_path)
+            return policy
+        except (PolicyFileError, PolicyError, MissingLibraryError) as error:
+            self._send({'stage': 'policy', 'settings': error.settings})
+            if isinstance(error, PolicyError):
+                raise GuardError(error.message, 'virt-guard policy check') from None
+            if isinstance(error, MissingLibraryError):
+                error.message += describe_copies('yaml', 'lxml')
+            raise
+
+
+def stated_uuid(xml: bytes) -> str:
+    """The UUID that a document states, as far as that can be told without reading it as XML; '' where it does not."""
+    _, _, after = xml.partition(b'<uuid>')
+    uuid = after[:64].partition(b'</uuid>')[0].strip().decode('ascii', 'replace')
+    digits = set('0123456789abcdefABCDEF')
+    shape = [len(part) for part in uuid.split('-')]
+    return uuid if shape == [8, 4, 4, 4, 12] and digits.issuperset(uuid.replace('-', '')) else ''
+
+
+def limit_memory(more: int) -> None:
+    """Let this process take so many bytes more than it has, and then fail. Where that is not known, it may take all."""
+    try:
+        with open('/proc/self/statm', 'rb') as file:
+            limit = int(file.read().split()[0]) * resource.getpagesize() + more
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        if hard in (resource.RLIM_INFINITY, -1) or limit < hard:
+            resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    except (OSError, ValueError):
+        return
+
+
+def _failed(reason: str, hint: str, of_document: bool) -> 'Message':
+    return {'failed': reason, 'hint': hint, 'of_document': of_document}
+
+
+def _describe(verdict: model.Verdict) -> 'Message':
+    from .. import journal, wording
+
+    text = '' if verdict.decision == model.ADMIT else wording.refusal(verdict)
+    return {'outcome': verdict.outcome, 'text': text, 'fields': journal.verdict_fields(verdict)}
+
+
+def _import_sources() -> 'Any':
+    from ..policy.load import load_trusted_policy
+
+    return load_trusted_policy
+
+
+def _import_layers() -> 'Any':
+    """What sources imports where this cannot be tried again."""
+    from ..policy import layer, merge, osinfo_db
+
+    return layer, osinfo_db, merge
+
+
+def _import_lxml() -> 'Any':
+    from lxml import etree
+
+    return etree
+
+
+def _import_judge() -> 'Any':
+    from .. import journal, wording
+    from ..host import read_facts, today
+    from ..judging.evaluate import evaluate
+    from ..judging.subject import parse_domain
+
+    return (parse_domain, evaluate, read_facts, today) if journal and wording else None

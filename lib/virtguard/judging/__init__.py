@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bytes of a domain, a Policy and facts of the host -> a Verdict."""

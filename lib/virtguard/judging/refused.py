@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Domains of other drivers of libvirt, and values that libvirt would refuse where rules decide by them. Pure: no I/O.
+
+The hook gets what libvirt has read and written anew, but a file may say anything, and a rule that compares it with what
+it knows would find nothing and let it pass.
+"""
+
+import re
+
+from .. import model
+from ..errors import DomainXMLError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import FrozenSet, Iterator, Optional, Set, Tuple
+
+    from lxml import etree
+
+# As libvirt has them (virDomainVirt), but for those of KVM's own driver.
+_OTHER_TYPES = frozenset('bhyve hvf hyperv kqemu lxc openvz parallels phyp test uml vbox vmware vz xen'.split())
+# Patterns are compiled by the module re when they are first needed, which the hook hardly ever does.
+_ZERO = r'[ \t\r\n]*[+-]?0+\Z'
+_POSITIVE = r'(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)\Z'  # what XPath takes for a number, and rules object to
+# Of attributes that rules compare, by the element and the one above it: all values that there are...
+_SWITCH = frozenset(('yes', 'no'))
+_ALL_VALUES = {
+    ('pm', 'suspend-to-mem'): {'enabled': _SWITCH},
+    ('pm', 'suspend-to-disk'): {'enabled': _SWITCH},
+    ('devices', 'disk'): {'device': frozenset('disk cdrom floppy lun'.split()), 'rawio': _SWITCH},
+    ('devices', 'hostdev'): {'mode': frozenset('subsystem capabilities'.split()), 'rawio': _SWITCH},
+}
+# ... and those that rules know, where newer versions of libvirt may know more. Another spelling is nobody's value.
+_KNOWN_VALUES = {
+    ('devices', 'disk'): {'type': frozenset('file block dir network volume nvme vhostuser vhostvdpa'.split())},
+    ('devices', 'interface'): {'type': frozenset('vhostuser hostdev vdpa network bridge direct user'.split())},
+    ('devices', 'hostdev'): {'type': frozenset('usb pci scsi scsi_host mdev'.split())},
+    ('devices', 'controller'): {
+        'type': frozenset('fdc scsi'.split()),
+        'model': frozenset('vmpvscsi lsilogic lsisas1068 lsisas1078'.split()),
+    },
+    ('devices', 'graphics'): {'type': frozenset(('spice',))},
+    ('devices', 'channel'): {'type': frozenset(('spicevmc',))},
+    ('devices', 'redirdev'): {'type': frozenset(('spicevmc',))},
+    ('devices', 'smartcard'): {'type': frozenset(('spicevmc',))},
+    ('devices', 'sound'): {'model': frozenset('ac97 es1370 sb16'.split())},
+    ('devices', 'memory'): {'model': frozenset(('nvdimm',))},
+    ('filesystem', 'driver'): {'type': frozenset(('virtiofs',))},
+    ('tpm', 'backend'): {'type': frozenset('passthrough emulator external'.split())},
+    ('video', 'driver'): {'name': frozenset(('vhostuser',))},
+    ('video', 'model'): {'type': frozenset('cirrus qxl'.split())},
+}
+_PARENTS = frozenset(parent for parent, _ in _KNOWN_VALUES)
+# What no value has that is a word of libvirt's, but one that a template is to fill in.
+_NO_WORD = '[{}$%<>]'
+# Between elements libvirt skips text; in a template, elements come there.
+_TO_FILL_IN = r'(?s)\{[{%#].{0,200}?[}%#]\}|\$\{.{0,200}?\}|<%.{0,200}?%>'
+_TEMPLATE_MARKS = (b'{{', b'{%', b'{#', b'${', b'&lt;%')
+_FILLED = frozenset(('devices', '{http://libvirt.org/schemas/domain/qemu/1.0}commandline'))  # also where they are empty
+_FREE_TEXT = frozenset(('metadata', 'title', 'description', 'name'))
+_PLAIN_VALUE = rb'[^A-Z\s&"\'{}$%<>]+'
+# What the values are of all documents that libvirt has written, and of most others.
+_USUAL_VALUES = {
+    b'enabled': rb'(?:yes|no)',
+    b'rawio': rb'(?:yes|no)',
+    b'device': rb'(?:disk|cdrom|floppy|lun)',
+    # Of hostdev there are two; the others are of other elements.
+    b'mode': rb'(?:subsystem|capabilities|host-model|host-passthrough|maximum|custom|bridge|vepa|private|passthrough|'
+    rb'open|nat|bind|connect|client|server|strict|preferred|interleave|restrictive|native|emulate|auto|any|off)',
+    b'machine': rb'[^\s&"\'{}$%<>]+',
+    b'model': _PLAIN_VALUE,
+    b'type': _PLAIN_VALUE,
+    b'name': _PLAIN_VALUE,
+}
+_UNUSUAL = tuple(name + rb'=["\'](?!' + usual + rb'["\'])' for name, usual in _USUAL_VALUES.items())
+_USUAL_ENDS = {name: rb'["\']' + usual + rb'["\']/?\Z' for name, usual in _USUAL_VALUES.items()}
+# Words that are usual. Documents share most of theirs.
+_seen: 'Set[bytes]' = set()
+_MOST_SEEN, _LONGEST_SEEN = 20000, 64
+_SPACED = tuple(text for blank in (b' ', b'\n', b'\t', b'\r') for text in (blank + b'=', b'=' + blank))
+_WITH_LIMITS = ('disk/devices/domain', 'throttlegroups/domain')
+
+
+def check_values(root: 'etree._Element', usual: bool = False) -> None:
+    """Refuse a domain that cannot be judged by rules about KVM.
+
+    :param usual: its bytes have shown that no value is unusual, see may_be_refused
+    :raises DomainXMLError: it is another driver's, or libvirt would refuse it, too
+    """
+    type = root.get('type')
+    if type in _OTHER_TYPES:
+        message = 'a domain of type %s, not kvm or qemu' % type
+        raise DomainXMLError(message, root.sourceline or 0, other_document=True)
+    if type not in model.KVM_TYPES:
+        raise _unknown(root, 'the domain type %r' % str(type), str(type))
+    for element in _children(root, 'os', 'type'):
+        if element.get('arch') not in model.ARCHITECTURES:
+            arch = str(element.get('arch'))
+            raise _unknown(element, 'the architecture %r' % arch, arch)
+        machine = element.get('machine', '')
+        if re.search(_NO_WORD, machine):
+            raise _unknown(element, 'the machine type %r' % machine, machine)
+    if usual:  # but for what other elements may have
+        for element in _children(root, 'devices', 'hostdev'):
+            _check_attributes(element, ('devices', 'hostdev'))
+    else:
+        _check_filled_in(root)
+        for parent in root.iterchildren('pm', 'devices'):
+            _check_words(parent)
+    for limits in root.iter('iotune', 'throttlegroup'):
+        if '/'.join(str(above.tag) for above in limits.iterancestors()) in _WITH_LIMITS:
+            for element in limits:
+                if element.tag != 'group_name':
+                    _check_limit(element)
+
+
+def _children(root: 'etree._Element', parent: str, name: str) -> 'Iterator[etree._Element]':
+    for element in root.iterchildren(parent):
+        yield from element.iterchildren(name)
+
+
+def may_be_refused(data: bytes) -> bool:
+    """Whether a document of UTF-8 may have a value that libvirt refuses, beside those that marks tell of."""
+    spaced = any(text in data for text in _SPACED)
+    template = any(mark in data for mark in _TEMPLATE_MARKS)
+    return spaced or template or any(re.search(unusual, data) is not None for unusual in _UNUSUAL)
+
+
+def are_usual(words: 'FrozenSet[bytes]') -> bool:
+    """The same, the other way round, of a document of which all words are known, see sieve.Words."""
+    new = words - _seen
+    if not all(map(_is_usual, new)):
+        return False
+    if len(_seen) < _MOST_SEEN:
+        _seen.update(word for word in new if len(word) <= _LONGEST_SEEN)
+    return True
+
+
+def _is_usual(word: bytes) -> bool:
+    name, equals, value = word.partition(b'=')
+    if any(mark in word for mark in _TEMPLATE_MARKS):
+        return False
+    if not equals:
+        return True
+    usual = _USUAL_ENDS.get(name, b'')
+    return name != b'' and not word.endswith(b'=') and re.match(usual, value) is not None
+
+
+def _check_words(parent: 'etree._Element') -> None:
+    for element in parent:
+        _check_attributes(element, (str(parent.tag), str(element.tag)))
+        if element.tag in _PARENTS:
+            _check_words(element)
+
+
+def _check_attributes(element: 'etree._Element', place: 'Tuple[str, str]') -> None:
+    for table in (_ALL_VALUES, _KNOWN_VALUES):
+        for attribute, values in table.get(place, {}).items():
+            value = element.get(attribute)
+            # XML has no other letters that are these in lower case.
+            if value is None or value in values:
+                continue
+            another = value.strip().lower() not in values and not re.search(_NO_WORD, value)
+            if table is _KNOWN_VALUES and another:
+                continue
+            raise _unknown(element, '%s=%r of <%s>' % (attribute, value, element.tag), value)
+
+
+def _check_filled_in(root: 'etree._Element') -> None:
+    for emulator in _children(root, 'devices', 'emulator'):  # the one text that a rule takes for a value
+        _check_between(emulator.text, emulator)
+    for child in root:
+        _check_between(child.tail, child)
+        if child.tag in _FREE_TEXT:
+            continue
+        for element in child.iter():
+            if element is not child:
+                _check_between(element.tail, element)
+            if len(element) or element.tag in _FILLED:
+                _check_between(element.text, element)
+    _check_between(root.text, root)
+
+
+def _check_between(text: 'Optional[str]', element: 'etree._Element') -> None:
+    message = text and _to_fill_in(text)
+    if message:
+        raise DomainXMLError(message, element.sourceline or 0)
+
+
+def _to_fill_in(text: str) -> str:
+    """What to say of a text that a template is to fill in; '' of others."""
+    found = re.search(_TO_FILL_IN, text)
+    if found is None:
+        return ''
+    return '%r is to be filled in: the document is a template; check what is made of it' % found.group()
+
+
+def _check_limit(element: 'etree._Element') -> None:
+    text = element.text or ''
+    number = text.strip(' \t\r\n').replace('+', '')
+    if text and not re.match(_ZERO, text) and not re.match(_POSITIVE, number):
+        message = _to_fill_in(text) or '<%s> is %r, which is no number' % (element.tag, text)
+        raise DomainXMLError(message, element.sourceline or 0)
+
+
+def _unknown(element: 'etree._Element', what: str, value: str) -> DomainXMLError:
+    message = _to_fill_in(value) or '%s is none that libvirt knows' % what
+    return DomainXMLError(message, element.sourceline or 0)

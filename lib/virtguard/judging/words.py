@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Needs and XML bytes -> the rules that may match, as far as the words in the bytes tell. Pure: no I/O.
+
+Where many documents are judged, most rules can be ruled out before anything is parsed: `disk[@type = 'nvme']` takes a
+word `disk`, and `type='nvme'` or `type="nvme"` or some rarer spelling. A need becomes clauses, all of which are true
+of a document in which it holds. A clause is (words, pieces): one of the words is there, or one of the pieces is
+somewhere, within a word or not. What is left is looked for once more, where the path says: within the parents' tags.
+
+This is sound where bytes mean what they say, see marks.plain_part, where names are what they look like, see localnames,
+and where the document is well-formed, which is not found out here.
+"""
+
+import re
+from functools import reduce
+from operator import or_
+
+from .. import model
+from ..policy.os_ids import has_another_meaning
+from ..scan import ATTRIBUTE, ELEMENT, LIBOSINFO_NS, NAMESPACE, plain_part
+from .local_names import are_local
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, FrozenSet, Iterable, Iterator, List, Optional, Tuple
+
+    from ..scan import Need
+
+    Clause = Tuple[FrozenSet[bytes], FrozenSet[bytes]]
+    Clauses = List[Clause]
+    Insides = Dict[bytes, Optional[bytes]]
+
+_MOST_CLAUSES = 4  # more hardly ever rule out what these do not
+_MANY_PIECES = 8
+# Of a domain whose name and UUID come first, as libvirt writes it.
+_HEAD = re.compile(
+    rb'<domain(?: [^<>]*)?>\s*<name>([^<\r]*)</name>\s*<uuid>([\da-fA-F]{8}(?:-[\da-fA-F]{4}){3}-[\da-fA-F]{12})</uuid>'
+)
+_TYPE = re.compile(rb'\stype\s*=\s*["\']([^"\']*)')
+_ARCH = re.compile(rb'<type(?=\s)[^<]*?\sarch\s*=\s*["\']([^"\']*)')
+_TYPES = frozenset(type.encode() for type in model.KVM_TYPES if type)
+_ARCHITECTURES = frozenset(architecture.encode() for architecture in model.ARCHITECTURES if architecture)
+_AFTER_NAME = re.compile(rb'(?:\s+[^\s=]+\s*=\s*(?:"[^"]*"|\'[^\']*\'))*\s*(/?)>')
+_LIBOSINFO = LIBOSINFO_NS.encode()
+_NONE: 'FrozenSet[bytes]' = frozenset()
+# What ends a word, and may stand for a blank within a value.
+_BLANKS = b'\t\n\r>'
+_TO_BLANKS = bytes.maketrans(_BLANKS, b' ' * len(_BLANKS))
+
+
+class Words:
+    """A document whose words can be relied on: `plain`, see marks.plain_part, and its distinct words. Its names are
+    local, see localnames."""
+
+    __slots__ = ('plain', 'distinct')
+
+    def __init__(self, plain: bytes) -> None:
+        self.plain = plain
+        self.distinct = frozenset(plain.replace(b'<', b' ').replace(b'>', b' ').split())
+
+
+def read_words(data: bytes) -> 'Optional[Words]':
+    """The words of a document; None where they cannot be relied on."""
+    plain = plain_part(data)
+    if plain is None or not are_local(plain) or (_LIBOSINFO in plain and has_another_meaning(plain)):
+        return None
+    return Words(plain)
+
+
+class Sieve:
+    """The needs of numbered rules, ready for many documents.
+
+    Sets of clauses are numbers in which each has a bit: first those of the first clauses of all rules, then those of
+    the second ones, and so on.
+    """
+
+    __slots__ = (
+        '_numbers',
+        '_located',
+        '_shifts',
+        '_all',
+        '_given',
+        '_words',
+        '_wanted',
+        '_pieces',
+        '_asking',
+        '_uris',
+    )
+
+    def __init__(self, needs: 'Iterable[Tuple[int, Need]]') -> None:
+        kept = [(number, need) for number, need in needs if need is not False]
+        self._numbers = [number for number, _ in kept]
+        self._located = [_locate(need) for _, need in kept]
+        self._all = (1 << len(kept)) - 1
+        self._shifts = [layer * len(kept) for layer in range(_MOST_CLAUSES)]
+        self._given = 0  # the clauses that a rule does not have
+        self._words: 'Dict[bytes, int]' = {}  # for each the clauses that ask for it; so have the pieces
+        self._pieces: 'Dict[bytes, int]' = {}
+        for place, (_, need) in enumerate(kept):
+            self._add(place, _derive_clauses(need))
+            for word in _words_of(self._located[place]):
+                self._words.setdefault(word, 0)
+        self._wanted = frozenset(self._words)
+        # Few documents have the namespaces that many rules ask for, and then nothing else has to be looked for.
+        self._uris = [item for item in self._pieces.items() if b'://' in item[0]]
+        for uri, _ in self._uris:
+            del self._pieces[uri]
+        self._asking = reduce(or_, self._pieces.values(), 0)  # all that another piece might meet
+
+    def _add(self, place: int, clauses: 'Clauses') -> None:
+        for shift in self._shifts[len(clauses) :]:
+            self._given |= 1 << shift + place
+        for shift, clause in zip(self._shifts, clauses):
+            for having, asked in zip((self._words, self._pieces), clause):
+                for text in asked:
+                    having[text] = having.get(text, 0) | 1 << shift + place
+
+    def sift(self, document: Words) -> 'List[int]':
+        """The numbers of the rules that may match."""
+        plain = document.plain
+        found = self._wanted & document.distinct
+        met = reduce(or_, map(self._words.__getitem__, found), self._given)
+        met = reduce(or_, [clauses for uri, clauses in self._uris if uri in plain], met)
+        left = self._left(met | self._asking)
+        if left:
+            worth = self._asking & ~met & reduce(or_, [left << shift for shift in self._shifts])
+            asked = [item for item in self._pieces.items() if item[1] & worth]
+            # No piece goes beyond a word, and most words recur: to leave them out pays where much is asked for.
+            text = b' '.join(document.distinct) if len(asked) > _MANY_PIECES else plain
+            left = self._left(reduce(or_, [clauses for piece, clauses in asked if piece in text], met))
+        insides: 'Insides' = {}
+        numbers = []
+        while left:
+            place = left.bit_length() - 1
+            left ^= 1 << place
+            if _is_located(self._located[place], plain, found, insides):
+                numbers.append(self._numbers[place])
+        return numbers[::-1]
+
+    def _left(self, met: int) -> int:
+        """The places of the rules of which all clauses are met: a bit for each."""
+        left = self._all
+        for shift in self._shifts:
+            left &= met >> shift
+        return left
+
+
+def read_head(document: Words) -> 'Optional[Tuple[str, str]]':
+    """The name and the UUID of a well-formed document; None where it is no domain, does not begin with them, or cannot
+    be judged by rules about KVM (see refused)."""
+    plain = document.plain.lstrip()
+    found = _HEAD.match(plain)
+    if found is None or b'xmlns=' in found.group() or b'xmlns ' in found.group():
+        return None
+    if not _TYPES.issuperset(_TYPE.findall(found.group())) or not _ARCHITECTURES.issuperset(_ARCH.findall(plain)):
+        return None
+    return found.group(1).decode(), found.group(2).decode()
+
+
+def _derive_clauses(need: 'Need') -> 'Clauses':
+    """Clauses, those first that tell most; none where words cannot tell."""
+    if need is True or need[0] == 'absent':
+        return []
+    if need[0] == 'and':
+        return _most_telling(clause for part in need[1:] for clause in _derive_clauses(part))
+    if need[0] == 'or':
+        parts = [_derive_clauses(part) for part in need[1:]]
+        return [_either(clauses) for clauses in _transpose(parts)] if all(parts) else []
+    if need[0] == 'name':
+        return [_element_clause(need[1])]
+    return _most_telling(_test_clauses(*need))
+
+
+def _most_telling(clauses: 'Iterable[Clause]') -> 'Clauses':
+    distinct: 'Clauses' = []
+    for clause in clauses:
+        if clause not in distinct:
+            distinct.append(clause)
+    # To look for a piece takes time, and of words those that a document can hardly lack tell nothing.
+    return sorted(distinct, key=lambda c: (bool(c[1]), not any(b'=' in word for word in c[0])))[:_MOST_CLAUSES]
+
+
+def _transpose(parts: 'List[Clauses]') -> 'Iterable[Clauses]':
+    """The first clauses of all parts, then the second ones, and so on; of a part that has fewer, the last."""
+    for place in range(max(map(len, parts))):
+        yield [part[min(place, len(part) - 1)] for part in parts]
+
+
+def _either(clauses: 'Clauses') -> 'Clause':
+    return _NONE.union(*(clause[0] for clause in clauses)), _NONE.union(*(clause[1] for clause in clauses))
+
+
+def _test_clauses(operator: str, key: str, argument: 'Any' = None) -> 'Iterable[Clause]':
+    path, _, attribute = key.partition(ATTRIBUTE)
+    if attribute and operator in ('present', 'in', 'contains', 'starts-with'):
+        yield _attribute_clause(attribute, operator, argument)
+    # The elements above these tell little: hardly a document lacks them.
+    for name in path.split(ELEMENT)[:0:-1][:2]:
+        yield _element_clause(name)
+
+
+def _attribute_clause(attribute: str, operator: str, argument: 'Any') -> 'Clause':
+    if NAMESPACE in attribute:
+        return _namespace_clause(attribute)
+    name = attribute.encode()
+    if operator == 'present':
+        return _NONE, frozenset((name,))
+    if operator == 'in':
+        return frozenset(word for value in argument for word in _spellings(name, value.encode())), _NONE
+    return _NONE, frozenset((max(argument.encode().translate(_TO_BLANKS).split(b' '), key=len),))
+
+
+def _element_clause(name: str) -> 'Clause':
+    if NAMESPACE in name:
+        return _namespace_clause(name)
+    return frozenset((name.encode(), name.encode() + b'/')), _NONE
+
+
+def _namespace_clause(name: str) -> 'Clause':
+    """A document may choose the prefix; it cannot but spell out the URI."""
+    return _NONE, frozenset((name.partition(NAMESPACE)[0].encode(),))
+
+
+def _spellings(name: bytes, value: bytes) -> 'Iterable[bytes]':
+    """Words one of which a document has where an attribute has this value."""
+    first, more, _ = value.translate(_TO_BLANKS).partition(b' ')
+    for quote in (b"'", b'"'):
+        for begin in (name + b'=', b'='):  # a blank may stand before the equals sign
+            for end in (b'',) if more else (quote, quote + b'/'):
+                yield begin + quote + first + end
+    yield from (name + b'=', b'=')  # or behind it
+
+
+def _locate(need: 'Need') -> 'Any':
+    """A need with each test replaced by ('within', name, clauses): what there must be between the tags of an element of
+    that name. True where that tells no more."""
+    if need is True or need[0] in ('absent', 'name'):
+        return True
+    if need[0] == 'and':
+        return _locate_all([_locate(part) for part in need[1:]])
+    if need[0] == 'or':
+        parts = [_locate(part) for part in need[1:]]
+        return True if True in parts else ('or', *parts)
+    path, _, _ = need[1].partition(ATTRIBUTE)
+    parents = path.split(ELEMENT)[1:-1]
+    # A namespace may be declared elsewhere. And nearly everything stands below the second element.
+    if NAMESPACE in need[1] or len(parents) < 3:
+        return True
+    name = parents[-1]
+    return 'within', name.encode(), [clause for clause in _test_clauses(*need) if clause != _element_clause(name)]
+
+
+def _locate_all(parts: 'Iterable[Any]') -> 'Any':
+    """All of some located needs. What is asked of elements of one name is asked together."""
+    together: 'Dict[bytes, Clauses]' = {}
+    others = []
+    for part in parts:
+        if part is not True and part[0] == 'within':
+            together.setdefault(part[1], []).extend(part[2])
+        elif part is not True:
+            others.append(part)
+    others += [('within', name, _most_telling(clauses)) for name, clauses in together.items()]
+    return ('and', *others) if others else True
+
+
+def _words_of(located: 'Any') -> 'Iterator[bytes]':
+    if located is not True and located[0] == 'within':
+        for words, _ in located[2]:
+            yield from words
+    elif located is not True:
+        for part in located[1:]:
+            yield from _words_of(part)
+
+
+def _is_located(located: 'Any', plain: bytes, found: 'FrozenSet[bytes]', insides: 'Insides') -> bool:
+    """:param found: those of the wanted words that the document has"""
+    if located is True:
+        return True
+    if located[0] == 'and':
+        return all(_is_located(part, plain, found, insides) for part in located[1:])
+    if located[0] == 'or':
+        return any(_is_located(part, plain, found, insides) for part in located[1:])
+    _, name, clauses = located
+    if name not in insides:
+        insides[name] = _inside(name, plain)
+    inside = insides[name]
+    if inside is None:
+        return True
+    return all(any(text in inside for text in (words & found) | pieces) for words, pieces in clauses)
+
+
+def _inside(name: bytes, plain: bytes) -> 'Optional[bytes]':
+    """What stands between the tags of all elements of a name; None where one of them is within another."""
+    start, end_tag = b'<' + name, b'</' + name
+    texts = []
+    for part in plain.split(start)[1:]:
+        if part[:1] not in b' \t\r\n/>':
+            continue
+        end = part.find(end_tag)
+        if end >= 0:
+            # A value may have a > itself: what follows it is taken for inside, too.
+            texts.append(part[part.find(b'>') + 1 : end])
+        else:
+            rest = _AFTER_NAME.match(part)
+            if rest is None or not rest.group(1):
+                return None
+    return b' '.join(texts)

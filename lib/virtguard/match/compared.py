@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""XPath -> what of a matched element it compares, so that a finding can show that. Pure: no I/O."""
+
+from functools import lru_cache
+
+from .syntax import MatchError, parse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import FrozenSet, Set
+
+    from .syntax import Node
+
+TEXT = '.'
+
+
+@lru_cache(maxsize=None)
+def compared_by(match: str) -> 'FrozenSet[str]':
+    """Of the elements that an expression selects, the children (their names, as in the expression) and the text (TEXT)
+    that its last predicates compare with something."""
+    try:
+        node = parse(match)
+    except MatchError:
+        return frozenset()
+    found: 'Set[str]' = set()
+    for path in node.operands if node.kind == 'union' else (node,):
+        for predicate in path.steps[-1].predicates if path.steps else ():
+            _collect(predicate, False, found)
+    return frozenset(found)
+
+
+def _collect(node: 'Node', compared: bool, found: 'Set[str]') -> None:
+    if node.kind == 'path':
+        if compared and not node.absolute:
+            _note(node, found)
+        return
+    if node.kind in ('compare', 'arithmetic') or (node.kind == 'call' and node.text not in ('not', 'boolean')):
+        compared = True
+    for operand in node.operands:
+        _collect(operand, compared, found)
+
+
+def _note(path: 'Node', found: 'Set[str]') -> None:
+    steps = [step for step in path.steps if (step.axis, step.test) != ('self', 'node()')]
+    if not steps or steps[0].test == 'text()':
+        found.add(TEXT)
+    elif steps[0].axis == 'child':
+        found.add(steps[0].test)

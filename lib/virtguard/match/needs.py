@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: Apache-2.0
+"""XPath -> what must be in a document for it to match. Pure: no I/O. See marks for the other half.
+
+A need is an over-approximation: wherever it does not hold the expression matches nothing, but where it holds the
+expression need not match. Understood are location paths of names, `//`, `*` and attributes from the document; unions;
+`and`, `or`, `not()`; predicates that compare an attribute, a child path or `.` with a literal, by `=`, `!=`,
+`contains()`, `starts-with()`, and by `>` with a number; a rule's `values`. Of everything else the need is True: the
+rule is always a candidate.
+
+Two things keep this sound. A condition on one of several nodes becomes one on any of them. And a negation becomes a
+need only where the opposite can be known for certain: of the value of the node itself or its attribute, or of what is
+below the document's single root, there also of the first ones of a name (`pm[1]`).
+"""
+
+from .. import model
+from ..scan import ARCH_KEY, ATTRIBUTE, ELEMENT, NAME_KEY, NAMESPACE, TYPE_KEY, UUID_KEY, Index
+from .syntax import ARG_NS, NAMESPACES, MatchError, Node, Step, parse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, Iterable, List, Optional, Set, Tuple
+
+    from ..scan import Need
+
+
+class _Place:
+    """Where a path has come to: the key of its nodes (None: not known), and whether there is one at the most."""
+
+    __slots__ = ('key', 'single')
+
+    def __init__(self, key: 'Optional[str]', single: bool = False) -> None:
+        self.key = key
+        self.single = single
+
+
+_DOCUMENT = _Place('', True)
+_SOMEWHERE = _Place(None)
+
+
+def derive_need(rule: model.Rule) -> 'Need':
+    """What a document must have for a rule's match and values to find something; True for a rule without a match."""
+    if rule.match is None:
+        return True
+    try:
+        node = parse(rule.match)
+    except MatchError:
+        return True  # libxml2 reads it all the same
+    if rule.values is None:
+        return _over(node, _DOCUMENT)
+    paths = node.operands if node.kind == 'union' else (node,)
+    values = tuple(sorted(set(rule.values)))
+    if rule.negated:
+        return _any(_over_other_value(path, values) for path in paths)
+    return _any(_over_value(path, _DOCUMENT, 'in', values) for path in paths)
+
+
+def build_index(needs: 'Iterable[Need]') -> Index:
+    """What a scan must look for to tell whether these needs hold, and what is asked of every domain."""
+    attributes: 'Dict[str, Dict[str, str]]' = {}
+    for key in (TYPE_KEY, ARCH_KEY):
+        element, _, attribute = key.partition(ATTRIBUTE)
+        attributes[element] = {attribute: key}
+    texts: 'Set[str]' = {NAME_KEY, UUID_KEY}
+    names: 'Set[str]' = set()
+    for need in needs:
+        for test in _tests(need):
+            if test[0] == 'name':
+                names.add(test[1])
+                continue
+            element, joint, attribute = test[1].partition(ATTRIBUTE)
+            attributes.setdefault(element, {})
+            if joint:
+                attributes[element][attribute] = test[1]
+            elif test[0] not in ('present', 'absent', 'repeated'):
+                texts.add(element)
+    elements = set(attributes) | texts
+    wanted = {key: (tuple(sorted(attributes.get(key, {}).items())), key in texts) for key in elements}
+    return Index(wanted, frozenset(names))
+
+
+def _tests(need: 'Need') -> 'Iterable[Tuple[Any, ...]]':
+    if not isinstance(need, tuple):
+        return
+    if need[0] in ('and', 'or'):
+        for part in need[1:]:
+            yield from _tests(part)
+    else:
+        yield need
+
+
+def _all(needs: 'Iterable[Need]') -> 'Need':
+    return _combine('and', needs, True)
+
+
+def _any(needs: 'Iterable[Need]') -> 'Need':
+    return _combine('or', needs, False)
+
+
+def _combine(operator: str, needs: 'Iterable[Need]', neutral: bool) -> 'Need':
+    parts: 'List[Need]' = []
+    for need in needs:
+        if need is (not neutral):
+            return need
+        same = isinstance(need, tuple) and need[0] == operator
+        parts += [part for part in (need[1:] if same else (need,)) if part is not neutral and part not in parts]
+    if not parts:
+        return neutral
+    return parts[0] if len(parts) == 1 else (operator, *parts)
+
+
+def _over(node: Node, place: _Place) -> 'Need':
+    """What must be there for an expression to be true (or to select something) at a node of `place`."""
+    if node.kind in ('or', 'union'):
+        return _any(_over(operand, place) for operand in node.operands)
+    if node.kind == 'and':
+        return _all(_over(operand, place) for operand in node.operands)
+    if node.kind == 'path':
+        return _over_path(node, place)[0]
+    if node.kind == 'compare':
+        return _over_comparison(node, place)
+    if node.kind == 'call':
+        return _over_call(node, place)
+    if node.kind == 'literal':
+        return bool(node.text)
+    return True
+
+
+def _over_call(node: Node, place: _Place) -> 'Need':
+    if node.text in ('true', 'false'):
+        return node.text == 'true'
+    if node.text == 'not':
+        return _over_not(node.operands[0], place)
+    if node.text == 'boolean':
+        return _over(node.operands[0], place)
+    if node.text in ('contains', 'starts-with'):
+        path, literal = node.operands
+        if path.kind == 'path' and literal.kind == 'literal' and literal.text:
+            return _over_value(path, place, node.text, literal.text)
+    return True
+
+
+def _over_comparison(node: Node, place: _Place) -> 'Need':
+    left, right = node.operands
+    if left.kind == 'literal':
+        left, right = right, left
+    if left.kind != 'path' or right.kind not in ('literal', 'number', 'path'):
+        return True  # a set of nodes is compared with a boolean as one, and so may be empty
+    if right.kind == 'literal' and node.text in ('=', '!='):
+        return _over_value(left, place, 'in' if node.text == '=' else 'out', (right.text,))
+    if right.kind == 'number' and node.text == '>':
+        return _over_value(left, place, 'above', float(right.text))
+    return _over_path(left, place)[0]
+
+
+def _over_value(path: Node, place: _Place, operator: str, argument: 'Any') -> 'Need':
+    if path.kind != 'path':
+        return _over(path, place)
+    need, end = _over_path(path, place)
+    # Of a PCI address it is not the text that a rule's values are compared with.
+    if end.key is None or end.key.endswith(ELEMENT + 'address'):
+        return need
+    return _all([need, (operator, end.key, argument)])
+
+
+def _over_other_value(path: Node, values: 'Tuple[str, ...]') -> 'Need':
+    """What must be there for a path to select something of which the text is none of these."""
+    if path.kind != 'path':
+        return _over(path, _DOCUMENT)
+    need, end = _over_path(path, _DOCUMENT)
+    # The text of an element may be long, and hardly ever is one of them.
+    return _all([need, ('out', end.key, values)]) if end.key is not None and ATTRIBUTE in end.key else need
+
+
+def _over_not(node: Node, place: _Place) -> 'Need':
+    """What must be there for an expression to be false at a node of `place`."""
+    if node.kind in ('or', 'union'):
+        return _all(_join_values([_over_not(operand, place) for operand in node.operands]))
+    if node.kind == 'and':
+        return _any(_over_not(operand, place) for operand in node.operands)
+    if node.kind == 'call' and node.text == 'not':
+        return _over(node.operands[0], place)
+    if node.kind == 'compare' and node.text == '=':
+        left, right = node.operands
+        key = _own_value(left, place)
+        if key is not None and right.kind == 'literal':
+            return 'out', key, (right.text,)
+    if node.kind == 'path':
+        return _over_no_path(node, place)
+    return True
+
+
+def _join_values(needs: 'List[Need]') -> 'List[Need]':
+    """Needs of one and the same node: where its value is to be none of these and none of those, it is none of all."""
+    values: 'Dict[str, Any]' = {}
+    others = []
+    for need in needs:
+        if isinstance(need, tuple) and need[0] == 'out':
+            values[need[1]] = sorted({*values.get(need[1], ()), *need[2]})
+        else:
+            others.append(need)
+    return others + [('out', key, tuple(excluded)) for key, excluded in values.items()]
+
+
+def _over_no_path(path: Node, place: _Place) -> 'Need':
+    firsts = [bool(step.predicates) for step in path.steps]
+    if not all(_is_first(step) for first, step in zip(firsts, path.steps) if first):
+        return True
+    if any(firsts):
+        return _over_no_first(path, firsts, place)
+    own = _own_value(path, place)
+    if own is not None and own != place.key:
+        return 'missing', own
+    end = _over_path(path, place)[1]
+    certain = path.absolute or place.single
+    return ('absent', end.key) if certain and end.key else True
+
+
+def _is_first(step: Step) -> bool:
+    """Whether a step is `name[1]`."""
+    (*more, last) = step.predicates
+    return not more and step.axis == 'child' and (last.kind, last.text) == ('number', '1')
+
+
+def _over_no_first(path: Node, firsts: 'List[bool]', place: _Place) -> 'Need':
+    """What `not(a[1]/b)` needs: that there is none, or more than one `a`, of which another may have it."""
+    here = _DOCUMENT if path.absolute else place
+    certain = path.absolute or place.single
+    repeated: 'List[Need]' = []
+    for first, step in zip(firsts, path.steps):
+        here = _take_step(step, here, [])
+        if not certain or not here.key:
+            return True
+        if first:
+            repeated.append(('repeated', here.key))
+    return _any([('absent', here.key), *repeated])
+
+
+def _own_value(node: Node, place: _Place) -> 'Optional[str]':
+    """The key of `.` or of an attribute of the node itself; None for any other expression."""
+    if node.kind != 'path' or node.absolute or len(node.steps) != 1 or node.steps[0].predicates or not place.key:
+        return None
+    step = node.steps[0]
+    if step.axis == 'self' and step.test == 'node()':
+        return place.key
+    if step.axis == 'attribute' and ATTRIBUTE not in place.key and _is_name(step.test):
+        return place.key + ATTRIBUTE + _expanded(step.test)
+    return None
+
+
+def _over_path(path: Node, place: _Place) -> 'Tuple[Need, _Place]':
+    """What a path needs, and where it ends."""
+    here = _DOCUMENT if path.absolute else place
+    needs: 'List[Need]' = []
+    for step in path.steps:
+        if _is_reading(step):
+            # What stands in an argument is the guard's own reading; that there is an argument must do.
+            return _all(needs + [_presence(here)]), _SOMEWHERE
+        here = _take_step(step, here, needs)
+        needs += [_over(predicate, here) for predicate in step.predicates]
+    return _all(needs + [_presence(here)]), here
+
+
+def _take_step(step: Step, here: _Place, needs: 'List[Need]') -> _Place:
+    if step.axis == 'self' and step.test == 'node()':
+        return here
+    if step.axis == 'child' and _is_name(step.test):
+        name = _expanded(step.test)
+        if here.key is not None and ATTRIBUTE not in here.key:
+            return _Place(here.key + ELEMENT + name, here.key == '')
+        needs.append(('name', name))
+        return _SOMEWHERE
+    if step.axis == 'attribute' and _is_name(step.test) and here.key and ATTRIBUTE not in here.key:
+        return _Place(here.key + ATTRIBUTE + _expanded(step.test), here.single)
+    if step.axis not in ('parent', 'ancestor', 'ancestor-or-self', 'preceding', 'following'):
+        needs.append(_presence(here))
+    return _SOMEWHERE
+
+
+def _presence(place: _Place) -> 'Need':
+    return ('present', place.key) if place.key else True
+
+
+def _is_name(test: str) -> bool:
+    return not test.endswith(('*', '()'))
+
+
+def _is_reading(step: Step) -> bool:
+    prefix, colon, _ = step.test.partition(':')
+    return bool(colon) and NAMESPACES.get(prefix) == ARG_NS
+
+
+def _expanded(name: str) -> str:
+    """A name as expat writes it."""
+    prefix, colon, local = name.partition(':')
+    return NAMESPACES[prefix] + NAMESPACE + local if colon else name

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Policy -> compiled file, see compiled."""
+
+import marshal
+import os
+import stat
+import time
+from binascii import crc32
+
+from .. import model
+from ..compiled import headline, take_stamp
+from ..errors import GuardError
+from ..match.needs import build_index, derive_need
+from ..policyfile import directories
+from ..scan import NAMESPACE, join_texts
+from ..source_contents import take_contents
+from ..trust import FILE, LISTING, WAY
+from . import osinfo_db
+from .load import drop_in_directory
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, List, Sequence, Tuple
+
+    from ..compiled import Stamp
+    from ..scan import Need
+    from ..source_contents import Contents
+
+_MANY = 20  # texts that a value is compared with
+_CLOCK_GRAIN = 0.02  # seconds: two ticks of a kernel with HZ=100
+
+
+def prepare(policy: model.Policy) -> 'Tuple[Any, ...]':
+    """A valid policy as compiled.Compiled takes it: of its rules, those of admission, numbered."""
+    rules = policy.rules_at(model.ADMISSION)
+    needs = [derive_need(rule) for rule in rules]
+    index = build_index(needs)
+    conditions = [_pack_conditions(rule) for rule in rules]
+    settings = (policy.name, policy.mode, policy.failure, policy.deadline, policy.audit_required, policy.sha256)
+    return (
+        settings + (policy.source,),
+        tuple(sorted(policy.facts())),
+        {key: index.wanted[key] for key in sorted(index.wanted)},
+        tuple(sorted(index.names)),
+        tuple(zip(range(len(rules)), conditions, map(_compact, needs))),
+        marshal.dumps((tuple(map(_pack_rule, rules)), tuple(map(_pack_waiver, policy.waivers)))),
+    )
+
+
+def _compact(need: 'Need') -> 'Need':
+    if isinstance(need, tuple) and need[0] in ('and', 'or'):
+        return need[:1] + tuple(map(_compact, need[1:]))
+    if isinstance(need, tuple) and need[0] == 'out' and len(need[2]) > _MANY and NAMESPACE not in ''.join(need[2]):
+        return need[:2] + (join_texts(need[2]),)
+    return need
+
+
+def compile_policy(policy: model.Policy, stamp: 'Stamp', contents: 'Contents') -> bytes:
+    """The compiled file of a valid policy.
+
+    :param stamp: what `take_stamp` said before its sources were read
+    :param contents: what `take_contents` said, while they were the same
+    """
+    payload = marshal.dumps(_share((stamp, contents, prepare(policy)), {}))
+    return b'%s\n%08x\n%s' % (headline(), crc32(payload), payload)
+
+
+def compile_in_place(load: 'Callable[[], model.Policy]') -> bytes:
+    """The compiled file of the policy that `load` reads from where it is in force.
+
+    :raises GuardError: the policy cannot be used, or it is being changed
+    :raises OSError: a source cannot be looked at
+    """
+    listed = list_sources(load())
+    let_clock_advance(listed)
+    stamp = take_stamp(listed)
+    # Read anew, so that what is compiled is what the stamp is of.
+    policy = load()
+    contents = take_contents(listed)
+    if list_sources(policy) != listed or take_stamp(listed) != stamp:
+        raise GuardError('the files of the policy were changed meanwhile', 'run it again')
+    return compile_policy(policy, stamp, contents)
+
+
+def list_sources(policy: model.Policy) -> 'List[Tuple[str, str]]':
+    """What a policy in force, and the answer who may change it, depend on: path and kind, as take_stamp asks for."""
+    drop_ins = drop_in_directory(policy.source)
+    files = [policy.source] + [path for path in policy.files if path != policy.source]
+    ways = {way for path in [*files, os.path.join(drop_ins, '*')] for way in directories(path)} - {drop_ins}
+    # Of osinfo-db, any part may be missing, and come into being.
+    named_set = any(rule.value_set is not None for rule in policy.rules)
+    database = [(path, LISTING) for path in osinfo_db.sources()] if named_set else []
+    return [(path, FILE) for path in files] + [(drop_ins, LISTING)] + [(way, WAY) for way in sorted(ways)] + database
+
+
+def let_clock_advance(sources: 'Sequence[Tuple[str, str]]') -> None:
+    """Wait until a change of a source after its stamp is bound to show: file times have the kernel tick's grain.
+
+    :raises OSError: a source is missing
+    """
+    for path, kind in sources:
+        while kind != WAY and os.path.exists(path) and 0 <= time.time() - os.stat(path).st_ctime < _CLOCK_GRAIN:
+            time.sleep(_CLOCK_GRAIN)
+
+
+def write_compiled(path: str, data: bytes) -> bool:
+    """Put the file in place in one step, so that a reader sees the old one or the new one.
+
+    :returns: False where it was there already
+    :raises OSError: it cannot be written
+    """
+    if _is_written(path, data):
+        return False
+    temporary = '%s.%d' % (path, os.getpid())
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        descriptor = os.open(temporary, flags, 0o644)
+    except FileExistsError:  # left behind by a writer of the same number that was killed
+        os.unlink(temporary)
+        descriptor = os.open(temporary, flags, 0o644)
+    try:
+        with open(descriptor, 'wb') as file:
+            os.fchmod(descriptor, 0o644)
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+        os.rename(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    return True
+
+
+def _is_written(path: str, data: bytes) -> bool:
+    try:
+        status = os.lstat(path)
+        if not stat.S_ISREG(status.st_mode) or status.st_mode & 0o777 != 0o644 or status.st_uid != os.geteuid():
+            return False
+        with open(path, 'rb') as file:
+            return file.read(len(data) + 1) == data
+    except FileNotFoundError:
+        return False
+
+
+def _pack_rule(rule: model.Rule) -> 'Tuple[Any, ...]':
+    texts = (rule.id, rule.title, rule.action, rule.why, rule.remedy)
+    asked = (rule.match, rule.values, rule.probe, _pack_conditions(rule))
+    return texts + asked + (rule.reference, rule.origin, rule.at, rule.waivable, rule.negated)
+
+
+def _pack_conditions(rule: model.Rule) -> 'Tuple[Any, ...]':
+    return tuple((condition.fact, condition.values, condition.negated, condition.span) for condition in rule.host)
+
+
+def _pack_waiver(waiver: model.Waiver) -> 'Tuple[Any, ...]':
+    return tuple(getattr(waiver, name) for name in model.Waiver.__slots__)
+
+
+def _share(value: 'Any', seen: 'Dict[Any, Any]') -> 'Any':
+    """The same data with equal strings made one: marshal then writes, and reads, each of them once."""
+    if isinstance(value, str):
+        return seen.setdefault(value, value)
+    if isinstance(value, tuple):
+        return tuple(_share(item, seen) for item in value)
+    if isinstance(value, dict):
+        return {_share(key, seen): _share(item, seen) for key, item in value.items()}
+    return value

@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A policy's path -> Policy: reads its own file, what that extends, and the drop-ins beside it, and puts them together.
+
+The drop-ins of /etc/virt-guard/policy.yaml are /etc/virt-guard/policy.d/*.yaml, in the order of their names.
+"""
+
+import gc
+import os
+import re
+import sys
+import time
+
+from .. import model
+from ..errors import MissingLibraryError, PolicyFileError, suggest
+from ..policyfile import directories, read_policy_file, read_trusted_policy_file, stated_failure
+from ..trust import check_ownership
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+
+    from .layer import Layer
+
+    Files = List[Tuple[str, bytes]]
+
+_SUFFIX = '.yaml'
+_MAX_EXTENDED = 8
+_PROFILE = re.compile(r'[a-z][a-z0-9-]*\Z')
+
+
+def load_trusted_policy(path: str, today: str = '') -> model.Policy:
+    """Load the policy that decides about starts, with its drop-ins.
+
+    :param today: see policy.merge_layers
+    :raises PolicyFileError: a file is missing or unreadable, or somebody else could change it
+    :raises PolicyError: with every problem of every file
+    :raises MissingLibraryError:
+    """
+    try:
+        return _load(path, _drop_ins(path, trusted=True), read_trusted_policy_file, today)
+    except PolicyFileError as error:
+        if not os.path.lexists(path):
+            error.hint = 'run install.sh again'
+        raise
+
+
+def load_policy_in_checkout(path: str, today: str = '') -> model.Policy:
+    """As load_trusted_policy, whoever may have written the files."""
+    _refuse_drop_in(path)
+    return _load(path, _drop_ins(path, trusted=False), read_policy_file, today)
+
+
+def load_policy_file(path: str, today: str = '') -> model.Policy:
+    """As load_trusted_policy, of any file that the caller may read, and without drop-ins."""
+    _refuse_drop_in(path)
+    return _load(path, (), read_policy_file, today)
+
+
+def _refuse_drop_in(path: str) -> None:
+    served = os.path.dirname(os.path.abspath(path))
+    served = served[: -len('.d')] + _SUFFIX if served.endswith('.d') else ''
+    if os.path.isfile(served):
+        raise PolicyFileError(
+            '%s is a drop-in, and no policy without %s' % (path, served), 'check them together: virt-guard policy check'
+        )
+
+
+def load_candidate(path: str, data: bytes, today: str = '') -> model.Policy:
+    """As load_trusted_policy, if the file of that path had these bytes, and this package were installed."""
+    of_package = set(profiles().values())
+
+    def read(name: str) -> bytes:
+        if name == path:
+            return data
+        return read_policy_file(name) if name in of_package else read_trusted_policy_file(name)
+
+    return _load(path, _drop_ins(path, trusted=True), read, today)
+
+
+def load_timed(load: 'Callable[[], model.Policy]') -> 'Tuple[model.Policy, str]':
+    """A policy, and what to say of the time that it took to read, see note_on_reading."""
+    began = time.process_time()
+    policy = load()
+    return policy, note_on_reading(policy, time.process_time() - began)
+
+
+def note_on_reading(policy: model.Policy, seconds: float) -> str:
+    """What to say of a policy that took so many seconds of processor time to read; '' where that is no matter.
+
+    The hook reads it where its compiled form is out of date, within the deadline, and on a host with other work.
+    """
+    if seconds * 5 <= policy.deadline:
+        return ''
+    return (
+        'reading the policy took %.1f s of processor time, and without its compiled form (virt-guard policy compile) '
+        'each start of a domain must do that within the deadline of %g s: have fewer rules and waivers, or a longer '
+        'deadline' % (seconds, policy.deadline)
+    )
+
+
+def drop_in_directory(path: str) -> str:
+    """Where the drop-ins of a policy are."""
+    return (path[: -len(_SUFFIX)] if path.endswith(_SUFFIX) else path) + '.d'
+
+
+def ignored_drop_ins(path: str) -> 'List[str]':
+    """Files in the directory of drop-ins that are none, because of their names."""
+    directory = drop_in_directory(path)
+    names = os.listdir(directory) if os.path.isdir(directory) else []
+    return [os.path.join(directory, name) for name in sorted(names) if not _is_drop_in(name)]
+
+
+def profiles() -> 'Dict[str, str]':
+    """The profiles that come with the package: their names and files."""
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    shared = os.path.join(sys.prefix, 'share', 'virt-guard')
+    # Installed; in a checkout; in a Python environment.
+    places = (os.path.join(package, '..', 'profiles'), os.path.join(package, '..', '..', 'data', 'profiles'))
+    found: 'Dict[str, str]' = {}
+    for directory in places + (os.path.join(shared, 'profiles'),):
+        for name in sorted(os.listdir(directory)) if os.path.isdir(directory) else ():
+            if name.endswith(_SUFFIX):
+                found.setdefault(name[: -len(_SUFFIX)], os.path.normpath(os.path.join(directory, name)))
+    for directory in (os.path.join(package, '..', '..'), shared):
+        policy = os.path.normpath(os.path.join(directory, 'policy.yaml'))
+        if os.path.isfile(policy):
+            found.setdefault('rhel-8', policy)
+    return found
+
+
+def find_policy(name: str) -> str:
+    """The path of a policy that a user names: that of a file or a profile.
+
+    :raises PolicyFileError: there is neither, and the name is like that of a profile
+    """
+    if os.path.exists(name):
+        return name
+    known = profiles()
+    if _PROFILE.match(name) and name not in known:
+        raise PolicyFileError('there is neither a file nor a profile %r' % name, suggest(name, known))
+    return known.get(name, name)
+
+
+def _drop_ins(path: str, trusted: bool) -> 'List[str]':
+    directory = drop_in_directory(path)
+    try:
+        names = os.listdir(directory)
+        for way in directories(os.path.join(directory, '*')) if trusted else ():
+            check_ownership(way, os.stat(way))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise PolicyFileError('cannot list the drop-ins in %s: %s' % (directory, error.strerror)) from None
+    return [os.path.join(directory, name) for name in sorted(filter(_is_drop_in, names))]
+
+
+def _is_drop_in(name: str) -> bool:
+    return name.endswith(_SUFFIX) and not name.startswith('.')
+
+
+def _load(path: str, drop_ins: 'Sequence[str]', read: 'Callable[[str], bytes]', today: str) -> model.Policy:
+    # Of what is made on the way, nothing is garbage before the end; to look for it takes up to a third of the time.
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return _read_and_merge(path, drop_ins, read, today)
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _read_and_merge(path: str, drop_ins: 'Sequence[str]', read: 'Callable[[str], bytes]', today: str) -> model.Policy:
+    files: 'Files' = []
+    try:
+        for name in (path, *drop_ins):
+            files.append((name, read(name)))
+    except PolicyFileError as error:
+        error.settings = _stated(files)
+        raise
+    try:
+        from .layer import Given, read_layer
+        from .merge import merge_layers
+    except Exception as error:  # of a broken library, any
+        raise MissingLibraryError(error, _stated(files)) from None
+    layers = [read_layer(data, name, name != path) for name, data in files]
+    for layer, file in zip(layers, files):
+        if layer.root is None:
+            layer.settings = {key: Given(value) for key, value in _stated([file]).items()}
+    extended = _read_extended(layers[0], drop_ins, read)
+    for layer in layers[1:]:
+        if 'extends' in layer.settings:
+            layer.settings['extends'].problem('a drop-in cannot extend a policy', 'say so in %s' % path)
+    return merge_layers(extended + layers, path, today, _released_before, _known_systems)
+
+
+def _released_before(date: str) -> 'model.ValueSet':
+    from . import osinfo_db  # needs lxml, and is seldom asked
+
+    return osinfo_db.released_before(date)
+
+
+def _known_systems() -> 'model.ValueSet':
+    from . import osinfo_db
+
+    return osinfo_db.known_systems()
+
+
+def _stated(files: 'Files') -> 'Dict[str, Any]':
+    """What the files say of `failure`, as far as that can be told without reading them as YAML."""
+    settings: 'Dict[str, Any]' = {}
+    for _, data in files:
+        settings.update(stated_failure(data))
+    return settings
+
+
+def _read_extended(layer: 'Layer', drop_ins: 'Sequence[str]', read: 'Callable[[str], bytes]') -> 'List[Layer]':
+    """The layers that a layer extends, the first one first; `drop_ins` come later, and not twice."""
+    from .layer import read_layer
+
+    found: 'List[Layer]' = []
+    seen = {os.path.realpath(layer.source)}
+    while 'extends' in layer.settings and layer.settings['extends'].value is not None:
+        extends = layer.settings['extends']
+        path = _extended_path(extends.value, layer.source)
+        if path is None:
+            extends.problem('extends %r, which is no profile' % extends.value, suggest(extends.value, profiles()))
+            break
+        if os.path.realpath(path) in seen or len(seen) > _MAX_EXTENDED:
+            extends.problem('extends %s, which leads in a circle, or too far' % path)
+            break
+        if path in drop_ins:
+            extends.problem('extends %s, which is one of its drop-ins' % path)
+            break
+        seen.add(os.path.realpath(path))
+        try:
+            layer = read_layer(read(path), path)
+        except PolicyFileError as error:
+            extends.problem('extends a policy that cannot be used: %s' % error.message, error.hint)
+            break
+        found.insert(0, layer)
+    return found
+
+
+def _extended_path(extends: str, source: str) -> 'Optional[str]':
+    if _PROFILE.match(extends):
+        return profiles().get(extends)
+    return os.path.join(os.path.dirname(source), extends)

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Layers -> Policy, or every problem of them with file, line and column. Pure: no I/O.
+
+The first layer is a whole policy. Each later one may set a setting anew, add rules, change rules by their id (only the
+keys that it gives) and add waivers. A layer with a problem makes the policy invalid, never smaller.
+"""
+
+from .. import model
+from ..digest import sha256_hex
+from ..errors import MissingLibraryError, PolicyError, suggest
+from ..match.syntax import MatchError
+from .layer import Given, KnownSystems, Layer, ReleasedBefore, read_layer
+from .os_releases import known_systems, released_before
+from .waivers import MAX_DAYS_AHEAD, latest_expiry
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, List, Sequence, Tuple
+
+    Sets = Callable[[str], model.ValueSet]
+    Known = Callable[[], model.ValueSet]
+
+_RULE_REQUIRED = ('id', 'title', 'action', 'why', 'remedy')
+
+
+def load_policy(data: bytes, source: str) -> model.Policy:
+    """Read a policy that is one file; otherwise as merge_layers.
+
+    :param data: YAML, UTF-8
+    :param source: the name for messages, usually the path
+    """
+    return merge_layers([read_layer(data, source)])
+
+
+def merge_layers(
+    layers: 'Sequence[Layer]',
+    source: str = '',
+    today: str = '',
+    released_before: 'Sets' = released_before,
+    known_systems: 'Known' = known_systems,
+) -> model.Policy:
+    """Make one policy of layers.
+
+    :param source: what the policy is known by (default: the name of the first layer)
+    :param today: YYYY-MM-DD, and no waiver may reach too far beyond it; '' to let them
+    :param released_before: knows the operating systems that were released before a day (YYYY-MM-DD)
+    :param known_systems: knows all operating systems that there are
+    :raises PolicyError: with every problem at once; a broken policy is never half loaded
+    :raises MissingLibraryError: there is no lxml to check expressions with
+    """
+    settings = stated_settings(layers)
+    try:
+        rules = _make_rules(layers, released_before, known_systems)
+    except ImportError as error:
+        raise MissingLibraryError(error, settings) from None
+    waivers = [_make_waiver(given, rules, today) for layer in layers for given in layer.waivers or ()]
+    _require(layers[0])
+    problems = [problem for layer in layers for problem in layer.problems]
+    if problems:
+        raise PolicyError(problems, settings)
+    values = {key: given for layer in layers for key, given in layer.settings.items()}
+    return model.Policy(
+        values['policy'].value,
+        settings['mode'],
+        settings['failure'],
+        settings['deadline'],
+        settings['audit'],
+        tuple(rules.values()),
+        digest([(layer.sha256, layer.source) for layer in layers]),
+        source or layers[0].source,
+        tuple(waivers),
+        tuple(layer.source for layer in layers),
+        {key: given.origin for key, given in values.items()},
+    )
+
+
+def stated_settings(layers: 'Sequence[Layer]') -> 'Dict[str, Any]':
+    """The settings that hold whatever else is wrong, with their defaults; one that has a problem itself is left out."""
+    settings: 'Dict[str, Any]' = dict(model.DEFAULT_SETTINGS)
+    for layer in layers:
+        settings.update((key, given.value) for key, given in layer.settings.items() if key in model.DEFAULT_SETTINGS)
+    return {key: value for key, value in settings.items() if value is not None}
+
+
+def _require(first: Layer) -> None:
+    if 'extends' in first.settings:
+        # Whoever could have followed it has said why not.
+        if not first.problems:
+            first.settings['extends'].problem('extends another policy, which is not at hand')
+    elif first.root is not None:
+        if 'policy' not in first.settings:
+            first.root.problem("the policy has no 'policy'")
+        if first.rules is None:
+            first.root.problem("the policy has no 'rules'")
+
+
+def digest(files: 'Sequence[Tuple[str, str]]') -> str:
+    """The digest of a policy by those of its files (and their names), in their order."""
+    if len(files) == 1:
+        return files[0][0]
+    lines = ''.join('%s  %s\n' % file for file in files)
+    return sha256_hex(lines.encode('utf-8', 'surrogateescape'))
+
+
+def _make_rules(layers: 'Sequence[Layer]', released_before: 'Sets', known_systems: 'Known') -> 'Dict[str, model.Rule]':
+    drafts: 'List[_Draft]' = []
+    by_id: 'Dict[str, _Draft]' = {}
+    for layer in layers:
+        first_lines: 'Dict[str, int]' = {}
+        for given in layer.rules or ():
+            id = given.value['id'].value if 'id' in given.value else None
+            if id in first_lines:
+                given.problem('rule %r is defined twice, first in line %d' % (id, first_lines[id]))
+            elif id in by_id:
+                by_id[id].change(given)
+            else:
+                drafts.append(_Draft(given, () if layer is layers[0] else tuple(by_id)))
+            if id is not None:
+                first_lines.setdefault(id, given.origin[1])
+                by_id.setdefault(id, drafts[-1])
+    for draft in drafts:
+        draft.check()
+    return {draft.id: draft.make(released_before, known_systems) for draft in drafts}
+
+
+class _Draft:
+    """A rule on its way through the layers. `known` are the rules that there were before it, in earlier layers."""
+
+    def __init__(self, first: Given, known: 'Sequence[str]') -> None:
+        self._first = first
+        self._given: 'Dict[str, Given]' = dict(first.value)
+        self._known = known
+        self.id: str = self._value('id', '')
+        self._name = 'rule %r' % self.id if self.id else 'the rule'
+
+    def _value(self, key: str, default: 'Any' = None) -> 'Any':
+        value = self._given[key].value if key in self._given else None
+        return default if value is None else value
+
+    def change(self, later: Given) -> None:
+        """Take over what a later layer gives."""
+        assert later.node is not None
+        if len(later.node.value) == 1:
+            later.problem('%s is changed in nothing' % self._name, 'give the keys to change, or delete the entry')
+        action = later.value.get('action')
+        if action is not None and action.value == 'off' and 'reason' not in later.value:
+            action.problem('%s is turned off without a reason' % self._name, 'add reason: and who decided it')
+        self._given.update(later.value)
+
+    def check(self) -> None:
+        """Report what can only be seen of the whole rule."""
+        given = self._given
+        for key in _RULE_REQUIRED:
+            if key not in given:
+                # Meant as a change, perhaps.
+                hint = 'there is no such rule to change; ' + suggest(self.id, self._known) if self._known else ''
+                self._first.problem('the rule has no %r' % key, hint)
+        at = self._value('at', model.ADMISSION)
+        if self._value('match'):
+            _check_match(given['match'], at)
+        if at == model.RUNTIME and 'match' not in given:
+            self._first.problem(
+                '%s is judged at run time but has no match for a change' % self._name, 'begin with /transition'
+            )
+        for key in ('values', 'probe', 'since'):
+            if key in given and 'match' not in given:
+                given[key].problem('%s has %r but no match for it' % (self._name, key))
+        if 'match' not in given and 'host' not in given:
+            self._first.problem('%s has neither match nor host, so it can never apply' % self._name)
+
+    def make(self, released_before: 'Sets', known_systems: 'Known') -> model.Rule:
+        """The rule, if there is no problem."""
+        values = self._value('values')
+        value_set, negated = None, False
+        if isinstance(values, ReleasedBefore):
+            value_set = released_before(values.date)
+        elif isinstance(values, KnownSystems):
+            value_set, negated = known_systems(), not values.known
+            value_set.name = '{os-known: %s}' % ('false' if negated else 'true')
+        return model.Rule(
+            id=self.id,
+            title=self._value('title', ''),
+            action=self._value('action', ''),
+            why=self._value('why', ''),
+            remedy=self._value('remedy', ''),
+            match=self._value('match'),
+            values=value_set.values if value_set is not None else values,
+            probe=self._value('probe'),
+            host=self._value('host', ()),
+            reference=self._value('reference', ''),
+            origin=self._first.origin,
+            at=self._value('at', model.ADMISSION),
+            waivable=self._value('waivable', True),
+            reason=self._value('reason', ''),
+            origins={key: given.origin for key, given in self._given.items()},
+            since=self._value('since', ()),
+            value_set=value_set,
+            supported=self._value('supported', ()),
+            negated=negated,
+            known_from=self._value('known-from', ''),
+        )
+
+
+def _check_match(match: Given, at: str) -> None:
+    from ..match.check import check_match  # lxml: the settings are read before it can be missed
+
+    try:
+        check_match(match.value, at)
+    except MatchError as error:
+        match.problem('match ' + error.message, error.hint, error.offset)
+
+
+def _make_waiver(given: Given, rules: 'Dict[str, model.Rule]', today: str) -> model.Waiver:
+    values = {key: item.value for key, item in given.value.items()}
+    for id in values.get('rules') or ():
+        if id not in rules:
+            given.value['rules'].problem('there is no rule %r to waive' % id, suggest(id, rules))
+        elif not rules[id].waivable:
+            given.value['rules'].problem('rule %r cannot be waived' % id, 'defined in %s:%d' % rules[id].origin)
+    expires = values.get('expires')
+    if expires and today and expires > latest_expiry(today):
+        hint = 'until %s at the latest; renew it then' % latest_expiry(today)
+        given.value['expires'].problem('expires is more than %d days ahead' % MAX_DAYS_AHEAD, hint)
+    return model.Waiver(
+        values.get('rules') or (),
+        values.get('domains') or (),
+        values.get('reason') or '',
+        values.get('approved-by') or '',
+        expires or '',
+        values.get('ticket') or '',
+        given.origin,
+        {key: item.origin for key, item in given.value.items()},
+    )

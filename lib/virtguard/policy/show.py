@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Policy -> YAML text, in which every value has the place that it came from. Pure: no I/O.
+
+What is shown is a policy again: read back, it judges as the one that it was made of.
+"""
+
+import json
+import re
+
+from .. import model, wording
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Dict, Iterable, Iterator, List, Optional, Tuple
+
+    Lines = Iterator[Tuple[str, str]]  # the line, and the comment behind it
+
+_COLUMN = 40  # of the comments, where the line is not longer
+# What YAML takes for text, and cannot be taken for anything else.
+_PLAIN = re.compile(r'[A-Za-z/][\w./-]*(?: [\w./-]+)*\Z', re.ASCII)
+_NOT_TEXT = frozenset('true false yes no on off null y n none'.split())
+
+
+def show_policy(policy: model.Policy) -> str:
+    """The whole policy; behind each value stands `# FILE:LINE`, or `# default`."""
+    lines: 'List[str]' = []
+    for line, comment in _policy(policy):
+        lines.append('%-*s  # %s' % (_COLUMN, line, comment) if comment else line)
+    return ''.join(line + '\n' for line in lines)
+
+
+def _policy(policy: model.Policy) -> 'Lines':
+    deadline = '%g' % policy.deadline
+    audit = '{required: %s}' % _boolean(policy.audit_required)
+    settings = [('policy', _scalar(policy.name)), ('mode', policy.mode), ('failure', policy.failure)]
+    for key, text in settings + [('deadline', deadline), ('audit', audit)]:
+        yield '%s: %s' % (key, text), _place(policy.origins.get(key))
+    yield 'rules:', ''
+    for rule in policy.rules:
+        yield from _item(_rule(rule), rule.origins)
+    if policy.waivers:
+        yield 'waivers:', ''
+    for waiver in policy.waivers:
+        yield from _item(_waiver(waiver), waiver.origins)
+
+
+def _rule(rule: model.Rule) -> 'Iterator[Tuple[str, object]]':
+    yield 'id', rule.id
+    yield 'title', rule.title
+    yield 'action', rule.action
+    if rule.at != model.ADMISSION:
+        yield 'at', rule.at
+    yield 'match', rule.match
+    yield 'values', rule.value_set or rule.values
+    yield 'probe', rule.probe
+    yield 'host', rule.host
+    yield 'since', rule.since
+    yield 'why', rule.why
+    yield 'remedy', rule.remedy
+    yield 'supported', rule.supported
+    yield 'reference', rule.reference
+    yield 'known-from', rule.known_from
+    if not rule.waivable:
+        yield 'waivable', False
+    yield 'reason', rule.reason
+
+
+def _waiver(waiver: model.Waiver) -> 'Iterator[Tuple[str, object]]':
+    yield 'rules', waiver.rules
+    yield 'domains', waiver.domains
+    yield 'reason', waiver.reason
+    yield 'approved-by', waiver.approved_by
+    yield 'expires', waiver.expires
+    yield 'ticket', waiver.ticket
+
+
+def _item(keys: 'Iterable[Tuple[str, object]]', origins: 'Dict[str, model.Origin]') -> 'Lines':
+    lead = '  - '
+    for key, value in keys:
+        place = _place(origins.get(key))
+        if value is None or value == () or value == '':
+            continue
+        if key == 'host':
+            yield '%s%s: {%s}' % (lead, key, ', '.join(map(_condition, value))), place  # type: ignore[call-overload]
+        elif isinstance(value, model.ValueSet):
+            yield '%s%s: %s' % (lead, key, value.name), place
+        elif key == 'since':
+            since = ['%s: "%d.%d.%d"' % (_scalar(name), *version) for name, version in value]  # type: ignore[attr-defined]
+            yield '%s%s: {%s}' % (lead, key, ', '.join(since)), place
+        elif isinstance(value, tuple):
+            yield '%s%s:' % (lead, key), place
+            for entry in value:
+                yield '      - ' + (_scalar(entry) if isinstance(entry, str) else _both(*entry)), ''
+        else:
+            yield '%s%s: %s' % (lead, key, _boolean(value) if isinstance(value, bool) else _scalar(str(value))), place
+        lead = '    '
+
+
+def _both(uuid: str, name: str) -> str:
+    return '{uuid: %s, name: %s}' % (_scalar(uuid), _scalar(name))
+
+
+def _condition(condition: model.HostCondition) -> str:
+    if condition.span is not None:
+        return '%s: {%s}' % (condition.fact, ', '.join(value.replace(' ', ': ') for value in condition.values))
+    values = '[%s]' % ', '.join(_scalar(value) for value in condition.values)
+    return '%s: %s' % (condition.fact, '{not: %s}' % values if condition.negated else values)
+
+
+def _place(origin: 'Optional[model.Origin]') -> str:
+    return wording.escape('%s:%d' % origin) if origin is not None else 'default'
+
+
+def _boolean(value: bool) -> str:
+    return 'true' if value else 'false'
+
+
+def _scalar(text: str) -> str:
+    if _PLAIN.match(text) and text.lower() not in _NOT_TEXT:
+        return text
+    # JSON's strings are YAML's, but for characters that JSON would write as two.
+    return json.dumps(text, ensure_ascii=not text.isprintable())

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Judges what happens to running domains: states -> findings that hold, and which of them are new. Pure: no I/O.
+
+Rules of run time match the transition document. Rules of admission are judged on the domain as it is now: what the
+hook has let in holds from the start, and what comes later is news. A finding that holds is news once; it is forgotten
+when it holds no more, so that it is news again when it happens again. So a rule may speak of a state (a block job is
+under way), or of a change (there are fewer vCPUs than before), which holds for one transition.
+"""
+
+from lxml import etree
+
+from .. import model
+from ..judging.evaluate import compared_in, evaluate
+from ..judging.subject import Domain
+from ..match.compared import TEXT
+from ..match.needs import build_index, derive_need
+from ..match.syntax import tokenize
+from ..model import Occurrence
+from ..scan import find_marks, holds
+from .lasting_place import Siblings, find_place
+from .transition import STATUS, State, admitted_domain, is_another_run, transition, uuid_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Dict, Iterator, List, Optional, Tuple
+
+# Of one rule and status in one domain. What is beyond is counted, and another number is news.
+_MAX_HELD = 1000
+_TO_LIBOSINFO = ['/', 'libosinfo:libosinfo']
+
+
+class Tracked:
+    """One domain (or, named '', the host's own processes): its last `state`, and what holds: key -> since.
+
+    `run` tells one run of the domain from others, `told` how many times things have been told in this one (see events).
+    """
+
+    __slots__ = ('name', 'uuid', 'state', 'held', 'run', 'told')
+
+    def __init__(
+        self,
+        name: str,
+        uuid: str,
+        state: State,
+        held: 'Dict[str, str]',
+        run: str = '',
+        told: 'Optional[Dict[str, int]]' = None,
+    ) -> None:
+        self.name = name
+        self.uuid = uuid
+        self.state = state
+        self.held = held
+        self.run = run
+        self.told: 'Dict[str, int]' = {} if told is None else told
+
+    def copy(self) -> 'Tracked':
+        return Tracked(self.name, self.uuid, self.state, self.held, self.run, self.told)
+
+
+class Auditor:
+    """Judges by one policy for one host on one day.
+
+    `all_metadata`: its rules ask for more of a domain's metadata than libosinfo's.
+    """
+
+    def __init__(self, policy: model.Policy, host: model.HostFacts, today: str) -> None:
+        self._policy = policy
+        self.all_metadata = any(_asks_for_metadata(rule.match or '') for rule in policy.rules if rule.action != 'off')
+        self._host = host
+        self._today = today
+        self._runtime = policy.rules_at(model.RUNTIME)
+        self._admission = [(rule, derive_need(rule)) for rule in policy.rules_at(model.ADMISSION)]
+        self._index = build_index(need for _, need in self._admission)
+
+    def advance(self, domain: Tracked, state: State, now: str) -> 'List[Occurrence]':
+        """Take a domain to another state (or the same, where the policy is another); return what is news."""
+        before = domain.state
+        document = transition(before, state)
+        if is_another_run(document):
+            news = self.advance(domain, before.with_document(STATUS, '', None), now)
+            return news + self.advance(domain, state, now)
+        domain.state = state
+        domain.uuid = uuid_of(document[1]) or uuid_of(document[0]) or domain.uuid
+        found = list(self._changes(document, domain, now))
+        was_running, is_running = before.status is not None, state.status is not None
+        if is_running and was_running and before.domain_text() == state.domain_text() and before is not state:
+            admitted = {key: since for key, since in domain.held.items() if _is_of_admission(key)}
+        else:
+            admitted = {}
+            found += self._admissions(document, domain.held, now)
+        held = dict(admitted, **{occurrence.key: occurrence.since for occurrence in found})
+        news = [occurrence for occurrence in found if occurrence.key not in domain.held]
+        domain.held = held
+        if not was_running:
+            # It has just been let in, or was let in before anybody watched: only what should have been refused is news.
+            news = [o for o in news if not _is_of_admission(o.key) or o.finding.status == model.DENY]
+        return _shown(news)
+
+    def verdict(self, name: str, state: State) -> model.Verdict:
+        """Everything that holds in a state, without regard to what was before."""
+        document = transition(State(), state)
+        uuid = uuid_of(document[1])
+        limit = model.MAX_FINDINGS_PER_RULE
+        findings = self._judge_changes(document, name, uuid, limit).findings
+        status = document.find('after/domstatus')
+        if status is not None:
+            findings = self._judge_admission(admitted_domain(status), limit).findings + findings
+        return model.Verdict(name, uuid, self._policy, findings, self._today)
+
+    @property
+    def policy(self) -> model.Policy:
+        return self._policy
+
+    @property
+    def today(self) -> str:
+        return self._today
+
+    def verdict_on(self, domain: Tracked, occurrence: Occurrence) -> model.Verdict:
+        """The verdict on one thing that happened."""
+        return model.Verdict(domain.name, domain.uuid, self._policy, (occurrence.finding,), self._today)
+
+    def _changes(self, document: 'etree._Element', domain: Tracked, now: str) -> 'Iterator[Occurrence]':
+        siblings = Siblings()
+        for finding in self._judge_changes(document, domain.name, domain.uuid).findings:
+            yield _occurrence(finding, document, document[0], document[1], domain.held, now, siblings)
+
+    def _judge_changes(self, document: 'etree._Element', name: str, uuid: str, limit: int = _MAX_HELD) -> model.Verdict:
+        return evaluate(self._policy, Domain(name, uuid, document), self._host, self._today, self._runtime, limit)
+
+    def _admissions(self, document: 'etree._Element', held: 'Dict[str, str]', now: str) -> 'Iterator[Occurrence]':
+        before, after = (document.find(half + '/domstatus') for half in ('before', 'after'))
+        if after is None:
+            return
+        domain = admitted_domain(after)
+        findings = self._judge_admission(domain).findings
+        old = admitted_domain(before).root if findings and before is not None else None
+        siblings = Siblings()
+        for finding in findings:
+            yield _occurrence(finding, domain.root, old, domain.root, held, now, siblings)
+
+    def _judge_admission(self, domain: Domain, limit: int = _MAX_HELD) -> model.Verdict:
+        marks = find_marks(etree.tostring(domain.root, with_tail=False), self._index)
+        rules = [rule for rule, need in self._admission if marks is None or holds(need, marks)]
+        return evaluate(self._policy, domain, self._host, self._today, rules, limit)
+
+
+def _shown(news: 'List[Occurrence]') -> 'List[Occurrence]':
+    """As much of the news of one rule and status as a verdict shows; the last one tells how much more there is."""
+    kinds: 'Dict[Tuple[str, str], List[Occurrence]]' = {}
+    for occurrence in news:
+        kinds.setdefault((occurrence.finding.rule.id, occurrence.finding.status), []).append(occurrence)
+    shown = []
+    for kind in kinds.values():
+        more = sum(1 + occurrence.finding.more for occurrence in kind[model.MAX_FINDINGS_PER_RULE :])
+        kind = kind[: model.MAX_FINDINGS_PER_RULE]
+        if more:
+            f = kind[-1].finding
+            kind[-1].finding = model.Finding(f.rule, f.status, f.path, f.line, f.evidence, f.message, f.waiver, more)
+        shown += kind
+    return shown
+
+
+def _asks_for_metadata(match: str) -> bool:
+    """Whether an expression names what a watch leaves out otherwise (see metadata). What it finds without naming it,
+    as by // and by *, it does not find there: such a rule speaks of what libvirt itself reads."""
+    names = [token.text for token in tokenize(match) if token.kind == 'name' or token.text in ('/', '*', '.')]
+    return any(
+        name in ('title', 'description') or name == 'metadata' and names[place + 1 : place + 3] != _TO_LIBOSINFO
+        for place, name in enumerate(names)
+    )
+
+
+def _is_of_admission(key: str) -> bool:
+    return key.startswith(model.ADMISSION)
+
+
+def _occurrence(
+    finding: model.Finding,
+    root: 'etree._Element',
+    before: 'Optional[etree._Element]',
+    after: 'etree._Element',
+    held: 'Dict[str, str]',
+    now: str,
+    siblings: Siblings,
+) -> Occurrence:
+    """:param before, after: the halves, or the domains, in which the finding's place is looked for"""
+    place = find_place(root, finding.path, siblings)
+    then, present, where = '', finding.evidence, finding.path
+    identity = finding.evidence
+    if place is not None:
+        in_before = before is not None and before in (place.element, *place.element.iterancestors())
+        top, other = (before, after) if in_before else (after, before)
+        assert top is not None
+        opposite = place.in_other(top, other)
+        text_counts = TEXT in compared_in(finding.rule)
+        seen = place.evidence(text_counts)
+        counterpart = opposite.evidence(text_counts) if opposite is not None else ''
+        then, present = (seen, counterpart) if in_before else (counterpart, seen)
+        where = ('before/' if in_before else '') + place.key(top)
+        identity = '' if place.is_progressing() else finding.evidence
+    key = '\n'.join((finding.rule.at, finding.rule.id, finding.status, where, identity))
+    if finding.more:
+        key += '\nand %d' % finding.more
+    return Occurrence(key, finding, then, present, held.get(key, now))

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The last states of domains on disk, so that a watch that is started again finds what has changed meanwhile.
+
+One file for each domain, written in one step: a line that names the format, with a checksum (against damage; against
+enemies owner and mode must do), and JSON. What is damaged, or could be somebody else's, is as good as none.
+
+One watch at a time keeps states: it has the directory locked (flock(2)) for as long as it lives.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import stat
+from binascii import crc32
+
+from ..digest import sha256_hex
+from ..errors import GuardError
+from ..judging.subject import parse_xml
+from ..trust import is_only_ours
+from .auditor import Tracked
+from .outcome import is_light
+from .transition import STATUS, State, check_document
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, List, Set, Tuple
+
+_HEAD = b'virt-guard state 1 '
+_SUFFIX = '.state'
+_MAX_BYTES = 256 * 1024 * 1024
+
+
+class Keeper:
+    """A directory of kept states; where it cannot be used, nothing is kept and `warn` has been told why.
+
+    `is_taken`: another watch keeps its states there. This one may read them. `boot` tells this run of the host.
+    """
+
+    def __init__(self, directory: str, warn: 'Callable[[str], None]') -> None:
+        self._directory = directory
+        self._warn = warn
+        self._unwritten: 'Set[str]' = set()  # paths
+        self.is_taken = False
+        self._usable = self._prepare()
+        with open('/proc/sys/kernel/random/boot_id') as file:
+            self.boot = file.read().strip()
+
+    def _prepare(self) -> bool:
+        try:
+            os.makedirs(self._directory, 0o700, exist_ok=True)
+            status = os.lstat(self._directory)
+            if not stat.S_ISDIR(status.st_mode) or not is_only_ours(status):
+                self._warn('%s is no directory of ours; states are not kept' % self._directory)
+                return False
+            os.chmod(self._directory, 0o700)
+            self._lock = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.is_taken = True
+            return False
+        except OSError as error:
+            self._warn('%s cannot be used: %s; states are not kept' % (self._directory, error.strerror))
+            return False
+        return True
+
+    def load(self) -> 'List[Tuple[Tracked, bool]]':
+        """Everything that was kept and can be used, and whether the host has been started anew since."""
+        domains = []
+        for name in sorted(os.listdir(self._directory)) if self._usable or self.is_taken else []:
+            path = os.path.join(self._directory, name)
+            if not name.endswith(_SUFFIX):
+                if name.endswith('.new') and not self.is_taken:
+                    os.unlink(path)  # of a watch that was killed while it wrote
+                continue
+            try:
+                domains.append(_unpack(_read(path), self.boot))
+            except (GuardError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+                self._warn('%s is left out: %s' % (path, error))
+        return domains
+
+    def keep(self, domain: Tracked) -> bool:
+        """Write one domain's state down, or, where there is none, remove it; False: it must be tried again."""
+        if not self._usable:
+            return True
+        path = self._path(domain.name)
+        try:
+            if domain.state or domain.held:
+                _write(path, _pack(domain, self.boot))
+            else:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
+        except OSError as error:
+            if not self._unwritten:
+                self._warn('%s cannot be written: %s; it is tried again' % (path, error.strerror))
+            self._unwritten.add(path)
+            return False
+        self._unwritten.discard(path)
+        return True
+
+    def _path(self, name: str) -> str:
+        # A domain may have any name, also one that is too long with a suffix.
+        return os.path.join(self._directory, sha256_hex(os.fsencode(name)) + _SUFFIX)
+
+
+def _pack(domain: Tracked, boot: str) -> bytes:
+    state = domain.state
+    content: 'Dict[str, Any]' = {
+        'boot': boot,
+        'name': domain.name,
+        'uuid': domain.uuid,
+        'held': domain.held,
+        'run': domain.run,
+        'told': domain.told,
+        'status': None if state.status is None else _text(state.status),
+        'others': [(kind, name, _text(document)) for (kind, name), document in state.others.items()],
+    }
+    payload = json.dumps(content).encode('ascii')
+    return _HEAD + b'%08x\n' % crc32(payload) + payload
+
+
+def _unpack(data: bytes, boot: str) -> 'Tuple[Tracked, bool]':
+    head, _, payload = data.partition(b'\n')
+    if not head.startswith(_HEAD):
+        raise ValueError('it is of another version')
+    if int(head[len(_HEAD) :], 16) != crc32(payload):
+        raise ValueError('it is damaged')
+    content = json.loads(payload.decode('ascii'))
+    others = {(str(kind), str(name)): _bytes(text) for kind, name, text in content['others']}
+    status = None if content['status'] is None else _bytes(content['status'])
+    held = {str(key): str(since) for key, since in content['held'].items()}
+    told = {str(key): int(count) for key, count in content.get('told', {}).items()}  # older ones have none
+    # What is long is parsed where it is judged.
+    for document in others.values():
+        if is_light([document]):
+            parse_xml(document)
+    if status is not None and is_light([status]):
+        check_document(STATUS, status)
+    run = str(content.get('run', ''))
+    domain = Tracked(str(content['name']), str(content['uuid']), State(status, others), held, run, told)
+    return domain, content['boot'] != boot
+
+
+def _text(data: bytes) -> str:
+    return data.decode('utf-8', 'surrogateescape')
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode('utf-8', 'surrogateescape')
+
+
+def _read(path: str) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, 'rb') as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_BYTES or not is_only_ours(status):
+            raise ValueError('it is no file of ours of a sensible size')
+        return file.read(_MAX_BYTES)
+
+
+def _write(path: str, data: bytes) -> None:
+    temporary = path + '.new'
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        with open(descriptor, 'wb') as file:
+            file.write(data)
+        os.rename(temporary, path)
+    except OSError:
+        os.unlink(temporary)  # a full disk has room for what others can write whole
+        raise

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Work that may take any time and memory, done by a process of its own, which has limits to both.
+
+The process is a copy of this one, so that what it works on need not be sent to it. What it returns must be data that
+can be marshalled. It holds nothing open but its way to answer, and where its parent dies, it soon does so, too.
+"""
+
+import contextlib
+import gc
+import marshal
+import os
+import resource
+import signal
+
+from ..errors import GuardError, describe_defect
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, List, NoReturn
+
+PROCESSOR_SECONDS = 2.0
+SECONDS = 20.0  # also where the host is busy
+MEMORY = 64 << 20  # bytes, beyond what the process begins with
+MOST_BYTES = 8 << 20  # of an answer
+
+_TOO_LONG = 'it takes more than %g s' % PROCESSOR_SECONDS
+_TOO_LARGE = 'it takes more than %d MiB of memory' % (MEMORY >> 20)
+_KEPT_OPEN = 3  # standard input, output, error
+
+
+class Apart:
+    """A process that does some work; it has been started then.
+
+    :raises OSError: it could not be
+    """
+
+    def __init__(self, work: 'Callable[[], Any]') -> None:
+        self._chunks: 'List[bytes]' = []
+        self._status = 0
+        reader, writer = os.pipe()
+        try:
+            self._pid = os.fork()
+        except OSError:
+            os.close(reader)
+            os.close(writer)
+            raise
+        if self._pid == 0:
+            _work(work, writer)
+        os.close(writer)
+        os.set_blocking(reader, False)
+        self._reader = reader
+
+    def fileno(self) -> int:
+        """A descriptor that is readable when there is something to take."""
+        return self._reader
+
+    def take(self) -> bool:
+        """Take what has been answered so far; return whether that was all."""
+        while True:
+            try:
+                chunk = os.read(self._reader, 1 << 16)
+            except BlockingIOError:
+                return False
+            if not chunk:
+                self._end()
+                return True
+            self._chunks.append(chunk)
+
+    def answer(self) -> 'Any':
+        """What the work has returned, once all was taken.
+
+        :raises GuardError: it could not be done
+        """
+        if self._status:
+            number = self._status & 0x7F
+            if number in (signal.SIGPROF, signal.SIGALRM):
+                raise GuardError(_TOO_LONG)
+            ending = 'by signal %d' % number if number else 'with exit status %d' % (self._status >> 8)
+            raise GuardError('the process that judged it ended %s' % ending)
+        answer, failure = marshal.loads(b''.join(self._chunks))
+        if failure:
+            raise GuardError(failure)
+        return answer
+
+    def kill(self) -> None:
+        """End it, whatever it does."""
+        os.kill(self._pid, signal.SIGKILL)
+        self._end()
+
+    def _end(self) -> None:
+        os.close(self._reader)
+        self._status = os.waitpid(self._pid, 0)[1]
+
+
+def wait_for(work: 'Callable[[], Any]') -> 'Any':
+    """Do some work apart, and wait for it.
+
+    :raises GuardError: it could not be done
+    """
+    try:
+        apart = Apart(work)
+    except OSError as error:
+        raise GuardError('no process can be started: %s' % error.strerror) from None
+    os.set_blocking(apart.fileno(), True)
+    apart.take()
+    return apart.answer()
+
+
+def _work(work: 'Callable[[], Any]', writer: int) -> 'NoReturn':
+    status = 1
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPROF, signal.SIGALRM):
+            signal.signal(number, signal.SIG_DFL)
+        signal.set_wakeup_fd(-1)
+        signal.setitimer(signal.ITIMER_PROF, PROCESSOR_SECONDS)
+        signal.setitimer(signal.ITIMER_REAL, SECONDS)
+        # What the parent has locked must not stay so when it is gone.
+        for name in os.listdir('/proc/self/fd'):
+            if int(name) >= _KEPT_OPEN and int(name) != writer:
+                with contextlib.suppress(OSError):  # the one that listed them
+                    os.close(int(name))
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 1)  # libxml2 complains of its own accord
+        os.dup2(null, 2)
+        os.close(null)
+        gc.disable()
+        _limit_memory()
+        data = _answer(work)
+        while data:
+            data = data[os.write(writer, data) :]
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _limit_memory() -> None:
+    with open('/proc/self/statm') as file:
+        size = int(file.read().split()[0]) * resource.getpagesize()
+    limit, hard = size + MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]
+    if hard == resource.RLIM_INFINITY or limit < hard:
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def _answer(work: 'Callable[[], Any]') -> bytes:
+    try:
+        data = marshal.dumps((work(), ''))
+        failure = _TOO_LARGE if len(data) > MOST_BYTES else ''
+    except GuardError as error:
+        failure = str(error)
+    except MemoryError:
+        failure = _TOO_LARGE
+    except Exception as error:  # a defect of the guard is a failure to judge, and no more
+        failure = 'internal error: %s' % describe_defect(error)
+    return marshal.dumps((None, failure)) if failure else data

@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`virt-guard watch`: follows libvirt's own files and records what happens to running domains. Never calls libvirt."""
+
+import contextlib
+import os
+import select
+import signal
+import time
+
+from .. import journal
+from ..errors import GuardError
+from ..wording import counted, escape
+from .follower import Follower
+from .intake import Intake
+from .kept_states import Keeper
+from .ledger import HOST, Ledger
+from .policy_in_force import PolicyInForce
+from .qemu_processes import Processes
+from .state_files import StateFiles
+from .systemd import Notifier
+from .transition import State
+from .unobserved import Gap, Unobserved
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, Dict, Sequence, Tuple
+
+    from ..model import Occurrence, Verdict
+    from ..policy.installation import Layout
+
+# Seconds
+_LOOK = 10.0  # between looks at what nothing announces: processes, directories that were mounted over
+_LOOK_WITHOUT_INOTIFY = 1.0
+_KEEP = 1.0  # until a state that brought no news is kept, or longer while there is much to do
+
+_LOOKS = 6  # until all files are looked at as well, though nothing was announced
+
+_KEEP_AT_ONCE = 100  # states
+
+
+class Watch:
+    """One watch.
+
+    :param policy: the policy in force
+    :param show: gets each thing that happened, once it is recorded
+    :param complain: gets a line about what is amiss
+    """
+
+    def __init__(
+        self,
+        layout: 'Layout',
+        policy: PolicyInForce,
+        show: 'Callable[[Occurrence, Verdict], None]',
+        complain: 'Callable[[str], None]',
+    ) -> None:
+        self._layout = layout
+        self._policy = policy
+        self._show = show
+        self._print = complain
+        self._sinks = journal.Sinks(layout.log)
+        self._notifier = Notifier(os.environ)
+        self._files = StateFiles(layout.run, layout.lib)
+        self._processes = Processes(layout.run, lib=layout.lib)
+        self._unobserved = Unobserved(self._tell_of_gap, self._tell_of_end)
+        self._intake = Intake(self._files, self._unobserved, self._notifier.alive)
+        self._amiss: 'Dict[str, str]' = {}  # what is amiss -> what was said about it
+        self._due: 'Dict[Callable[[], None], float]' = {}
+        self._looks = 0
+        self._is_alone = True
+        self._ended = False
+        self._reload = False
+
+    def run(self) -> None:
+        """Watch until SIGTERM or SIGINT.
+
+        :raises GuardError: there is no valid policy to begin with
+        """
+        waker = self._catch_signals()
+        auditor = self._policy.load()
+        keeper = Keeper(self._layout.state, self._complain)
+        if keeper.is_taken:
+            self._watch_beside_another()
+        self._ledger = Ledger(
+            auditor, keeper, self._tell, self._intake.judged, self._intake.failed, self._intake.suspects
+        )
+        self._intake.attach(self._ledger)
+        self._ledger.load()
+        self._follower = self._follow()
+        self._take_everything()
+        self._ledger.judge_again(auditor)
+        self._look()
+        self._notifier.ready(self._status())
+        while not self._ended:
+            self._wait(waker)
+            self._turn()
+        self._notifier.stopping()
+        self._ledger.close()
+        self._ledger.keep()
+
+    def _watch_beside_another(self) -> None:
+        """Only show what happens: twice in the records would be twice for who reads them.
+
+        :raises GuardError: nobody would see it
+        """
+        if self._notifier.listens:
+            raise GuardError('another watch keeps its states in %s' % self._layout.state, 'end that one first')
+        self._is_alone = False
+        self._print('another watch records what happens; this one only shows it')
+
+    # The loop
+
+    def _catch_signals(self) -> int:
+        reader, writer = os.pipe()
+        for descriptor in (reader, writer):
+            os.set_blocking(descriptor, False)
+        signal.set_wakeup_fd(writer)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._signalled)
+        return reader
+
+    def _signalled(self, number: int, frame: object) -> None:
+        if number == signal.SIGHUP:
+            self._reload = True
+        else:
+            self._ended = True
+
+    def _wait(self, waker: int) -> None:
+        """Until there is something to do."""
+        poll = select.poll()
+        poll.register(waker, select.POLLIN)
+        descriptor = self._follower.fileno()
+        for readable in self._ledger.descriptors() + ([] if descriptor is None else [descriptor]):
+            poll.register(readable, select.POLLIN)
+        idle = min(self._notifier.due(), self._intake.due(), *self._due.values()) - time.monotonic()
+        poll.poll(0 if self._intake.has_work() else min(max(0, idle), _LOOK) * 1000 + 1)
+        with contextlib.suppress(BlockingIOError):  # where it was no signal
+            os.read(waker, 4096)
+
+    def _turn(self) -> None:
+        if self._reload:
+            self._reload_all()
+        if self._follower.polling:
+            self._say('inotify', "libvirt's files are looked at every second: %s" % self._follower.polling)
+            self._due.setdefault(self._look_at_files, time.monotonic())
+        else:
+            self._amiss.pop('inotify', None)
+            changes = self._follower.changes()
+            self._intake.announce(changes.paths)
+            if changes.everything:
+                self._take_everything()
+        self._ledger.collect()
+        if self._intake.has_work():
+            self._check_policy()
+        self._intake.turn()
+        for action in [action for action, due in self._due.items() if due <= time.monotonic()]:
+            due = self._due.pop(action)
+            # What a look takes itself is no part of the time between two.
+            if action == self._look_at_files and self._follower.polling:
+                self._in(max(0, due + _LOOK_WITHOUT_INOTIFY - time.monotonic()), action)
+            action()
+        if not self._ledger.is_kept:
+            self._in(_KEEP, self._keep)
+        self._notifier.alive()
+
+    def _in(self, seconds: float, action: 'Callable[[], None]') -> None:
+        self._due.setdefault(action, time.monotonic() + seconds)
+
+    def _reload_all(self) -> None:
+        self._reload = False
+        self._notifier.reloading()
+        self._follower.close()
+        self._follower = self._follow()
+        self._policy.forget()
+        self._check_policy()
+        self._take_everything()
+        self._notifier.ready(self._status())
+
+    # Files
+
+    def _follow(self) -> Follower:
+        return Follower(self._files.run, self._files.metadata.values())
+
+    def _keep(self) -> None:
+        if not self._ledger.keep(_KEEP_AT_ONCE):
+            self._in(_LOOK, self._keep)
+        elif not self._ledger.is_kept:
+            self._in(_KEEP if self._intake.has_work() else 0, self._keep)
+
+    def _take_everything(self) -> None:
+        unlisted = self._intake.take_everything()
+        if unlisted:
+            self._say('list', '; '.join(str(error) for error in unlisted.values()))
+        else:
+            self._amiss.pop('list', None)
+        self._in(_KEEP, self._keep)
+
+    def _look_at_files(self) -> None:
+        if self._follower.polling:
+            self._take_everything()
+
+    # What nothing announces
+
+    def _look(self) -> None:
+        self._check_policy()
+        self._intake.retry()
+        self._looks += 1
+        if self._follower.polling:
+            self._follower = self._follow()  # there may be room again
+        if self._follower.check() or self._looks % _LOOKS == 0:
+            self._take_everything()
+        if not self._ledger.is_busy(HOST):
+            pids = {self._ledger.state(name).pid() for name in self._ledger.names()}
+            self._ledger.advance(HOST, State(None, self._processes.unowned(pids)[0]))
+        self._notifier.status(self._status())
+        self._in(_LOOK, self._look)
+
+    # The policy
+
+    def _check_policy(self) -> None:
+        try:
+            auditor = self._policy.renewed()
+        except GuardError as error:
+            self._say('policy', 'the policy as it was stays in force: %s' % error)
+            return
+        if auditor is not None:
+            self._amiss.pop('policy', None)
+            is_other = auditor.all_metadata != self._ledger.auditor.all_metadata
+            self._ledger.judge_again(auditor)
+            if is_other:  # what was left out of the files is asked for now
+                self._files.forget_others(())
+                self._take_everything()
+
+    # What is told
+
+    def _tell(self, occurrence: 'Occurrence', verdict: 'Verdict') -> None:
+        self._record(journal.runtime_fields(occurrence, verdict) + [('VIRT_GUARD_EVENT', occurrence.event)])
+        self._show(occurrence, verdict)
+
+    def _tell_of_gap(self, gap: Gap) -> None:
+        self._complain_of(gap, gap.cause)
+
+    def _tell_of_end(self, gap: Gap) -> None:
+        who = "domain '%s'" % escape(gap.domain) if gap.domain != HOST else 'this host'
+        text = '%s was not observed from %s to %s: %s' % (who, gap.since, gap.until, gap.cause)
+        self._complain_of(gap, text)
+
+    def _complain_of(self, gap: Gap, text: str) -> None:
+        fields = [('VIRT_GUARD_DOMAIN', gap.domain), ('VIRT_GUARD_UUID', gap.uuid)]
+        fields += [('VIRT_GUARD_SINCE', gap.since), ('VIRT_GUARD_UNTIL', gap.until)]
+        self._complain(text, fields)
+
+    def _say(self, what: str, text: str) -> None:
+        """Complain once, until it is mended."""
+        if self._amiss.get(what) == text:
+            return
+        self._amiss[what] = text
+        self._complain(text)
+
+    def _complain(self, text: str, fields: 'Sequence[Tuple[str, str]]' = ()) -> None:
+        text = escape(text)
+        operation = [('VIRT_GUARD_OPERATION', 'watch')]
+        self._record(journal.failure_fields(text) + list(fields) + operation + self._policy.fields())
+        self._print(text)
+
+    def _record(self, fields: 'journal.Fields') -> None:
+        self._notifier.alive()  # where nobody takes records in time, many take long
+        if not self._is_alone:
+            return
+        if self._sinks.send(fields) is not None:
+            self._amiss.pop('record', None)
+        elif 'record' not in self._amiss:
+            self._amiss['record'] = 'a record was lost: neither journald nor syslog nor %s takes any' % self._layout.log
+            self._print(self._amiss['record'])
+
+    def _status(self) -> str:
+        how = 'looking every second at' if self._follower.polling else 'following'
+        running = counted(self._ledger.running(), 'running domain')
+        changes = counted(self._ledger.changes, 'change')
+        return "%s %s by policy '%s'; %s" % (how, running, self._policy.name, changes)

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The policy in force, for a process that outlives its edits, and the day, which its waivers depend on."""
+
+import time
+
+from .. import model
+from ..compiled import take_stamp
+from ..host import read_facts, today
+from ..policy.compiler import list_sources
+from .auditor import Auditor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, List, Optional, Tuple
+
+# Seconds
+_INTERVAL = 1.0  # between two looks at the files
+_RETRY = 5.0  # for a policy that is no good, though none of the files of the one before changes
+
+
+class PolicyInForce:
+    """`load` reads the policy; what it was read from is looked at again when somebody asks whether it has changed."""
+
+    def __init__(self, load: 'Callable[[], model.Policy]') -> None:
+        self._load = load
+        self._sources: 'List[Tuple[str, str]]' = []
+        self._asks_os = False  # whether a rule asks for the host's release
+        self._seen: object = None
+        self._next = 0.0
+        self._retry = float('inf')
+        self.name = ''
+        self._fields: 'List[Tuple[str, str]]' = []
+
+    def load(self) -> Auditor:
+        """One that judges by the policy as it is now.
+
+        :raises GuardError: it is no good
+        """
+        policy = self._load()
+        self._sources = list_sources(policy)
+        self._asks_os = 'os' in policy.facts() | policy.facts(model.RUNTIME)
+        self._seen = self._look()
+        policy = self._load()  # anew, so that what is in force is not older than what was seen
+        self.name, self._fields = policy.name, policy.fields()
+        return Auditor(policy, read_facts(policy.facts() | policy.facts(model.RUNTIME)), today())
+
+    def fields(self) -> 'List[Tuple[str, str]]':
+        """What records say of it; nothing where there has been none yet."""
+        return self._fields
+
+    def forget(self) -> None:
+        """Take the policy for changed."""
+        self._seen, self._next = None, 0.0
+
+    def renewed(self) -> 'Optional[Auditor]':
+        """The same, where the policy, the day or the host's release has changed; else None.
+
+        :raises GuardError: the policy has changed, and is no good; said again as long as it is
+        """
+        now = time.monotonic()
+        if now < self._next:
+            return None
+        self._next = now + _INTERVAL
+        seen = self._look()
+        if seen == self._seen and now < self._retry:
+            return None
+        self._seen, self._retry = seen, now + _RETRY
+        auditor = self.load()
+        self._retry = float('inf')
+        return auditor
+
+    def _look(self) -> object:
+        # A host is upgraded from one minor release to the next while it runs.
+        host = read_facts(('os',) if self._asks_os else ())
+        try:
+            return take_stamp(self._sources), today(), host.os, host.os_like
+        except OSError as error:
+            return str(error), today(), host.os, host.os_like
