@@ -459,7 +459,7 @@ put_policy() {
 
 # --- reasons to stop -------------------------------------------------------------------------------------------------
 
-check_checkout() {
+check_is_complete() {
     for name in hooks/qemu lib/virtguard/hook/call.py data/virt-guard-watch.service data/virt-guard-compile.path \
         data/virt-guard-compile.service; do
         [ -r "$checkout/$name" ] || die "$checkout/$name is missing; run install.sh where it is, in a complete checkout"
@@ -1265,7 +1265,7 @@ preview() {
     [ -n "$install_packages" ] || set -- "$@" --no-deps
     tree=$checkout/lib
     status=0
-    of_package preview "$root" "$pristine" "$profile" "$mode" "$@" || status=$?
+    of_package commands.preview "$root" "$pristine" "$profile" "$mode" "$@" || status=$?
     case $status in
     0) exit 0 ;;
     3) exit 1 ;; # which Python also ends with where it cannot run the package

@@ -128,7 +128,7 @@ def traced_files(installed, tmp_path, operation, xml):
     trace = tmp_path / 'trace'
     command = [
         'strace',
-        '-f',
+        '-ff',  # a file per process, so that no line is broken off by that of another one
         '-e',
         'trace=open,openat',
         '-o',
@@ -140,7 +140,8 @@ def traced_files(installed, tmp_path, operation, xml):
         '-',
     ]
     subprocess.run(command, input=xml, check=True)
-    return re.findall(r'openat?\(.*?"([^"]*)".*\) = \d', trace.read_text())
+    traced = ''.join(path.read_text() for path in tmp_path.glob('trace.*'))
+    return re.findall(r'openat?\(.*?"([^"]*)".*\) = \d', traced)
 
 
 def test_clean_domain_touches_neither_lxml_nor_yaml(installed, compiled, tmp_path):

@@ -317,7 +317,7 @@ def test_an_ordinary_user_is_told_what_he_cannot_read():
         os.setgid(65534)
         os.setuid(65534)
 
-    readable = ['test', '-x', sys.executable, '-a', '-r', str(CHECKOUT / 'lib/virtguard/hook.py')]
+    readable = ['test', '-x', sys.executable, '-a', '-r', str(CHECKOUT / 'lib/virtguard/hook/call.py')]
     if subprocess.call(readable, preexec_fn=as_nobody) != 0:
         missing('an ordinary user cannot read %s or run %s' % (CHECKOUT, sys.executable))
     with contextlib.ExitStack() as stack:
@@ -372,7 +372,7 @@ def test_bad_options(root, options, complaint):
     assert complaint in result.stderr.splitlines()[0]
 
 
-@pytest.mark.parametrize('damaged', ['lib/virtguard/preview.py', 'lib/virtguard/hook.py', 'policy.yaml'])
+@pytest.mark.parametrize('damaged', ['lib/virtguard/commands/preview.py', 'lib/virtguard/hook/call.py', 'policy.yaml'])
 def test_a_checkout_that_is_damaged_is_not_taken_for_a_refusal(root, tmp_path, damaged):
     checkout = copy_checkout(tmp_path / 'checkout')
     (checkout / damaged).unlink()

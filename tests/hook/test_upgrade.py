@@ -228,7 +228,7 @@ def test_packages_within_the_package(root, tmp_path):
     (checkout / 'lib/virtguard/inner/part.py').write_text('from ..wording import refusal\n')
     hook = checkout / 'lib/virtguard/hook/call.py'
     hook.write_text(
-        hook.read_text('utf-8').replace('import posix', 'import posix\nfrom .inner import part', 1), 'utf-8'
+        hook.read_text('utf-8').replace('import posix', 'import posix\nfrom ..inner import part', 1), 'utf-8'
     )
     install(root, checkout=checkout)
     there = Installed(root)

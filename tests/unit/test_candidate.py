@@ -2,7 +2,7 @@
 """The policy that an installation would put in force: which profile, and what of the one that is there stays."""
 
 import pytest
-from virtguard.candidate import (
+from virtguard.commands.candidate import (
     EDITED,
     LINK,
     SHIPPED,
@@ -13,7 +13,7 @@ from virtguard.candidate import (
     with_settings,
 )
 from virtguard.errors import GuardError
-from virtguard.sources import profiles
+from virtguard.policy.load import profiles
 
 
 @pytest.fixture

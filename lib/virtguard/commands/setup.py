@@ -122,6 +122,12 @@ def profile_difference(profile: str) -> str:
 
 def host_rules(path: str) -> str:
     """For each rule of a policy that refuses every domain on this host: what it sees here, and what turns it off."""
+    policy = load_trusted_policy(path, today())
+    return describe_host_rules(policy, path, read_facts(policy.facts()))
+
+
+def describe_host_rules(policy: model.Policy, path: str, host: model.HostFacts) -> str:
+    """As host_rules, of a policy that need not be in force at that path yet."""
     from ..judging.evaluate import ask_facts
 
     said = ''

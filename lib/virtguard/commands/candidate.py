@@ -8,17 +8,17 @@ what it returns.
 import os
 import re
 
-from .errors import GuardError
-from .host import today
-from .hostlist import list_of_host
-from .policyfile import read_policy_file
-from .sources import load_candidate, profiles
+from ..errors import GuardError
+from ..host import today
+from ..policy.host_profile import list_of_host
+from ..policy.load import load_candidate, profiles
+from ..policyfile import read_policy_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, Match, Optional, Tuple
 
-    from .model import Policy
+    from ..model import Policy
 
     Setter = Callable[[Match[bytes]], bytes]
 

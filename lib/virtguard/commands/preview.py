@@ -9,18 +9,19 @@ import os
 import shlex
 import signal
 
-from . import __version__, layout, model
-from .bulk import Judge, judge_all
+from .. import __version__, model
+from ..errors import GuardError, PolicyError
+from ..host import read_facts, today
+from ..policy.host_profile import difference
+from ..policy.installation import Layout, installed
+from ..policy.load import drop_in_directory, load_timed
+from ..wording import PROGRAM, counted
 from .candidate import EDITED, LINK, SHIPPED, choose_profile, make_candidate
-from .documents import defined_documents
-from .errors import GuardError, PolicyError
+from .domain_files import defined_documents
 from .formats import Text
-from .host import read_facts, today
-from .hostlist import difference
-from .installing import describe_host_rules
 from .next_boot import AUTOSTART, RUNNING, autostart_domains, note_on_saved_state, running_domains, summary
-from .report import PROGRAM, counted
-from .sources import drop_in_directory, load_timed
+from .parallel import Judge, judge_all
+from .setup import describe_host_rules
 from .terminal import Progress, complain, show, show_line, wants_colour
 
 TYPE_CHECKING = False
@@ -41,13 +42,13 @@ _STATES = {
 def main(argv: 'Sequence[str]', stdout: 'TextIO') -> int:
     """Tell what would be refused. Returns CLEAN, REFUSED or NOT_JUDGED.
 
-    :param argv: the root (see layout.installed), the file with what was shipped when virt-guard was installed, the
-        profile and the mode that somebody asks for ('' for none), and the words of the command that installs
+    :param argv: the root (see installation.installed), the file with what was shipped when virt-guard was installed,
+        the profile and the mode that somebody asks for ('' for none), and the words of the command that installs
     """
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     root, pristine, profile, mode, *command = argv
     try:
-        return _Preview(layout.installed(root), mode, command).run(profile, pristine)
+        return _Preview(installed(root), mode, command).run(profile, pristine)
     except PolicyError as error:
         for problem in error.problems:
             complain(str(problem))
@@ -55,7 +56,7 @@ def main(argv: 'Sequence[str]', stdout: 'TextIO') -> int:
     except GuardError as error:
         complain('install.sh: %s' % error)
     except Exception as error:
-        from .libraries import blame
+        from ..libraries import blame
 
         blamed = blame(error)
         if blamed is None:
@@ -67,7 +68,7 @@ def main(argv: 'Sequence[str]', stdout: 'TextIO') -> int:
 class _Preview:
     """`command` installs; `mode` is the one that somebody asks for, '' for none."""
 
-    def __init__(self, layout: layout.Layout, mode: str, command: 'List[str]') -> None:
+    def __init__(self, layout: Layout, mode: str, command: 'List[str]') -> None:
         self._layout = layout
         self._mode = mode
         self._command = command
