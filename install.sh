@@ -358,48 +358,27 @@ is_profile() {
     return 1
 }
 
-# Sets `profile`, and `shipped`, the policy of that name.
-choose_profile() {
-    if [ -n "$profile" ]; then
-        reason='--profile'
-    elif [ -f "$pristine" ] && profile=$(setting policy "$pristine") && is_profile "$profile"; then
-        reason='as before; --profile chooses another'
-    else
-        tree=$checkout/lib
-        of_package commands.setup host-list >"$work/said" || die 'cannot tell which list is that of this host'
-        read -r profile reason <"$work/said"
-    fi
-    shipped=$(shipped_profile "$profile")
-    printf 'profile    %s (%s)\n' "$profile" "$reason"
+# Asks the package of the checkout what to do; its answer is in $work/said, and a reason to stop is one here, too.
+decide() { # VERB ARGUMENT...
     tree=$checkout/lib
-    another=$(of_package commands.setup difference "$profile") || die 'cannot tell which list is that of this host'
-    [ -z "$another" ] || printf '           %s\n' "$another"
+    of_package commands.setup "$@" >"$work/said" 2>"$work/problem" || die "$(cat -- "$work/problem")"
     tree=
 }
 
-# --- the policy's mode and failure, which --mode sets and which do not count as an edit ------------------------------
-
-setting() { # KEY FILE
-    sed -nE "s/^$1:[[:space:]]+[\"']?([a-z0-9-]+)[\"']?([[:space:]].*)?\$/\\1/p" "$2" | head -n 1
+# Sets `profile`, and `shipped`, the policy of that name.
+choose_profile() {
+    tree=$checkout/lib
+    of_package commands.setup choose-profile "$profile" "$pristine" >"$work/said" ||
+        die 'cannot tell which list is that of this host'
+    tree=
+    read -r profile reason <"$work/said"
+    shipped=$(shipped_profile "$profile")
+    printf 'profile    %s (%s)\n' "$profile" "$reason"
+    sed -n '2,$s/^/           /p' "$work/said"
 }
 
-with_settings() { # FILE MODE FAILURE: comments stay, in their column
-    awk -v mode="$2" -v failure="$3" '
-        function set(value,    start, tail, room) {
-            start = index($0, $2)
-            tail = substr($0, start + length($2))
-            for (room = length($2) - length(value); room > 0 && tail ~ /#/; room--)
-                tail = " " tail
-            for (; room < 0 && tail ~ /^  /; room++)
-                tail = substr(tail, 2)
-            $0 = substr($0, 1, start - 1) value tail
-        }
-        /^mode:[ \t]+["\047]?(enforce|audit)["\047]?([ \t]|$)/ && mode != "" { set(mode) }
-        /^failure:[ \t]+["\047]?(deny|admit)["\047]?([ \t]|$)/ && failure != "" { set(failure) }
-        { print }
-    ' "$1"
-}
-
+# The policy without what --mode sets, which does not count as an edit. As in commands/candidate.py; here, too, because
+# --uninstall must be able to ask it where Python does not run.
 without_settings() { # FILE
     sed -E "s/^(mode|failure):[[:space:]]+[\"']?(enforce|audit|deny|admit)[\"']?([[:space:]]+|\$)/\\1: /" "$1"
 }
@@ -412,29 +391,10 @@ is_same_policy() { # FILE FILE
 }
 
 # Makes $work/policy, the policy that will be in force. Sets policy_state: `shipped` (ours to replace), `edited` or
-# `link`.
+# `link`; and `offered`, what to do with the file beside it: `put` ($work/policy.new), `remove` or `leave`.
 prepare_policy() {
-    new_mode='' new_failure=''
-    case $mode in
-    audit) new_mode=audit new_failure=admit ;; # an audit host refuses nothing
-    enforce) new_mode=enforce new_failure=deny ;;
-    esac
-    policy_state=shipped
-    if [ -L "$policy" ]; then
-        policy_state='link'
-        cat -- "$policy" >"$work/policy" || die "$policy is a broken link; remove it or restore its target"
-        [ -z "$mode" ] || die "$policy is a link: set mode ($new_mode) and failure ($new_failure) in its target by hand"
-    elif is_same_policy "$policy" "$pristine"; then
-        with_settings "$shipped" "${new_mode:-$(setting mode "$policy")}" \
-            "${new_failure:-$(setting failure "$policy")}" >"$work/policy"
-    elif [ -f "$policy" ]; then
-        policy_state=edited
-        with_settings "$policy" "$new_mode" "$new_failure" >"$work/policy"
-    elif [ -e "$policy" ]; then
-        die "$policy is not a file"
-    else
-        with_settings "$shipped" "$new_mode" "$new_failure" >"$work/policy"
-    fi
+    decide prepare "$policy" "$pristine" "$profile" "$mode" "$work"
+    read -r policy_state offered <"$work/said"
 }
 
 put_policy() {
@@ -442,18 +402,17 @@ put_policy() {
         cmp -s -- "$work/policy" "$policy" || stop_renewal
         put_and_tell "$work/policy" "$policy" 644
     fi
-    if [ "$policy_state" = shipped ]; then
-        if is_same_policy "$policy.new" "$pristine" || is_same_policy "$policy.new" "$shipped"; then
-            changing "$policy.new"
-            rm -f -- "$policy.new"
-            done_with removed "$policy.new"
-        fi
-    elif ! cmp -s -- "$shipped" "$pristine" && ! is_same_policy "$shipped" "$work/policy"; then
-        with_settings "$shipped" "$(setting mode "$work/policy")" \
-            "$(setting failure "$work/policy")" >"$work/policy.new"
+    case $offered in
+    remove)
+        changing "$policy.new"
+        rm -f -- "$policy.new"
+        done_with removed "$policy.new"
+        ;;
+    put)
         put_and_tell "$work/policy.new" "$policy.new" 644
         printf '           %s\n' "$policy is edited and stays in force; merge what is new, then delete policy.yaml.new"
-    fi
+        ;;
+    esac
     put "$shipped" "$pristine" 644
 }
 

@@ -1,19 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """The policy that an installation would put in force: which profile, and what of the one that is there stays."""
 
+import pathlib
+import re
+import subprocess
+
 import pytest
 from virtguard.commands.candidate import (
     EDITED,
     LINK,
     SHIPPED,
     choose_profile,
+    is_offer_settled,
     is_same_policy,
     make_candidate,
+    make_offer,
     setting,
     with_settings,
+    without_settings,
 )
 from virtguard.errors import GuardError
 from virtguard.policy.load import profiles
+
+INSTALLER = pathlib.Path(__file__).resolve().parents[2] / 'install.sh'
+# As people write them, of which some are none.
+VALUES = ('audit', '"enforce"', "'deny'  # why", 'admit\t', ' audit\r', 'audit#', 'audits', '"audit', '{}', '')
 
 
 @pytest.fixture
@@ -86,6 +97,17 @@ def test_a_longer_value_takes_spaces_before_the_comment():
     assert with_settings(b'mode: audit\nfailure: deny   # x', '', 'admit') == b'mode: audit\nfailure: admit  # x'
 
 
+def test_the_installer_compares_as_this_does(policy):
+    """--uninstall has to tell an edited policy where Python does not run."""
+    lines = ['%s: %s' % (key, value) for key in ('mode', 'failure', ' mode') for value in VALUES]
+    policy.write_bytes(''.join(line + '\n' for line in lines).encode() + b'policy: \xe9\nmode: audit')
+    function = re.search(r'^without_settings\(\).*?^}$', INSTALLER.read_text(), re.MULTILINE | re.DOTALL).group()
+    command = ['sh', '-c', function + '\nwithout_settings "$1"', 'sh', str(policy)]
+    expected = subprocess.check_output(command, env={'LC_ALL': 'C', 'PATH': '/usr/bin:/bin'})
+    assert without_settings(policy.read_bytes()) == expected
+    assert expected.count(b'mode: \n') > 2 and b'mode: audit#' in expected
+
+
 # --- what is there
 
 
@@ -117,6 +139,22 @@ def test_an_edited_policy_is_kept(policy, pristine):
     assert (made.state, made.data) == (EDITED, edited)
     assert candidate(policy, pristine, mode='audit').load().mode == 'audit'
     assert policy.read_bytes() == edited
+
+
+def test_what_is_new_is_offered_beside_an_edited_policy(policy, pristine):
+    pristine.write_bytes(shipped('rhel-8'))
+    policy.write_bytes(with_settings(shipped('rhel-8'), 'audit', 'admit') + b'# a note of ours\n')
+    made = candidate(policy, pristine, 'rhel-9')
+    offer = with_settings(shipped('rhel-9'), 'audit', 'admit')
+    assert make_offer(made, str(pristine), 'rhel-9') == offer
+    assert make_offer(candidate(policy, pristine, 'rhel-8'), str(pristine), 'rhel-8') is None, 'there is nothing new'
+    # Once the site has taken it, the file beside it has nothing more to say.
+    (policy.parent / 'policy.yaml.new').write_bytes(offer)
+    assert not is_offer_settled(made, str(pristine), 'rhel-9')
+    policy.write_bytes(offer)
+    assert make_offer(candidate(policy, pristine, 'rhel-9'), str(pristine), 'rhel-9') is None
+    policy.write_bytes(shipped('rhel-8'))
+    assert is_offer_settled(candidate(policy, pristine, 'rhel-9'), str(pristine), 'rhel-9')
 
 
 def test_without_what_was_shipped_every_policy_is_edited(policy, pristine):

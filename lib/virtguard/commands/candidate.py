@@ -98,6 +98,24 @@ def make_candidate(path: str, pristine: str, profile: str, mode: str) -> Candida
     return Candidate(path, with_settings(_shipped(profile), mode, failure), SHIPPED, mode)
 
 
+def make_offer(candidate: Candidate, pristine: str, profile: str) -> 'Optional[bytes]':
+    """What to put beside a policy that is kept, so that the site can merge it; None where it has nothing new."""
+    shipped = _shipped(profile)
+    if candidate.state == SHIPPED or (os.path.isfile(pristine) and read_policy_file(pristine) == shipped):
+        return None
+    if without_settings(shipped) == without_settings(candidate.data):
+        return None
+    return with_settings(shipped, setting('mode', candidate.data), setting('failure', candidate.data))
+
+
+def is_offer_settled(candidate: Candidate, pristine: str, profile: str) -> bool:
+    """Whether what an earlier installation has offered is there, and has nothing more to say."""
+    offered = candidate.path + '.new'
+    return candidate.state == SHIPPED and any(
+        is_same_policy(offered, known) for known in (pristine, profiles()[profile])
+    )
+
+
 def _shipped(profile: str) -> bytes:
     return read_policy_file(profiles()[profile])
 

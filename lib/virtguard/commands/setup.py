@@ -12,22 +12,22 @@ from ..compiled import compiled_path
 from ..errors import GuardError
 from ..host import read_facts, today
 from ..policy.compiler import compile_in_place, write_compiled
-from ..policy.host_profile import difference, list_of_host
+from ..policy.host_profile import difference
 from ..policy.load import (
     drop_in_directory,
     find_policy,
-    load_candidate,
     load_policy_file,
     load_timed,
     load_trusted_policy,
 )
 from ..policyfile import read_policy_file
+from .candidate import Candidate, choose_profile, is_offer_settled, make_candidate, make_offer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, Dict, Sequence, TextIO
 
-_FAILURES = {'audit': 'admit', 'enforce': 'deny'}
+PUT, REMOVE, LEAVE = 'put', 'remove', 'leave'
 _LONGEST = 60  # seconds, the longest deadline that a policy may have
 # So that the proof is about the policy's own verdicts, wherever it runs.
 _PROOF = """\
@@ -37,7 +37,6 @@ mode: enforce
 failure: deny
 deadline: %d
 """
-_CHOOSE = '; --profile chooses another'
 _EVERY_DOMAIN = """\
 [%s] %s: %s
   To permit it all the same, write these two lines into a file %s/NAME.yaml, and run virt-guard policy compile:
@@ -53,9 +52,9 @@ def main(argv: 'Sequence[str]', stdout: 'TextIO') -> int:
     functions: 'Dict[str, Callable[..., str]]' = {
         'check': check,
         'compile': compile_policy,
-        'difference': profile_difference,
-        'host-list': host_list,
+        'choose-profile': choose,
         'host-rules': host_rules,
+        'prepare': prepare,
         'proof-policy': proof_policy,
         'switch': switch,
     }
@@ -79,6 +78,32 @@ def main(argv: 'Sequence[str]', stdout: 'TextIO') -> int:
     return 0
 
 
+def choose(wanted: str, pristine: str) -> str:
+    """The profile to install, and why it is that one (see choose_profile); where this host has another list, a line
+    that says so."""
+    profile, reason = choose_profile(wanted, pristine)
+    another = difference(profile)
+    return '%s %s\n%s' % (profile, reason, another + '\n' if another else '')
+
+
+def prepare(path: str, pristine: str, profile: str, mode: str, directory: str) -> str:
+    """Write what an installation would make of a policy into `directory`: `policy`, and `policy.new`, the one to offer.
+
+    Returns the state of the policy (see Candidate), and what becomes of PATH.new: put, remove or leave.
+
+    :raises GuardError: the installation has to stop here
+    """
+    candidate = make_candidate(path, pristine, profile, mode)
+    offered = make_offer(candidate, pristine, profile)
+    with open(os.path.join(directory, 'policy'), 'wb') as file:
+        file.write(candidate.data)
+    if offered is not None:
+        with open(os.path.join(directory, 'policy.new'), 'wb') as file:
+            file.write(offered)
+        return '%s %s\n' % (candidate.state, PUT)
+    return '%s %s\n' % (candidate.state, REMOVE if is_offer_settled(candidate, pristine, profile) else LEAVE)
+
+
 def check(candidate: str, path: str, mode: str) -> str:
     """The mode and the deadline (in seconds, then in hundredths of a second) that hold with a candidate in force; then,
     in a line of its own, whether it takes long to read.
@@ -87,10 +112,7 @@ def check(candidate: str, path: str, mode: str) -> str:
     :param mode: the mode that it must have, '' for any
     :raises GuardError: this version cannot use it
     """
-    data = read_policy_file(candidate)
-    policy, note = load_timed(lambda: load_candidate(path, data, today()))
-    if mode and (policy.mode, policy.failure) != (mode, _FAILURES[mode]):
-        raise GuardError('set mode (%s) and failure (%s) in %s by hand' % (mode, _FAILURES[mode], path))
+    policy, note = load_timed(Candidate(path, read_policy_file(candidate), '', mode).load)
     return '%s %g %d\n%s' % (policy.mode, policy.deadline, policy.deadline * 100, note + '\n' if note else '')
 
 
@@ -106,18 +128,6 @@ def compile_policy(path: str) -> str:
     """Write the compiled form of a policy beside it."""
     write_compiled(compiled_path(path), compile_in_place(lambda: load_trusted_policy(path, today())))
     return ''
-
-
-def host_list() -> str:
-    """The profile to take on this host, and why."""
-    found = list_of_host()
-    why = ', '.join(part for part in ('this host is ' + found.host, found.remark) if part)
-    return '%s %s%s\n' % (found.profile, why, '' if found.is_certain and not found.remark else _CHOOSE)
-
-
-def profile_difference(profile: str) -> str:
-    """What to say where this host has another list than `profile`."""
-    return difference(profile)
 
 
 def host_rules(path: str) -> str:
