@@ -452,40 +452,19 @@ check_places() {
     done
 }
 
-libvirt_version() {
-    {
-        for daemon in virtqemud libvirtd; do
-            "$daemon" --version </dev/null || :
-        done
-        for package in libvirt-daemon-driver-qemu libvirt-daemon; do
-            # shellcheck disable=SC2016 # dpkg-query's own variable
-            dpkg-query -W -f '(package) ${Version}\n' "$package" || :
-            rpm -q --queryformat '(package) %{VERSION}\n' "$package" || :
-        done
-    } 2>/dev/null | sed -nE 's/.*\) ([0-9]+:)?([0-9]+)\.([0-9]+).*/\2 \3/p' | head -n 1
-}
-
 # Sets `link`, where libvirt will find the hook, and `other_link`, where it must not find it, too.
 choose_link() {
-    link=$main_link other_link=$second_link
-    if is_our_link "$main_link" || ! exists "$main_link"; then
-        return
-    fi
-    # shellcheck disable=SC2046 # two numbers or nothing
-    set -- $(libvirt_version)
-    if [ $# -ne 2 ]; then
-        die "$main_link belongs to another program, and no libvirt is installed that could run a second hook"
-    fi
-    if [ "$1" -lt 6 ] || { [ "$1" -eq 6 ] && [ "$2" -lt 5 ]; }; then
-        die "$main_link belongs to another program, and libvirt $1.$2 runs only that one hook (6.5 runs more); \
-remove it or upgrade libvirt, then run install.sh again"
-    fi
-    link=$second_link other_link=$main_link
-    directories="$directories etc/libvirt/hooks/qemu.d"
-    each_directory check_directory etc/libvirt/hooks/qemu.d
-    if exists "$link" && ! is_our_link "$link"; then
-        die "$link belongs to another program; remove or rename it"
-    fi
+    decide choose-link "$hooks" "$program" "$old_program"
+    read -r name <"$work/said"
+    link=$hooks/$name
+    case $link in
+    "$main_link") other_link=$second_link ;;
+    *)
+        other_link=$main_link
+        directories="$directories etc/libvirt/hooks/qemu.d"
+        each_directory check_directory etc/libvirt/hooks/qemu.d
+        ;;
+    esac
 }
 
 choose_python() {
@@ -534,12 +513,17 @@ choose_manager() {
 provide_python() {
     choose_manager
     check_python
-    [ -n "$missing" ] || return 0
+    if [ -z "$missing" ]; then
+        choose_link
+        return
+    fi
     if [ -n "$wanted_python" ]; then
         die "$python cannot import lxml and PyYAML"
     elif [ -n "$root" ] || [ -z "$install_packages" ]; then
         die "$python needs these packages:$missing"
     fi
+    # Before a package is installed, if Python is there already: this may be a reason to stop.
+    ! can_import virtguard.commands.setup || choose_link
     case $manager in
     apt-get)
         # A dead source must not stop what the others provide.
@@ -563,6 +547,7 @@ provide_python() {
     done_with installed "packages:$missing"
     check_python
     [ -z "$missing" ] || die "$python still needs these packages:$missing"
+    [ -n "$link" ] || choose_link
 }
 
 packages_failed() {
@@ -1165,7 +1150,6 @@ install() {
     printf 'virt-guard %s -> %s\n' "$version" "${root:-/}"
     check_is_complete
     check_places
-    choose_link
     provide_python
     choose_profile
     prepare_policy
@@ -1323,7 +1307,7 @@ for option in "$@"; do
     [ "$option" != --preview ] || failed=2
 done
 check_system
-root='' mode='' profile='' wanted_python='' install_packages=yes action=install committed='' tree='' proving=''
+root='' mode='' profile='' wanted_python='' install_packages=yes action=install committed='' tree='' proving='' link=''
 while [ $# -gt 0 ]; do
     case $1 in
     --root=* | --mode=* | --profile=* | --python=*)

@@ -14,7 +14,7 @@ import tempfile
 import pytest
 from installation import CHECKOUT, CLEAN, DENIED, Installed, copy_checkout, domain_xml, policy_text, run_installer
 
-LIBVIRTD = '/usr/sbin/libvirtd'
+LIBVIRT = ('/usr/lib/libvirt.so.0', '/usr/lib64/libvirt.so.0', '/usr/lib/*/libvirt.so.0')
 FOREIGN = '#!/bin/sh\nexit 0\n'
 
 
@@ -33,19 +33,21 @@ def checkout(tmp_path):
 
 @pytest.fixture(scope='module')
 def fake_libvirt(tmp_path_factory):
-    """A function: version -> command prefix that runs the installer where libvirtd says so."""
-    if os.geteuid() != 0 or not os.path.exists(LIBVIRTD):
-        pytest.skip('needs root and %s' % LIBVIRTD)
+    """A function: version -> command prefix that runs the installer where libvirt's library has that version."""
+    links = [path for pattern in LIBVIRT for path in glob.glob(pattern)]
+    if os.geteuid() != 0 or len(links) != 1:
+        pytest.skip('needs root and libvirt')
     directory = tmp_path_factory.mktemp('libvirt')
 
     def prefix(version):
-        daemon = directory / version
-        daemon.write_text('#!/bin/sh\necho "libvirtd (libvirt) %s"\n' % version)
-        daemon.chmod(0o755)
-        hide = 'for d in /usr/sbin/libvirtd /usr/sbin/virtqemud; do [ ! -e $d ] || mount --bind "$0" $d || exit; done'
-        return ['unshare', '--mount', '--', 'sh', '-c', hide + '; exec "$@"', str(daemon)]
+        major, minor, micro = map(int, version.split('.'))
+        hide = (
+            'mount -t tmpfs tmpfs "$0" && cd "$0" && mkdir new work && ln -s libvirt.so.0.%d.%d new/libvirt.so.0\n'
+            'mount -t overlay -o lowerdir=%s,upperdir=new,workdir=work overlay %s && cd "$OLDPWD" && exec "$@"'
+        ) % (1000 * major + minor, micro, *[os.path.dirname(links[0])] * 2)
+        return ['unshare', '--mount', '--', 'sh', '-c', hide, str(directory)]
 
-    if subprocess.call(prefix('1.0') + ['true'], stderr=subprocess.DEVNULL) != 0:
+    if subprocess.call(prefix('1.0.0') + ['true'], stderr=subprocess.DEVNULL) != 0:
         pytest.skip('no mount namespaces here')
     return prefix
 

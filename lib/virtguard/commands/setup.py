@@ -22,6 +22,7 @@ from ..policy.load import (
 )
 from ..policyfile import read_policy_file
 from .candidate import Candidate, choose_profile, is_offer_settled, make_candidate, make_offer
+from .hook_link import choose_link
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def main(argv: 'Sequence[str]', stdout: 'TextIO') -> int:
     functions: 'Dict[str, Callable[..., str]]' = {
         'check': check,
         'compile': compile_policy,
+        'choose-link': link_name,
         'choose-profile': choose,
         'host-rules': host_rules,
         'prepare': prepare,
@@ -84,6 +86,11 @@ def choose(wanted: str, pristine: str) -> str:
     profile, reason = choose_profile(wanted, pristine)
     another = difference(profile)
     return '%s %s\n%s' % (profile, reason, another + '\n' if another else '')
+
+
+def link_name(directory: str, *programs: str) -> str:
+    """Where libvirt is to find the hook, see hook_link."""
+    return choose_link(directory, programs) + '\n'
 
 
 def prepare(path: str, pristine: str, profile: str, mode: str, directory: str) -> str:
