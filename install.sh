@@ -567,12 +567,11 @@ sys.exit(import_module("virtguard." + sys.argv[1]).main(sys.argv[2:], sys.stdout
 ' "$tree" "$@"
 }
 
-# A policy that the new code cannot read must not come into force. Sets `mode` and `deadline` (seconds)
-# and `deadline_hundredths`.
+# A policy that the new code cannot read must not come into force. Sets `mode` and `deadline` (seconds).
 check_policy() {
     of_package commands.setup check "$work/policy" "$policy" "$mode" >"$work/settings" ||
         die 'this version cannot use that policy; mend it first (nothing was changed)'
-    read -r mode deadline deadline_hundredths <"$work/settings"
+    read -r mode deadline <"$work/settings"
     sed -n '2,$s/^/           /p' "$work/settings"
     # While the hook is in use, at each moment its code must be able to read its policy.
     policy_first=yes
@@ -789,42 +788,6 @@ remove_old_code() {
 
 # --- the proof -------------------------------------------------------------------------------------------------------
 
-sample() { # TYPE DEVICES
-    cat <<END
-<domain type='$1'>
-  <name>virt-guard-install-check</name>
-  <memory unit='MiB'>64</memory>
-  <os><type arch='x86_64' machine='q35'>hvm</type></os>
-  <pm><suspend-to-mem enabled='no'/><suspend-to-disk enabled='no'/></pm>
-  <devices>$2</devices>
-</domain>
-END
-}
-
-# As libvirt runs it, and under the AppArmor profile `confined`. Sets `answer` and `took` (hundredths of a second); what
-# the hook said is in $work/said.
-ask() { # OPERATION SUB-OPERATION SAMPLE
-    document=$work/$3.xml
-    set -- "$proof_link" virt-guard-install-check "$1" "$2" -
-    [ -z "$confined" ] || set -- aa-exec -i -p "$confined" -- "$@"
-    answer=0
-    began=$(hundredths)
-    env -i LC_ALL=C PATH="$PATH" HOME=/ "$@" <"$document" >"$work/said" 2>&1 || answer=$?
-    took=$(($(hundredths) - began))
-}
-
-hundredths() { # since the boot
-    { read -r up _ </proc/uptime; } 2>/dev/null || up=1.00 # without /proc, nothing takes long
-    up=${up%.*}${up#*.}
-    echo "${up#"${up%%[!0]*}"}"
-}
-
-proof_failed() { # WHAT
-    printf 'install.sh: the hook does not work%s: %s (exit status %d)\n' "${where:+ $where}" "$1" "$answer" >&2
-    sed 's/^/  /' "$work/said" >&2
-    not_put_in_force
-}
-
 not_put_in_force() {
     if is_in_force; then
         die 'nothing was changed; the version that was in force before still is'
@@ -832,154 +795,8 @@ not_put_in_force() {
     die 'it was not put in force, and nothing was changed: domains start as before'
 }
 
-is_refused_by_apparmor() {
-    grep -q 'aa-exec: ERROR: Failed to execute .*Permission denied' "$work/said"
-}
-
-prove_answers() {
-    # At these a failure, or output, harms domains that run.
-    ask stopped end denied
-    ! is_refused_by_apparmor || refused_by_apparmor
-    [ "$answer" -eq 0 ] || proof_failed 'it fails at an operation at which it must not'
-    [ ! -s "$work/said" ] || proof_failed 'it speaks at an operation at which it must not'
-    ask reconnect begin denied
-    [ "$answer" -eq 0 ] || proof_failed 'it fails when the daemon restarts, which would end running domains'
-    [ ! -s "$work/said" ] || proof_failed 'it speaks at an operation at which it must not'
-
-    ask prepare begin clean
-    [ "$answer" -eq 0 ] || proof_failed 'it refuses a domain without unsupported features'
-    [ "$took" -le "$clean_took" ] || clean_took=$took
-    ask prepare begin denied
-    [ "$answer" -eq 1 ] || proof_failed 'it does not refuse a domain with unsupported features'
-    [ "$took" -le "$denied_took" ] || denied_took=$took
-}
-
-apparmor_file() { # PROFILE: where a site adds rules to it
-    printf '/etc/apparmor.d/local/usr.sbin.%s\n' "${1##*/}"
-}
-
-refused_by_apparmor() {
-    printf 'install.sh: the AppArmor profile %s does not let libvirt'"'"'s daemon execute %s\n' "$confined" "$program" >&2
-    cat >&2 <<END
-  Every start of a domain would fail, and a restart of the daemon would end the domains that run.
-  The profiles of Debian and Ubuntu permit it ('/usr/sbin/* PUx,'), so somebody has changed this one. To permit it:
-    echo '$program PUx,' >>$(apparmor_file "$confined")
-    apparmor_parser -r /etc/apparmor.d/usr.sbin.${confined##*/}
-  (and remove what denies it), then run install.sh again.
-END
-    not_put_in_force
-}
-
-# Not without aa-exec, and not in a container whose profiles are the host's.
-can_enter() { # PROFILE
-    said=$(LC_ALL=C aa-exec -i -p "$1" -- true 2>&1) || case $said in
-    *'Failed to execute'*) ;;
-    *) return 1 ;;
-    esac
-}
-
-# What cannot be tried is read, and what cannot be read is said to be open.
-read_profile() { # PROFILE
-    answers=$(of_package guarding.confinement profile-allows "$1" "$program") || : # what it is, the text says
-    case $answers in
-    yes*)
-        wheres="$wheres, and the AppArmor profile $1 lets the daemon execute it (read, not tried: no aa-exec works here)"
-        ;;
-    no*) confined=$1 && refused_by_apparmor ;;
-    *)
-        printf '           %s\n' "not known: whether the AppArmor profile $1 lets the daemon execute $program" \
-            "(${answers#*: }; with aa-exec, of the package apparmor, install.sh tries it)"
-        ;;
-    esac
-}
-
-prove_in() { # MODULE DAEMON DOMAIN: in the security domain of a daemon that runs, or that would run
-    confined='' where=''
-    case $1:$3 in
-    apparmor:-)
-        printf '           %s\n' "not known: which AppArmor profiles are loaded (mount securityfs, and run install.sh \
-again)"
-        ;;
-    apparmor:*)
-        if ! can_enter "$3"; then
-            read_profile "$3"
-            return
-        fi
-        confined=$3 where="under the AppArmor profile $3"
-        if [ "$proved" != "$program" ] && [ -x "$program" ]; then
-            # What is in use shows whether the daemon may execute this path; a profile may name no other.
-            ln -sfT -- "$program" "$proof_link"
-            ask stopped end denied
-            ! is_refused_by_apparmor || refused_by_apparmor
-            ln -sfT -- "$proved" "$proof_link"
-            ask stopped end denied
-            ! is_refused_by_apparmor || confined=
-        fi
-        prove_answers
-        wheres="$wheres, $where"
-        confined='' where=''
-        ;;
-    selinux:-)
-        printf '           %s\n' "not known: in which SELinux domain libvirt's daemon runs, and whether that may run the hook"
-        ;;
-    selinux:*)
-        # The kernel answers for another domain; only the daemon itself can enter it.
-        daemon=$2
-        set -- "$3" program="$proved" interpreter="$python" sh="$(readlink -f -- /bin/sh)" package="$tree" \
-            policy="$proof_policy" hook="$proof_link" journal=/run/systemd/journal/socket
-        status=0
-        of_package guarding.confinement selinux-refusals "$@" >"$work/said" || status=$?
-        case $status in
-        0)
-            sed 's/^/           /' "$work/said"
-            wheres="$wheres, and SELinux lets $daemon run it"
-            ;;
-        1)
-            printf 'install.sh: SELinux does not let libvirt'"'"'s daemon (%s, %s) run the hook\n' "$daemon" "$1" >&2
-            sed 's/^/  /' "$work/said" >&2
-            not_put_in_force
-            ;;
-        *)
-            printf '           %s\n' "not known: whether SELinux lets libvirt's daemon ($1) run the hook"
-            sed 's/^/           /' "$work/said"
-            ;;
-        esac
-        ;;
-    esac
-}
-
-seconds() { # HUNDREDTHS
-    printf '%d.%02d\n' $(($1 / 100)) $(($1 % 100))
-}
-
-# A start waits for the hook. What takes long now, on a host that is busy with nothing else, takes longer when it is.
-judge_time() {
-    slowest=$clean_took
-    [ "$slowest" -ge "$denied_took" ] || slowest=$denied_took
-    [ $((slowest * 5)) -gt "$deadline_hundredths" ] || return 0
-    raised=60
-    for value in 40 20 10; do
-        [ $((slowest * 5)) -gt $((value * 100)) ] || raised=$value
-    done
-    said="a call of the hook took $(seconds "$slowest") s on this host, and the policy's deadline is $deadline s: a start \
-that takes longer is refused"
-    advice="to raise it: echo 'deadline: $raised' >${policy%.yaml}.d/99-deadline.yaml"
-    if [ "$clean_took" -ge "$deadline_hundredths" ] && [ "$mode" != audit ]; then
-        printf 'install.sh: %s\n  %s, then run install.sh again\n' "$said" "$advice" >&2
-        not_put_in_force
-    fi
-    printf '           %s\n' "$said" "$advice; virt-guard policy compile"
-}
-
+# Puts the hook where nothing uses it yet, under a name that libvirt does not run, and has it proved there.
 prove() {
-    sample kvm '' >"$work/clean.xml"
-    # Emulation is refused by each profile, the devices by most.
-    sample qemu "
-    <filesystem type='mount'><driver type='virtiofs'/><source dir='/srv'/><target dir='share'/></filesystem>
-    <interface type='vhostuser'><source type='unix' path='/run/vhost' mode='client'/></interface>
-    <tpm model='tpm-crb'><backend type='passthrough'><device path='/dev/tpm0'/></backend></tpm>
-    <crypto model='virtio' type='qemu'><backend model='builtin'/></crypto>
-  " >"$work/denied.xml"
     # By the shipped rules, enforced, whatever the site's policy says; and with the longest deadline that there is: how
     # long a call takes is the next question.
     of_package commands.setup proof-policy "$profile" >"$work/proof-policy" || die "cannot use the profile $profile"
@@ -1000,20 +817,11 @@ prove() {
     fi
     ln -s -- "$proved" "$proof_link"
     label "$proof_link"
-    where='' confined='' wheres='' clean_took=0 denied_took=0
-    : >"$work/domains"
-    if [ -z "$root" ]; then
-        of_package guarding.confinement domains >"$work/domains" || die 'cannot tell how the libvirt daemon is confined'
-    fi
-    while read -r module daemon domain <&3; do
-        prove_in "$module" "$daemon" "$domain"
-    done 3<"$work/domains"
-    [ "$denied_took" -gt 0 ] || prove_answers
+    of_package commands.proof "$root" "$policy" "$mode" "$deadline" \
+        "$program" "$proved" "$proof_link" "$proof_policy" "$python" "$tree" || not_put_in_force
     remove_proof
-    printf 'checked    the hook admits a domain without unsupported features and refuses one with them%s\n' "$wheres"
-    [ "$mode" != audit ] || printf '           in mode audit, which is set, it refuses nothing and only records\n'
-    judge_time
 }
+
 # --- the host --------------------------------------------------------------------------------------------------------
 
 # A daemon looks for hooks when it starts and when it reloads. Never a restart: that would visit running domains.

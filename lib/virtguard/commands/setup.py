@@ -112,15 +112,15 @@ def prepare(path: str, pristine: str, profile: str, mode: str, directory: str) -
 
 
 def check(candidate: str, path: str, mode: str) -> str:
-    """The mode and the deadline (in seconds, then in hundredths of a second) that hold with a candidate in force; then,
-    in a line of its own, whether it takes long to read.
+    """The mode and the deadline (seconds) that hold with a candidate in force; then, in a line of its own, whether it
+    takes long to read.
 
     :param candidate: a file with what the policy at `path` would be
     :param mode: the mode that it must have, '' for any
     :raises GuardError: this version cannot use it
     """
     policy, note = load_timed(Candidate(path, read_policy_file(candidate), '', mode).load)
-    return '%s %g %d\n%s' % (policy.mode, policy.deadline, policy.deadline * 100, note + '\n' if note else '')
+    return '%s %g\n%s' % (policy.mode, policy.deadline, note + '\n' if note else '')
 
 
 def proof_policy(profile: str) -> str:
