@@ -477,23 +477,28 @@ choose_python() {
     fi
 }
 
-# In the way that the hook imports.
-can_import() { # MODULE
+# Which of these modules the hook could not import, a line each.
+cannot_import() { # MODULE...
     "$python" -I -S -B -c '
 import sys
 sys.path.insert(0, sys.argv[1])
 from virtguard.packages import enable_packages
 enable_packages()
-__import__(sys.argv[2])
-' "$checkout/lib" "$1" >/dev/null 2>&1
+for name in sys.argv[2:]:
+    try:
+        __import__(name)
+    except Exception:
+        print(name)
+' "$checkout/lib" "$@" 2>/dev/null || printf '%s\n' "$@"
 }
 
 check_python() {
     choose_python
     missing=
     [ -x "$python" ] || missing=' python3'
-    can_import lxml.etree || missing="$missing python3-lxml"
-    can_import yaml || missing="$missing $yaml_package"
+    lacking=$(cannot_import lxml.etree yaml)
+    case $lacking in *lxml*) missing="$missing python3-lxml" ;; esac
+    case $lacking in *yaml*) missing="$missing $yaml_package" ;; esac
     [ -n "$missing" ] || "$python" -I -S -c 'import sys; sys.exit(sys.version_info < (3, 6))' ||
         die "$python is older than Python 3.6"
 }
@@ -523,7 +528,7 @@ provide_python() {
         die "$python needs these packages:$missing"
     fi
     # Before a package is installed, if Python is there already: this may be a reason to stop.
-    ! can_import virtguard.commands.setup || choose_link
+    [ -n "$(cannot_import virtguard.commands.setup)" ] || choose_link
     case $manager in
     apt-get)
         # A dead source must not stop what the others provide.
@@ -799,12 +804,9 @@ not_put_in_force() {
 prove() {
     # By the shipped rules, enforced, whatever the site's policy says; and with the longest deadline that there is: how
     # long a call takes is the next question.
-    of_package commands.setup proof-policy "$profile" >"$work/proof-policy" || die "cannot use the profile $profile"
     proving=yes
-    cat -- "$work/proof-policy" >"$proof_policy"
-    chmod 644 -- "$proof_policy"
+    of_package commands.setup proof-policy "$profile" "$proof_policy" || not_put_in_force
     label "$proof_policy"
-    of_package commands.setup compile "$proof_policy" || not_put_in_force
     write_hook "$proof_policy" >"$work/proof-program"
     proved=$program
     if exists "$program"; then

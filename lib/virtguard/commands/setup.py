@@ -52,7 +52,6 @@ def main(argv: 'Sequence[str]', stdout: 'TextIO') -> int:
     verb, *rest = argv
     functions: 'Dict[str, Callable[..., str]]' = {
         'check': check,
-        'compile': compile_policy,
         'choose-link': link_name,
         'choose-profile': choose,
         'host-rules': host_rules,
@@ -123,16 +122,16 @@ def check(candidate: str, path: str, mode: str) -> str:
     return '%s %g\n%s' % (policy.mode, policy.deadline, note + '\n' if note else '')
 
 
-def proof_policy(profile: str) -> str:
-    """A policy that judges domains as a profile does, on whatever host, and takes its time."""
+def proof_policy(profile: str, path: str) -> str:
+    """Write a policy that judges domains as a profile does, on whatever host, and takes its time; and its compiled form
+    beside it."""
     rules = [
         rule.id for rule in load_policy_file(find_policy(profile)).rules if rule.host and rule.action == model.DENY
     ]
-    return _PROOF % (profile, _LONGEST) + 'rules:\n' * bool(rules) + ''.join(_RULE_OFF % rule for rule in rules)
-
-
-def compile_policy(path: str) -> str:
-    """Write the compiled form of a policy beside it."""
+    with open(path, 'w') as file:
+        os.fchmod(file.fileno(), 0o644)  # whatever a default ACL of the directory says
+        file.write(_PROOF % (profile, _LONGEST) + 'rules:\n' * bool(rules))
+        file.writelines(_RULE_OFF % rule for rule in rules)
     write_compiled(compiled_path(path), compile_in_place(lambda: load_trusted_policy(path, today())))
     return ''
 
