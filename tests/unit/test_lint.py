@@ -30,6 +30,7 @@ COMMANDS = {
         'comments: {min-spaces-from-content: 1}, brackets: {min-spaces-inside: 0, max-spaces-inside: 1}}}',
         'policy.yaml',
         'data/profiles',
+        'doc/examples',
     ],
 }
 
