@@ -5,7 +5,7 @@ import os
 import sys
 
 import pytest
-from capabilities import missing
+from support.capabilities import missing
 from virtguard.match.libvirt_schema import read_schema
 
 # Directories whose tests need a machine of some kind. Where there is none all of them skip, and that may not go unseen.

@@ -4,7 +4,7 @@
 import contextlib
 
 import pytest
-from capabilities import missing
+from support.capabilities import missing
 
 pytest.register_assert_rewrite('guarded', 'watched')
 

@@ -7,7 +7,7 @@ import re
 
 import pytest
 from guarded import CHECKOUT, refusal
-from odd_domains import odd_domains
+from support.odd_domains import odd_domains
 from virtguard import model
 from virtguard.commands.parallel import Judge
 from virtguard.compiled import Compiled

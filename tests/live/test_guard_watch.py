@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import domains
 import pytest
-from capabilities import missing
 from domains import domain, replace
 from faked import ETHERNET, INFINIBAND, MAP, VPI, FakedHost
 from guarded import RULES
+from support.capabilities import missing
 from watched import IMAGES, LOG, QUIET, RUNTIME_ID, WatchedMachine, image_of
 
 pytestmark = pytest.mark.live

@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An installation of its own below a temporary directory, driven as libvirt drives it: helpers of its tests."""
+
+import contextlib
+import pathlib
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from typing import Any, Iterator, Mapping, Optional, Sequence, Union
+
+CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
+# That of a hook.
+ENVIRONMENT = {'LC_ALL': 'C', 'PATH': '/usr/sbin:/usr/bin:/sbin:/bin', 'HOME': '/'}
+
+# No finding at all, by the policy of policy_text(). {name} and {devices} are for the tests to fill.
+_DOMAIN = """\
+<domain type='kvm'>
+  <name>{name}</name>
+  <uuid>5dd0a2f7-6f3c-4b5e-9c43-6a3f6e1b7a10</uuid>
+  <metadata>
+    <libosinfo:libosinfo xmlns:libosinfo='http://libosinfo.org/xmlns/libvirt/domain/1.0'>
+      <libosinfo:os id='http://redhat.com/rhel/8.10'/>
+    </libosinfo:libosinfo>
+  </metadata>
+  <memory unit='KiB'>1048576</memory>
+  <vcpu placement='static'>1</vcpu>
+  <os><type arch='x86_64' machine='pc-q35-rhel8.6.0'>hvm</type></os>
+  <features><acpi/></features>
+  <pm><suspend-to-mem enabled='no'/><suspend-to-disk enabled='no'/></pm>
+  <devices>
+    <emulator>/usr/libexec/qemu-kvm</emulator>
+{devices}  </devices>
+</domain>
+"""
+_TPM = "    <tpm model='tpm-crb'><backend type='passthrough'><device path='/dev/tpm0'/></backend></tpm>\n"
+
+
+def domain_xml(name: str = 'guest', devices: str = '') -> bytes:
+    return _DOMAIN.format(name=name, devices=devices).encode('utf-8')
+
+
+CLEAN = domain_xml()
+DENIED = domain_xml(devices=_TPM)  # by tpm-passthrough alone
+
+
+def policy_text(actions: Optional[Mapping[str, str]] = None, **settings: str) -> str:
+    """The shipped policy, changed.
+
+    `container-host` is "off" unless `actions` says otherwise: tests run in containers, too.
+
+    :param actions: rule id -> action
+    :param settings: top-level key -> value as YAML, such as mode='audit'
+    """
+    text = (CHECKOUT / 'policy.yaml').read_bytes().decode('utf-8')
+    for rule, action in dict({'container-host': 'off'}, **(actions or {})).items():
+        pattern = r'^(  - id: %s\n(?:    .*\n)*?    action: )\S+' % re.escape(rule)
+        text = _substitute(pattern, r'\g<1>"%s"' % action, text)
+    for key, value in settings.items():
+        text = _substitute(r'^%s:\s+(\{[^}]*\}|\S+)' % key, '%s: %s' % (key, value), text)
+    return text
+
+
+def _substitute(pattern: str, replacement: str, text: str) -> str:
+    text, count = re.subn(pattern, replacement, text, flags=re.MULTILINE)
+    assert count == 1, '%d matches of %r in policy.yaml' % (count, pattern)
+    return text
+
+
+def copy_checkout(path: pathlib.Path) -> pathlib.Path:
+    """A checkout to change: another version to install."""
+    for directory in ('data', 'doc', 'hooks', 'lib/virtguard'):
+        shutil.copytree(str(CHECKOUT / directory), str(path / directory), ignore=shutil.ignore_patterns('__pycache__'))
+    for file in ('install.sh', 'policy.yaml'):
+        shutil.copy(str(CHECKOUT / file), str(path / file))
+    return path
+
+
+def run_installer(
+    root: Union[str, pathlib.Path],
+    *options: str,
+    checkout: pathlib.Path = CHECKOUT,
+    prefix: Sequence[str] = (),
+    **kw: Any,
+) -> 'subprocess.CompletedProcess[str]':
+    """Run `install.sh --root ROOT OPTIONS` with the interpreter under test; `prefix` is a command to run it with."""
+    command = [*prefix, str(checkout / 'install.sh'), '--root', str(root), *options]
+    if '--uninstall' not in options and not any(option.startswith('--python') for option in options):
+        command += ['--no-deps', '--python', sys.executable]
+    return subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding='utf-8',
+        errors='surrogateescape',
+        timeout=60,
+        **kw,
+    )
+
+
+def newly_installed(root: pathlib.Path) -> 'Installed':
+    result = run_installer(root)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return Installed(root)
+
+
+class Installed:
+    """What install.sh made below `root`."""
+
+    clean, denied = CLEAN, DENIED
+
+    def __init__(self, root: pathlib.Path) -> None:
+        self.root = root
+        self.compiles = False  # whether a policy that a test writes is compiled, too
+        self.hook = root / 'etc/libvirt/hooks/qemu'
+        self.program = root / 'usr/sbin/virt-guard-hook'
+        self.cli = root / 'usr/bin/virt-guard'
+        self.policy = root / 'etc/virt-guard/policy.yaml'
+        self.library = root / 'usr/lib/virt-guard'
+        self.log = root / 'var/log/libvirt/virt-guard.log'
+
+    @property
+    def tree(self) -> pathlib.Path:
+        """The version that is in force: the directory that the program takes its package from."""
+        line = re.search(r"^lib='(.*)'$", self.program.read_text(), re.MULTILINE)
+        assert line
+        return pathlib.Path(line.group(1))
+
+    def run_hook(
+        self,
+        name: Union[str, bytes],
+        operation: str,
+        xml: bytes,
+        args: Optional[Sequence[Union[str, bytes]]] = None,
+        timeout: float = 30,
+        **kw: Any,
+    ) -> 'subprocess.CompletedProcess[bytes]':
+        """Call the hook as libvirt does.
+
+        :param args: all arguments, instead of those that libvirt gives for `name` and `operation`
+        :param kw: for subprocess.run
+        """
+        if args is None:
+            args = [name, operation, 'end' if operation in ('stopped', 'release') else 'begin', '-']
+        options = {
+            'env': {'LC_ALL': 'C', 'PATH': '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', 'HOME': '/'},
+            'cwd': '/',
+            'stdout': subprocess.PIPE,
+            'stderr': subprocess.PIPE,
+        }
+        if 'stdin' not in kw:
+            options['input'] = xml
+        options.update(kw)
+        return subprocess.run([str(self.hook), *args], timeout=timeout, **options)
+
+    def run_cli(self, *args: str, timeout: float = 30, **kw: Any) -> 'subprocess.CompletedProcess[bytes]':
+        options = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE}
+        if 'input' not in kw:
+            options['stdin'] = subprocess.DEVNULL
+        options.update(kw)
+        return subprocess.run([str(self.cli), *args], timeout=timeout, **options)
+
+    def write_policy(self, actions: Optional[Mapping[str, str]] = None, **settings: str) -> None:
+        """Put a policy in force that derives from the shipped one, see policy_text()."""
+        self._write(policy_text(actions, **settings))
+
+    def _write(self, text: str) -> None:
+        self.policy.write_bytes(text.encode('utf-8'))
+        if self.compiles:
+            self.run_cli('policy', 'compile')  # fails for a broken policy, as it should
+
+    @contextlib.contextmanager
+    def with_policy(
+        self, text: Optional[str] = None, actions: Optional[Mapping[str, str]] = None, **settings: str
+    ) -> 'Iterator[None]':
+        """Put `text` in force for a while, or a policy that derives from the shipped one, see policy_text().
+
+        The one before is not compiled again.
+        """
+        before = self.policy.read_bytes()
+        if text is None:
+            text = policy_text(actions, **settings)
+        self._write(text)
+        try:
+            yield
+        finally:
+            self.policy.write_bytes(before)
+
+
+def call(hook, arguments, xml):
+    return subprocess.run(
+        [str(hook), *arguments],
+        input=xml,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+        cwd='/',
+        timeout=30,
+    )
+
+
+def hook_copy(installed, directory, **variables):
+    """A copy of the hook with other variables, as a damaged installation has them."""
+    text = installed.hook.read_text()
+    for name, value in variables.items():
+        text = re.sub(r'(?m)^%s=.*' % name, '%s=%s' % (name, value), text)
+    path = directory / 'qemu'
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+class Journal:
+    """A socket where journald's would be: what was sent, and nothing else, decoded as the protocol says."""
+
+    def __init__(self, path):
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(path))
+        self._path = path
+
+    def records(self):
+        self._socket.setblocking(False)
+        found = []
+        while True:
+            try:
+                found.append(self.decode(self._socket.recv(1 << 20)))
+            except BlockingIOError:
+                return found
+
+    @staticmethod
+    def decode(data):
+        record = {}
+        while data:
+            line, _, data = data.partition(b'\n')
+            name, equals, value = line.partition(b'=')
+            if not equals:
+                length = int.from_bytes(data[:8], 'little')
+                value, end, data = data[8 : 8 + length], data[8 + length : 9 + length], data[9 + length :]
+                assert end == b'\n'
+            record.setdefault(name.decode('ascii'), []).append(value.decode('utf-8', 'surrogateescape'))
+        return record
+
+    def fill(self):
+        """Let the queue be full, as that of a stopped journald is after a while."""
+        sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        sender.setblocking(False)
+        with contextlib.suppress(BlockingIOError), sender:
+            for _ in range(100000):
+                sender.sendto(b'MESSAGE=filler\n', str(self._path))
+            raise AssertionError('the queue takes everything')
+
+    def close(self):
+        self._socket.close()
+        self._path.unlink()

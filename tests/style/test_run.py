@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""tests/run, in a small checkout and with stand-ins for the programs that would change this host."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from support.paths import TESTS
+
+STAND_INS = {
+    'apt-get': 'echo apt-get "$@"\nexit $APT_STATUS',
+    'apt-cache': 'echo virtiofsd - a daemon',
+    'dpkg-query': 'case $4 in python3) echo install ok installed ;; *) exit 1 ;; esac',
+    'id': 'echo $ID',
+}
+
+pytestmark = pytest.mark.skipif(
+    subprocess.call(['/usr/bin/python3', '-c', 'import pytest'], stderr=subprocess.DEVNULL) != 0,
+    reason='it uses the system Python, which has no pytest here',
+)
+
+
+class Checkout:
+    def __init__(self, directory):
+        self.root = directory / 'a checkout'
+        self.programs = directory / 'bin'
+        self.environment = {'HOME': str(directory), 'APT_STATUS': '0', 'ID': str(os.geteuid())}
+        self.environment['PYTEST_DISABLE_PLUGIN_AUTOLOAD'] = '1'  # half the time
+        self.environment['PATH'] = '%s:/usr/bin:/bin' % self.programs
+        self.programs.mkdir()
+        for name, script in STAND_INS.items():
+            (self.programs / name).write_text('#!/bin/sh\n%s\n' % script)
+            (self.programs / name).chmod(0o755)
+        (self.root / 'tests/live').mkdir(parents=True)
+        shutil.copytree(str(TESTS / 'support'), str(self.root / 'tests/support'))
+        for name in ('run', 'chrooted.py', 'conftest.py'):
+            shutil.copy(str(TESTS / name), str(self.root / 'tests'))
+        shutil.copy(str(TESTS.parent / 'setup.cfg'), str(self.root))
+        shutil.copytree(str(TESTS.parent / 'lib'), str(self.root / 'lib'), ignore=shutil.ignore_patterns('__pycache__'))
+        self.write('tests/test_nothing.py', 'def test_nothing():\n    pass\n')
+
+    def write(self, name, text):
+        (self.root / name).write_text(text)
+
+    def run(self, *arguments, **environment):
+        """Return the exit status, and the lines of what was printed, in their order."""
+        result = subprocess.run(
+            [str(self.root / 'tests/run'), *arguments],
+            cwd='/',
+            env=dict(self.environment, **environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=60,
+        )
+        return result.returncode, result.stdout.decode().splitlines()
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    return Checkout(tmp_path)
+
+
+def installed_by(lines):
+    (line,) = [line for line in lines if line.startswith('apt-get -q -y install')]
+    return [word for word in line.split()[4:] if not word.startswith('-')]
+
+
+def test_it_says_what_it_installs_before_it_does(checkout):
+    status, lines = checkout.run('tests', ID='0')
+    assert status == 0
+    says, tells, update = [
+        number
+        for number, line in enumerate(lines)
+        if line.startswith(('tests/run: missing: ', 'tests/run: apt-get installs them now', 'apt-get -q update'))
+    ]
+    assert says < tells < update
+    assert 'tests/run --no-install' in lines[tells]
+    said = lines[says].split()[2:]
+    packages = installed_by(lines)
+    assert set(packages) <= set(said) <= {*packages, 'virtiofsd'}
+    assert 'python3' not in said and {'libvirt-daemon-system', 'systemd-container'} <= set(said)
+    assert 'mmdebstrap' not in said
+
+
+@pytest.mark.parametrize('options, environment', [(['--hosts'], {}), ([], {'CI': 'true'})], ids=['asked', 'ci'])
+def test_whole_hosts_need_more(checkout, options, environment):
+    status, lines = checkout.run(*options, 'tests', ID='0', **environment)
+    assert status == 0 and 'mmdebstrap' in installed_by(lines)
+
+
+@pytest.mark.parametrize('options, uid', [(['--no-install'], '0'), ([], '1000')], ids=['asked not to', 'not root'])
+def test_it_does_without(checkout, options, uid):
+    status, lines = checkout.run(*options, 'tests', ID=uid)
+    assert status == 0
+    assert lines[0].startswith('tests/run: missing: ')
+    assert not [line for line in lines if line.startswith('apt-get ')]
+    assert lines[-1].startswith('=====') and ' 1 passed' in lines[-1]
+
+
+@pytest.mark.parametrize('environment, status', [({}, 0), ({'CI': 'true'}, 1)], ids=['person', 'ci'])
+def test_packages_that_cannot_be_installed(checkout, environment, status):
+    found, lines = checkout.run('tests', ID='0', APT_STATUS='100', **environment)
+    assert found == status
+    assert 'tests/run: the packages were not installed' in lines
+    assert any(' 1 passed' in line for line in lines) == (status == 0)
+
+
+def test_its_status_is_that_of_pytest(checkout):
+    assert checkout.run('--no-install', 'tests', '-k', 'no_such')[0] == 5
+    checkout.write('tests/test_nothing.py', 'def test_nothing():\n    assert False\n')
+    assert checkout.run('--no-install', 'tests')[0] == 1
+
+
+LEAVING = 'def test_leaving():\n    open("tests/left over", "w").close()\n'
+
+
+def test_ci_fails_when_something_is_left_in_the_checkout(checkout):
+    checkout.write('tests/test_nothing.py', LEAVING)
+    status, lines = checkout.run('--no-install', 'tests', CI='true')
+    assert status == 1
+    assert lines[-2:] == ['tests/run: the tests left files behind in the checkout:', './tests/left over']
+    assert checkout.run('--no-install', 'tests', CI='true')[0] == 0  # it was there before
+
+
+def test_root_leaves_nothing_in_the_checkout_of_a_user(checkout):
+    if os.geteuid() != 0:
+        pytest.skip('needs root')
+    for path in [checkout.root, *checkout.root.rglob('*')]:
+        os.chown(str(path), 65534, 65534)
+    assert checkout.run('--no-install', 'tests')[0] == 0
+    assert not [path for path in checkout.root.rglob('*') if path.stat().st_uid == 0]
+    checkout.write('tests/test_nothing.py', LEAVING)
+    os.chown(str(checkout.root / 'tests/test_nothing.py'), 65534, 65534)
+    status, lines = checkout.run('--no-install', 'tests')
+    assert (status, lines[-1]) == (1, './tests/left over')
+
+
+SKIPPING = 'import pytest\n\n\ndef test_this():\n    pytest.skip("no %s here")\n'
+
+
+@pytest.mark.parametrize('environment, status', [({}, 0), ({'CI': 'true'}, 1)], ids=['person', 'ci'])
+def test_a_suite_that_skips_everything_says_so_in_the_last_line(checkout, environment, status):
+    checkout.write('tests/live/test_this.py', SKIPPING % 'kvm')
+    found, lines = checkout.run('--no-install', 'tests', **environment)
+    assert (found, lines[-1]) == (status, 'live suite: skipped, because: no kvm here')
+    assert ' 1 passed, 1 skipped' in lines[-2]
+    # By pytest alone, too.
+    result = subprocess.run(
+        [sys.executable, '-m', 'pytest', 'tests'],
+        cwd=str(checkout.root),
+        env=dict(checkout.environment, PYTHONDONTWRITEBYTECODE='1', **environment),
+        stdout=subprocess.PIPE,
+    )
+    assert result.returncode == status
+    assert result.stdout.decode().splitlines()[-1] == lines[-1]
+
+
+def test_a_suite_of_which_something_runs_says_nothing(checkout):
+    checkout.write('tests/live/test_this.py', SKIPPING % 'kvm' + '\n\ndef test_that():\n    pass\n')
+    status, lines = checkout.run('--no-install', 'tests', CI='true')
+    assert status == 0 and ' 2 passed, 1 skipped' in lines[-1]

@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Judging with the sieve is judging: the same verdicts, and the same refusals, however a document is spelt.
+
+See test_screening for generated rules and documents.
+"""
+
+import random
+
+import pytest
+from lxml import etree
+from support.paths import CHECKOUT
+from support.spelling import STYLES, Writer, spellings
+from virtguard import model, scan
+from virtguard.commands.parallel import Judge
+from virtguard.errors import DomainXMLError
+from virtguard.judging.evaluate import evaluate
+from virtguard.judging.subject import parse_domain
+from virtguard.judging.words import Sieve, read_head, read_words
+from virtguard.match.needs import derive_need
+from virtguard.policy.merge import load_policy
+
+DOCUMENTS = [
+    path for path in sorted((CHECKOUT / 'tests' / 'cases').rglob('*.xml')) if b'<transition>' not in path.read_bytes()
+]
+POLICY = load_policy((CHECKOUT / 'policy.yaml').read_bytes(), 'policy.yaml')
+HOST = model.HostFacts('x86_64', 'none', 'rhel-8.10', lambda name, subject: None)
+TODAY = '2026-01-01'
+UUID = '6f3b1c52-8a4e-4c0b-9a57-2d1f6b0c7e11'
+
+
+def sieve_of(*matches):
+    rules = [model.Rule('x', 't', 'deny', 'w', 'r', match=match) for match in matches]
+    return Sieve(enumerate(map(derive_need, rules)))
+
+
+def policy_of(*matches):
+    """A policy whose rules deny these matches."""
+    rules = ''.join(
+        '  - {id: r%d, title: t, action: deny, match: "%s", why: w, remedy: r}\n' % item for item in enumerate(matches)
+    )
+    return load_policy(('policy: x\nrules:\n' + rules).encode(), 'p')
+
+
+def judge_of(*matches):
+    return Judge(policy_of(*matches), HOST, TODAY)
+
+
+def findings(verdict):
+    return [(f.rule.id, f.status, f.path, f.evidence) for f in verdict.findings]
+
+
+def test_every_document_in_every_spelling():
+    judge = Judge(POLICY, HOST, TODAY)
+    for path in DOCUMENTS[::6]:
+        for name, xml in spellings(path.read_bytes()):
+            expected = evaluate(POLICY, parse_domain(xml), HOST, TODAY)
+            verdict = judge.judge(xml)
+            assert findings(verdict) == findings(expected), '%s: %s' % (path, name)
+            assert (verdict.domain, verdict.uuid) == (expected.domain, expected.uuid)
+
+
+MATCHES = (
+    "/domain/devices/disk/source[@protocol = 'nbd']",
+    "/domain/devices/disk/source/@name[. = 'a b' or . = 'x>y' or . = '']",
+    '/domain/devices/disk/mirror/@ready',
+    "/domain/devices/disk[@device = 'lun'][not(@sgio = 'filtered')]",
+    "/domain/devices/*[starts-with(@type, 'vhost')]",
+    "/domain/devices/hostdev[contains(@type, 'c i')]",
+    "/domain/qemu:commandline/qemu:arg[@value = '-S']",
+    "//reservations[@managed = 'no']",
+    "/domain/devices/disk[source/@protocol = 'nbd' and mirror/source/@name = 'm']",
+)
+HOSTILE = [
+    "<disk><source protocol='nbd'/></disk>",
+    "<disk><source\nprotocol\t=\n'nbd'\n/></disk>",
+    "<disk><source a='/>' protocol='nbd'/></disk>",
+    "<disk>text<source protocol='nbd'/>text</disk>",
+    "<disk><disk/><source protocol='nbd'/></disk>",
+    "<disk><disk></disk><source protocol='nbd'/></disk>",
+    "<disk></disk><disk a='x>y'><source protocol='nbd'/></disk >",
+    "<disk a='/>'><disk></disk ><source protocol='nbd'/><disk a='x>y'/></disk>",
+    "<disks/><disk><diskette></diskette><source protocol='nbd'></source></disk>",
+    "<disk><source name='a b'/></disk>",
+    "<disk><source name='a\nb'/></disk>",
+    "<disk><source name='x>y'/></disk>",
+    "<disk><source name=''/></disk>",
+    '<disk><source name = ""/></disk>',
+    "<disk><mirror ready\n=\n'yes'/></disk>",
+    "<disk device='lun' sgio='unfiltered'/>",
+    "<disk device='lun'><disk sgio='filtered'/></disk>",
+    "<x type='vhostuser'/>",
+    "<x type=' vhostuser'/>",
+    "<hostdev type='pc i'/>",
+    "<hostdev type='pc\ti'/>",
+    "<a><reservations managed='no'/></a>",
+    "<disk><source protocol='nbd'/><mirror><source name='m'/></mirror></disk>",
+    "<disk><mirror><source name='m'/></mirror></disk><disk><source protocol='nbd'/></disk>",
+    "<disk><source xmlns='urn:x' protocol='nbd'/></disk>",
+    "<p:disk xmlns:p='urn:x'><source protocol='nbd'/></p:disk>",
+    "<disk><source xmlns:p='urn:x' p:protocol='nbd'/></disk>",
+]
+
+
+def test_a_rule_of_many_tests():
+    """The whole document is not asked for all of them; parts of it are."""
+    tests = ' and '.join("source/@%s = '%s'" % (name, name) for name in 'abcdef')
+    sieve = sieve_of("/domain/devices/disk[%s and mirror/source/@g = 'g']" % tests)
+    document = '<domain><devices><disk><source %s/><mirror><source %%s/></mirror></disk></devices></domain>'
+    document %= ' '.join("%s='%s'" % (name, name) for name in 'abcdef')
+    assert sieve.sift(read_words((document % "g='g'").encode())) == [0]
+    assert sieve.sift(read_words((document % "g='h'").encode())) == []
+
+
+@pytest.mark.parametrize('inside', HOSTILE)
+def test_hostile_spellings(inside):
+    plain = "<domain type='kvm'><name>n</name><uuid>%s</uuid><devices>%s</devices></domain>" % (UUID, inside)
+    arg = "<q:commandline xmlns:q='http://libvirt.org/schemas/domain/qemu/1.0'><q:arg value='-S'/></q:commandline>"
+    policy, judge = policy_of(*MATCHES), judge_of(*MATCHES)
+    for xml in (plain, plain.replace('</devices>', '</devices>' + arg)):
+        for document in [xml.encode()] + [document for _, document in spellings(xml.encode())]:
+            expected = evaluate(policy, parse_domain(document), HOST, TODAY)
+            assert findings(judge.judge(document)) == findings(expected)
+
+
+@pytest.mark.parametrize(
+    'inside, left',
+    [
+        ("<disk device='disk'><source file='/nbd'/></disk><x type='a'/>", []),
+        ("<disk><source protocol='nbd'/></disk>", [0]),
+        ("<disk><source name=''/></disk>", [1]),
+        ("<disk device='lun' sgio='unfiltered'/>", [3]),
+        ("<a><reservations managed='no'/></a>", [7]),
+        # What is there is elsewhere than the path says.
+        ("<a><source protocol='nbd'/></a><disk><source file='/x'/></disk>", []),
+        ("<disk/><a><source protocol='nbd'/></a><disk><source file='/x'/></disk>", []),
+    ],
+)
+def test_it_rules_out_what_it_is_made_for(inside, left):
+    anywhere = MATCHES.index("/domain/devices/*[starts-with(@type, 'vhost')]")  # says too little
+    document = read_words(('<domain><devices>%s</devices></domain>' % inside).encode())
+    numbers = sieve_of(*MATCHES).sift(document)
+    assert [number for number in numbers if number != anywhere] == left
+
+
+def test_what_can_never_match_is_left_out():
+    assert sieve_of('/domain[false()]', '/domain').sift(read_words(b'<domain/>')) == [1]
+
+
+@pytest.mark.parametrize(
+    'name', ["as libvirt's", 'double quotes', 'blanks in tags', 'no empty tags', 'a comment first']
+)
+def test_usual_spellings_are_relied_on(name):
+    xml = dict(spellings((CHECKOUT / 'tests' / 'cases' / 'base-x86_64.xml').read_bytes()))[name]
+    assert sieve_of('/domain/no').sift(read_words(xml)) == []
+
+
+@pytest.mark.parametrize(
+    'xml',
+    [
+        b'<domain><name>&#97;</name></domain>',
+        b'<domain><![CDATA[x]]></domain>',
+        b'<domain><!-- x --></domain>',
+        b'<domain><?x y?></domain>',
+        b"<?xml version='1.0'?><domain/>",
+        b'<!-- a --><!-- b --><domain/>',
+        b'<!--> <domain/> --><?x?><domain/>',
+        b' <domain/>',
+        '<domain/>'.encode('utf-16-le'),
+        b'<domain>' + b' ' * (5 << 20) + b'</domain>',
+    ],
+)
+def test_other_spellings_are_not(xml):
+    assert read_words(xml) is None
+
+
+@pytest.mark.parametrize(
+    'xml, head',
+    [
+        ('<domain><name>a</name><uuid>%s</uuid></domain>', ('a', UUID)),
+        ("<!-- x -->\n<domain type='kvm' id='3'>\n <name>\u00fc</name>\n <uuid>%s</uuid></domain>", ('\u00fc', UUID)),
+        ('<!--><domain><name>b</name> --><domain><name>a</name><uuid>%s</uuid></domain>', ('a', UUID)),
+        ("<domain xmlns:q='urn:q'><name/><uuid>%s</uuid></domain>", None),
+        ("<domain xmlns='urn:q'><name>a</name><uuid>%s</uuid></domain>", None),
+        ("<domain xmlns = 'urn:q'><name>a</name><uuid>%s</uuid></domain>", None),
+        ('<domain><uuid>%s</uuid><name>a</name></domain>', None),
+        ('<domain><name>a<b/></name><uuid>%s</uuid></domain>', None),
+        ('<domain><name>a\r\nb</name><uuid>%s</uuid></domain>', None),
+        ('<domain><x/><name>a</name><uuid>%s</uuid></domain>', None),
+        ('<domain><name>a</name><uuid>%s-</uuid></domain>', None),
+        ('<domains><name>a</name><uuid>%s</uuid></domains>', None),
+        ('<domain><name>&lt;</name><uuid>%s</uuid></domain>', None),
+    ],
+)
+def test_head(xml, head):
+    xml = (xml % UUID).encode()
+    document = read_words(xml)
+    assert (document and read_head(document)) == head
+    if head:
+        domain = parse_domain(xml)
+        assert (domain.name, domain.uuid) == head
+
+
+def refusal(function, xml):
+    try:
+        function(xml)
+    except DomainXMLError as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize('depth', [248, 249, 250, 251, 252, 253, 254, 255, 256, 257, 258, 300, 5000])
+@pytest.mark.parametrize('end', ['', "<x y='/>'/>", '<x>/></x>'])
+def test_no_depth_is_admitted_that_libxml2_refuses(depth, end):
+    names = '<name>n</name><uuid>%s</uuid>' % UUID
+    xml = '<domain>%s%s%s%s</domain>' % (names, '<a>' * (depth - 1), end, '</a>' * (depth - 1))
+    judge = judge_of('/domain/no')
+    assert refusal(judge.judge, xml.encode()) == refusal(parse_domain, xml.encode())
+
+
+# --- damaged documents ------------------------------------------------------------------------------------------------
+
+SEEDS = (
+    b"<domain type='kvm'><name>a</name><uuid>"
+    + UUID.encode()
+    + b'</uuid><devices><disk type=\'x\' b="y"/></devices></domain>',
+    b"<domain xmlns:q='http://libvirt.org/q' xmlns='u'><q:c a='1' q:a='2'/><x xmlns:z=''/></domain>",
+    b"<!-- c -->\n<domain xml:lang='de' xml:space='preserve' xml:id='a'><a:b xmlns:a='u'><a:c/></a:b>]] ></domain>\n",
+    b"<domain xmlns:a='u' xmlns:b='u'><e a:x='1' b:x='2' c:y='3'/><f xmlns:xml='http://www.w3.org/XML/1998/namespace'/></domain>",
+)
+PARTS = tuple(
+    b"< > / ' \" = : a x - . 0 _ ]]> </ /> xml xmlns xmlns: xmlns:a= xmlns='' ='' a: xml: -- <a> </a> <a/> ~ { --> "
+    b"<!-- <! & &amp; &x; <? 'rel' '%zz' id xml:id='a' \x7f \x01 \x02 \x1f \xc3\xbc \xff \xef\xbf\xbe \xe0\xb5\xa0 "
+    b"'http://www.w3.org/XML/1998/namespace' 'http://www.w3.org/2000/xmlns/'".split()
+) + (b' ', b'\t', b'\n', b'\r', b'\x0b', b'\0', b"'a b'")
+
+
+def damaged(chance):
+    """A document with a few parts put in, left out, or in another's place."""
+    data = bytearray(chance.choice(SEEDS))
+    for _ in range(chance.choice((1, 1, 1, 2, 2, 3, 5))):
+        place = chance.randrange(len(data) + 1)
+        end = min(len(data), place + chance.choice((0, 0, 1, 1, 2, 5)))
+        data[place:end] = chance.choice(PARTS + (b'',) * 10)
+    return bytes(data)
+
+
+def test_what_is_refused_is_refused_everywhere():
+    """Expat is believed where it takes a document, and libxml2 where it does not."""
+    chance = random.Random(7)
+    judges = [judge_of('/domain/no'), judge_of('/domain')]
+    refused = read_by_expat = 0
+    for _ in range(6000):
+        xml = damaged(chance)
+        expected = refusal(parse_domain, xml)
+        refused += expected is not None
+        if b'!DOCTYPE' not in xml:
+            read = scan.find_marks(xml, scan.Index({}, frozenset())) is not None
+            assert not (read and expected and 'well-formed' in expected), xml
+            read_by_expat += read
+        for judge in judges:
+            assert refusal(judge.judge, xml) == expected, xml
+    assert refused > 3000
+    assert read_by_expat > 200
+
+
+def test_what_is_spelt_in_another_way_reads_the_same():
+    """The other spellings are no other documents: else they would prove nothing."""
+    for path in DOCUMENTS[::20]:
+        root = etree.fromstring(path.read_bytes(), etree.XMLParser(remove_comments=True, remove_pis=True))
+        expected = [(node.tag, dict(node.attrib), (node.text or '').strip()) for node in root.iter()]
+        for name in STYLES:
+            again = etree.fromstring(
+                Writer(STYLES[name], 1).write(root), etree.XMLParser(remove_comments=True, remove_pis=True)
+            )
+            assert [(node.tag, dict(node.attrib), (node.text or '').strip()) for node in again.iter()] == expected, name
