@@ -32,7 +32,7 @@ def test_no_way_of_reading_a_domain_differs_from_another_or_from_libvirt(fuzzer)
     [
         ('admitted', compiled.Compiled, 'needs', lambda self, host: []),
         ('crashed', compiled.Compiled, 'judge', lambda self, xml, host: 1 // 0),
-        ('unread', compiled.marks, 'find_marks', lambda data, index: (_ for _ in ()).throw(DomainXMLError('no'))),
+        ('unread', compiled.scan, 'find_marks', lambda data, index: (_ for _ in ()).throw(DomainXMLError('no'))),
     ],
 )
 def test_faults_are_found(monkeypatch, kind, place, name, fault):
