@@ -92,7 +92,7 @@ import sys
 from virtguard.commands import main
 def fail(*arguments):
     raise ValueError('a defect')
-main._check = fail
+main.check.check = fail
 main.main(['check', 'x.xml'])
 """
     result = subprocess.run(

@@ -14,9 +14,8 @@ import subprocess
 import sys
 
 import pytest
-from support.capabilities import missing
-from support.paths import CHECKOUT
-from virtguard.commands import expectations, main
+from capabilities import missing
+from virtguard.commands import exit_status, expectations, main
 from virtguard.journal import MESSAGE_IDS
 from virtguard.policy import layer
 from virtguard.policy.load import load_policy_in_checkout
@@ -212,5 +211,5 @@ def test_every_field_of_the_journal():
 
 
 def test_every_exit_status():
-    statuses = (main.ADMITTED, main.DENIED, main.NOT_JUDGED, main._INTERRUPTED)
+    statuses = (exit_status.ADMITTED, exit_status.DENIED, exit_status.NOT_JUDGED, exit_status.INTERRUPTED)
     assert re.findall(r'^\.It (\d+)$', section(COMMAND, 'EXIT STATUS'), re.MULTILINE) == list(map(str, statuses))

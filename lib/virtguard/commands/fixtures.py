@@ -13,9 +13,10 @@ from ..host import today
 from ..policy import load
 from ..policyfile import read_policy_file
 from ..wording import counted, others
+from . import loading
 from .domain_files import Document
+from .exit_status import AMISS, FINE, NOT_JUDGED
 from .expectations import Case, Expectation, compare, judge, load_cases, unasked
-from .policy import load_policy
 from .terminal import complain, show_line
 
 TYPE_CHECKING = False
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from ..errors import Problem
     from ..policy.installation import Layout
 
-_PASSED, _FAILED, _NOT_JUDGED = 0, 1, 2
 EXPECTED = 'expected.yaml'
 
 
@@ -44,7 +44,7 @@ class _Directory:
 
 def run(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
     """Judge every case below the directory; print one line for each expectation that is not met."""
-    policy = load_policy(arguments.policy, layout)
+    policy = loading.policy(arguments.policy, layout)
     directories = _read_directories(arguments.directory)
     total = failures = 0
     failed = False
@@ -67,7 +67,7 @@ def run(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
         _tell(arguments.directory, 'cases', 'no %s below it that names one' % EXPECTED)
     result = counted(failures, 'failure') if failures else 'all as expected'
     show_line('%s: %s' % (counted(total, 'case'), result))
-    return _NOT_JUDGED if failed else _FAILED if failures else _PASSED
+    return NOT_JUDGED if failed else AMISS if failures else FINE
 
 
 def _read_directories(top: str) -> 'List[_Directory]':

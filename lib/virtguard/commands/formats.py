@@ -2,7 +2,6 @@
 """Verdicts and rules for the command's output: text for people, JSON lines for programs. Prints nothing."""
 
 import json
-import textwrap
 
 from .. import model, wording
 from ..policy import waivers
@@ -13,17 +12,6 @@ if TYPE_CHECKING:
 
     from ..model import Occurrence
 
-_AT = {
-    model.ADMISSION: 'admission: the definition of a domain that starts, or (watch) runs',
-    model.RUNTIME: 'runtime: what happens while domains run (watch)',
-}
-_KNOWN_FROM = {
-    'list': "the vendor's list of unsupported features for this release",
-    'document': 'another document of the vendor for this release',
-    'source': 'the source of the packages of this release',
-    'derived': 'derived from what the vendor says of neighbouring releases',
-    model.UNCONFIRMED: 'unconfirmed: common knowledge, which no document at hand confirms',
-}
 _COLOURS = {
     model.DENY: '31',
     model.ERROR: '31',
@@ -200,38 +188,3 @@ def _condition(condition: model.HostCondition) -> 'Any':
     if condition.span is not None:
         return dict(value.split() for value in condition.values)
     return {'not': condition.values} if condition.negated else condition.values
-
-
-def explain(rule: model.Rule) -> str:
-    """A rule's own manual."""
-    rows = [('at', _AT[rule.at]), ('why', rule.why), ('remedy', rule.remedy), ('match', rule.match or '')]
-    if rule.value_set is not None:
-        known = rule.value_set
-        those = 'all but %d values' if rule.negated else '%d values'
-        rows.append(('values', '%s: %s, from %s' % (known.name, those % len(known.values), known.source)))
-    elif rule.values is not None:
-        shown = ', '.join(rule.values[:3])
-        rows.append(('values', shown if len(rule.values) <= 3 else '%s and %d more' % (shown, len(rule.values) - 3)))
-    rows.append(('probe', rule.probe or ''))
-    for condition in rule.host:
-        relation = 'is none of' if condition.negated else 'is'
-        rows.append(('host', '%s %s %s' % (condition.fact, relation, ', '.join(condition.values))))
-    rows += [('waivable', '' if rule.waivable else 'no'), ('reason', rule.reason)]
-    rows += [
-        ('supported', ', '.join(rule.supported)),
-        ('known from', _KNOWN_FROM.get(rule.known_from, '')),
-        ('reference', rule.reference),
-        ('defined', '%s:%d' % rule.origin),
-    ]
-    lines = ['%s: %s (%s)' % (rule.id, rule.title, rule.action)]
-    for name, text in rows:
-        if text:
-            lines += textwrap.wrap(
-                ' '.join(text.split()),
-                100,
-                initial_indent='  %-10s ' % name,
-                subsequent_indent=' ' * 13,
-                break_long_words=False,
-                break_on_hyphens=False,
-            )
-    return ''.join(wording.escape(line) + '\n' for line in lines)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The `virt-guard` command: judges domains outside of libvirt, and explains the policy.
+"""The `virt-guard` command: what it understands, and what becomes of errors.
 
 Exit status: 0 admitted, 1 something is denied, 2 something could not be judged. Findings go to standard output,
 errors to standard error.
@@ -11,25 +11,18 @@ import signal
 import time
 
 from .. import __version__, model, wording
-from ..errors import GuardError, PolicyError, suggest
-from ..host import today
+from ..errors import GuardError, PolicyError
 from ..policy import installation
 from ..policy.waivers import parse_day
+from . import check, rules
 from . import policy as policy_commands
 from . import watch as watch_command
-from .domain_files import Document, defined_documents, find_documents
-from .formats import JsonLines, Text, explain, rule_object
-from .policy import complain_of_unknown_uuids, load_host, load_policy
-from .terminal import Progress, complain, show, show_line, wants_colour
+from .exit_status import INTERRUPTED, NOT_JUDGED
+from .terminal import complain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterable, NoReturn, Optional, Sequence, Set, Union
-
-    Format = Union[Text, JsonLines]
-
-ADMITTED, DENIED, NOT_JUDGED = 0, 1, 2
-_INTERRUPTED = 130
+    from typing import NoReturn, Optional, Sequence
 
 
 def main(argv: 'Optional[Sequence[str]]' = None, layout: installation.Layout = installation.found()) -> int:  # noqa: B008
@@ -50,7 +43,7 @@ def main(argv: 'Optional[Sequence[str]]' = None, layout: installation.Layout = i
         complain('%s: %s' % (wording.PROGRAM, error))
         return NOT_JUDGED
     except KeyboardInterrupt:
-        return _INTERRUPTED
+        return INTERRUPTED
     except Exception as error:
         from ..libraries import blame
 
@@ -101,24 +94,28 @@ def _parser() -> argparse.ArgumentParser:
     date = _Parser(add_help=False)
     date.add_argument('--date', metavar='YYYY-MM-DD', type=_day, help='judge as on that day (default: today)')
 
-    check = commands.add_parser('check', parents=[policy, output, date], help='judge domain XML files')
-    check.add_argument('paths', nargs='+', metavar='FILE|DIR|-', help='domain XML; a directory stands for all below it')
-    check.set_defaults(run=_check)
+    check_files = commands.add_parser('check', parents=[policy, output, date], help='judge domain XML files')
+    check_files.add_argument(
+        'paths', nargs='+', metavar='FILE|DIR|-', help='domain XML; a directory stands for all below it'
+    )
+    check_files.set_defaults(run=check.check)
     scan = commands.add_parser('scan', parents=[policy, output, date], help='judge every domain defined on this host')
     scan.add_argument(
         '--next-boot', action='store_true', help='judge what the next start of running and autostart domains takes'
     )
-    scan.set_defaults(run=_scan)
+    scan.set_defaults(run=check.scan)
     watch = commands.add_parser('watch', parents=[policy], help='record what happens to running domains')
     watch.add_argument('--once', action='store_true', help='tell what holds now, record nothing, and end')
     watch.add_argument('--format', choices=('text', 'jsonl'), default='text', help='jsonl: one JSON object per finding')
     watch.set_defaults(run=watch_command.run)
-    rules = commands.add_parser('rules', parents=[policy], help='list the rules')
-    rules.add_argument('--format', choices=('text', 'jsonl'), default='text', help='jsonl: one JSON object per rule')
-    rules.set_defaults(run=_rules)
+    list_rules = commands.add_parser('rules', parents=[policy], help='list the rules')
+    list_rules.add_argument(
+        '--format', choices=('text', 'jsonl'), default='text', help='jsonl: one JSON object per rule'
+    )
+    list_rules.set_defaults(run=rules.list_rules)
     explain = commands.add_parser('explain', parents=[policy], help='tell what a rule is for and what to do')
     explain.add_argument('rules', nargs='+', metavar='RULE')
-    explain.set_defaults(run=_explain)
+    explain.set_defaults(run=rules.explain)
     policy_command = commands.add_parser('policy', help='work on the policy itself')
     actions = policy_command.add_subparsers(dest='action', metavar='ACTION')
     actions.required = True
@@ -146,65 +143,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _check(arguments: argparse.Namespace, layout: installation.Layout) -> int:
-    return _judge_all(arguments, layout, find_documents(arguments.paths), show_admitted=False)
-
-
-def _scan(arguments: argparse.Namespace, layout: installation.Layout) -> int:
-    if arguments.next_boot:
-        from .next_boot import run
-
-        return run(arguments, layout)
-    return _judge_all(arguments, layout, defined_documents(layout.domains), show_admitted=True)
-
-
-def _judge_all(
-    arguments: argparse.Namespace, layout: installation.Layout, documents: 'Iterable[Document]', show_admitted: bool
-) -> int:
-    from .parallel import Judge, judge_all
-
-    policy = load_policy(arguments.policy, layout)
-    judge = Judge(policy, load_host(arguments.facts, policy.facts(), arguments.os), arguments.date or today())
-    output: 'Format' = JsonLines() if arguments.format == 'jsonl' else Text(wants_colour(), show_admitted)
-    counts = {model.ADMIT: 0, model.DENY: 0, model.ERROR: 0}
-    used: 'Set[model.Origin]' = set()
-    skipped = 0
-    progress = Progress()
-    for outcome in judge_all(judge, output, documents):
-        if outcome.output or outcome.complaints:
-            progress.clear()
-        for complaint in outcome.complaints:
-            complain(complaint)
-        if outcome.output:
-            show(outcome.output)
-        used.update(outcome.waivers)
-        skipped += outcome.decisions.count('')
-        for decision in filter(None, outcome.decisions):
-            counts[decision] += 1
-        progress.show(sum(counts.values()))
-    progress.clear()
-    if arguments.command == 'check' and not any(counts.values()):
-        raise GuardError('there is no domain in the files given')
-    if arguments.command == 'scan':
-        _complain_of_unused_waivers(policy, used)
-        if arguments.policy is None and arguments.facts is None and arguments.os is None:
-            for note in policy_commands.note_on_host(policy, layout):
-                complain('%s: note: %s' % (wording.PROGRAM, note))
-    if arguments.command == 'scan' or layout.domains in map(os.path.abspath, arguments.paths):
-        complain_of_unknown_uuids(policy, layout)
-    skipped += getattr(documents, 'others', 0)
-    show(output.summary(counts[model.ADMIT], counts[model.DENY], counts[model.ERROR], skipped))
-    return NOT_JUDGED if counts[model.ERROR] else DENIED if counts[model.DENY] else ADMITTED
-
-
-def _complain_of_unused_waivers(policy: model.Policy, used: 'Set[model.Origin]') -> None:
-    of_runtime = {rule.id for rule in policy.rules_at(model.RUNTIME)}  # the watch may need it
-    for waiver in policy.waivers:
-        if waiver.origin not in used and not of_runtime.issuperset(waiver.rules):
-            text = '%s:%d: the waiver of %s permits nothing in any domain here'
-            complain(text % (waiver.origin + (', '.join(waiver.rules),)))
-
-
 def _test_policy(arguments: argparse.Namespace, layout: installation.Layout) -> int:
     from .fixtures import run
 
@@ -215,23 +153,3 @@ def _diff_policies(arguments: argparse.Namespace, layout: installation.Layout) -
     from .policy_diff import run
 
     return run(arguments, layout)
-
-
-def _rules(arguments: argparse.Namespace, layout: installation.Layout) -> int:
-    policy = load_policy(arguments.policy, layout)
-    if arguments.format == 'jsonl':
-        show(''.join(map(rule_object, policy.rules)))
-        return ADMITTED
-    width = max(len(rule.id) for rule in policy.rules)
-    for rule in policy.rules:
-        show_line('%-*s  %-4s  %s' % (width, rule.id, rule.action, rule.title))
-    return ADMITTED
-
-
-def _explain(arguments: argparse.Namespace, layout: installation.Layout) -> int:
-    rules = {rule.id: rule for rule in load_policy(arguments.policy, layout).rules}
-    unknown = [id for id in arguments.rules if id not in rules]
-    for id in unknown:
-        complain('%s: there is no rule %r (%s)' % (wording.PROGRAM, id, suggest(id, rules)))
-    show('\n'.join(explain(rules[id]) for id in arguments.rules if id in rules))
-    return NOT_JUDGED if unknown else ADMITTED

@@ -13,9 +13,10 @@ from .. import model
 from ..errors import GuardError
 from ..host import today
 from ..wording import counted
+from . import loading, notes
+from .exit_status import ADMITTED, DENIED, NOT_JUDGED
 from .formats import JsonLines, Text
 from .parallel import Judge
-from .policy import complain_of_unknown_uuids, load_host, load_policy
 from .pool import Workers
 from .terminal import complain, show, show_line, wants_colour
 
@@ -29,15 +30,14 @@ if TYPE_CHECKING:
     Format = Union[Text, JsonLines]
     Fields = Tuple[str, str, str]  # complaint, output, decision ('' where there is no definition)
 
-_ADMITTED, _DENIED, _NOT_JUDGED = 0, 1, 2
 _SUFFIX = '.xml'
 RUNNING, AUTOSTART = 'running', 'autostart'
 
 
 def run(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
     """Judge the definition of each domain that runs, or starts with the host; print the verdicts and a summary."""
-    policy = load_policy(arguments.policy, layout)
-    judge = Judge(policy, load_host(arguments.facts, policy.facts(), arguments.os), arguments.date or today())
+    policy = loading.policy(arguments.policy, layout)
+    judge = Judge(policy, loading.host(arguments.facts, policy.facts(), arguments.os), arguments.date or today())
     output: 'Format' = JsonLines() if arguments.format == 'jsonl' else Text(wants_colour(), True)
     names = {RUNNING: set(running_domains(layout)), AUTOSTART: set(autostart_domains(layout))}
     decisions: 'Dict[str, str]' = {}
@@ -71,12 +71,12 @@ def run(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
                     decisions[name] = decision
     finally:
         workers.end()
-    complain_of_unknown_uuids(policy, layout)
+    notes.complain_of_unknown_uuids(policy, layout)
     if arguments.format == 'text':
         for line in summary(policy, decisions, names):
             show_line(line)
     found = set(decisions.values())
-    return _NOT_JUDGED if model.ERROR in found else _DENIED if model.DENY in found else _ADMITTED
+    return NOT_JUDGED if model.ERROR in found else DENIED if model.DENY in found else ADMITTED
 
 
 def summary(policy: model.Policy, decisions: 'Dict[str, str]', names: 'Dict[str, Set[str]]') -> 'Iterator[str]':

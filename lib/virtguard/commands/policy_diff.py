@@ -11,10 +11,11 @@ import json
 from .. import model, wording
 from ..errors import GuardError, PolicyError
 from ..host import today
+from . import loading
 from .comparison import Cause, Change, Comparer, Comparison
 from .domain_files import defined_documents, find_documents
+from .exit_status import AMISS, FINE, NOT_JUDGED
 from .parallel import Judge
-from .policy import load_host, load_with_drop_ins
 from .terminal import Progress, complain, show
 
 TYPE_CHECKING = False
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     Format = Union['_Text', '_JsonLines']
 
-_SAME, _CHANGED, _NOT_JUDGED = 0, 1, 2
 _DEFAULTS = ('at', 'mode', 'waivable')  # a rule or policy that does not say one of these has it all the same
 
 
@@ -35,7 +35,7 @@ def run(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
     """Judge every domain twice, and print what changes."""
     old, new = _load_policies([arguments.old, arguments.new])
     needed = old.facts() | new.facts()
-    hosts = load_host(arguments.facts, needed), load_host(arguments.facts, needed, arguments.os)
+    hosts = loading.host(arguments.facts, needed), loading.host(arguments.facts, needed, arguments.os)
     # Only of all findings of each can be told in which they differ.
     judges = Judge(old, hosts[0], today(), None), Judge(new, hosts[1], arguments.date or today(), None)
     comparer = Comparer(old, new)
@@ -66,7 +66,7 @@ def run(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
     if arguments.paths and not judged and not failed:
         raise GuardError('there is no domain in the files given')
     show(output.summary(judged, comparisons))
-    return _NOT_JUDGED if failed else _CHANGED if comparisons else _SAME
+    return NOT_JUDGED if failed else AMISS if comparisons else FINE
 
 
 def _load_policies(names: 'Iterable[str]') -> 'List[model.Policy]':
@@ -76,7 +76,7 @@ def _load_policies(names: 'Iterable[str]') -> 'List[model.Policy]':
     names = list(names)
     for name in sorted(set(names), key=names.index):
         try:
-            policies[name] = load_with_drop_ins(name)
+            policies[name] = loading.policy_with_drop_ins(name)
         except PolicyError as error:
             problems += error.problems
     if problems:

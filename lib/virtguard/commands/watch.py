@@ -4,8 +4,9 @@
 import os
 
 from .. import model, wording
+from . import loading
+from .exit_status import ADMITTED, DENIED, NOT_JUDGED
 from .formats import JsonLines, Text, happening_line, happening_object
-from .policy import load_policy
 from .terminal import complain, show, wants_colour
 
 TYPE_CHECKING = False
@@ -19,14 +20,12 @@ if TYPE_CHECKING:
 
     Format = Union[Text, JsonLines]
 
-_ADMITTED, _DENIED, _NOT_JUDGED = 0, 1, 2
-
 
 def run(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
     """Watch until told to end, or tell what holds now. Returns the exit status."""
     from ..watch.policy_in_force import PolicyInForce
 
-    policy = PolicyInForce(lambda: load_policy(arguments.policy, layout))
+    policy = PolicyInForce(lambda: loading.policy(arguments.policy, layout))
     return _tell_once(arguments, layout, policy) if arguments.once else _watch(arguments, layout, policy)
 
 
@@ -46,7 +45,7 @@ def _watch(arguments: 'argparse.Namespace', layout: 'Layout', policy: 'PolicyInF
             complain('%s: %s' % (wording.PROGRAM, text))
 
     Watch(layout, policy, show_happening, complain_of).run()
-    return _ADMITTED
+    return ADMITTED
 
 
 def _tell_once(arguments: 'argparse.Namespace', layout: 'Layout', policy: 'PolicyInForce') -> int:
@@ -63,4 +62,4 @@ def _tell_once(arguments: 'argparse.Namespace', layout: 'Layout', policy: 'Polic
             show(output.failure(source, str(outcome)))
             counts[model.ERROR] += 1
     show(output.summary(counts[model.ADMIT], counts[model.DENY], counts[model.ERROR]))
-    return _NOT_JUDGED if counts[model.ERROR] else _DENIED if counts[model.DENY] else _ADMITTED
+    return NOT_JUDGED if counts[model.ERROR] else DENIED if counts[model.DENY] else ADMITTED

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`virt-guard check` and `virt-guard scan`: judges domain XML files, or every domain that this host defines."""
+
+import os
+
+from .. import model, wording
+from ..errors import GuardError
+from ..host import today
+from . import loading, notes
+from .domain_files import Document, defined_documents, find_documents
+from .exit_status import ADMITTED, DENIED, NOT_JUDGED
+from .formats import JsonLines, Text
+from .terminal import Progress, complain, show, wants_colour
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Iterable, Set, Union
+
+    from ..policy.installation import Layout
+
+    Format = Union[Text, JsonLines]
+
+
+def check(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
+    """Judge what the paths name."""
+    return _judge_all(arguments, layout, find_documents(arguments.paths), show_admitted=False)
+
+
+def scan(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
+    """Judge every domain that is defined, or, with --next-boot, the next start of those that run or will."""
+    if arguments.next_boot:
+        from .next_boot import run
+
+        return run(arguments, layout)
+    return _judge_all(arguments, layout, defined_documents(layout.domains), show_admitted=True)
+
+
+def _judge_all(
+    arguments: 'argparse.Namespace', layout: 'Layout', documents: 'Iterable[Document]', show_admitted: bool
+) -> int:
+    from .parallel import Judge, judge_all
+
+    policy = loading.policy(arguments.policy, layout)
+    judge = Judge(policy, loading.host(arguments.facts, policy.facts(), arguments.os), arguments.date or today())
+    output: 'Format' = JsonLines() if arguments.format == 'jsonl' else Text(wants_colour(), show_admitted)
+    counts = {model.ADMIT: 0, model.DENY: 0, model.ERROR: 0}
+    used: 'Set[model.Origin]' = set()
+    skipped = 0
+    progress = Progress()
+    for outcome in judge_all(judge, output, documents):
+        if outcome.output or outcome.complaints:
+            progress.clear()
+        for complaint in outcome.complaints:
+            complain(complaint)
+        if outcome.output:
+            show(outcome.output)
+        used.update(outcome.waivers)
+        skipped += outcome.decisions.count('')
+        for decision in filter(None, outcome.decisions):
+            counts[decision] += 1
+        progress.show(sum(counts.values()))
+    progress.clear()
+    if arguments.command == 'check' and not any(counts.values()):
+        raise GuardError('there is no domain in the files given')
+    if arguments.command == 'scan':
+        notes.complain_of_unused_waivers(policy, used)
+        if arguments.policy is None and arguments.facts is None and arguments.os is None:
+            for note in notes.on_host(policy, layout):
+                complain('%s: note: %s' % (wording.PROGRAM, note))
+    if arguments.command == 'scan' or layout.domains in map(os.path.abspath, arguments.paths):
+        notes.complain_of_unknown_uuids(policy, layout)
+    skipped += getattr(documents, 'others', 0)
+    show(output.summary(counts[model.ADMIT], counts[model.DENY], counts[model.ERROR], skipped))
+    return NOT_JUDGED if counts[model.ERROR] else DENIED if counts[model.DENY] else ADMITTED

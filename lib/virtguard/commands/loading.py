@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The policy and the host facts that a command judges by, as its options say."""
+
+from .. import model
+from ..host import read_facts, today
+from ..policy import load
+from ..policyfile import read_policy_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Iterable, Optional
+
+    from ..policy.installation import Layout
+
+
+def policy(name: 'Optional[str]', layout: 'Layout') -> model.Policy:
+    """The policy of a file or profile; without a name the one in force.
+
+    :raises GuardError: it cannot be used
+    """
+    if name is not None:
+        return load.load_policy_file(load.find_policy(name), today())
+    # The policy in force must satisfy what the hook asks of it, or the command would promise too much.
+    from_file = load.load_trusted_policy if layout.installed else load.load_policy_in_checkout
+    return from_file(layout.policy, today())
+
+
+def policy_with_drop_ins(name: str) -> model.Policy:
+    """The policy of a file or profile, as it would be if it were the one in force.
+
+    :raises GuardError: it cannot be used
+    """
+    return load.load_policy_in_checkout(load.find_policy(name), today())
+
+
+def host(path: 'Optional[str]', needed: 'Iterable[str]', release: 'Optional[str]' = None) -> model.HostFacts:
+    """The facts in a file; without one the `needed` facts of this host.
+
+    :param release: the fact `os` to take instead, as after an upgrade of that host
+    :raises GuardError: the file cannot be used
+    """
+    if path is None:
+        facts = read_facts(needed)
+    else:
+        from .stated_facts import load_facts
+
+        facts = load_facts(read_policy_file(path, 'the facts file'), path)
+    if release is not None:
+        facts.os, facts.os_like = release, ()
+    return facts

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is worth a look in a policy that can be used. Most of it holds on this host only, or today only."""
+
+import os
+
+from .. import model
+from ..compiled import load_compiled
+from ..errors import GuardError
+from ..host import today
+from ..policy import load
+from .terminal import complain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Iterator, List, Set
+
+    from ..policy.installation import Layout
+
+
+def on_policy(policy: model.Policy) -> 'Iterator[str]':
+    """What in a policy has no effect, or not for long, or not the one that one may think."""
+    from ..policy.waivers import days_left, expires_soon, names_alone
+
+    for known in [rule.value_set for rule in policy.rules if rule.value_set is not None]:
+        for problem in known.problems:
+            yield 'not used for %s: %s' % (known.name, problem)
+    for rule in policy.rules:
+        yield from _on_a_taken_id(rule)
+    for path in _files_without_effect(policy):
+        yield '%s decides nothing: it is empty, or others replace all that it says' % path
+    if policy.mode == 'audit' and policy.failure == 'deny':
+        yield 'mode audit admits what rules deny, but failure deny still refuses what cannot be judged'
+    for waiver in policy.waivers:
+        place = '%s:%d: the waiver of %s ' % (waiver.origin + (', '.join(waiver.rules),))
+        if days_left(waiver, today()) < 0:
+            yield place + 'has expired on %s and permits nothing' % waiver.expires
+        elif expires_soon(waiver, today()):
+            yield place + 'expires on %s' % waiver.expires
+        names = names_alone(waiver)
+        if names:
+            hint = 'whoever may define a domain chooses its name; {uuid: ..., name: ...} is one domain'
+            yield place + 'names domains by name (%s): %s' % (', '.join(names), hint)
+
+
+def _files_without_effect(policy: model.Policy) -> 'List[str]':
+    origins = [policy.origins, *(rule.origins for rule in policy.rules), *(waiver.origins for waiver in policy.waivers)]
+    used = {file for given in origins for file, _ in given.values()}
+    return [path for path in policy.files if path not in used]
+
+
+def _on_a_taken_id(rule: model.Rule) -> 'Iterator[str]':
+    """A site's own rule may find less since an upgrade brought one of the same id."""
+    file, line = rule.origins['id']
+    given = {key for key, origin in rule.origins.items() if origin[0] == file}
+    kept = [key for key in model.FINDING_KEYS if key in rule.origins and key not in given]
+    if kept and given >= {'title', 'action', 'why', 'remedy'} and given & {'match', 'host'}:
+        text = '%s:%d: rule %r looks new, but changes the one in %s:%d and keeps its %s'
+        yield text % ((file, line, rule.id) + rule.origin + (', '.join(kept),))
+
+
+def on_files(layout: 'Layout') -> 'Iterator[str]':
+    """Which files beside the policy in force are not used."""
+    for path in load.ignored_drop_ins(layout.policy):
+        yield '%s is ignored: the name of a drop-in ends with .yaml and does not begin with a dot' % path
+    warning = load_compiled(layout.policy)[1]
+    if warning:
+        yield warning
+
+
+def on_host(policy: model.Policy, layout: 'Layout') -> 'List[str]':
+    """Whether the policy in force is made of another list than that of the host: as after an upgrade of the host."""
+    from ..policy.host_profile import difference, profile_of
+
+    profile = profile_of(policy)
+    said = difference(profile, layout.host or '/') if layout.installed else ''
+    command = said.replace('--profile', 'install.sh --profile')
+    return ['%s (the policy is made of %s)' % (command, profile)] if said else []
+
+
+def complain_of_unused_waivers(policy: model.Policy, used: 'Set[model.Origin]') -> None:
+    """Tell which waivers are not among the `used`, those that permitted something."""
+    of_runtime = {rule.id for rule in policy.rules_at(model.RUNTIME)}  # the watch may need it
+    for waiver in policy.waivers:
+        if waiver.origin not in used and not of_runtime.issuperset(waiver.rules):
+            text = '%s:%d: the waiver of %s permits nothing in any domain here'
+            complain(text % (waiver.origin + (', '.join(waiver.rules),)))
+
+
+def complain_of_unknown_uuids(policy: model.Policy, layout: 'Layout') -> None:
+    """Tell which waivers name UUIDs that no domain of this host has; whoever defines one with it has the waiver."""
+    from ..policy.waivers import uuids_not_among
+    from .domain_files import defined_uuids
+
+    if not os.path.isdir(layout.domains) or not any(uuids_not_among(waiver, ()) for waiver in policy.waivers):
+        return
+    try:
+        here = defined_uuids([layout.domains, layout.run])
+    except GuardError:
+        return  # what runs without a definition cannot be seen
+    for waiver in policy.waivers:
+        unknown = uuids_not_among(waiver, here)
+        if unknown:
+            text = '%s:%d: the waiver of %s names a UUID that no domain here has: %s'
+            complain(text % (waiver.origin + (', '.join(waiver.rules), ', '.join(unknown))))
