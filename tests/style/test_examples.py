@@ -6,7 +6,6 @@ those of the CI job in the one above it.
 """
 
 import os
-import pathlib
 import re
 import shutil
 import subprocess
@@ -14,8 +13,8 @@ import sys
 
 import pytest
 import yaml
+from support.paths import CHECKOUT
 
-CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 EXAMPLES = CHECKOUT / 'doc' / 'examples'
 READMES = sorted(EXAMPLES.glob('*/README.md'))
 BLOCK = re.compile(r'^```console\n(.*?)^```$', re.MULTILINE | re.DOTALL)

@@ -2,14 +2,13 @@
 """README and its like say what is so: links lead somewhere, tables are those of the code, quoted texts are in it."""
 
 import ast
-import pathlib
 import re
 
 import pytest
+from support.paths import CHECKOUT
 from test_imports import MAY_IMPORT, ON_THE_WAY, PACKAGE
 from virtguard import __version__
 
-CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 CONTRIBUTING = CHECKOUT / 'CONTRIBUTING.md'
 DOCUMENTS = sorted([*CHECKOUT.glob('*.md'), *(CHECKOUT / 'doc').rglob('*.md')])
 FENCED = re.compile(r'^```.*?^```$', re.MULTILINE | re.DOTALL)
@@ -74,9 +73,7 @@ def test_readme_is_short_and_has_every_section_of_the_list():
 
 def test_the_table_of_imports_is_that_of_the_test():
     told = {name: set(allowed.split(', ')) for name, allowed in rows(section(CONTRIBUTING, 'Who may import whom'))}
-    assert told == {
-        name or 'ground': {other or 'ground' for other in allowed} for name, allowed in MAY_IMPORT.items()
-    }
+    assert told == {name or 'ground': {other or 'ground' for other in allowed} for name, allowed in MAY_IMPORT.items()}
     named = re.search(r'`([\w\s]+)`\. Every start pays', section(CONTRIBUTING, 'Who may import whom')).group(1)
     assert set(named.split()) == ON_THE_WAY
 
@@ -107,7 +104,9 @@ def test_the_examples_of_style_are_texts_of_the_code():
 
 def test_the_changelog_goes_with_the_version():
     """The newest heading is the version of the package, or says that it is still to come."""
-    newest, remark = re.search(r'^## (\d+\.\d+\.\d+) \((.*)\)$', text_of(CHECKOUT / 'CHANGELOG.md'), re.MULTILINE).groups()
+    newest, remark = re.search(
+        r'^## (\d+\.\d+\.\d+) \((.*)\)$', text_of(CHECKOUT / 'CHANGELOG.md'), re.MULTILINE
+    ).groups()
 
     def numbers(version):
         return tuple(map(int, version.split('.')))
