@@ -8,18 +8,16 @@ from ..errors import GuardError
 from ..host import today
 from . import loading, notes
 from .domain_files import Document, defined_documents, find_documents
-from .exit_status import ADMITTED, DENIED, NOT_JUDGED
-from .formats import JsonLines, Text
+from .exit_status import Tally
+from .formats import FORMATS
 from .terminal import Progress, complain, show, wants_colour
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from typing import Iterable, Set, Union
+    from typing import Iterable, Set
 
     from ..policy.installation import Layout
-
-    Format = Union[Text, JsonLines]
 
 
 def check(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
@@ -43,10 +41,10 @@ def _judge_all(
 
     policy = loading.policy(arguments.policy, layout)
     judge = Judge(policy, loading.host(arguments.facts, policy.facts(), arguments.os), arguments.date or today())
-    output: 'Format' = JsonLines() if arguments.format == 'jsonl' else Text(wants_colour(), show_admitted)
-    counts = {model.ADMIT: 0, model.DENY: 0, model.ERROR: 0}
+    output = FORMATS[arguments.format](wants_colour(), show_admitted)
+    show(output.begin())
+    tally = Tally()
     used: 'Set[model.Origin]' = set()
-    skipped = 0
     progress = Progress()
     for outcome in judge_all(judge, output, documents):
         if outcome.output or outcome.complaints:
@@ -56,12 +54,12 @@ def _judge_all(
         if outcome.output:
             show(outcome.output)
         used.update(outcome.waivers)
-        skipped += outcome.decisions.count('')
+        tally.skipped += outcome.decisions.count('')
         for decision in filter(None, outcome.decisions):
-            counts[decision] += 1
-        progress.show(sum(counts.values()))
+            tally.add(decision)
+        progress.show(tally.total)
     progress.clear()
-    if arguments.command == 'check' and not any(counts.values()):
+    if arguments.command == 'check' and not tally.total:
         raise GuardError('there is no domain in the files given')
     if arguments.command == 'scan':
         notes.complain_of_unused_waivers(policy, used)
@@ -70,6 +68,6 @@ def _judge_all(
                 complain('%s: note: %s' % (wording.PROGRAM, note))
     if arguments.command == 'scan' or layout.domains in map(os.path.abspath, arguments.paths):
         notes.complain_of_unknown_uuids(policy, layout)
-    skipped += getattr(documents, 'others', 0)
-    show(output.summary(counts[model.ADMIT], counts[model.DENY], counts[model.ERROR], skipped))
-    return NOT_JUDGED if counts[model.ERROR] else DENIED if counts[model.DENY] else ADMITTED
+    tally.skipped += getattr(documents, 'others', 0)
+    show(output.summary(str(tally)))
+    return tally.exit_status

@@ -47,6 +47,10 @@ class Change:
         assert finding is not None
         return finding
 
+    @property
+    def statuses(self) -> str:
+        return ' -> '.join('none' if finding is None else finding.status for finding in (self.old, self.new))
+
 
 class Comparison:
     """Two verdicts on one domain, the changes of findings, and what changes the outcome where no finding does."""
@@ -63,6 +67,16 @@ class Comparison:
 
     def __bool__(self) -> bool:
         return bool(self.changes) or self.old.outcome != self.new.outcome
+
+    def shown(self) -> 'List[Tuple[Change, int]]':
+        """As many changes of one kind as findings of one kind are shown; with the last one, how many more there are."""
+        kinds: 'Dict[Tuple[str, str], List[Change]]' = {}
+        for change in self.changes:
+            kinds.setdefault((change.finding.rule.id, change.statuses), []).append(change)
+        limit = model.MAX_FINDINGS_PER_RULE
+        more = {id(changes[limit - 1]): len(changes) - limit for changes in kinds.values() if len(changes) > limit}
+        shown = {id(change) for changes in kinds.values() for change in changes[:limit]}
+        return [(change, more.get(id(change), 0)) for change in self.changes if id(change) in shown]
 
 
 class Comparer:

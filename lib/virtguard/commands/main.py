@@ -18,6 +18,7 @@ from . import check, rules
 from . import policy as policy_commands
 from . import watch as watch_command
 from .exit_status import INTERRUPTED, NOT_JUDGED
+from .formats import FORMATS
 from .terminal import complain
 
 TYPE_CHECKING = False
@@ -87,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     policy = _Parser(add_help=False)
     policy.add_argument('--policy', metavar='FILE', help='a policy or profile to judge by (default: the one in force)')
     output = _Parser(add_help=False)
-    output.add_argument('--format', choices=('text', 'jsonl'), default='text', help='jsonl: one JSON object per domain')
+    output.add_argument('--format', choices=list(FORMATS), default='text', help='jsonl: one JSON object per domain')
     output.add_argument('--facts', metavar='FILE', help='YAML: facts of another host to judge for; the rest is unknown')
     output.add_argument('--os', metavar='RELEASE', type=_release, help='judge as after an upgrade to it: rhel-10.1')
 
@@ -106,12 +107,10 @@ def _parser() -> argparse.ArgumentParser:
     scan.set_defaults(run=check.scan)
     watch = commands.add_parser('watch', parents=[policy], help='record what happens to running domains')
     watch.add_argument('--once', action='store_true', help='tell what holds now, record nothing, and end')
-    watch.add_argument('--format', choices=('text', 'jsonl'), default='text', help='jsonl: one JSON object per finding')
+    watch.add_argument('--format', choices=list(FORMATS), default='text', help='jsonl: one JSON object per finding')
     watch.set_defaults(run=watch_command.run)
     list_rules = commands.add_parser('rules', parents=[policy], help='list the rules')
-    list_rules.add_argument(
-        '--format', choices=('text', 'jsonl'), default='text', help='jsonl: one JSON object per rule'
-    )
+    list_rules.add_argument('--format', choices=list(FORMATS), default='text', help='jsonl: one JSON object per rule')
     list_rules.set_defaults(run=rules.list_rules)
     explain = commands.add_parser('explain', parents=[policy], help='tell what a rule is for and what to do')
     explain.add_argument('rules', nargs='+', metavar='RULE')

@@ -14,20 +14,19 @@ from ..errors import GuardError
 from ..host import today
 from ..wording import counted
 from . import loading, notes
-from .exit_status import ADMITTED, DENIED, NOT_JUDGED
-from .formats import JsonLines, Text
+from .exit_status import Tally
+from .formats import FORMATS
 from .parallel import Judge
 from .pool import Workers
-from .terminal import complain, show, show_line, wants_colour
+from .terminal import complain, show, wants_colour
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from typing import Dict, Iterator, List, Optional, Set, Tuple, Union
+    from typing import Dict, Iterator, List, Optional, Set, Tuple
 
     from ..policy.installation import Layout
 
-    Format = Union[Text, JsonLines]
     Fields = Tuple[str, str, str]  # complaint, output, decision ('' where there is no definition)
 
 _SUFFIX = '.xml'
@@ -38,9 +37,11 @@ def run(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
     """Judge the definition of each domain that runs, or starts with the host; print the verdicts and a summary."""
     policy = loading.policy(arguments.policy, layout)
     judge = Judge(policy, loading.host(arguments.facts, policy.facts(), arguments.os), arguments.date or today())
-    output: 'Format' = JsonLines() if arguments.format == 'jsonl' else Text(wants_colour(), True)
-    names = {RUNNING: set(running_domains(layout)), AUTOSTART: set(autostart_domains(layout))}
+    output = FORMATS[arguments.format](wants_colour(), True)
+    show(output.begin())
+    names = {RUNNING: set(_running(layout)), AUTOSTART: set(_autostart(layout))}
     decisions: 'Dict[str, str]' = {}
+    tally = Tally()
 
     def work(name: str) -> 'Fields':
         path = os.path.join(layout.domains, name + _SUFFIX)
@@ -69,14 +70,12 @@ def run(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
                 if decision:
                     show(text)
                     decisions[name] = decision
+                    tally.add(decision)
     finally:
         workers.end()
     notes.complain_of_unknown_uuids(policy, layout)
-    if arguments.format == 'text':
-        for line in summary(policy, decisions, names):
-            show_line(line)
-    found = set(decisions.values())
-    return NOT_JUDGED if model.ERROR in found else DENIED if model.DENY in found else ADMITTED
+    show(output.summary(*_summary(policy, decisions, names)))
+    return tally.exit_status
 
 
 def summary(policy: model.Policy, decisions: 'Dict[str, str]', names: 'Dict[str, Set[str]]') -> 'Iterator[str]':

@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from typing import Iterable, Iterator, List, Optional, Tuple, Union
 
     from .file_parts import Section
-    from .formats import JsonLines, Text
+    from .output_format import OutputFormat
 
-    Format = Union[Text, JsonLines]
     Item = Tuple[str, bool, str]
     Chunk = List[Item]
     Fields = Tuple[str, Tuple[str, ...], Tuple[str, ...], Tuple[model.Origin, ...]]
@@ -102,7 +101,7 @@ class Outcome:
         self.waivers = waivers
 
 
-def judge_all(judge: Judge, output: 'Format', documents: 'Iterable[Document]') -> 'Iterator[Outcome]':
+def judge_all(judge: Judge, output: 'OutputFormat', documents: 'Iterable[Document]') -> 'Iterator[Outcome]':
     """Judge documents; the outcomes come in the same order, while the later ones are still being judged."""
 
     def work(item: 'Item') -> 'Fields':
@@ -141,7 +140,7 @@ def _chunks(documents: 'Iterable[Document]') -> 'Iterator[Chunk]':
         yield chunk
 
 
-def _judge_document(judge: Judge, output: 'Format', document: Document) -> Outcome:
+def _judge_document(judge: Judge, output: 'OutputFormat', document: Document) -> Outcome:
     outcomes = []
     for part in document.parts():
         outcomes.append(_judge_part(judge, output, document, part))
@@ -156,7 +155,9 @@ def _judge_document(judge: Judge, output: 'Format', document: Document) -> Outco
     )
 
 
-def _judge_part(judge: Judge, output: 'Format', document: Document, part: 'Union[Section, GuardError]') -> Outcome:
+def _judge_part(
+    judge: Judge, output: 'OutputFormat', document: Document, part: 'Union[Section, GuardError]'
+) -> Outcome:
     try:
         if isinstance(part, GuardError):
             raise part
@@ -167,7 +168,7 @@ def _judge_part(judge: Judge, output: 'Format', document: Document, part: 'Union
     return Outcome(output.verdict(document.source, verdict), (), (verdict.decision,), tuple(waivers))
 
 
-def _failed(output: 'Format', document: Document, error: GuardError) -> Outcome:
+def _failed(output: 'OutputFormat', document: Document, error: GuardError) -> Outcome:
     complaint = document.complaint(error)
     if document.is_other(error):
         return Outcome('', (complaint,), ('',))

@@ -7,8 +7,8 @@ from .. import model, wording
 from ..errors import suggest
 from . import loading
 from .exit_status import FINE, NOT_JUDGED
-from .formats import rule_object
-from .terminal import complain, show, show_line
+from .formats import FORMATS
+from .terminal import complain, show, wants_colour
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,12 +32,8 @@ _KNOWN_FROM = {
 def list_rules(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
     """Print a line, or an object, for each rule."""
     policy = loading.policy(arguments.policy, layout)
-    if arguments.format == 'jsonl':
-        show(''.join(map(rule_object, policy.rules)))
-        return FINE
-    width = max(len(rule.id) for rule in policy.rules)
-    for rule in policy.rules:
-        show_line('%-*s  %-4s  %s' % (width, rule.id, rule.action, rule.title))
+    output = FORMATS[arguments.format](wants_colour(), True)
+    show(output.begin() + output.rules(policy.rules) + output.summary())
     return FINE
 
 

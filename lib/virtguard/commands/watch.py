@@ -5,20 +5,17 @@ import os
 
 from .. import model, wording
 from . import loading
-from .exit_status import ADMITTED, DENIED, NOT_JUDGED
-from .formats import JsonLines, Text, happening_line, happening_object
+from .exit_status import FINE, Tally
+from .formats import FORMATS
 from .terminal import complain, show, wants_colour
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from typing import Union
 
     from ..model import Occurrence
     from ..policy.installation import Layout
     from ..watch.policy_in_force import PolicyInForce
-
-    Format = Union[Text, JsonLines]
 
 
 def run(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
@@ -34,32 +31,35 @@ def _watch(arguments: 'argparse.Namespace', layout: 'Layout', policy: 'PolicyInF
 
     # Where a service manager started it, journald has the records, and nobody reads what is printed.
     is_service = bool(os.environ.get('NOTIFY_SOCKET'))
-    render = happening_object if arguments.format == 'jsonl' else happening_line
+    output = FORMATS[arguments.format](wants_colour(), True)
+    if not is_service:
+        show(output.begin())
 
     def show_happening(occurrence: 'Occurrence', verdict: model.Verdict) -> None:
         if not is_service:
-            show(render(occurrence, verdict))
+            show(output.happening(occurrence, verdict))
 
     def complain_of(text: str) -> None:
         if not is_service:
             complain('%s: %s' % (wording.PROGRAM, text))
 
     Watch(layout, policy, show_happening, complain_of).run()
-    return ADMITTED
+    return FINE
 
 
 def _tell_once(arguments: 'argparse.Namespace', layout: 'Layout', policy: 'PolicyInForce') -> int:
     from ..watch.once import audit_now
 
-    output: 'Format' = JsonLines() if arguments.format == 'jsonl' else Text(wants_colour(), True)
-    counts = {model.ADMIT: 0, model.DENY: 0, model.ERROR: 0}
+    output = FORMATS[arguments.format](wants_colour(), True)
+    show(output.begin())
+    tally = Tally()
     for source, outcome in audit_now(layout, policy.load()):
         if isinstance(outcome, model.Verdict):
             show(output.verdict(source, outcome))
-            counts[outcome.decision] += 1
+            tally.add(outcome.decision)
         else:
             complain(wording.escape('%s: error: %s' % (source, outcome)))
             show(output.failure(source, str(outcome)))
-            counts[model.ERROR] += 1
-    show(output.summary(counts[model.ADMIT], counts[model.DENY], counts[model.ERROR]))
-    return NOT_JUDGED if counts[model.ERROR] else DENIED if counts[model.DENY] else ADMITTED
+            tally.add(model.ERROR)
+    show(output.summary(str(tally)))
+    return tally.exit_status

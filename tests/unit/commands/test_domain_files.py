@@ -10,9 +10,10 @@ import pytest
 from support.paths import CASES
 from virtguard import model
 from virtguard.commands.domain_files import Document, find_documents
+from virtguard.commands.exit_status import Tally
 from virtguard.commands.file_parts import first_element, split
-from virtguard.commands.formats import Text
 from virtguard.commands.parallel import Judge, judge_all
+from virtguard.commands.text import Text
 from virtguard.errors import GuardError
 from virtguard.policy.merge import load_policy
 
@@ -40,16 +41,20 @@ def judged(*paths):
     """What check says of paths: findings as (file, line, rule), complaints, the closing line."""
     output = Text(False, False)
     documents = find_documents([str(path) for path in paths])
-    findings, complaints, decisions = [], [], []
+    findings, complaints, tally = [], [], Tally()
     for outcome in judge_all(JUDGE, output, documents):
         for line in outcome.output.splitlines():
             if not line.startswith(' '):
                 file, number, text = line.split(':', 2)
                 findings.append((os.path.basename(file), int(number), text.split('[')[1].split(']')[0]))
         complaints += [re.sub(r'^[^:]*/', '', complaint) for complaint in outcome.complaints]
-        decisions += outcome.decisions
-    counts = [decisions.count(decision) for decision in (model.ADMIT, model.DENY, model.ERROR)]
-    return findings, complaints, output.summary(*counts, decisions.count('') + documents.others).rstrip('\n')
+        for decision in outcome.decisions:
+            if decision:
+                tally.add(decision)
+            else:
+                tally.skipped += 1
+    tally.skipped += documents.others
+    return findings, complaints, str(tally)
 
 
 def judged_text(tmp_path, text, name='file.xml'):

@@ -5,7 +5,7 @@ import json
 
 import pytest
 from virtguard import journal, model, wording
-from virtguard.commands import formats
+from virtguard.commands.formats import FORMATS
 from virtguard.watch.auditor import Auditor, Tracked
 from virtguard.watch.transition import PROCESS, SNAPSHOT, STATUS, State, process_document, take_document
 
@@ -100,8 +100,8 @@ def test_news_of_one_rule_is_counted_beyond_what_is_shown(domain):
     assert len(domain.held) == 1000
     told = judge.verdict_on(domain, news[15])
     assert wording.happening(news[15], told) == "domain 'vm': deny: title of tpm [tpm] (and 684 more): <tpm>"
-    assert json.loads(formats.happening_object(news[15], told))['more'] == 684
-    assert 'more' not in json.loads(formats.happening_object(news[14], told))
+    assert json.loads(FORMATS['jsonl'](False, True).happening(news[15], told))['more'] == 684
+    assert 'more' not in json.loads(FORMATS['jsonl'](False, True).happening(news[14], told))
 
 
 def test_one_more_of_many_is_news(domain):
@@ -149,7 +149,7 @@ def test_a_waiver_that_expires_is_news(domain):
     (waived,) = judge.advance(domain, state(devices='<tpm/>'), 'now')
     assert waived.finding.status == model.WAIVED
     verdict = judge.verdict_on(domain, waived)
-    assert formats.happening_line(waived, verdict) == (
+    assert FORMATS['text'](False, True).happening(waived, verdict) == (
         "now domain 'vm': waived: title of tpm [tpm]: <tpm>\n"
         '    waived: approved by somebody until 2026-11-25, expires today: a reason\n'
     )

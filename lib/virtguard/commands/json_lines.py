@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Verdicts and rules for programs: one JSON object in each line."""
+
+import json
+
+from .. import model
+from .output_format import OutputFormat
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, Iterable, Sequence
+
+    from ..model import Occurrence
+    from .comparison import Cause, Change, Comparison
+
+
+class JsonLines(OutputFormat):
+    """One object per domain, happening or rule."""
+
+    def verdict(self, source: str, verdict: model.Verdict) -> str:
+        return json.dumps(_verdict_object(source, verdict)) + '\n'
+
+    def next_start(self, source: str, verdict: model.Verdict, when: 'Sequence[str]') -> str:
+        return json.dumps(dict(_verdict_object(source, verdict), when=when)) + '\n'
+
+    def failure(self, source: str, error: str) -> str:
+        return json.dumps({'source': source, 'decision': model.ERROR, 'error': error, 'findings': []}) + '\n'
+
+    def comparison(self, source: str, comparison: 'Comparison') -> str:
+        shown = comparison.shown()
+        more: 'Dict[str, int]' = {}
+        for change, number in shown:
+            if number:
+                more[change.finding.rule.id] = more.get(change.finding.rule.id, 0) + number
+        described: 'Dict[str, Any]' = {
+            'source': source,
+            'domain': comparison.new.domain,
+            'uuid': comparison.new.uuid,
+            'old': comparison.old.outcome,
+            'new': comparison.new.outcome,
+            'causes': [_cause_object(cause) for cause in comparison.causes],
+            'changes': [_change_object(change) for change, _ in shown],
+        }
+        if more:
+            described['more'] = more
+        return json.dumps(described) + '\n'
+
+    def happening(self, occurrence: 'Occurrence', verdict: model.Verdict) -> str:
+        described: 'Dict[str, Any]' = {
+            'domain': verdict.domain,
+            'uuid': verdict.uuid,
+            'policy': {'name': verdict.policy.name, 'sha256': verdict.policy.sha256},
+            'since': occurrence.since,
+            'before': occurrence.before,
+            'after': occurrence.after,
+            'finding': _finding_object(occurrence.finding),
+        }
+        if occurrence.finding.more:
+            described['more'] = occurrence.finding.more
+        return json.dumps(described) + '\n'
+
+    def rules(self, rules: 'Iterable[model.Rule]') -> str:
+        return ''.join(json.dumps(_rule_object(rule)) + '\n' for rule in rules)
+
+
+def _verdict_object(source: str, verdict: model.Verdict) -> 'Dict[str, Any]':
+    described: 'Dict[str, Any]' = {
+        'source': source,
+        'domain': verdict.domain,
+        'uuid': verdict.uuid,
+        'decision': verdict.decision,
+        'mode': verdict.policy.mode,
+        'policy': {'name': verdict.policy.name, 'sha256': verdict.policy.sha256},
+        'findings': [_finding_object(finding) for finding in verdict.findings],
+    }
+    more = verdict.more()
+    return dict(described, more=more) if more else described
+
+
+def _finding_object(finding: model.Finding) -> 'Dict[str, Any]':
+    described: 'Dict[str, Any]' = {
+        'rule': finding.rule.id,
+        'status': finding.status,
+        'path': finding.path,
+        'line': finding.line,
+        'evidence': finding.evidence,
+        'message': finding.message,
+        'remedy': finding.remedy,
+        'reference': finding.rule.reference,
+        'known-from': finding.rule.known_from,
+    }
+    if finding.waiver is not None:
+        waiver = finding.waiver
+        described['waiver'] = {
+            'reason': waiver.reason,
+            'approved-by': waiver.approved_by,
+            'expires': waiver.expires,
+            'ticket': waiver.ticket,
+            'defined': '%s:%d' % waiver.origin,
+        }
+    return described
+
+
+def _change_object(change: 'Change') -> 'Dict[str, Any]':
+    finding = change.finding
+    return {
+        'rule': finding.rule.id,
+        'old': change.old.status if change.old is not None else None,
+        'new': change.new.status if change.new is not None else None,
+        'path': finding.path,
+        'line': finding.line,
+        'evidence': finding.evidence,
+        'message': finding.message,
+        'causes': [_cause_object(cause) for cause in change.causes],
+    }
+
+
+def _cause_object(cause: 'Cause') -> 'Dict[str, Any]':
+    old, new = ('%s:%d' % origin if origin is not None else None for origin in (cause.old, cause.new))
+    return {'what': cause.what, 'old': old, 'new': new}
+
+
+def _rule_object(rule: model.Rule) -> 'Dict[str, Any]':
+    return {
+        'rule': rule.id,
+        'title': rule.title,
+        'action': rule.action,
+        'at': rule.at,
+        'host': {condition.fact: _condition(condition) for condition in rule.host},
+        'why': rule.why,
+        'remedy': rule.remedy,
+        'supported': rule.supported,
+        'known-from': rule.known_from,
+        'reference': rule.reference,
+        'waivable': rule.waivable,
+        'reason': rule.reason,
+        'defined': '%s:%d' % rule.origin,
+    }
+
+
+def _condition(condition: model.HostCondition) -> 'Any':
+    if condition.span is not None:
+        return dict(value.split() for value in condition.values)
+    return {'not': condition.values} if condition.negated else condition.values

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Verdicts and rules for people, as lines of text."""
+
+from .. import model, wording
+from ..policy import waivers
+from .output_format import OutputFormat
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Iterable, List, Optional, Sequence
+
+    from ..model import Occurrence
+    from .comparison import Cause, Comparison
+
+_COLOURS = {
+    model.DENY: '31',
+    model.ERROR: '31',
+    model.WARN: '33',
+    model.UNKNOWN: '33',
+    model.WAIVED: '33',
+    model.ADMIT: '32',
+}
+_DEFAULTS = ('at', 'mode', 'waivable')  # a rule or policy that does not say one of these has it all the same
+
+
+class Text(OutputFormat):
+    """One line per finding, `FILE:LINE: status [rule] ...`, with the remedy below what denies."""
+
+    def verdict(self, source: str, verdict: model.Verdict) -> str:
+        lines = self._findings(source, verdict)
+        if self._show_admitted and verdict.decision == model.ADMIT:
+            lines.insert(0, self._domain(source, model.ADMIT, verdict.domain))
+        return ''.join(line + '\n' for line in lines)
+
+    def next_start(self, source: str, verdict: model.Verdict, when: 'Sequence[str]') -> str:
+        head = '%s (%s)' % (self._domain(source, verdict.decision, verdict.domain), ', '.join(when))
+        return ''.join(line + '\n' for line in [head] + self._findings(source, verdict))
+
+    def comparison(self, source: str, comparison: 'Comparison') -> str:
+        old, new = comparison.old, comparison.new
+        decided = old.outcome if old.outcome == new.outcome else '%s -> %s' % (old.outcome, new.outcome)
+        lines = ["%s: %s '%s'" % (source, decided, new.domain)]
+        lines += ['    ' + _cause(cause) for cause in comparison.causes]
+        for change, more in comparison.shown():
+            finding = change.finding
+            place = '%s:%d' % (source, finding.line) if finding.line else source
+            text = '%s: %s [%s] %s' % (place, change.statuses, finding.rule.id, finding.message)
+            if finding.evidence and finding.status != model.UNKNOWN:
+                text += ': ' + finding.evidence
+            lines += [text] + ['    ' + _cause(cause) for cause in change.causes]
+            if more:
+                lines.append('%s: %s [%s] and %d more' % (source, change.statuses, finding.rule.id, more))
+        return ''.join(wording.escape(line) + '\n' for line in lines)
+
+    def happening(self, occurrence: 'Occurrence', verdict: model.Verdict) -> str:
+        waived = _waived(occurrence.finding, verdict.today)
+        return '%s %s%s\n' % (occurrence.since, wording.happening(occurrence, verdict), waived)
+
+    def rules(self, rules: 'Iterable[model.Rule]') -> str:
+        rules = list(rules)
+        width = max(len(rule.id) for rule in rules)
+        lines = ('%-*s  %-4s  %s' % (width, rule.id, rule.action, rule.title) for rule in rules)
+        return ''.join(wording.escape(line) + '\n' for line in lines)
+
+    def summary(self, *lines: str) -> str:
+        return ''.join(wording.escape(line) + '\n' for line in lines)
+
+    def _domain(self, source: str, decision: str, name: str) -> str:
+        return "%s: %s '%s'" % (wording.escape(source), self._status(decision), wording.escape(name))
+
+    def _findings(self, source: str, verdict: model.Verdict) -> 'List[str]':
+        lines = []
+        for finding in verdict.findings:
+            lines.append(self._finding(source, finding, verdict.today))
+            if finding.more:
+                told = (wording.escape(source), self._status(finding.status), finding.rule.id, wording.others(finding))
+                lines.append('%s: %s [%s] %s' % told)
+        return lines
+
+    def _finding(self, source: str, finding: model.Finding, today: str) -> str:
+        place = '%s:%d' % (wording.escape(source), finding.line) if finding.line else wording.escape(source)
+        text = '%s: %s [%s] %s' % (
+            place,
+            self._status(finding.status),
+            finding.rule.id,
+            wording.escape(finding.message),
+        )
+        if finding.evidence and finding.status != model.UNKNOWN:
+            text += ': ' + wording.escape(finding.evidence)
+        if finding.status == model.DENY:
+            text += '\n    remedy: ' + wording.escape(finding.remedy)
+        return text + _waived(finding, today)
+
+    def _status(self, status: str) -> str:
+        return '\033[%sm%s\033[0m' % (_COLOURS[status], status) if self._colour else status
+
+
+def _waived(finding: model.Finding, today: str) -> str:
+    """A line to go below a finding that is waived."""
+    if finding.status != model.WAIVED or finding.waiver is None:
+        return ''
+    return '\n    waived: ' + wording.escape(waivers.describe(finding.waiver, today))
+
+
+def _cause(cause: 'Cause') -> str:
+    places = [_origin_text(cause, origin) for origin in (cause.old, cause.new)]
+    return '%s: %s' % (cause.what, ' -> '.join(places if places[0] != places[1] else places[:1]))
+
+
+def _origin_text(cause: 'Cause', origin: 'Optional[model.Origin]') -> str:
+    if origin is None:
+        return 'default' if cause.what in _DEFAULTS else 'none'
+    return '%s:%d' % origin

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The formats of the command's output: each can say everything, and the options know exactly these."""
+
+import argparse
+
+import pytest
+from virtguard.commands import main
+from virtguard.commands.exit_status import ADMITTED, DENIED, NOT_JUDGED, Tally
+from virtguard.commands.formats import FORMATS
+from virtguard.commands.output_format import OutputFormat
+
+
+def options(parser):
+    """All options of a parser and of the commands below it."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                yield from options(below)
+        else:
+            yield action
+
+
+def test_every_format_option_offers_every_format():
+    offered = [option for option in options(main._parser()) if '--format' in option.option_strings]
+    assert len(offered) == 5
+    assert all((option.choices, option.default) == (list(FORMATS), 'text') for option in offered)
+
+
+@pytest.mark.parametrize('name', sorted(FORMATS))
+def test_a_format_can_be_made_for_every_command(name):
+    assert isinstance(FORMATS[name](colour=True, show_admitted=False), OutputFormat)
+
+
+def test_a_format_that_leaves_something_out_is_refused():
+    class Silent(OutputFormat):
+        def verdict(self, source, verdict):
+            return ''
+
+    with pytest.raises(TypeError, match='abstract'):
+        Silent(False, True)
+
+
+@pytest.mark.parametrize(
+    'decisions, skipped, status, text',
+    [
+        ([], 0, ADMITTED, '0 domains'),
+        (['admit'], 0, ADMITTED, '1 domain: 1 admitted'),
+        (['admit', 'deny', 'admit'], 2, DENIED, '3 domains: 2 admitted, 1 denied; 2 other files skipped'),
+        (['error', 'deny'], 1, NOT_JUDGED, '2 domains: 1 denied, 1 not judged; 1 other file skipped'),
+    ],
+)
+def test_tally(decisions, skipped, status, text):
+    tally = Tally()
+    for decision in decisions:
+        tally.add(decision)
+    tally.skipped += skipped
+    assert (tally.exit_status, str(tally), tally.total) == (status, text, len(decisions))
