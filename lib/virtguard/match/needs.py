@@ -14,7 +14,7 @@ below the document's single root, there also of the first ones of a name (`pm[1]
 
 from .. import model
 from ..scan import ARCH_KEY, ATTRIBUTE, ELEMENT, NAME_KEY, NAMESPACE, TYPE_KEY, UUID_KEY, Index
-from .syntax import ARG_NS, NAMESPACES, MatchError, Node, Step, parse
+from .syntax import ARG_NS, NAMESPACES, MatchError, Node, Step, is_name, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -242,7 +242,7 @@ def _own_value(node: Node, place: _Place) -> 'Optional[str]':
     step = node.steps[0]
     if step.axis == 'self' and step.test == 'node()':
         return place.key
-    if step.axis == 'attribute' and ATTRIBUTE not in place.key and _is_name(step.test):
+    if step.axis == 'attribute' and ATTRIBUTE not in place.key and is_name(step.test):
         return place.key + ATTRIBUTE + _expanded(step.test)
     return None
 
@@ -263,13 +263,13 @@ def _over_path(path: Node, place: _Place) -> 'Tuple[Need, _Place]':
 def _take_step(step: Step, here: _Place, needs: 'List[Need]') -> _Place:
     if step.axis == 'self' and step.test == 'node()':
         return here
-    if step.axis == 'child' and _is_name(step.test):
+    if step.axis == 'child' and is_name(step.test):
         name = _expanded(step.test)
         if here.key is not None and ATTRIBUTE not in here.key:
             return _Place(here.key + ELEMENT + name, here.key == '')
         needs.append(('name', name))
         return _SOMEWHERE
-    if step.axis == 'attribute' and _is_name(step.test) and here.key and ATTRIBUTE not in here.key:
+    if step.axis == 'attribute' and is_name(step.test) and here.key and ATTRIBUTE not in here.key:
         return _Place(here.key + ATTRIBUTE + _expanded(step.test), here.single)
     if step.axis not in ('parent', 'ancestor', 'ancestor-or-self', 'preceding', 'following'):
         needs.append(_presence(here))
@@ -278,10 +278,6 @@ def _take_step(step: Step, here: _Place, needs: 'List[Need]') -> _Place:
 
 def _presence(place: _Place) -> 'Need':
     return ('present', place.key) if place.key else True
-
-
-def _is_name(test: str) -> bool:
-    return not test.endswith(('*', '()'))
 
 
 def _is_reading(step: Step) -> bool:

@@ -84,6 +84,11 @@ def grammar_text(token: Token) -> str:
     return '' if token.kind == 'literal' or token.text == '*' else token.text
 
 
+def is_name(test: str) -> bool:
+    """Whether a step's node test is a name: none of `*`, `prefix:*`, `node()`."""
+    return not test.endswith(('*', '()'))
+
+
 class Node:
     """One node of the syntax tree.
 
