@@ -11,8 +11,8 @@ import pytest
 from test_cases import POLICY, TODAY
 from virtguard import model
 from virtguard.commands import expectations
-from virtguard.commands.parallel import Judge
 from virtguard.compiled import Compiled
+from virtguard.judging.judge import Judge
 from virtguard.policy.compiler import prepare
 from virtguard.policy.load import load_policy_file, profiles
 

@@ -16,10 +16,10 @@ from fuzz_spelling import Odd, damaged, plain, strange_metadata
 from fuzz_trees import Corpus
 from lxml import etree
 from virtguard import model
-from virtguard.commands.parallel import Judge
 from virtguard.compiled import Compiled
 from virtguard.errors import DomainXMLError, describe_defect
 from virtguard.judging.evaluate import evaluate
+from virtguard.judging.judge import Judge
 from virtguard.judging.subject import parse_domain
 from virtguard.policy.compiler import prepare
 from virtguard.policy.load import load_policy_file

@@ -9,10 +9,10 @@ import pytest
 from guarded import CHECKOUT, refusal
 from support.odd_domains import odd_domains
 from virtguard import model
-from virtguard.commands.parallel import Judge
 from virtguard.compiled import Compiled
 from virtguard.errors import DomainXMLError
 from virtguard.judging.evaluate import evaluate
+from virtguard.judging.judge import Judge
 from virtguard.judging.subject import parse_domain
 from virtguard.policy.compiler import prepare
 from virtguard.policy.merge import load_policy

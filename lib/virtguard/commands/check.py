@@ -37,7 +37,8 @@ def scan(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
 def _judge_all(
     arguments: 'argparse.Namespace', layout: 'Layout', documents: 'Iterable[Document]', show_admitted: bool
 ) -> int:
-    from .parallel import Judge, judge_all
+    from ..judging.judge import Judge
+    from .parallel import judge_all
 
     policy = loading.policy(arguments.policy, layout)
     judge = Judge(policy, loading.host(arguments.facts, policy.facts(), arguments.os), arguments.date or today())

@@ -12,11 +12,11 @@ import stat
 from .. import model
 from ..errors import GuardError
 from ..host import today
+from ..judging.judge import Judge
 from ..wording import counted
 from . import loading, notes
 from .exit_status import Tally
 from .formats import FORMATS
-from .parallel import Judge
 from .pool import Workers
 from .terminal import complain, show, wants_colour
 

@@ -5,21 +5,15 @@ import os
 import signal
 
 from .. import model
-from ..compiled import Compiled
 from ..errors import DomainXMLError, GuardError
-from ..judging.evaluate import evaluate
-from ..judging.refused import are_usual, may_be_refused
-from ..judging.subject import parse_domain
-from ..judging.words import Sieve, read_head, read_words
-from ..policy.compiler import prepare
-from ..scan import MAX_DEPTH, is_well_formed
 from .domain_files import STDIN, Document
 from .pool import Workers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterable, Iterator, List, Optional, Tuple, Union
+    from typing import Iterable, Iterator, List, Tuple, Union
 
+    from ..judging.judge import Judge
     from .file_parts import Section
     from .output_format import OutputFormat
 
@@ -31,55 +25,6 @@ if TYPE_CHECKING:
 _CHUNK_DOCUMENTS = 64
 _CHUNK_BYTES = 16 * 1024
 _FEW = 256  # documents that are judged before another process would have been started
-_LEAST_SECONDS = 5.0  # of processor time for each, where the hook's deadline is shorter
-
-
-class Judge:
-    """Judges documents by one policy for one host on one day; what a rule needs is derived once. `seconds` are what a
-    document may take of processor time.
-
-    :param limit: of findings, see evaluate
-    """
-
-    def __init__(
-        self,
-        policy: model.Policy,
-        host: model.HostFacts,
-        today: str,
-        limit: 'Optional[int]' = model.MAX_FINDINGS_PER_RULE,
-    ) -> None:
-        self.seconds = max(policy.deadline, _LEAST_SECONDS)
-        self._policy = policy
-        self._host = host
-        self._today = today
-        self._limit = limit
-        self._compiled = Compiled(prepare(policy))
-        self._sieve = Sieve(self._compiled.needs(host))
-        self._rules = policy.rules_at(model.ADMISSION)
-
-    def judge(self, xml: bytes) -> model.Verdict:
-        """The verdict on one document.
-
-        :raises DomainXMLError: it is not a domain that can be judged
-        """
-        verdict = None
-        document = read_words(xml)
-        if document is None:
-            verdict, candidates = self._compiled.judge(xml, self._host)
-            unusual = may_be_refused(xml)
-        else:
-            candidates = self._sieve.sift(document)
-            unusual = not are_usual(document.distinct)
-            if not candidates and not unusual and xml.count(b'</') < MAX_DEPTH:
-                head = read_head(document)
-                if head is not None and is_well_formed(xml):
-                    verdict = self._compiled.admit(*head)
-        if verdict is None or unusual:
-            rules = [self._rules[number] for number in candidates]
-            local = document is not None
-            domain = parse_domain(xml, local, local and not unusual)
-            verdict = evaluate(self._policy, domain, self._host, self._today, rules, self._limit)
-        return verdict
 
 
 class Outcome:
@@ -101,7 +46,7 @@ class Outcome:
         self.waivers = waivers
 
 
-def judge_all(judge: Judge, output: 'OutputFormat', documents: 'Iterable[Document]') -> 'Iterator[Outcome]':
+def judge_all(judge: 'Judge', output: 'OutputFormat', documents: 'Iterable[Document]') -> 'Iterator[Outcome]':
     """Judge documents; the outcomes come in the same order, while the later ones are still being judged."""
 
     def work(item: 'Item') -> 'Fields':
@@ -140,7 +85,7 @@ def _chunks(documents: 'Iterable[Document]') -> 'Iterator[Chunk]':
         yield chunk
 
 
-def _judge_document(judge: Judge, output: 'OutputFormat', document: Document) -> Outcome:
+def _judge_document(judge: 'Judge', output: 'OutputFormat', document: Document) -> Outcome:
     outcomes = []
     for part in document.parts():
         outcomes.append(_judge_part(judge, output, document, part))
@@ -156,7 +101,7 @@ def _judge_document(judge: Judge, output: 'OutputFormat', document: Document) ->
 
 
 def _judge_part(
-    judge: Judge, output: 'OutputFormat', document: Document, part: 'Union[Section, GuardError]'
+    judge: 'Judge', output: 'OutputFormat', document: Document, part: 'Union[Section, GuardError]'
 ) -> Outcome:
     try:
         if isinstance(part, GuardError):

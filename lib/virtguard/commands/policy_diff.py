@@ -9,12 +9,12 @@ beside it, as it would be in force.
 from .. import model, wording
 from ..errors import GuardError, PolicyError
 from ..host import today
+from ..judging.judge import Judge
 from . import loading
 from .comparison import Comparer
 from .domain_files import defined_documents, find_documents
 from .exit_status import AMISS, FINE, NOT_JUDGED
 from .formats import FORMATS
-from .parallel import Judge
 from .terminal import Progress, complain, show, wants_colour
 
 TYPE_CHECKING = False

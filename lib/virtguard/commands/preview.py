@@ -12,6 +12,7 @@ import signal
 from .. import __version__, model
 from ..errors import GuardError, PolicyError
 from ..host import read_facts, today
+from ..judging.judge import Judge
 from ..policy.host_profile import difference
 from ..policy.installation import Layout, installed
 from ..policy.load import drop_in_directory, load_timed
@@ -20,7 +21,7 @@ from .candidate import EDITED, LINK, SHIPPED, choose_profile, make_candidate
 from .domain_files import defined_documents
 from .formats import Text
 from .next_boot import AUTOSTART, RUNNING, autostart_domains, note_on_saved_state, running_domains, summary
-from .parallel import Judge, judge_all
+from .parallel import judge_all
 from .setup import describe_host_rules
 from .terminal import Progress, complain, show, show_line, wants_colour
 

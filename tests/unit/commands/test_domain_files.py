@@ -12,9 +12,10 @@ from virtguard import model
 from virtguard.commands.domain_files import Document, find_documents
 from virtguard.commands.exit_status import Tally
 from virtguard.commands.file_parts import first_element, split
-from virtguard.commands.parallel import Judge, judge_all
+from virtguard.commands.parallel import judge_all
 from virtguard.commands.text import Text
 from virtguard.errors import GuardError
+from virtguard.judging.judge import Judge
 from virtguard.policy.merge import load_policy
 
 POLICY = load_policy(

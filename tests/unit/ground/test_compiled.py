@@ -9,10 +9,10 @@ import shutil
 import pytest
 from support.paths import CHECKOUT
 from virtguard import compiled, model, source_contents, trust
-from virtguard.commands.parallel import Judge
 from virtguard.compiled import compiled_path, headline, load_compiled, take_stamp
 from virtguard.errors import DomainXMLError
 from virtguard.judging.evaluate import evaluate
+from virtguard.judging.judge import Judge
 from virtguard.judging.subject import parse_domain
 from virtguard.policy import compiler, osinfo_db
 from virtguard.policy.load import load_trusted_policy

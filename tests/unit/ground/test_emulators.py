@@ -6,12 +6,12 @@ import os
 import pytest
 from support.paths import CHECKOUT
 from virtguard import model
-from virtguard.commands.parallel import Judge
 from virtguard.compiled import Compiled
 from virtguard.emulator_file import foreign_emulator
 from virtguard.emulators import is_foreign_name
 from virtguard.host import Host
 from virtguard.judging.evaluate import evaluate
+from virtguard.judging.judge import Judge
 from virtguard.judging.subject import parse_domain
 from virtguard.policy.compiler import prepare
 from virtguard.policy.merge import load_policy

@@ -9,10 +9,10 @@ from lxml import etree
 from support.odd_domains import odd_domains
 from support.paths import CHECKOUT
 from virtguard import model
-from virtguard.commands.parallel import Judge
 from virtguard.compiled import Compiled
 from virtguard.errors import DomainXMLError
 from virtguard.judging.evaluate import evaluate
+from virtguard.judging.judge import Judge
 from virtguard.judging.subject import parse_domain, parse_xml
 from virtguard.match.syntax import NAMESPACES
 from virtguard.policy.compiler import prepare

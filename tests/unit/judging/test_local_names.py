@@ -3,9 +3,9 @@
 
 import pytest
 from virtguard import model
-from virtguard.commands.parallel import Judge
 from virtguard.errors import DomainXMLError
 from virtguard.judging.evaluate import evaluate
+from virtguard.judging.judge import Judge
 from virtguard.judging.local_names import are_local
 from virtguard.judging.subject import parse_domain
 from virtguard.match.syntax import NAMESPACES

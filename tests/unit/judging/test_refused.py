@@ -7,9 +7,9 @@ Whether a document takes the fast way or the slow one, and whether it is one of 
 import pytest
 from support.paths import CHECKOUT
 from virtguard import model
-from virtguard.commands.parallel import Judge
 from virtguard.compiled import Compiled
 from virtguard.errors import DomainXMLError
+from virtguard.judging.judge import Judge
 from virtguard.judging.refused import are_usual, may_be_refused
 from virtguard.judging.subject import parse_domain
 from virtguard.judging.words import read_words

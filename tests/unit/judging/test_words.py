@@ -11,9 +11,9 @@ from lxml import etree
 from support.paths import CHECKOUT
 from support.spelling import STYLES, Writer, spellings
 from virtguard import model, scan
-from virtguard.commands.parallel import Judge
 from virtguard.errors import DomainXMLError
 from virtguard.judging.evaluate import evaluate
+from virtguard.judging.judge import Judge
 from virtguard.judging.subject import parse_domain
 from virtguard.judging.words import Sieve, read_head, read_words
 from virtguard.match.needs import derive_need

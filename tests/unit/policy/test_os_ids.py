@@ -6,9 +6,9 @@ from xml.sax.saxutils import quoteattr
 import pytest
 from support.paths import CASES
 from virtguard import model
-from virtguard.commands.parallel import Judge
 from virtguard.compiled import Compiled
 from virtguard.judging.evaluate import evaluate
+from virtguard.judging.judge import Judge
 from virtguard.judging.subject import parse_domain
 from virtguard.policy import osinfo_names
 from virtguard.policy.compiler import prepare

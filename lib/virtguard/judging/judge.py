@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Judges one document after another by one policy: what can be known without parsing a document is found out first."""
+
+from .. import model
+from ..compiled import Compiled
+from ..policy.compiler import prepare
+from ..scan import MAX_DEPTH, is_well_formed
+from .evaluate import evaluate
+from .refused import are_usual, may_be_refused
+from .subject import parse_domain
+from .words import Sieve, read_head, read_words
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Optional
+
+_LEAST_SECONDS = 5.0  # of processor time for each, where the hook's deadline is shorter
+
+
+class Judge:
+    """Judges documents by one policy for one host on one day; what a rule needs is derived once. `seconds` are what a
+    document may take of processor time.
+
+    :param limit: of findings, see evaluate
+    """
+
+    def __init__(
+        self,
+        policy: model.Policy,
+        host: model.HostFacts,
+        today: str,
+        limit: 'Optional[int]' = model.MAX_FINDINGS_PER_RULE,
+    ) -> None:
+        self.seconds = max(policy.deadline, _LEAST_SECONDS)
+        self._policy = policy
+        self._host = host
+        self._today = today
+        self._limit = limit
+        self._compiled = Compiled(prepare(policy))
+        self._sieve = Sieve(self._compiled.needs(host))
+        self._rules = policy.rules_at(model.ADMISSION)
+
+    def judge(self, xml: bytes) -> model.Verdict:
+        """The verdict on one document.
+
+        :raises DomainXMLError: it is not a domain that can be judged
+        """
+        verdict = None
+        document = read_words(xml)
+        if document is None:
+            verdict, candidates = self._compiled.judge(xml, self._host)
+            unusual = may_be_refused(xml)
+        else:
+            candidates = self._sieve.sift(document)
+            unusual = not are_usual(document.distinct)
+            if not candidates and not unusual and xml.count(b'</') < MAX_DEPTH:
+                head = read_head(document)
+                if head is not None and is_well_formed(xml):
+                    verdict = self._compiled.admit(*head)
+        if verdict is None or unusual:
+            rules = [self._rules[number] for number in candidates]
+            local = document is not None
+            domain = parse_domain(xml, local, local and not unusual)
+            verdict = evaluate(self._policy, domain, self._host, self._today, rules, self._limit)
+        return verdict
