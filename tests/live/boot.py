@@ -81,22 +81,28 @@ auth_unix_rw = "none"
 log_filters = "1:util.hook"
 log_outputs = "3:journald 1:file:{libvirtd_log}"
 """
-QEMU_CONF = """\
+# Nothing of a host's that the tests do without.
+PLAIN_QEMU = """\
+security_driver = "none"
+namespaces = []
+remember_owner = 0
+max_core = 0
+"""
+QEMU_CONF = (
+    """\
 user = "root"
 group = "root"
 swtpm_user = "root"
 swtpm_group = "root"
 cgroup_controllers = []
-security_driver = "none"
-namespaces = []
 stdio_handler = "file"
-remember_owner = 0
-max_core = 0
 """
+    + PLAIN_QEMU
+)
 # Audit would be the host's; a rate limit would lose entries of busy tests.
 JOURNALD_CONF = """\
 [Journal]
-Storage=volatile
+Storage=%s
 Audit=no
 ReadKMsg=no
 RateLimitBurst=0
@@ -105,7 +111,7 @@ FILES = {
     'etc/hostname': '{hostname}\n',
     'etc/hosts': '127.0.0.1 localhost {hostname}\n',
     'etc/machine-id': '{machine_id}\n',
-    'etc/systemd/journald.conf.d/zz-machine.conf': JOURNALD_CONF,
+    'etc/systemd/journald.conf.d/zz-machine.conf': JOURNALD_CONF % 'volatile',
     'etc/libvirt/libvirtd.conf': LIBVIRTD_CONF,
     'etc/libvirt/qemu.conf': QEMU_CONF,
 }

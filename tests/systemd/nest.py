@@ -22,15 +22,15 @@ from typing import Any, Dict, List, Mapping
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), 'live'))
 
-from boot import CHECKOUT, COPIES, LIBVIRTD_CONF, REMOVED  # noqa: E402
+import boot  # noqa: E402
+from boot import CHECKOUT, COPIES, REMOVED  # noqa: E402
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 MS_BIND, MS_REC, MS_PRIVATE, MNT_DETACH = 4096, 16384, 1 << 18, 2
 CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWPID = 0x20000, 0x2000000, 0x20000000
 PR_SET_PDEATHSIG = 1
-OVERLAY = 'lowerdir=/proc/self/fd/%d,upperdir=%s,workdir=%s,redirect_dir=on'
 
-# What this machine's administrator and packages have systemd do, and what would pass for an installation of virt-guard.
+# What this machine's administrator and packages have systemd do.
 # Generators make units of what is in /etc, on disks, and on the kernel's command line.
 EMPTIED = (
     'etc/binfmt.d',
@@ -44,16 +44,9 @@ EMPTIED = (
     'etc/tmpfiles.d',
     'lib/systemd/system-generators',
     'usr/lib/systemd/system-generators',
-    'usr/lib/systemd/system/virt-guard-compile.path',
-    'usr/lib/systemd/system/virt-guard-compile.service',
-    'usr/lib/systemd/system/virt-guard-watch.service',
     'usr/lib/tmpfiles.d/tmp.conf',  # would empty /tmp, where the checkout may be
     'usr/local/lib/systemd',
-    'usr/sbin/virt-guard-hook',
-    'usr/share/man/man5/virt-guard-policy.5',
-    'usr/share/man/man8/virt-guard.8',
     'var/lib/systemd',
-    'var/lib/virt-guard',
 )
 DIRECTORIES = (
     'etc/libvirt/hooks',
@@ -64,28 +57,14 @@ DIRECTORIES = (
     'var/log/journal',
     'var/log/libvirt/qemu',
 )
-# As in tests/live, but QEMU runs as libvirt's own user, and in a cgroup as its unit has it.
-QEMU_CONF = """\
-security_driver = "none"
-namespaces = []
-remember_owner = 0
-max_core = 0
-"""
-JOURNALD_CONF = """\
-[Journal]
-Storage=persistent
-Audit=no
-ReadKMsg=no
-RateLimitBurst=0
-"""
-FILES = {
-    'etc/hostname': '{hostname}\n',
-    'etc/hosts': '127.0.0.1 localhost {hostname}\n',
-    'etc/machine-id': '{machine_id}\n',
-    'etc/systemd/journald.conf.d/zz-test.conf': JOURNALD_CONF,
-    'etc/libvirt/libvirtd.conf': LIBVIRTD_CONF,
-    'etc/libvirt/qemu.conf': QEMU_CONF,
-}
+# As in tests/live, but QEMU runs as libvirt's own user, and in a cgroup as its unit has it; the journal stays.
+FILES = dict(
+    boot.FILES,
+    **{
+        'etc/systemd/journald.conf.d/zz-machine.conf': boot.JOURNALD_CONF % 'persistent',
+        'etc/libvirt/qemu.conf': boot.PLAIN_QEMU,
+    },
+)
 DEVICES = {'kvm': (10, 232)}
 
 
@@ -160,7 +139,7 @@ def _mount_tree(tree: str, lowers: Mapping[str, int]) -> Dict[str, str]:
         upper, work, target = 'upper%d' % number, 'work%d' % number, tree + path
         for directory in (upper, work, target):
             os.makedirs(directory, exist_ok=True)
-        _mount('overlay', 'overlay', target, OVERLAY % (descriptor, upper, work))
+        _mount('overlay', 'overlay', target, boot.OVERLAY % (descriptor, upper, work))
         uppers[path] = upper
     return uppers
 
