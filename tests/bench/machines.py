@@ -7,7 +7,7 @@ from typing import Optional
 import environment
 from measuring import Driver
 
-sys.path[:0] = [str(environment.CHECKOUT / 'tests' / directory) for directory in ('live', 'installed')]
+sys.path[:0] = [str(environment.CHECKOUT / 'tests' / directory) for directory in ('', 'live', 'installed')]
 
 from machine import Machine, unavailable  # noqa: E402
 

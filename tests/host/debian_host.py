@@ -7,6 +7,7 @@ import re
 import subprocess
 from typing import Dict, Iterator, List, Optional, Set, Tuple
 
+from support.domain import clean_domain
 from vm import VM, Entry, Result, VMError
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
@@ -18,10 +19,6 @@ WATCH = 'virt-guard-watch.service'
 INSTALL = 'cd /root/virt-guard && ./install.sh'
 INSTALL_TIMEOUT = 900
 
-# MESSAGE_IDs, as administrators have them in their filters.
-ADMITTED, DENIED = '23879d3fea7b48338d22c201c6577e2a', '493275d39ad54c669c33d8328bff1447'
-HAPPENED = '56f3aa9fc0884aca888aa25eb2ec6229'
-
 # An emulated host: its domains are emulated, too, and a start takes longer than on silicon.
 DROP_IN = '/etc/virt-guard/policy.d/50-emulated.yaml'
 DROP_IN_TEXT = """\
@@ -32,32 +29,26 @@ rules:
     reason: this host is emulated
 """
 
-DOMAIN = """\
-<domain type='qemu'>
-  <name>{name}</name>
-  <metadata>
-    <libosinfo:libosinfo xmlns:libosinfo='http://libosinfo.org/xmlns/libvirt/domain/1.0'>
-      <libosinfo:os id='http://redhat.com/rhel/8.10'/>
-    </libosinfo:libosinfo>
-  </metadata>
-  <memory unit='MiB'>64</memory>
-  <os>
+_OS = """
     <type arch='x86_64' machine='pc'>hvm</type>
     <loader readonly='yes' type='rom'>/var/lib/libvirt/images/halt.rom</loader>
-  </os>
-  <features><acpi/></features>
-  <pm><suspend-to-mem enabled='{suspend}'/><suspend-to-disk enabled='no'/></pm>
-  <devices>
-    <emulator>/usr/bin/qemu-system-x86_64</emulator>
+  """
+_DEVICES = """\
     <disk type='file' device='disk'>
       <driver name='qemu' type='raw'/>
-      <source file='/var/lib/libvirt/images/{name}.img'/>
+      <source file='/var/lib/libvirt/images/%s.img'/>
       <target dev='vda' bus='virtio'/>
     </disk>
     <memballoon model='none'/>
-  </devices>
-</domain>
 """
+
+
+def domain_xml(name: str, suspend: str = 'no') -> str:
+    """The clean domain, emulated; the rule guest-suspend denies it where `suspend` is yes."""
+    memory, emulator = "  <memory unit='MiB'>64</memory>\n", '/usr/bin/qemu-system-x86_64'
+    xml = clean_domain(name, 'qemu', memory=memory, os=_OS, emulator=emulator, devices=_DEVICES % name)
+    return xml.replace("<suspend-to-mem enabled='no'/>", "<suspend-to-mem enabled='%s'/>" % suspend)
+
 
 # The firmware of these domains does nothing: cli; hlt; and back. Any other, emulated by what is emulated itself, would
 # use up the host's processors for ever.
@@ -81,7 +72,7 @@ class DebianHost(VM):
         self.run('cat >/var/lib/libvirt/images/halt.rom', FIRMWARE)
         for name, suspend in (('running', 'no'), ('clean', 'no'), ('bad', 'yes')):
             self.run('truncate -s 1M /var/lib/libvirt/images/%s.img' % name)
-            self.virsh('define /dev/stdin', input=DOMAIN.format(name=name, suspend=suspend))
+            self.virsh('define /dev/stdin', input=domain_xml(name, suspend))
         self.write(DROP_IN, DROP_IN_TEXT)
         self.put(CHECKOUT, '/root/virt-guard', exclude=('./.git', './tests', '__pycache__', './build'))
         self.virsh('start running')

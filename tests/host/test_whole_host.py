@@ -9,17 +9,8 @@ import os
 import types
 
 import pytest
-from debian_host import (
-    ADMITTED,
-    DENIED,
-    DROP_IN,
-    HAPPENED,
-    MAIN_HOOK,
-    OLD_PROGRAM,
-    PROGRAM,
-    SECOND_HOOK,
-    WATCH,
-)
+from debian_host import DROP_IN, MAIN_HOOK, OLD_PROGRAM, PROGRAM, SECOND_HOOK, WATCH
+from support.records import ADMITTED_ID, DENIED_ID, HAPPENED_ID
 
 pytestmark = pytest.mark.host
 
@@ -172,7 +163,7 @@ def judged(host, upgraded):
         started=started,
         running=host.running(),
         by_identifier=host.records('-t', 'virt-guard'),
-        by_id=host.records('MESSAGE_ID=' + ADMITTED, 'MESSAGE_ID=' + DENIED),
+        by_id=host.records('MESSAGE_ID=' + ADMITTED_ID, 'MESSAGE_ID=' + DENIED_ID),
     )
 
 
@@ -197,8 +188,8 @@ def test_one_start_is_one_record(judged):
 def watched(host, judged):
     active = host.run('systemctl is-active ' + WATCH, check=False).stdout
     host.virsh('blkdeviotune clean vda --live --total-iops-sec 100')
-    host.wait('journalctl -q -b MESSAGE_ID=%s VIRT_GUARD_DOMAIN=clean | grep .' % HAPPENED, 60)
-    return observed(active=active, records=host.records('MESSAGE_ID=' + HAPPENED))
+    host.wait('journalctl -q -b MESSAGE_ID=%s VIRT_GUARD_DOMAIN=clean | grep .' % HAPPENED_ID, 60)
+    return observed(active=active, records=host.records('MESSAGE_ID=' + HAPPENED_ID))
 
 
 def test_watch_is_active(watched):
@@ -231,7 +222,7 @@ def second(host, watched):
         after=reloaded,
         started=started,
         calls=host.run('cat /run/foreign-calls', check=False).stdout.splitlines(),
-        records=host.records('MESSAGE_ID=' + ADMITTED),
+        records=host.records('MESSAGE_ID=' + ADMITTED_ID),
     )
 
 
@@ -273,14 +264,14 @@ def rebooted(host, restarted):
     host.reboot()
     host.run('systemctl start libvirtd')
     host.wait('virsh -q domstate clean | grep running', 120)
-    host.wait('journalctl -q -b MESSAGE_ID=%s | grep .' % DENIED, 120)
+    host.wait('journalctl -q -b MESSAGE_ID=%s | grep .' % DENIED_ID, 120)
     host.run('systemctl is-system-running --wait', check=False)
     seen = host.run('journalctl -q -b -t virt-guard -o cat').stdout.splitlines()
     return observed(
         running=host.running(),
         seen=[line for line in seen if "domain 'bad' denied" in line],
         by_identifier=host.records('-t', 'virt-guard'),
-        by_id=host.records('MESSAGE_ID=' + ADMITTED, 'MESSAGE_ID=' + DENIED),
+        by_id=host.records('MESSAGE_ID=' + ADMITTED_ID, 'MESSAGE_ID=' + DENIED_ID),
         active=host.run('systemctl is-active ' + WATCH, check=False).stdout,
     )
 

@@ -10,35 +10,21 @@ import subprocess
 import sys
 from typing import Any, Iterator, Mapping, Optional, Sequence, Union
 
-CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
+from support import policies, records
+from support.domain import clean_domain
+from support.paths import CHECKOUT
+
 # That of a hook.
 ENVIRONMENT = {'LC_ALL': 'C', 'PATH': '/usr/sbin:/usr/bin:/sbin:/bin', 'HOME': '/'}
 
-# No finding at all, by the policy of policy_text(). {name} and {devices} are for the tests to fill.
-_DOMAIN = """\
-<domain type='kvm'>
-  <name>{name}</name>
-  <uuid>5dd0a2f7-6f3c-4b5e-9c43-6a3f6e1b7a10</uuid>
-  <metadata>
-    <libosinfo:libosinfo xmlns:libosinfo='http://libosinfo.org/xmlns/libvirt/domain/1.0'>
-      <libosinfo:os id='http://redhat.com/rhel/8.10'/>
-    </libosinfo:libosinfo>
-  </metadata>
-  <memory unit='KiB'>1048576</memory>
-  <vcpu placement='static'>1</vcpu>
-  <os><type arch='x86_64' machine='pc-q35-rhel8.6.0'>hvm</type></os>
-  <features><acpi/></features>
-  <pm><suspend-to-mem enabled='no'/><suspend-to-disk enabled='no'/></pm>
-  <devices>
-    <emulator>/usr/libexec/qemu-kvm</emulator>
-{devices}  </devices>
-</domain>
-"""
+_UUID = '  <uuid>5dd0a2f7-6f3c-4b5e-9c43-6a3f6e1b7a10</uuid>\n'
+_MEMORY = "  <memory unit='KiB'>1048576</memory>\n  <vcpu placement='static'>1</vcpu>\n"
 _TPM = "    <tpm model='tpm-crb'><backend type='passthrough'><device path='/dev/tpm0'/></backend></tpm>\n"
 
 
 def domain_xml(name: str = 'guest', devices: str = '') -> bytes:
-    return _DOMAIN.format(name=name, devices=devices).encode('utf-8')
+    """The clean domain: no finding at all, by the policy of policy_text(). `devices` are whole lines."""
+    return clean_domain(name, uuid=_UUID, memory=_MEMORY, devices=devices).encode('utf-8')
 
 
 CLEAN = domain_xml()
@@ -54,17 +40,10 @@ def policy_text(actions: Optional[Mapping[str, str]] = None, **settings: str) ->
     :param settings: top-level key -> value as YAML, such as mode='audit'
     """
     text = (CHECKOUT / 'policy.yaml').read_bytes().decode('utf-8')
-    for rule, action in dict({'container-host': 'off'}, **(actions or {})).items():
-        pattern = r'^(  - id: %s\n(?:    .*\n)*?    action: )\S+' % re.escape(rule)
-        text = _substitute(pattern, r'\g<1>"%s"' % action, text)
+    for rule, value in dict({'container-host': 'off'}, **(actions or {})).items():
+        text = policies.action(rule, '"%s"' % value)(text)
     for key, value in settings.items():
-        text = _substitute(r'^%s:\s+(\{[^}]*\}|\S+)' % key, '%s: %s' % (key, value), text)
-    return text
-
-
-def _substitute(pattern: str, replacement: str, text: str) -> str:
-    text, count = re.subn(pattern, replacement, text, flags=re.MULTILINE)
-    assert count == 1, '%d matches of %r in policy.yaml' % (count, pattern)
+        text = policies.setting(key, value)(text)
     return text
 
 
@@ -232,14 +211,8 @@ class Journal:
     @staticmethod
     def decode(data):
         record = {}
-        while data:
-            line, _, data = data.partition(b'\n')
-            name, equals, value = line.partition(b'=')
-            if not equals:
-                length = int.from_bytes(data[:8], 'little')
-                value, end, data = data[8 : 8 + length], data[8 + length : 9 + length], data[9 + length :]
-                assert end == b'\n'
-            record.setdefault(name.decode('ascii'), []).append(value.decode('utf-8', 'surrogateescape'))
+        for name, value in records.decode(data):
+            record.setdefault(name, []).append(value.decode('utf-8', 'surrogateescape'))
         return record
 
     def fill(self):

@@ -14,13 +14,10 @@ import pytest
 import yaml
 from installation import CLEAN, DENIED, ENVIRONMENT, call, domain_xml, hook_copy, policy_text
 from support.capabilities import missing
+from support.records import ADMITTED_ID, DENIED_ID, FAILED_ID, WOULD_DENY_ID
 
 NOT_JUDGED = ('started', 'stopped', 'release', 'reconnect', 'attach', 'migrate', 'restore', '', 'no-such-operation')
 
-DENIED_ID = '493275d39ad54c669c33d8328bff1447'
-WOULD_DENY_ID = '26094ee951604dfc931e71473e1c5bc3'
-ADMITTED_ID = '23879d3fea7b48338d22c201c6577e2a'
-FAILED_ID = 'f5fed29b16764425ac01972c7559af07'
 
 # An expression whose evaluation takes minutes inside libxml2, where no Python signal handler runs.
 ENDLESS_RULE = """

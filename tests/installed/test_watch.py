@@ -8,7 +8,8 @@ import subprocess
 
 import pytest
 import watching
-from watching import IOTUNE, MEMORY, OTHER_UUID, RUNTIME_ID, UUID, disk, job
+from support.records import HAPPENED_ID
+from watching import IOTUNE, MEMORY, OTHER_UUID, UUID, disk, job
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root, for a /run of its own')
 
@@ -39,7 +40,7 @@ def test_the_record_of_a_change(watch):
     assert record['MESSAGE'] == (
         'domain \'vm\': deny: fewer vCPUs [test-fewer-vcpus]: <vcpu current="2">, was <vcpu current="4">'
     )
-    assert (record['MESSAGE_ID'], record['PRIORITY']) == (RUNTIME_ID, '4')
+    assert (record['MESSAGE_ID'], record['PRIORITY']) == (HAPPENED_ID, '4')
     assert record['SYSLOG_IDENTIFIER'] == 'virt-guard'
     assert record['VIRT_GUARD_DECISION'] == 'runtime'
     assert (record['VIRT_GUARD_DOMAIN'], record['VIRT_GUARD_UUID']) == ('vm', UUID)

@@ -61,7 +61,6 @@ RULES = (
 """
     % QEMU_NAME
 )
-RUNTIME_ID = '56f3aa9fc0884aca888aa25eb2ec6229'
 
 IOTUNE = '        <iotune>\n          <total_iops_sec>100</total_iops_sec>\n        </iotune>\n'
 MEMORY = "      <memory model='dimm'>\n        <alias name='%s'/>\n      </memory>\n"

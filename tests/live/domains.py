@@ -8,28 +8,20 @@ import functools
 from typing import Callable
 from xml.sax.saxutils import escape, quoteattr
 
+from support.domain import clean_domain
+
 Mutation = Callable[[str], str]
 
-# What an administrator would run on RHEL 8, as far as 64 MB allow. Shared memory is what vhost-user devices need.
-CLEAN = """\
-<domain type='kvm' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
-  <name>%s</name>
-  <metadata>
-    <libosinfo:libosinfo xmlns:libosinfo='http://libosinfo.org/xmlns/libvirt/domain/1.0'>
-      <libosinfo:os id='http://redhat.com/rhel/8.10'/>
-    </libosinfo:libosinfo>
-  </metadata>
-  <memory unit='MiB'>64</memory>
-  <memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>
-  <os><type arch='x86_64' machine='q35'>hvm</type></os>
-  <features><acpi/></features>
-  <pm><suspend-to-mem enabled='no'/><suspend-to-disk enabled='no'/></pm>
-  <devices>
-    <emulator>/usr/bin/qemu-system-x86_64</emulator>
-    <memballoon model='none'/>
-  </devices>
-</domain>
-"""
+# The clean domain as far as 64 MB and Debian's QEMU allow. Shared memory is what vhost-user devices need.
+CLEAN = clean_domain(
+    '%s',
+    namespaces=" xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'",
+    memory="  <memory unit='MiB'>64</memory>\n"
+    "  <memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>\n",
+    os="<type arch='x86_64' machine='q35'>hvm</type>",
+    emulator='/usr/bin/qemu-system-x86_64',
+    devices="    <memballoon model='none'/>\n",
+)
 
 DISK = """
     <disk type='file' device='disk'>

@@ -7,10 +7,12 @@ import pathlib
 import re
 import subprocess
 import time
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from typing import Any, Dict, Iterator, List, Optional
 
 import yaml
 from machine import LIBVIRTD_LOG, Entry, Machine
+from support.policies import Edit
+from support.records import MARKS
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 POLICY, LOG = '/etc/virt-guard/policy.yaml', '/var/log/libvirt/virt-guard.log'
@@ -25,37 +27,9 @@ ELSEWHERE = (' from <qemu:commandline> (virsh edit).', ' from <qemu:override> (v
 
 CAPABILITIES = '/var/cache/libvirt/qemu/capabilities'
 
-# What administrators filter the journal by: decision -> MESSAGE_ID, PRIORITY.
-MARKS = {
-    'admit': ('23879d3fea7b48338d22c201c6577e2a', '6'),
-    'deny': ('493275d39ad54c669c33d8328bff1447', '4'),
-    'would-deny': ('26094ee951604dfc931e71473e1c5bc3', '4'),
-    'error': ('f5fed29b16764425ac01972c7559af07', '3'),
-}
-
 # As libvirt calls a hook.
 HOOK_ENVIRONMENT = ('env', '--ignore-environment', 'LC_ALL=C', 'PATH=/usr/sbin:/usr/bin:/sbin:/bin', 'HOME=/root')
 Result = subprocess.CompletedProcess
-Edit = Callable[[str], str]
-
-
-def setting(key: str, value: str) -> Edit:
-    """Give a setting at the top of the policy another value."""
-    return _substitution(r'^(%s:\s+)(\{.*?\}|\S+)' % key, value)
-
-
-def action(rule: str, value: str) -> Edit:
-    """Give a rule of the policy another action."""
-    return _substitution(r'^(  - id: %s\n(?:    .*\n)*?    action: )(\S+)' % rule, value)
-
-
-def _substitution(pattern: str, value: str) -> Edit:
-    def edit(text: str) -> str:
-        text, count = re.subn(pattern, lambda match: match.group(1) + value, text, flags=re.MULTILINE)
-        assert count == 1, pattern
-        return text
-
-    return edit
 
 
 def remedy(rule: str) -> str:

@@ -4,7 +4,8 @@
 import domains
 import pytest
 from domains import arguments, device, domain, guest_os, replace
-from guarded import GuardedMachine, action, setting, values
+from guarded import GuardedMachine, values
+from support.policies import action, setting
 
 pytestmark = pytest.mark.live
 

@@ -7,7 +7,8 @@ import time
 import domains
 import pytest
 from domains import domain, replace
-from guarded import HOOK, LOG, POLICY, GuardedMachine, action, refusal, setting
+from guarded import HOOK, LOG, POLICY, GuardedMachine, refusal
+from support.policies import action, setting
 
 pytestmark = pytest.mark.live
 

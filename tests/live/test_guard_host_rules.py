@@ -5,7 +5,8 @@ import domains
 import pytest
 from domains import arguments, device, domain
 from faked import ETHERNET, INFINIBAND, LENT, MAP, PLAIN, STRANGER, VOLUME, VPI, FakedHost
-from guarded import HOOK, MAIN_HOOK, GuardedMachine, action, refusal, values
+from guarded import HOOK, MAIN_HOOK, GuardedMachine, refusal, values
+from support.policies import action
 
 pytestmark = pytest.mark.live
 

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import domains
 import pytest
 from domains import arguments, both, device, domain, extension, guest_os, replace
-from guarded import RULES, WAIVER, action, refusal
+from guarded import RULES, WAIVER, refusal
+from support.policies import action
 
 pytestmark = pytest.mark.live
 

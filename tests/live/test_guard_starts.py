@@ -4,7 +4,7 @@
 import domains
 import pytest
 from domains import device, domain, guest_os, replace
-from guarded import action
+from support.policies import action
 
 pytestmark = pytest.mark.live
 

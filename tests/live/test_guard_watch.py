@@ -13,7 +13,8 @@ from domains import domain, replace
 from faked import ETHERNET, INFINIBAND, MAP, VPI, FakedHost
 from guarded import RULES
 from support.capabilities import missing
-from watched import IMAGES, LOG, QUIET, RUNTIME_ID, WatchedMachine, image_of
+from support.records import HAPPENED_ID
+from watched import IMAGES, LOG, QUIET, WatchedMachine, image_of
 
 pytestmark = pytest.mark.live
 
@@ -399,7 +400,7 @@ def test_migration(hosts):
 
 def test_qemu_outside_libvirt(hosts):
     two = hosts[1]
-    (record,) = two.wait_journal('MESSAGE_ID=' + RUNTIME_ID, 'VIRT_GUARD_RULE=qemu-outside-libvirt', timeout=20)
+    (record,) = two.wait_journal('MESSAGE_ID=' + HAPPENED_ID, 'VIRT_GUARD_RULE=qemu-outside-libvirt', timeout=20)
     assert record['MESSAGE'].startswith('this host: deny: QEMU that libvirt does not manage [qemu-outside-libvirt]')
     assert '<process pid="%d" ' % two.by_hand in record['VIRT_GUARD_AFTER']
     assert 'name="by-hand"' in record['VIRT_GUARD_AFTER']

@@ -11,7 +11,8 @@ from domains import arguments, domain, replace
 from guarded import LOG as HOOK_LOG
 from guarded import values
 from hostile import HOSTILE, HOSTILE_UUID, LIBOSINFO, MB, HostileMachine, metadata, os_ids
-from watched import LOG, RUNTIME_ID, identity
+from support.records import HAPPENED_ID
+from watched import LOG, identity
 
 pytestmark = pytest.mark.live
 
@@ -115,7 +116,7 @@ def test_what_is_not_well_formed_to_some(host):
             host.virsh('blkdeviotune', HOSTILE, 'vda', '--live', '--total-iops-sec', '0')
             host.remove_metadata('urn:x')
     assert_unharmed(measured)
-    records = host.journal('MESSAGE_ID=' + RUNTIME_ID, 'VIRT_GUARD_DOMAIN=' + HOSTILE, after=start)
+    records = host.journal('MESSAGE_ID=' + HAPPENED_ID, 'VIRT_GUARD_DOMAIN=' + HOSTILE, after=start)
     seen = [record['VIRT_GUARD_AFTER'] for record in records if record['VIRT_GUARD_RULE'] == 'qemu-io-throttling']
     for number in range(1, len(UNPARSABLE) + 1):
         assert any('<total_iops_sec>%d<' % number in after for after in seen), (number, seen)
@@ -145,7 +146,7 @@ def test_state_of_32_mb(host):
     host.virsh('blkdeviotune', HOSTILE, 'vda', '--live', '--total-iops-sec', '77')
     for number in range(9):
         host.remove_metadata('urn:x%d' % number)
-    matches = ('MESSAGE_ID=' + RUNTIME_ID, 'VIRT_GUARD_DOMAIN=' + HOSTILE)
+    matches = ('MESSAGE_ID=' + HAPPENED_ID, 'VIRT_GUARD_DOMAIN=' + HOSTILE)
     deadline = time.monotonic() + 20
     while not any('<total_iops_sec>77<' in r['VIRT_GUARD_AFTER'] for r in host.journal(*matches, after=start)):
         assert time.monotonic() < deadline, host.hostile_records(start)

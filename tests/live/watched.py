@@ -14,8 +14,8 @@ import firmware
 from domains import Mutation, device, domain, replace
 from guarded import POLICY, RULES, GuardedMachine
 from machine import Entry
+from support.records import HAPPENED_ID
 
-RUNTIME_ID = '56f3aa9fc0884aca888aa25eb2ec6229'
 IMAGES = '/var/lib/libvirt/images'
 LOG, SERVER_LOG = '/var/log/watch.log', '/var/log/server.log'
 MARK, QUIET, LAB_UUID = 'mark', 'quiet', '1ab00000-0000-4000-8000-000000000001'
@@ -133,7 +133,7 @@ class WatchedMachine(GuardedMachine):
     def _checked(self, entry: Entry) -> Tuple[str, str]:
         name, rule = entry['VIRT_GUARD_DOMAIN'], entry['VIRT_GUARD_RULE']
         assert entry['MESSAGE'].startswith("domain '%s': deny: %s" % (name, RULES[rule]['title']))
-        assert (entry['MESSAGE_ID'], entry['PRIORITY']) == (RUNTIME_ID, '4')
+        assert (entry['MESSAGE_ID'], entry['PRIORITY']) == (HAPPENED_ID, '4')
         assert re.fullmatch(r'deny %s /\S+ line \d+' % rule, entry['VIRT_GUARD_FINDING'])
         assert re.fullmatch(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ', entry['VIRT_GUARD_SINCE'])
         assert entry['VIRT_GUARD_UUID'] == LAB_UUID or name != 'lab'

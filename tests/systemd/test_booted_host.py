@@ -7,7 +7,8 @@ import domains
 import pytest
 from booted import BROKEN, DAEMON, LAB, UNIT, WATCH
 from domains import domain
-from guarded import CHECKOUT, MARKS
+from guarded import CHECKOUT
+from support.records import MARKS
 
 pytestmark = pytest.mark.systemd
 

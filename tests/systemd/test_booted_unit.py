@@ -10,7 +10,9 @@ import domains
 import pytest
 from booted import BROKEN, DAEMON, IN_A_CONTAINER, LAB, UNIT, WATCH
 from domains import domain
-from guarded import MARKS, refusal, setting
+from guarded import refusal
+from support.policies import setting
+from support.records import MARKS
 
 pytestmark = pytest.mark.systemd
 

@@ -9,6 +9,7 @@ import stat
 import time
 
 import pytest
+from support.records import ADMITTED_ID, DENIED_ID, FAILED_ID, WOULD_DENY_ID, decode
 from virtguard import journal, model
 
 NASTY = 'a\nb\0\x1b[31m\u2028=\udcff\udcfeé漢'
@@ -70,22 +71,6 @@ def sinks(tmp_path):
 @pytest.fixture
 def log(tmp_path):
     return tmp_path / 'log'
-
-
-def decode(data):
-    """Fields of a datagram, by https://systemd.io/JOURNAL_NATIVE_PROTOCOL/."""
-    fields = []
-    while data:
-        line, newline, data = data.partition(b'\n')
-        assert newline
-        name, equals, value = line.partition(b'=')
-        if not equals:
-            length = int.from_bytes(data[:8], 'little')
-            value, end, data = data[8 : 8 + length], data[8 + length : 9 + length], data[9 + length :]
-            assert end == b'\n'
-        assert re.match(rb'[A-Z][A-Z0-9_]{0,63}\Z', name), name
-        fields.append((name.decode(), value))
-    return fields
 
 
 def verdict(*findings, mode='enforce', domain='payroll'):
@@ -177,7 +162,7 @@ def test_fields_of_a_denial():
     result = verdict(finding('a'), finding('b', 'warn', '/domain', 1), finding('a', 'deny', '/domain/x', 9))
     assert journal.verdict_fields(result) == [
         ('MESSAGE', "domain 'payroll' denied by policy 'example': a"),
-        ('MESSAGE_ID', '493275d39ad54c669c33d8328bff1447'),
+        ('MESSAGE_ID', DENIED_ID),
         ('PRIORITY', '4'),
         ('SYSLOG_IDENTIFIER', 'virt-guard'),
         ('VIRT_GUARD_DECISION', 'deny'),
@@ -232,11 +217,11 @@ def test_a_finding_about_the_host_has_no_line():
 @pytest.mark.parametrize(
     'status, mode, decision, id, priority, message',
     [
-        ('deny', 'enforce', 'deny', '493275d39ad54c669c33d8328bff1447', '4', 'denied by'),
-        ('deny', 'audit', 'would-deny', '26094ee951604dfc931e71473e1c5bc3', '4', 'would be denied (audit mode) by'),
-        ('warn', 'enforce', 'admit', '23879d3fea7b48338d22c201c6577e2a', '6', 'admitted by'),
-        ('unknown', 'audit', 'admit', '23879d3fea7b48338d22c201c6577e2a', '6', 'admitted by'),
-        ('error', 'enforce', 'error', 'f5fed29b16764425ac01972c7559af07', '3', 'could not be judged by'),
+        ('deny', 'enforce', 'deny', DENIED_ID, '4', 'denied by'),
+        ('deny', 'audit', 'would-deny', WOULD_DENY_ID, '4', 'would be denied (audit mode) by'),
+        ('warn', 'enforce', 'admit', ADMITTED_ID, '6', 'admitted by'),
+        ('unknown', 'audit', 'admit', ADMITTED_ID, '6', 'admitted by'),
+        ('error', 'enforce', 'error', FAILED_ID, '3', 'could not be judged by'),
     ],
 )
 def test_outcomes(status, mode, decision, id, priority, message):
@@ -251,7 +236,7 @@ def test_outcomes(status, mode, decision, id, priority, message):
 def test_fields_of_a_failure():
     assert dict(journal.failure_fields('no policy')) == {
         'MESSAGE': 'no policy',
-        'MESSAGE_ID': 'f5fed29b16764425ac01972c7559af07',
+        'MESSAGE_ID': FAILED_ID,
         'PRIORITY': '3',
         'SYSLOG_IDENTIFIER': 'virt-guard',
         'VIRT_GUARD_DECISION': 'error',
