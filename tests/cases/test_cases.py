@@ -64,7 +64,7 @@ class Case:
     def judge(self, policy=POLICY):
         """The findings, in the form of `expected`."""
         self.case.host.asked.clear()
-        verdict = expectations.judge(self.case, self.path.read_bytes(), policy, TODAY)
+        verdict = expectations.judge_case(self.case, self.path.read_bytes(), policy, TODAY)
         if policy is POLICY:
             answers = self.case.host.answers
             answered = {(probe, subject) for probe in answers for subject in answers[probe]}

@@ -35,7 +35,7 @@ CASES = list(read_cases())
 
 @pytest.mark.parametrize('path, case', CASES)
 def test_findings(path, case):
-    verdict = expectations.judge(case, path.read_bytes(), POLICY, TODAY)
+    verdict = expectations.judge_case(case, path.read_bytes(), POLICY, TODAY)
     assert expectations.compare(case.expected, verdict.findings) == ([], [])
     assert expectations.unasked(case) == []
     found = Judge(POLICY, case.host, TODAY).judge(path.read_bytes())
@@ -105,7 +105,7 @@ def test_what_another_release_refuses_more(name):
         xml = path.read_bytes()
         if name == 'rhel-10':
             xml = xml.replace(b'pc-q35-rhel9.4.0', b'pc-q35-rhel10.0.0')
-        findings = expectations.judge(case, xml, policy, TODAY).findings
+        findings = expectations.judge_case(case, xml, policy, TODAY).findings
         denied = {finding.rule.id for finding in findings if finding.status == model.DENY}
         on_rhel_8 = {expected.rule for expected in case.expected if expected.status == model.DENY}
         more.setdefault(path.parent.name, set()).update(denied - on_rhel_8)

@@ -32,7 +32,7 @@ def after(xml, old, new):
 
 
 def judge(xml):
-    return expectations.judge(expectations.Case('', NO_HOST, '', ()), xml.encode('utf-8'), POLICY, TODAY)
+    return expectations.judge_case(expectations.Case('', NO_HOST, '', ()), xml.encode('utf-8'), POLICY, TODAY)
 
 
 def found(xml):

@@ -7,7 +7,7 @@ from .. import model, wording
 from ..errors import GuardError
 from ..host import today
 from . import loading, notes
-from .domain_files import Document, defined_documents, find_documents
+from .domain_files import DomainFile, defined_domain_files, find_domain_files
 from .exit_status import Tally
 from .formats import FORMATS
 from .terminal import Progress, complain, show, wants_colour
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def check(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
     """Judge what the paths name."""
-    return _judge_all(arguments, layout, find_documents(arguments.paths), show_admitted=False)
+    return _judge_all(arguments, layout, find_domain_files(arguments.paths), show_admitted=False)
 
 
 def scan(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
@@ -31,11 +31,11 @@ def scan(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
         from .next_boot import run
 
         return run(arguments, layout)
-    return _judge_all(arguments, layout, defined_documents(layout.domains), show_admitted=True)
+    return _judge_all(arguments, layout, defined_domain_files(layout.domains), show_admitted=True)
 
 
 def _judge_all(
-    arguments: 'argparse.Namespace', layout: 'Layout', documents: 'Iterable[Document]', show_admitted: bool
+    arguments: 'argparse.Namespace', layout: 'Layout', domain_files: 'Iterable[DomainFile]', show_admitted: bool
 ) -> int:
     from ..judging.judge import Judge
     from .parallel import judge_all
@@ -47,7 +47,7 @@ def _judge_all(
     tally = Tally()
     used: 'Set[model.Origin]' = set()
     progress = Progress()
-    for outcome in judge_all(judge, output, documents):
+    for outcome in judge_all(judge, output, domain_files):
         if outcome.output or outcome.complaints:
             progress.clear()
         for complaint in outcome.complaints:
@@ -69,6 +69,6 @@ def _judge_all(
                 complain('%s: note: %s' % (wording.PROGRAM, note))
     if arguments.command == 'scan' or layout.domains in map(os.path.abspath, arguments.paths):
         notes.complain_of_unknown_uuids(policy, layout)
-    tally.skipped += getattr(documents, 'others', 0)
+    tally.skipped += getattr(domain_files, 'others', 0)
     show(output.summary(str(tally)))
     return tally.exit_status

@@ -7,8 +7,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-    Place = Tuple[str, str]
-    Findings = Dict[Place, List[model.Finding]]
+    Spot = Tuple[str, str]  # the id of a rule, and the path of what it found
+    Findings = Dict[Spot, List[model.Finding]]
 
 # What decides which status a finding has.
 _STATUS_KEYS: 'Tuple[str, ...]' = ('action', 'probe', 'host')
@@ -17,7 +17,7 @@ _STATUS_KEYS: 'Tuple[str, ...]' = ('action', 'probe', 'host')
 class Cause:
     """What differs (a key of the rule, `rule` itself, a `waiver`, or the policy's `mode`), and where it has its values.
 
-    A place is None where there is no value, or no other than the default.
+    An origin is None where there is no value, or no other than the default.
     """
 
     __slots__ = ('what', 'old', 'new')
@@ -29,7 +29,7 @@ class Cause:
 
 
 class Change:
-    """One place at which a rule had another status (`old` or `new` is None where it found nothing), and why."""
+    """One spot at which a rule had another status (`old` or `new` is None where it found nothing), and why."""
 
     __slots__ = ('old', 'new', 'causes')
 
@@ -127,10 +127,10 @@ def _waiver_origin(finding: 'Optional[model.Finding]') -> 'Optional[model.Origin
 def _differences(
     old: model.Verdict, new: model.Verdict
 ) -> 'Iterator[Tuple[Optional[model.Finding], Optional[model.Finding]]]':
-    """The findings of the same rule at the same place that differ in their status."""
-    before, after = _by_place(old), _by_place(new)
-    for place in list(before) + [place for place in after if place not in before]:
-        gone, come = list(before.get(place, ())), list(after.get(place, ()))
+    """The findings of the same rule at the same spot that differ in their status."""
+    before, after = _by_spot(old), _by_spot(new)
+    for spot in list(before) + [spot for spot in after if spot not in before]:
+        gone, come = list(before.get(spot, ())), list(after.get(spot, ()))
         for finding in list(gone):
             same = next((other for other in come if other.status == finding.status), None)
             if same is not None:
@@ -140,7 +140,7 @@ def _differences(
             yield gone[number] if number < len(gone) else None, come[number] if number < len(come) else None
 
 
-def _by_place(verdict: model.Verdict) -> 'Findings':
+def _by_spot(verdict: model.Verdict) -> 'Findings':
     found: 'Findings' = {}
     for finding in verdict.findings:
         found.setdefault((finding.rule.id, finding.path), []).append(finding)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds documents of domains for the command: files, directories, standard input. Yields one file at a time.
+"""Finds files with domains for the command: files, directories, standard input. Yields one at a time.
 
 What a directory has is told by what the files hold, not by their names; most files of others tell by their first bytes.
 """
@@ -32,15 +32,15 @@ _HEAD = 4096
 _PACKED = {b'\xfd7zXZ\0': 'xz', b'BZh': 'bzip2', b'(\xb5/\xfd': 'zstd', b'PK\3\4': 'zip'}
 
 
-class Document:
-    """One file: its `source` for messages, whether the user `named` it (or a directory had it), and why it is `skipped`
+class DomainFile:
+    """A file: its `name` for messages, whether the user `asked_for` it (or a directory had it), and why it is `skipped`
     unread, if it is."""
 
-    __slots__ = ('source', 'named', 'skipped')
+    __slots__ = ('name', 'asked_for', 'skipped')
 
-    def __init__(self, source: str, named: bool, skipped: str = '') -> None:
-        self.source = source
-        self.named = named
+    def __init__(self, name: str, asked_for: bool, skipped: str = '') -> None:
+        self.name = name
+        self.asked_for = asked_for
         self.skipped = skipped
 
     def read(self) -> bytes:
@@ -49,9 +49,9 @@ class Document:
         :raises GuardError: it cannot be read
         """
         try:
-            if self.source == STDIN:
+            if self.name == STDIN:
                 return _decompress(_read_limited(sys.stdin.buffer))
-            with open(self.source, 'rb') as file:
+            with open(self.name, 'rb') as file:
                 return _decompress(_read_limited(file))
         except (EOFError, zlib.error):
             raise GuardError('cannot be decompressed: it is damaged, or cut off') from None
@@ -72,14 +72,14 @@ class Document:
 
     def is_other(self, error: GuardError) -> bool:
         """Whether the error is that a directory has a document of another kind, too, which nobody named."""
-        return isinstance(error, DomainXMLError) and error.other_document and not self.named
+        return isinstance(error, DomainXMLError) and error.other_document and not self.asked_for
 
     def complaint(self, error: GuardError) -> str:
         """The line that tells of an error with it."""
         if self.is_other(error):
-            return '%s: skipped: %s' % (self.source, error.message)
+            return '%s: skipped: %s' % (self.name, error.message)
         line = error.line if isinstance(error, DomainXMLError) else 0
-        return '%s: error: %s' % ('%s:%d' % (self.source, line) if line else self.source, error)
+        return '%s: error: %s' % ('%s:%d' % (self.name, line) if line else self.name, error)
 
 
 def _read_limited(file: 'IO[bytes]') -> bytes:
@@ -97,9 +97,9 @@ def defined_uuids(directories: 'Iterable[str]') -> 'Set[str]':
     :raises GuardError: a directory cannot be listed
     """
     uuids = set()
-    for document in (document for directory in directories for document in defined_documents(directory)):
+    for file in (file for directory in directories for file in defined_domain_files(directory)):
         try:
-            found = _UUID.search(document.read())
+            found = _UUID.search(file.read())
         except GuardError:
             continue
         if found is not None:
@@ -107,7 +107,7 @@ def defined_uuids(directories: 'Iterable[str]') -> 'Set[str]':
     return uuids
 
 
-class Documents:
+class DomainFiles:
     """Every path itself; for a directory the files below it that may hold a domain, sorted, each once, whatever links
     lead to it; links to directories are not followed. `others` counts the files that were left alone meanwhile.
 
@@ -119,14 +119,14 @@ class Documents:
         self._seen: 'Set[Tuple[int, int]]' = set()
         self.others = 0
 
-    def __iter__(self) -> 'Iterator[Document]':
+    def __iter__(self) -> 'Iterator[DomainFile]':
         for path in self._paths:
             if path != STDIN and os.path.isdir(path):
                 yield from self._below(path)
             else:
-                yield Document(path, True)
+                yield DomainFile(path, True)
 
-    def _below(self, directory: str) -> 'Iterator[Document]':
+    def _below(self, directory: str) -> 'Iterator[DomainFile]':
         found = False
         before = self.others
         for parent, directories, files in os.walk(directory, onerror=_raise):
@@ -134,18 +134,18 @@ class Documents:
             for name in directories:
                 path = os.path.join(parent, name)
                 if os.path.islink(path):
-                    yield Document(path, False, 'a link to a directory; name it to have it searched')
+                    yield DomainFile(path, False, 'a link to a directory; name it to have it searched')
             for name in sorted(files):
-                for document in self._look(os.path.join(parent, name)):
+                for file in self._look(os.path.join(parent, name)):
                     found = True
-                    yield document
+                    yield file
         if not found:
             count = self.others - before
             more = ', nor a domain in any of the %d other files' % count if count else ''
             raise GuardError('%s: there is no *.xml file below it%s' % (directory, more))
 
-    def _look(self, path: str) -> 'List[Document]':
-        """The document that a file may be."""
+    def _look(self, path: str) -> 'List[DomainFile]':
+        """The file, in a list, if it may hold a domain."""
         try:
             status = os.stat(path)
         except OSError:
@@ -157,12 +157,12 @@ class Documents:
             return []
         self._seen.add((status.st_dev, status.st_ino))
         if path.endswith('.xml'):
-            return [Document(path, False)]
+            return [DomainFile(path, False)]
         skipped = _sniff(path)
         if skipped is None:
             self.others += 1
             return []
-        return [Document(path, False, skipped)]
+        return [DomainFile(path, False, skipped)]
 
 
 def _sniff(path: str) -> 'Union[str, None]':
@@ -185,12 +185,12 @@ def _sniff(path: str) -> 'Union[str, None]':
     return '' if name is None or name == 'domain' or name in CONTAINERS else None
 
 
-def find_documents(paths: 'Iterable[str]') -> Documents:
-    """The documents that paths name, or have below them."""
-    return Documents(paths)
+def find_domain_files(paths: 'Iterable[str]') -> DomainFiles:
+    """The files that paths name, or have below them."""
+    return DomainFiles(paths)
 
 
-def defined_documents(directory: str) -> 'List[Document]':
+def defined_domain_files(directory: str) -> 'List[DomainFile]':
     """The definitions in libvirt's own directory, which need not be there. What is no file defines nothing; to open it,
     a FIFO say, might take forever.
 
@@ -203,7 +203,7 @@ def defined_documents(directory: str) -> 'List[Document]':
     except OSError as error:
         raise GuardError('cannot list %s: %s' % (directory, error.strerror), 'run it as root') from None
     paths = [os.path.join(directory, name) for name in names]
-    return [Document(path, True) for path in paths if os.path.isfile(path) or not os.path.exists(path)]
+    return [DomainFile(path, True) for path in paths if os.path.isfile(path) or not os.path.exists(path)]
 
 
 def _raise(error: OSError) -> None:

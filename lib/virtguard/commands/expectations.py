@@ -20,7 +20,7 @@ from ..judging.evaluate import evaluate
 from ..judging.subject import Domain, parse_domain, parse_xml
 from ..match.check import ROOTS
 from ..policy.yaml_reader import Reader
-from .stated_facts import StatedFacts, read_facts
+from .stated_facts import StatedFacts, read_stated
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,13 +66,13 @@ class Case:
         self.expected = tuple(expected)
 
 
-def load_cases(data: bytes, source: str, files: 'Collection[str]') -> 'List[Case]':
+def load_cases(data: bytes, path: str, files: 'Collection[str]') -> 'List[Case]':
     """Read an expected.yaml.
 
     :param files: the names of the documents that there are
     :raises PolicyError: with every problem at once
     """
-    reader = Reader(source)
+    reader = Reader(path)
     root = reader.compose(data, 'the file')
     cases = [_read_case(reader, key, node, files) for key, node in _entries(reader, root)]
     if reader.problems:
@@ -93,7 +93,7 @@ def _read_case(reader: Reader, key: 'yaml.Node', node: 'yaml.Node', files: 'Coll
     if name not in files:
         reader.problem(key, 'there is no file %r here' % name, suggest(name, sorted(files)) if files else '')
     nodes = reader.mapping(node, name, ('host', 'date', 'findings'), ('findings',))
-    host = read_facts(reader, nodes['host'], 'host', HOST) if 'host' in nodes else StatedFacts(HOST, {})
+    host = read_stated(reader, nodes['host'], 'host', HOST) if 'host' in nodes else StatedFacts(HOST, {})
     findings = reader.sequence(nodes.get('findings'), 'findings', may_be_empty=True)
     return Case(
         name, host, reader.day(nodes.get('date'), 'date') or '', [_read_expectation(reader, item) for item in findings]
@@ -110,7 +110,7 @@ def _read_expectation(reader: Reader, node: 'yaml.Node') -> Expectation:
     )
 
 
-def judge(case: Case, xml: bytes, policy: model.Policy, today: str) -> model.Verdict:
+def judge_case(case: Case, xml: bytes, policy: model.Policy, today: str) -> model.Verdict:
     """What a policy finds in the document of a case.
 
     :raises DomainXMLError: it is neither a domain nor a transition

@@ -14,9 +14,9 @@ from ..policy import load
 from ..policyfile import read_policy_file
 from ..wording import counted, others
 from . import loading
-from .domain_files import Document
+from .domain_files import DomainFile
 from .exit_status import AMISS, FINE, NOT_JUDGED
-from .expectations import Case, Expectation, compare, judge, load_cases, unasked
+from .expectations import Case, Expectation, compare, judge_case, load_cases, unasked
 from .terminal import complain, show_line
 
 TYPE_CHECKING = False
@@ -54,12 +54,12 @@ def run(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
             _tell(os.path.join(directory.path, name), 'its findings', 'nothing of it in %s' % EXPECTED)
         for case in directory.cases:
             total += 1
-            document = Document(os.path.join(directory.path, case.name), True)
+            file = DomainFile(os.path.join(directory.path, case.name), True)
             try:
-                failures += _run_case(policy, case, document)
+                failures += _run_case(policy, case, file)
             except GuardError as error:
                 failed = True
-                complain(document.complaint(error))
+                complain(file.complaint(error))
     for rule in _rules_to_test(policy, arguments.policy is not None, arguments.all):
         failures += _check_coverage(rule, directories, arguments.directory)
     if not total:
@@ -77,10 +77,10 @@ def _read_directories(top: str) -> 'List[_Directory]':
         names.sort()
         if EXPECTED not in files:
             continue
-        source = os.path.join(path, EXPECTED)
+        expected = os.path.join(path, EXPECTED)
         documents = {name for name in files if name != EXPECTED and os.path.isfile(os.path.join(path, name))}
         try:
-            cases = load_cases(read_policy_file(source, 'the file'), source, documents)
+            cases = load_cases(read_policy_file(expected, 'the file'), expected, documents)
         except PolicyError as error:
             problems += error.problems
         else:
@@ -99,10 +99,10 @@ def _tell(path: str, expected: str, found: str, line: int = 0) -> None:
     show_line('%s: expected %s, found %s' % ('%s:%d' % (path, line) if line else path, expected, found))
 
 
-def _run_case(policy: model.Policy, case: Case, document: Document) -> int:
+def _run_case(policy: model.Policy, case: Case, file: DomainFile) -> int:
     """Judge one case and tell what is not as expected; returns how much that is."""
-    path = document.source
-    verdict = judge(case, document.read(), policy, today())
+    path = file.name
+    verdict = judge_case(case, file.read(), policy, today())
     pairs = list(_pair(*compare(case.expected, verdict.findings)))
     for expectation, finding in pairs:
         expected = str(expectation) if expectation is not None else 'nothing'
@@ -144,7 +144,7 @@ def _rules_to_test(policy: model.Policy, is_given: bool, all_rules: bool) -> 'It
     for rule in policy.rules:
         # Where a site gives one of these keys, what a rule finds is the site's own business.
         origins = {rule.origins[key] for key in model.FINDING_KEYS if key in rule.origins} | {rule.origin}
-        if rule.action != 'off' and (all_rules or own.intersection(source for source, _ in origins)):
+        if rule.action != 'off' and (all_rules or own.intersection(path for path, _ in origins)):
             yield rule
 
 

@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 class JsonLines(OutputFormat):
     """One object per domain, happening or rule."""
 
-    def verdict(self, source: str, verdict: model.Verdict) -> str:
-        return json.dumps(_verdict_object(source, verdict)) + '\n'
+    def verdict(self, file: str, verdict: model.Verdict) -> str:
+        return json.dumps(_verdict_object(file, verdict)) + '\n'
 
-    def next_start(self, source: str, verdict: model.Verdict, when: 'Sequence[str]') -> str:
-        return json.dumps(dict(_verdict_object(source, verdict), when=when)) + '\n'
+    def next_start(self, file: str, verdict: model.Verdict, when: 'Sequence[str]') -> str:
+        return json.dumps(dict(_verdict_object(file, verdict), when=when)) + '\n'
 
-    def failure(self, source: str, error: str) -> str:
-        return json.dumps({'source': source, 'decision': model.ERROR, 'error': error, 'findings': []}) + '\n'
+    def failure(self, file: str, error: str) -> str:
+        return json.dumps({'source': file, 'decision': model.ERROR, 'error': error, 'findings': []}) + '\n'
 
-    def comparison(self, source: str, comparison: 'Comparison') -> str:
+    def comparison(self, file: str, comparison: 'Comparison') -> str:
         shown = comparison.shown()
         more: 'Dict[str, int]' = {}
         for change, number in shown:
             if number:
                 more[change.finding.rule.id] = more.get(change.finding.rule.id, 0) + number
         described: 'Dict[str, Any]' = {
-            'source': source,
+            'source': file,
             'domain': comparison.new.domain,
             'uuid': comparison.new.uuid,
             'old': comparison.old.outcome,
@@ -63,9 +63,9 @@ class JsonLines(OutputFormat):
         return ''.join(json.dumps(_rule_object(rule)) + '\n' for rule in rules)
 
 
-def _verdict_object(source: str, verdict: model.Verdict) -> 'Dict[str, Any]':
+def _verdict_object(file: str, verdict: model.Verdict) -> 'Dict[str, Any]':
     described: 'Dict[str, Any]' = {
-        'source': source,
+        'source': file,
         'domain': verdict.domain,
         'uuid': verdict.uuid,
         'decision': verdict.decision,

@@ -29,19 +29,19 @@ class OutputFormat(ABC):
         return ''
 
     @abstractmethod
-    def verdict(self, source: str, verdict: 'model.Verdict') -> str:
-        """The verdict on a domain; `source` is the name of its file."""
+    def verdict(self, file: str, verdict: 'model.Verdict') -> str:
+        """The verdict on a domain; `file` is the name of the file that has it."""
 
     @abstractmethod
-    def next_start(self, source: str, verdict: 'model.Verdict', when: 'Sequence[str]') -> str:
+    def next_start(self, file: str, verdict: 'model.Verdict', when: 'Sequence[str]') -> str:
         """The verdict at the next start of a domain; `when` says why there is one: `running`, `autostart`."""
 
-    def failure(self, source: str, error: str) -> str:
+    def failure(self, file: str, error: str) -> str:
         """A domain that could not be judged; standard error has the reason, too, whatever the format."""
         return ''
 
     @abstractmethod
-    def comparison(self, source: str, comparison: 'Comparison') -> str:
+    def comparison(self, file: str, comparison: 'Comparison') -> str:
         """What changes from one verdict on a domain to another one."""
 
     @abstractmethod

@@ -6,7 +6,13 @@ import signal
 
 from .. import model
 from ..errors import DomainXMLError, GuardError
-from .domain_files import STDIN, Document
+from ..judging.evaluate import evaluate
+from ..judging.refused import are_usual, may_be_refused
+from ..judging.subject import parse_domain
+from ..judging.words import Sieve, read_head, read_words
+from ..policy.compiler import prepare
+from ..scan import MAX_DEPTH, is_well_formed
+from .domain_files import STDIN, DomainFile
 from .pool import Workers
 
 TYPE_CHECKING = False
@@ -46,16 +52,16 @@ class Outcome:
         self.waivers = waivers
 
 
-def judge_all(judge: 'Judge', output: 'OutputFormat', documents: 'Iterable[Document]') -> 'Iterator[Outcome]':
-    """Judge documents; the outcomes come in the same order, while the later ones are still being judged."""
+def judge_all(judge: Judge, output: 'OutputFormat', files: 'Iterable[DomainFile]') -> 'Iterator[Outcome]':
+    """Judge all that is in files; the outcomes come in the same order, while the later ones are still being judged."""
 
     def work(item: 'Item') -> 'Fields':
-        return _fields(_judge_document(judge, output, Document(*item)))
+        return _fields(_judge_file(judge, output, DomainFile(*item)))
 
     def give_up(item: 'Item', reason: str) -> 'Fields':
-        return _fields(_failed(output, Document(*item), DomainXMLError(reason)))
+        return _fields(_failed(output, DomainFile(*item), DomainXMLError(reason)))
 
-    chunks = _chunks(documents)
+    chunks = _chunks(files)
     head: 'List[Chunk]' = []
     while sum(len(chunk) for chunk in head) < _FEW:
         chunk = next(chunks, None)
@@ -72,23 +78,23 @@ def judge_all(judge: 'Judge', output: 'OutputFormat', documents: 'Iterable[Docum
         workers.end()
 
 
-def _chunks(documents: 'Iterable[Document]') -> 'Iterator[Chunk]':
+def _chunks(files: 'Iterable[DomainFile]') -> 'Iterator[Chunk]':
     chunk: 'Chunk' = []
     size = 0
-    for document in documents:
-        chunk.append((document.source, document.named, document.skipped))
-        size += len(document.source)
-        if len(chunk) == _CHUNK_DOCUMENTS or size > _CHUNK_BYTES or document.source == STDIN:
+    for file in files:
+        chunk.append((file.name, file.asked_for, file.skipped))
+        size += len(file.name)
+        if len(chunk) == _CHUNK_DOCUMENTS or size > _CHUNK_BYTES or file.name == STDIN:
             yield chunk
             chunk, size = [], 0
     if chunk:
         yield chunk
 
 
-def _judge_document(judge: 'Judge', output: 'OutputFormat', document: Document) -> Outcome:
+def _judge_file(judge: Judge, output: 'OutputFormat', file: DomainFile) -> Outcome:
     outcomes = []
-    for part in document.parts():
-        outcomes.append(_judge_part(judge, output, document, part))
+    for part in file.parts():
+        outcomes.append(_judge_part(judge, output, file, part))
         signal.setitimer(signal.ITIMER_PROF, judge.seconds)  # each has the time of one
     if len(outcomes) == 1:
         return outcomes[0]
@@ -100,24 +106,22 @@ def _judge_document(judge: 'Judge', output: 'OutputFormat', document: Document) 
     )
 
 
-def _judge_part(
-    judge: 'Judge', output: 'OutputFormat', document: Document, part: 'Union[Section, GuardError]'
-) -> Outcome:
+def _judge_part(judge: Judge, output: 'OutputFormat', file: DomainFile, part: 'Union[Section, GuardError]') -> Outcome:
     try:
         if isinstance(part, GuardError):
             raise part
         verdict = part.judged_by(judge.judge)
     except GuardError as error:
-        return _failed(output, document, error)
+        return _failed(output, file, error)
     waivers = {finding.waiver.origin for finding in verdict.findings if finding.waiver is not None}
-    return Outcome(output.verdict(document.source, verdict), (), (verdict.decision,), tuple(waivers))
+    return Outcome(output.verdict(file.name, verdict), (), (verdict.decision,), tuple(waivers))
 
 
-def _failed(output: 'OutputFormat', document: Document, error: GuardError) -> Outcome:
-    complaint = document.complaint(error)
-    if document.is_other(error):
+def _failed(output: 'OutputFormat', file: DomainFile, error: GuardError) -> Outcome:
+    complaint = file.complaint(error)
+    if file.is_other(error):
         return Outcome('', (complaint,), ('',))
-    return Outcome(output.failure(document.source, str(error)), (complaint,), (model.ERROR,))
+    return Outcome(output.failure(file.name, str(error)), (complaint,), (model.ERROR,))
 
 
 def _fields(outcome: Outcome) -> 'Fields':

@@ -12,7 +12,7 @@ from ..host import today
 from ..judging.judge import Judge
 from . import loading
 from .comparison import Comparer
-from .domain_files import defined_documents, find_documents
+from .domain_files import defined_domain_files, find_domain_files
 from .exit_status import AMISS, FINE, NOT_JUDGED
 from .formats import FORMATS
 from .terminal import Progress, complain, show, wants_colour
@@ -35,28 +35,28 @@ def run(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
     # Only of all findings of each can be told in which they differ.
     judges = Judge(old, hosts[0], today(), None), Judge(new, hosts[1], arguments.date or today(), None)
     comparer = Comparer(old, new)
-    documents = find_documents(arguments.paths) if arguments.paths else defined_documents(layout.domains)
+    domain_files = find_domain_files(arguments.paths) if arguments.paths else defined_domain_files(layout.domains)
     output = FORMATS[arguments.format](wants_colour(), True)
     show(output.begin())
     comparisons: 'List[Comparison]' = []
     judged = failed = 0
     progress = Progress()
-    for document, part in ((found, part) for found in documents for part in found.parts()):
+    for domain_file, part in ((found, part) for found in domain_files for part in found.parts()):
         try:
             if isinstance(part, GuardError):
                 raise part
             before, after = (part.judged_by(judge.judge) for judge in judges)
         except GuardError as error:
             progress.clear()
-            complain(document.complaint(error))
-            failed += not document.is_other(error)
+            complain(domain_file.complaint(error))
+            failed += not domain_file.is_other(error)
             continue
         judged += 1
         failed += model.ERROR in (before.decision, after.decision)
         comparison = comparer.compare(before, after)
         if comparison:
             progress.clear()
-            show(output.comparison(document.source, comparison))
+            show(output.comparison(domain_file.name, comparison))
             comparisons.append(comparison)
         progress.show(judged)
     progress.clear()

@@ -18,8 +18,7 @@ from ..policy.installation import Layout, installed
 from ..policy.load import drop_in_directory, load_timed
 from ..wording import PROGRAM, counted
 from .candidate import EDITED, LINK, SHIPPED, choose_profile, make_candidate
-from .domain_files import defined_documents
-from .formats import Text
+from .domain_files import defined_domain_files
 from .next_boot import AUTOSTART, RUNNING, autostart_domains, note_on_saved_state, running_domains, summary
 from .parallel import judge_all
 from .setup import describe_host_rules
@@ -101,16 +100,16 @@ class _Preview:
 
     def _judge(self, judge: Judge) -> None:
         try:
-            documents = defined_documents(self._layout.domains)
+            domain_files = defined_domain_files(self._layout.domains)
         except GuardError as error:
             self._miss(str(error))
             return
         progress = Progress()
-        outcomes = judge_all(judge, Text(wants_colour(), False), documents)
-        for number, (document, outcome) in enumerate(zip(documents, outcomes)):
+        outcomes = judge_all(judge, Text(wants_colour(), False), domain_files)
+        for number, (domain_file, outcome) in enumerate(zip(domain_files, outcomes)):
             progress.show(number)
             decision = _worst(outcome.decisions)
-            self._decisions[os.path.basename(document.source)[: -len('.xml')]] = decision
+            self._decisions[os.path.basename(domain_file.name)[: -len('.xml')]] = decision
             for complaint in outcome.complaints:
                 self._miss(complaint)
             if decision == model.DENY:

@@ -43,20 +43,20 @@ class StatedFacts(model.HostFacts):
         return self.answers.get(probe, {}).get(subject)
 
 
-def load_facts(data: bytes, source: str) -> StatedFacts:
+def load_facts(data: bytes, path: str) -> StatedFacts:
     """Read host facts.
 
     :raises PolicyError: with every problem at once
     """
-    reader = Reader(source)
+    reader = Reader(path)
     root = reader.compose(data, 'the facts file')
-    facts = read_facts(reader, root, 'the facts file', {}) if root is not None else StatedFacts({}, {})
+    facts = read_stated(reader, root, 'the facts file', {}) if root is not None else StatedFacts({}, {})
     if reader.problems:
         raise PolicyError(sorted(reader.problems, key=lambda p: (p.line, p.column)), {})
     return facts
 
 
-def read_facts(reader: Reader, node: 'yaml.Node', what: str, default: 'Mapping[str, str]') -> StatedFacts:
+def read_stated(reader: Reader, node: 'yaml.Node', what: str, default: 'Mapping[str, str]') -> StatedFacts:
     """The facts that a mapping states; what it leaves out is as in `default`."""
     nodes = reader.mapping(node, what, FACTS + ('probes',), ())
     facts: 'Dict[str, Optional[str]]' = dict(default)

@@ -26,30 +26,30 @@ _DEFAULTS = ('at', 'mode', 'waivable')  # a rule or policy that does not say one
 class Text(OutputFormat):
     """One line per finding, `FILE:LINE: status [rule] ...`, with the remedy below what denies."""
 
-    def verdict(self, source: str, verdict: model.Verdict) -> str:
-        lines = self._findings(source, verdict)
+    def verdict(self, file: str, verdict: model.Verdict) -> str:
+        lines = self._findings(file, verdict)
         if self._show_admitted and verdict.decision == model.ADMIT:
-            lines.insert(0, self._domain(source, model.ADMIT, verdict.domain))
+            lines.insert(0, self._domain(file, model.ADMIT, verdict.domain))
         return ''.join(line + '\n' for line in lines)
 
-    def next_start(self, source: str, verdict: model.Verdict, when: 'Sequence[str]') -> str:
-        head = '%s (%s)' % (self._domain(source, verdict.decision, verdict.domain), ', '.join(when))
-        return ''.join(line + '\n' for line in [head] + self._findings(source, verdict))
+    def next_start(self, file: str, verdict: model.Verdict, when: 'Sequence[str]') -> str:
+        head = '%s (%s)' % (self._domain(file, verdict.decision, verdict.domain), ', '.join(when))
+        return ''.join(line + '\n' for line in [head] + self._findings(file, verdict))
 
-    def comparison(self, source: str, comparison: 'Comparison') -> str:
+    def comparison(self, file: str, comparison: 'Comparison') -> str:
         old, new = comparison.old, comparison.new
         decided = old.outcome if old.outcome == new.outcome else '%s -> %s' % (old.outcome, new.outcome)
-        lines = ["%s: %s '%s'" % (source, decided, new.domain)]
+        lines = ["%s: %s '%s'" % (file, decided, new.domain)]
         lines += ['    ' + _cause(cause) for cause in comparison.causes]
         for change, more in comparison.shown():
             finding = change.finding
-            place = '%s:%d' % (source, finding.line) if finding.line else source
+            place = '%s:%d' % (file, finding.line) if finding.line else file
             text = '%s: %s [%s] %s' % (place, change.statuses, finding.rule.id, finding.message)
             if finding.evidence and finding.status != model.UNKNOWN:
                 text += ': ' + finding.evidence
             lines += [text] + ['    ' + _cause(cause) for cause in change.causes]
             if more:
-                lines.append('%s: %s [%s] and %d more' % (source, change.statuses, finding.rule.id, more))
+                lines.append('%s: %s [%s] and %d more' % (file, change.statuses, finding.rule.id, more))
         return ''.join(wording.escape(line) + '\n' for line in lines)
 
     def happening(self, occurrence: 'Occurrence', verdict: model.Verdict) -> str:
@@ -65,20 +65,20 @@ class Text(OutputFormat):
     def summary(self, *lines: str) -> str:
         return ''.join(wording.escape(line) + '\n' for line in lines)
 
-    def _domain(self, source: str, decision: str, name: str) -> str:
-        return "%s: %s '%s'" % (wording.escape(source), self._status(decision), wording.escape(name))
+    def _domain(self, file: str, decision: str, name: str) -> str:
+        return "%s: %s '%s'" % (wording.escape(file), self._status(decision), wording.escape(name))
 
-    def _findings(self, source: str, verdict: model.Verdict) -> 'List[str]':
+    def _findings(self, file: str, verdict: model.Verdict) -> 'List[str]':
         lines = []
         for finding in verdict.findings:
-            lines.append(self._finding(source, finding, verdict.today))
+            lines.append(self._finding(file, finding, verdict.today))
             if finding.more:
-                told = (wording.escape(source), self._status(finding.status), finding.rule.id, wording.others(finding))
+                told = (wording.escape(file), self._status(finding.status), finding.rule.id, wording.others(finding))
                 lines.append('%s: %s [%s] %s' % told)
         return lines
 
-    def _finding(self, source: str, finding: model.Finding, today: str) -> str:
-        place = '%s:%d' % (wording.escape(source), finding.line) if finding.line else wording.escape(source)
+    def _finding(self, file: str, finding: model.Finding, today: str) -> str:
+        place = '%s:%d' % (wording.escape(file), finding.line) if finding.line else wording.escape(file)
         text = '%s: %s [%s] %s' % (
             place,
             self._status(finding.status),

@@ -53,13 +53,13 @@ def _tell_once(arguments: 'argparse.Namespace', layout: 'Layout', policy: 'Polic
     output = FORMATS[arguments.format](wants_colour(), True)
     show(output.begin())
     tally = Tally()
-    for source, outcome in audit_now(layout, policy.load()):
+    for file, outcome in audit_now(layout, policy.load()):
         if isinstance(outcome, model.Verdict):
-            show(output.verdict(source, outcome))
+            show(output.verdict(file, outcome))
             tally.add(outcome.decision)
         else:
-            complain(wording.escape('%s: error: %s' % (source, outcome)))
-            show(output.failure(source, str(outcome)))
+            complain(wording.escape('%s: error: %s' % (file, outcome)))
+            show(output.failure(file, str(outcome)))
             tally.add(model.ERROR)
     show(output.summary(str(tally)))
     return tally.exit_status

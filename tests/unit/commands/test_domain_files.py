@@ -9,7 +9,7 @@ import time
 import pytest
 from support.paths import CASES
 from virtguard import model
-from virtguard.commands.domain_files import Document, find_documents
+from virtguard.commands.domain_files import DomainFile, find_domain_files
 from virtguard.commands.exit_status import Tally
 from virtguard.commands.file_parts import first_element, split
 from virtguard.commands.parallel import judge_all
@@ -41,9 +41,9 @@ WARNING = (
 def judged(*paths):
     """What check says of paths: findings as (file, line, rule), complaints, the closing line."""
     output = Text(False, False)
-    documents = find_documents([str(path) for path in paths])
+    files = find_domain_files([str(path) for path in paths])
     findings, complaints, tally = [], [], Tally()
-    for outcome in judge_all(JUDGE, output, documents):
+    for outcome in judge_all(JUDGE, output, files):
         for line in outcome.output.splitlines():
             if not line.startswith(' '):
                 file, number, text = line.split(':', 2)
@@ -54,7 +54,7 @@ def judged(*paths):
                 tally.add(decision)
             else:
                 tally.skipped += 1
-    tally.skipped += documents.others
+    tally.skipped += files.others
     return findings, complaints, str(tally)
 
 
@@ -350,7 +350,7 @@ def test_what_cannot_be_read_is_named(tmp_path):
 def test_a_directory_without_a_domain(tmp_path, files, more):
     fill(tmp_path, files)
     with pytest.raises(GuardError, match='there is no .*xml file below it' + more):
-        list(find_documents([str(tmp_path)]))
+        list(find_domain_files([str(tmp_path)]))
 
 
 def test_large_files_of_others_are_not_read(tmp_path):
@@ -368,7 +368,7 @@ def test_names_given_are_judged_whatever_they_are(tmp_path):
     path = tmp_path / 'a'
     path.write_bytes(b'no XML')
     assert 'error: ' in judged(path)[1][0]
-    assert [document.named for document in find_documents([str(path), str(path), '-'])] == [True, True, True]
+    assert [file.asked_for for file in find_domain_files([str(path), str(path), '-'])] == [True, True, True]
 
 
 # The first element
@@ -410,7 +410,7 @@ def test_a_document_from_standard_input_may_be_compressed(tmp_path, monkeypatch)
     path.write_bytes(gzip.compress((DENIED % 'a').encode()))
     with open(str(path), 'rb') as file:
         monkeypatch.setattr('sys.stdin', type('Stdin', (), {'buffer': file}))
-        assert Document('-', True).read() == (DENIED % 'a').encode()
+        assert DomainFile('-', True).read() == (DENIED % 'a').encode()
 
 
 def test_shipped_cases_are_one_document_each():

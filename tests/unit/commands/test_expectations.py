@@ -3,7 +3,7 @@
 
 import pytest
 from virtguard import model
-from virtguard.commands.expectations import Expectation, compare, judge, load_cases
+from virtguard.commands.expectations import Expectation, compare, judge_case, load_cases
 from virtguard.errors import PolicyError
 from virtguard.policy.merge import load_policy
 
@@ -30,7 +30,7 @@ def load(text, files=('a.xml', 'b.xml')):
 
 
 def found(case, xml):
-    verdict = judge(case, xml, load_policy(POLICY.encode(), 'policy.yaml'), '2026-12-24')
+    verdict = judge_case(case, xml, load_policy(POLICY.encode(), 'policy.yaml'), '2026-12-24')
     return [(finding.rule.id, finding.status, finding.line, finding.path) for finding in verdict.findings]
 
 
