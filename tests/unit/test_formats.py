@@ -45,7 +45,7 @@ def test_a_format_that_leaves_something_out_is_refused():
     [
         ([], 0, ADMITTED, '0 domains'),
         (['admit'], 0, ADMITTED, '1 domain: 1 admitted'),
-        (['admit', 'deny', 'admit'], 2, DENIED, '3 domains: 2 admitted, 1 denied; 2 other files skipped'),
+        (['admit', 'deny', '', 'admit', ''], 0, DENIED, '3 domains: 2 admitted, 1 denied; 2 other files skipped'),
         (['error', 'deny'], 1, NOT_JUDGED, '2 domains: 1 denied, 1 not judged; 1 other file skipped'),
     ],
 )
@@ -54,4 +54,4 @@ def test_tally(decisions, skipped, status, text):
     for decision in decisions:
         tally.add(decision)
     tally.skipped += skipped
-    assert (tally.exit_status, str(tally), tally.total) == (status, text, len(decisions))
+    assert (tally.exit_status, str(tally), tally.total) == (status, text, len(list(filter(None, decisions))))

@@ -18,10 +18,15 @@ class Tally:
         self.skipped = 0
 
     def add(self, decision: str) -> None:
-        self._counts[decision] += 1
+        """Count a domain, or, where the decision is '', a file that was skipped."""
+        if decision:
+            self._counts[decision] += 1
+        else:
+            self.skipped += 1
 
     @property
     def total(self) -> int:
+        """How many domains there are."""
         return sum(self._counts.values())
 
     @property

@@ -24,7 +24,7 @@ from .stated_facts import StatedFacts, read_stated
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Collection, Dict, List, Optional, Sequence, Tuple
+    from typing import Collection, Dict, List, Optional, Sequence, Set, Tuple
 
 # The host of a case that does not say otherwise.
 HOST = {'arch': 'x86_64', 'container': 'none'}
@@ -131,19 +131,22 @@ def compare(
 
     Each finding meets one expectation, and which one is chosen so that as many as possible are met.
     """
-    met: 'Dict[int, int]' = {}  # finding -> expectation
+    fitting = [[n for n, finding in enumerate(findings) if wanted.is_met_by(finding)] for wanted in expected]
+    taken: 'Dict[int, int]' = {}  # the number of a finding -> that of the expectation that it meets
 
-    def meet(wanted: int, tried: 'List[int]') -> bool:
-        for number, finding in enumerate(findings):
-            if number not in tried and expected[wanted].is_met_by(finding):
-                tried.append(number)
-                if number not in met or meet(met[number], tried):
-                    met[number] = wanted
-                    return True
+    def take_one(wanted: int, tried: 'Set[int]') -> bool:
+        for number in fitting[wanted]:
+            if number in tried:
+                continue
+            tried.add(number)
+            # A finding that is taken is free once the expectation that has it can take another one.
+            if number not in taken or take_one(taken[number], tried):
+                taken[number] = wanted
+                return True
         return False
 
-    missing = [expectation for number, expectation in enumerate(expected) if not meet(number, [])]
-    return missing, [finding for number, finding in enumerate(findings) if number not in met]
+    missing = [expectation for number, expectation in enumerate(expected) if not take_one(number, set())]
+    return missing, [finding for number, finding in enumerate(findings) if number not in taken]
 
 
 def unasked(case: Case) -> 'List[Tuple[str, str]]':

@@ -14,9 +14,7 @@ from .. import __version__, model, wording
 from ..errors import GuardError, PolicyError
 from ..policy import installation
 from ..policy.waivers import parse_day
-from . import check, rules
-from . import policy as policy_commands
-from . import watch as watch_command
+from . import check, policy, rules, watch
 from .exit_status import INTERRUPTED, NOT_JUDGED
 from .formats import FORMATS
 from .terminal import complain
@@ -24,6 +22,8 @@ from .terminal import complain
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn, Optional, Sequence
+
+    Commands = argparse._SubParsersAction['_Parser']
 
 
 def main(argv: 'Optional[Sequence[str]]' = None, layout: installation.Layout = installation.found()) -> int:  # noqa: B008
@@ -84,62 +84,108 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--version', action='version', version='%s %s' % (wording.PROGRAM, __version__))
     commands = parser.add_subparsers(dest='command', metavar='COMMAND')
     commands.required = True
-
-    policy = _Parser(add_help=False)
-    policy.add_argument('--policy', metavar='FILE', help='a policy or profile to judge by (default: the one in force)')
-    output = _Parser(add_help=False)
-    output.add_argument('--format', choices=list(FORMATS), default='text', help='jsonl: one JSON object per domain')
-    output.add_argument('--facts', metavar='FILE', help='YAML: facts of another host to judge for; the rest is unknown')
-    output.add_argument('--os', metavar='RELEASE', type=_release, help='judge as after an upgrade to it: rhel-10.1')
-
-    date = _Parser(add_help=False)
-    date.add_argument('--date', metavar='YYYY-MM-DD', type=_day, help='judge as on that day (default: today)')
-
-    check_files = commands.add_parser('check', parents=[policy, output, date], help='judge domain XML files')
-    check_files.add_argument(
-        'paths', nargs='+', metavar='FILE|DIR|-', help='domain XML; a directory stands for all below it'
-    )
-    check_files.set_defaults(run=check.check)
-    scan = commands.add_parser('scan', parents=[policy, output, date], help='judge every domain defined on this host')
-    scan.add_argument(
-        '--next-boot', action='store_true', help='judge what the next start of running and autostart domains takes'
-    )
-    scan.set_defaults(run=check.scan)
-    watch = commands.add_parser('watch', parents=[policy], help='record what happens to running domains')
-    watch.add_argument('--once', action='store_true', help='tell what holds now, record nothing, and end')
-    watch.add_argument('--format', choices=list(FORMATS), default='text', help='jsonl: one JSON object per finding')
-    watch.set_defaults(run=watch_command.run)
-    list_rules = commands.add_parser('rules', parents=[policy], help='list the rules')
-    list_rules.add_argument('--format', choices=list(FORMATS), default='text', help='jsonl: one JSON object per rule')
-    list_rules.set_defaults(run=rules.list_rules)
-    explain = commands.add_parser('explain', parents=[policy], help='tell what a rule is for and what to do')
-    explain.add_argument('rules', nargs='+', metavar='RULE')
-    explain.set_defaults(run=rules.explain)
+    for add in (_add_check, _add_scan, _add_watch, _add_rules, _add_explain):
+        add(commands)
     policy_command = commands.add_parser('policy', help='work on the policy itself')
     actions = policy_command.add_subparsers(dest='action', metavar='ACTION')
     actions.required = True
-    policy_check = actions.add_parser('check', help='report every problem of a policy')
-    policy_check.add_argument('policy', nargs='?', metavar='FILE', help='default: the policy in force')
-    policy_check.set_defaults(run=policy_commands.check)
-    policy_show = actions.add_parser('show', help='print the effective policy, and where each value comes from')
-    policy_show.add_argument('policy', nargs='?', metavar='FILE', help='default: the policy in force')
-    policy_show.set_defaults(run=policy_commands.show_effective)
-    policy_test = actions.add_parser('test', parents=[policy], help='judge fixtures, and compare with what they expect')
-    policy_test.add_argument('--all', action='store_true', help='demand cases of every rule, not only of your own')
-    policy_test.add_argument('directory', metavar='DIR', help='has a directory per rule, with expected.yaml in each')
-    policy_test.set_defaults(run=_test_policy)
-    policy_diff = actions.add_parser(
-        'diff', parents=[output, date], help='list the verdicts that another policy changes'
+    for add in (_add_policy_check, _add_policy_show, _add_policy_test, _add_policy_diff, _add_policy_compile):
+        add(actions)
+    return parser
+
+
+def _add_check(commands: 'Commands') -> None:
+    parser = commands.add_parser('check', help='judge domain XML files')
+    parser.set_defaults(run=check.check)
+    _add_policy_option(parser)
+    _add_judging_options(parser)
+    parser.add_argument(
+        'paths', nargs='+', metavar='FILE|DIR|-', help='domain XML; a directory stands for all below it'
     )
-    policy_diff.add_argument('old', metavar='OLD', help='a policy or profile, by which domains are judged today')
-    policy_diff.add_argument('new', metavar='NEW', help='another one, or the same one on another day (--date)')
-    policy_diff.add_argument(
+
+
+def _add_scan(commands: 'Commands') -> None:
+    parser = commands.add_parser('scan', help='judge every domain defined on this host')
+    parser.set_defaults(run=check.scan)
+    _add_policy_option(parser)
+    _add_judging_options(parser)
+    parser.add_argument(
+        '--next-boot', action='store_true', help='judge what the next start of running and autostart domains takes'
+    )
+
+
+def _add_watch(commands: 'Commands') -> None:
+    parser = commands.add_parser('watch', help='record what happens to running domains')
+    parser.set_defaults(run=watch.run)
+    _add_policy_option(parser)
+    parser.add_argument('--once', action='store_true', help='tell what holds now, record nothing, and end')
+    _add_format_option(parser, 'finding')
+
+
+def _add_rules(commands: 'Commands') -> None:
+    parser = commands.add_parser('rules', help='list the rules')
+    parser.set_defaults(run=rules.list_rules)
+    _add_policy_option(parser)
+    _add_format_option(parser, 'rule')
+
+
+def _add_explain(commands: 'Commands') -> None:
+    parser = commands.add_parser('explain', help='tell what a rule is for and what to do')
+    parser.set_defaults(run=rules.explain)
+    _add_policy_option(parser)
+    parser.add_argument('rules', nargs='+', metavar='RULE')
+
+
+def _add_policy_check(commands: 'Commands') -> None:
+    parser = commands.add_parser('check', help='report every problem of a policy')
+    parser.set_defaults(run=policy.check)
+    parser.add_argument('policy', nargs='?', metavar='FILE', help='default: the policy in force')
+
+
+def _add_policy_show(commands: 'Commands') -> None:
+    parser = commands.add_parser('show', help='print the effective policy, and where each value comes from')
+    parser.set_defaults(run=policy.show_effective)
+    parser.add_argument('policy', nargs='?', metavar='FILE', help='default: the policy in force')
+
+
+def _add_policy_test(commands: 'Commands') -> None:
+    parser = commands.add_parser('test', help='judge fixtures, and compare with what they expect')
+    parser.set_defaults(run=_test_policy)
+    _add_policy_option(parser)
+    parser.add_argument('--all', action='store_true', help='demand cases of every rule, not only of your own')
+    parser.add_argument('directory', metavar='DIR', help='has a directory per rule, with expected.yaml in each')
+
+
+def _add_policy_diff(commands: 'Commands') -> None:
+    parser = commands.add_parser('diff', help='list the verdicts that another policy changes')
+    parser.set_defaults(run=_diff_policies)
+    _add_judging_options(parser)
+    parser.add_argument('old', metavar='OLD', help='a policy or profile, by which domains are judged today')
+    parser.add_argument('new', metavar='NEW', help='another one, or the same one on another day (--date)')
+    parser.add_argument(
         'paths', nargs='*', metavar='FILE|DIR|-', help='domain XML (default: every domain defined on this host)'
     )
-    policy_diff.set_defaults(run=_diff_policies)
-    policy_compile = actions.add_parser('compile', help='prepare the policy in force for a faster hook')
-    policy_compile.set_defaults(run=policy_commands.compile_in_force)
-    return parser
+
+
+def _add_policy_compile(commands: 'Commands') -> None:
+    parser = commands.add_parser('compile', help='prepare the policy in force for a faster hook')
+    parser.set_defaults(run=policy.compile_in_force)
+
+
+def _add_policy_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--policy', metavar='FILE', help='a policy or profile to judge by (default: the one in force)')
+
+
+def _add_format_option(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument('--format', choices=list(FORMATS), default='text', help='jsonl: one JSON object per ' + what)
+
+
+def _add_judging_options(parser: argparse.ArgumentParser) -> None:
+    """How verdicts are shown, and what of the host and the day they depend on."""
+    _add_format_option(parser, 'domain')
+    parser.add_argument('--facts', metavar='FILE', help='YAML: facts of another host to judge for; the rest is unknown')
+    parser.add_argument('--os', metavar='RELEASE', type=_release, help='judge as after an upgrade to it: rhel-10.1')
+    parser.add_argument('--date', metavar='YYYY-MM-DD', type=_day, help='judge as on that day (default: today)')
 
 
 def _test_policy(arguments: argparse.Namespace, layout: installation.Layout) -> int:

@@ -50,10 +50,7 @@ def judged(*paths):
                 findings.append((os.path.basename(file), int(number), text.split('[')[1].split(']')[0]))
         complaints += [re.sub(r'^[^:]*/', '', complaint) for complaint in outcome.complaints]
         for decision in outcome.decisions:
-            if decision:
-                tally.add(decision)
-            else:
-                tally.skipped += 1
+            tally.add(decision)
     tally.skipped += files.others
     return findings, complaints, str(tally)
 
