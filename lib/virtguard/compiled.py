@@ -13,8 +13,8 @@ import sys
 from binascii import crc32
 
 from . import __version__, model, scan
-from .errors import PolicyFileError
-from .trust import WAY, check_ownership
+from .errors import NotAFileError, PolicyFileError
+from .trust import WAY, check_ownership, read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -156,22 +156,14 @@ def headline() -> bytes:
 
 def _read(path: str) -> 'Optional[bytes]':
     try:
-        descriptor = posix.open(path, posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC)
+        data = read_file(path, _MAX_BYTES, check_ownership, follow_links=False)
     except FileNotFoundError:
         return None
-    try:
-        status = posix.fstat(descriptor)
-        check_ownership(path, status)
-        if status.st_mode & 0o170000 != 0o100000 or status.st_size > _MAX_BYTES:
-            raise ValueError('not a regular file of a sensible size')
-        chunks: 'List[bytes]' = []
-        while True:
-            chunk = posix.read(descriptor, status.st_size + 1)
-            if not chunk:
-                return b''.join(chunks)
-            chunks.append(chunk)
-    finally:
-        posix.close(descriptor)
+    except NotAFileError:
+        data = None
+    if data is None or len(data) > _MAX_BYTES:
+        raise ValueError('not a regular file of a sensible size')
+    return data
 
 
 def _is_usual(found: scan.Marks) -> bool:

@@ -29,6 +29,13 @@ class PolicyFileError(GuardError):
         self.settings: 'Dict[str, object]' = {}
 
 
+class NotAFileError(GuardError):
+    """What should be a regular file is something else."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__('%s is not a regular file' % path)
+
+
 class DomainXMLError(GuardError):
     """The bytes are not a domain definition that can be judged. `line` is 1-based, 0 where unknown.
 

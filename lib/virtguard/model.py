@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     Span = Tuple[str, Union[Release, Tuple[()]], Union[Release, Tuple[()]]]
     DomainEntry = Union[str, Tuple[str, str]]  # a UUID or a glob over names; a UUID and a glob
 
-# Far beyond any real domain; what is larger is an attack on memory.
+# Far beyond any real domain, and any real policy; what is larger is an attack on memory.
 MAX_XML_BYTES = 32 * 1024 * 1024
+MAX_POLICY_BYTES = 1024 * 1024
 # Of one rule and one status in one domain, whose owner may repeat an element as often as he likes. Others are counted.
 MAX_FINDINGS_PER_RULE = 16
 

@@ -10,8 +10,7 @@ import os
 import sys
 
 from .errors import GuardError
-from .policyfile import directories
-from .trust import check_ownership
+from .trust import check_way
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,8 +65,7 @@ def _is_refused(directory: str) -> bool:
     if not _is_local(directory):
         return False
     try:
-        for way in directories(os.path.join(directory, '*')):
-            check_ownership(way, os.stat(way))
+        check_way(os.path.join(directory, '*'))
     except (GuardError, OSError) as error:
         _refused[directory] = error.message if isinstance(error, GuardError) else str(error)
     return directory in _refused

@@ -7,13 +7,15 @@ It is compared where their stamps differ, as after a restored backup, a deployme
 import os
 
 from .digest import sha256_hex
-from .errors import PolicyFileError
-from .policyfile import read_policy_file, read_trusted_policy_file
-from .trust import FILE, WAY, check_ownership
+from .errors import GuardError, PolicyFileError
+from .model import MAX_POLICY_BYTES
+from .trust import FILE, WAY, check_ownership, check_way, read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Sequence, Tuple
+    from typing import Any, Optional, Sequence, Tuple
+
+    from .trust import Check
 
     Contents = Tuple[Any, ...]
 
@@ -22,7 +24,7 @@ def take_contents(sources: 'Sequence[Tuple[str, str]]') -> 'Contents':
     """One value for each source; equal ones mean the same policy, and the same answer who may change it.
 
     :param sources: path and kind of each
-    :raises OSError, PolicyFileError: a source cannot be looked at, or a file of the policy is not to be trusted
+    :raises OSError, GuardError: a source cannot be looked at, or a file of the policy is not to be trusted
     """
     return tuple(_content(path, kind) for path, kind in sources)
 
@@ -31,13 +33,14 @@ def is_same(sources: 'Sequence[Tuple[str, str]]', contents: 'Contents') -> bool:
     """Whether the sources hold what they held."""
     try:
         return take_contents(sources) == contents
-    except (OSError, PolicyFileError):
+    except (OSError, GuardError):
         return False
 
 
 def _content(path: str, kind: str) -> 'Any':
     if kind == FILE:
-        return sha256_hex(read_trusted_policy_file(path))  # on whatever way it is reached now
+        check_way(path)  # on whatever way it is reached now
+        return _held(path, check_ownership)
     try:
         status = os.stat(path)
     except FileNotFoundError:
@@ -47,8 +50,15 @@ def _content(path: str, kind: str) -> 'Any':
     elif os.path.isdir(path):
         held = sha256_hex(b'\0'.join(sorted(os.fsencode(name) for name in os.listdir(path))))
     else:
-        held = sha256_hex(read_policy_file(path, 'the source'))
+        held = _held(path)
     return _is_trusted(path, status), held
+
+
+def _held(path: str, trusted: 'Optional[Check]' = None) -> str:
+    data = read_file(path, MAX_POLICY_BYTES, trusted)
+    if len(data) > MAX_POLICY_BYTES:
+        raise PolicyFileError('%s is larger than %d bytes' % (path, MAX_POLICY_BYTES))
+    return sha256_hex(data)
 
 
 def _is_trusted(path: str, status: os.stat_result) -> bool:

@@ -1,19 +1,122 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether somebody else than root, or the caller, could change what a path leads to. Looks at what it is given."""
+"""Whether somebody else than root, or the caller, could change what a path leads to; and files, read and written.
+
+What others have put in the place of a file, such as a FIFO, must neither make the reader wait nor be taken for one.
+"""
 
 import posix  # not os: see the import budget in hook
 
-from .errors import PolicyFileError
+from .errors import NotAFileError, PolicyFileError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from os import stat_result
+    from typing import Callable, List, Optional
+
+    Check = Callable[[str, stat_result], None]
 
 # What counts of a source: of a file, all; of a directory on the way to one, who may change it; of a directory whose
 # files are sources, also what is in it, or that there is none; the same of a file that there need not be.
 FILE, WAY, LISTING = 'file', 'way', 'listing'
 # From <sys/stat.h>; the stat module would cost its import.
 _TYPE, _DIRECTORY, _REGULAR, _STICKY, _OTHERS_WRITE = 0o170000, 0o040000, 0o100000, 0o1000, 0o022
+_MAX_LINKS = 40  # as many as the kernel follows
+
+
+def read_file(path: str, max_bytes: int, trusted: 'Optional[Check]' = None, follow_links: bool = True) -> bytes:
+    """Read a regular file; of one that is larger than `max_bytes`, so much that it shows: one byte more.
+
+    :param trusted: looks at the open file before it is read, and raises what it has against it
+    :raises NotAFileError, OSError:
+    """
+    # O_NONBLOCK: opening a FIFO must not wait for a writer.
+    flags = posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC | posix.O_NOCTTY
+    descriptor = posix.open(path, flags if follow_links else flags | posix.O_NOFOLLOW)
+    try:
+        status = posix.fstat(descriptor)
+        if status.st_mode & _TYPE != _REGULAR:
+            raise NotAFileError(path)
+        if trusted is not None:
+            trusted(path, status)
+        chunks: 'List[bytes]' = []
+        step = max(status.st_size, 4095) + 1  # some file systems state no size
+        left = max_bytes + 1
+        while left:
+            chunk = posix.read(descriptor, min(step, left))
+            if not chunk:
+                break
+            chunks.append(chunk)
+            left -= len(chunk)
+        return b''.join(chunks)
+    finally:
+        posix.close(descriptor)
+
+
+def write_file(path: str, data: bytes, mode: int, durable: bool) -> None:
+    """Put a file in place in one step, so that a reader sees the old one or the new one.
+
+    What a writer that was killed may leave behind is named for the file and the writer's process: PATH.PID.
+
+    :param durable: whether it is on the disk before it is in place, for a host that may lose power
+    :raises OSError: it cannot be written; nothing is left behind
+    """
+    temporary = '%s.%d' % (path, posix.getpid())
+    flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC | posix.O_NOFOLLOW
+    try:
+        descriptor = posix.open(temporary, flags, mode)
+    except FileExistsError:  # left behind by a writer of the same number that was killed
+        posix.unlink(temporary)
+        descriptor = posix.open(temporary, flags, mode)
+    try:
+        try:
+            posix.fchmod(descriptor, mode)
+            while data:
+                data = data[posix.write(descriptor, data) :]
+            if durable:
+                posix.fsync(descriptor)
+        finally:
+            posix.close(descriptor)
+        posix.rename(temporary, path)
+    except BaseException:
+        posix.unlink(temporary)  # a full disk has room for what others can write whole
+        raise
+
+
+def directories(path: str) -> 'List[str]':
+    """Every directory that has a say in what `path` names: those on the way, and on the way of every link there.
+
+    :raises PolicyFileError: links lead in a circle, or a link could be changed by somebody else
+    """
+    import os  # where nothing is compiled, or it has been changed
+
+    found = set()
+    rest = os.path.abspath(path).split('/')[:0:-1]
+    here = '/'
+    links = 0
+    while rest:
+        found.add(here)
+        step = rest.pop()
+        there = os.path.dirname(here) if step == '..' else os.path.join(here, step)
+        if step in ('', '.') or not os.path.islink(there):
+            here = here if step in ('', '.') else there
+            continue
+        links += 1
+        if links > _MAX_LINKS:
+            raise PolicyFileError('cannot read the policy %s: too many links' % path)
+        check_owner(there, os.lstat(there))
+        target = os.readlink(there)
+        rest += target.split('/')[::-1]
+        here = '/' if target.startswith('/') else here
+    return sorted(directory for directory in found if os.path.isdir(directory))
+
+
+def check_way(path: str) -> None:
+    """Refuse a path where somebody else could change a directory or link on the way.
+
+    :raises OSError, PolicyFileError:
+    """
+    for directory in directories(path):
+        check_ownership(directory, posix.stat(directory))
 
 
 def check_ownership(path: str, status: 'stat_result') -> None:

@@ -11,7 +11,7 @@ from .. import model
 from ..errors import GuardError, PolicyError, suggest
 from ..host import today
 from ..policy import load
-from ..policyfile import read_policy_file
+from ..policy.files import read_policy_file
 from ..wording import counted, others
 from . import loading
 from .domain_files import DomainFile

@@ -4,7 +4,7 @@
 from .. import model
 from ..host import read_facts, today
 from ..policy import load
-from ..policyfile import read_policy_file
+from ..policy.files import read_policy_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

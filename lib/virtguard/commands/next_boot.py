@@ -7,12 +7,11 @@ has no next start. Not judged is what libvirt has saved together with a domain: 
 """
 
 import os
-import stat
 
 from .. import model
-from ..errors import GuardError
+from ..errors import GuardError, NotAFileError
 from ..host import today
-from ..judging.judge import Judge
+from ..trust import read_file
 from ..wording import counted
 from . import loading, notes
 from .exit_status import Tally
@@ -152,13 +151,10 @@ def _read(path: str) -> 'Optional[bytes]':
     :raises GuardError: it cannot be read
     """
     try:
-        # O_NONBLOCK: opening a FIFO must not wait for a writer.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-        with open(descriptor, 'rb') as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise GuardError('it is not a regular file')
-            return file.read(model.MAX_XML_BYTES + 1)
+        return read_file(path, model.MAX_XML_BYTES)
     except FileNotFoundError:
         return None
+    except NotAFileError:
+        raise GuardError('it is not a regular file') from None
     except OSError as error:
         raise GuardError('cannot be read: %s' % error.strerror) from None

@@ -49,9 +49,9 @@ def look_closer(policy: model.Policy, host: str) -> 'List[str]':
     """
     from ..digest import sha256_hex
     from ..match.libvirt_schema import libvirt_version, read_schema
+    from ..policy.files import read_policy_file
     from ..policy.lint import lint_policy
     from ..policy.merge import digest
-    from ..policyfile import read_policy_file
 
     domains, unchecked = None, ['no libvirt schema on this host, names not checked']
     try:

@@ -12,7 +12,8 @@ from ..compiled import compiled_path
 from ..errors import GuardError
 from ..host import read_facts, today
 from ..policy.compiler import compile_in_place, write_compiled
-from ..policy.host_profile import difference
+from ..policy.files import read_policy_file
+from ..policy.host_profile import difference, list_of_host
 from ..policy.load import (
     drop_in_directory,
     find_policy,
@@ -20,9 +21,6 @@ from ..policy.load import (
     load_timed,
     load_trusted_policy,
 )
-from ..policyfile import read_policy_file
-from .candidate import Candidate, choose_profile, is_offer_settled, make_candidate, make_offer
-from .hook_link import choose_link
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@
 import glob
 import os
 import re
-import stat
 
-from ..errors import SchemaError
+from ..errors import NotAFileError, SchemaError
+from ..trust import read_file
 from .relaxng import Schema, load_schema
 
 TYPE_CHECKING = False
@@ -40,19 +40,14 @@ def _read(directory: str, name: str) -> bytes:
     if not _FILE_NAME.match(name):
         raise SchemaError('a schema in %s includes %r, which is elsewhere' % (directory, name))
     try:
-        with open(path, 'rb', opener=_open) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise SchemaError('%s is not a regular file' % path)
-            data = file.read(_MAX_BYTES + 1)
+        data = read_file(path, _MAX_BYTES)
+    except NotAFileError as error:
+        raise SchemaError(error.message) from None
     except OSError as error:
         raise SchemaError('cannot read %s: %s' % (path, error.strerror)) from None
     if len(data) > _MAX_BYTES:
         raise SchemaError('%s is larger than %d bytes' % (path, _MAX_BYTES))
     return data
-
-
-def _open(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)  # opening a FIFO must not wait for a writer
 
 
 def libvirt_version(root: str = '') -> 'Optional[model.Version]':

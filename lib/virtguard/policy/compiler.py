@@ -11,10 +11,9 @@ from .. import model
 from ..compiled import headline, take_stamp
 from ..errors import GuardError
 from ..match.needs import build_index, derive_need
-from ..policyfile import directories
 from ..scan import NAMESPACE, join_texts
 from ..source_contents import take_contents
-from ..trust import FILE, LISTING, WAY
+from ..trust import FILE, LISTING, WAY, directories, write_file
 from . import osinfo_db
 from .load import drop_in_directory
 
@@ -104,30 +103,14 @@ def let_clock_advance(sources: 'Sequence[Tuple[str, str]]') -> None:
 
 
 def write_compiled(path: str, data: bytes) -> bool:
-    """Put the file in place in one step, so that a reader sees the old one or the new one.
+    """Put the file in place, see trust.write_file.
 
     :returns: False where it was there already
     :raises OSError: it cannot be written
     """
     if _is_written(path, data):
         return False
-    temporary = '%s.%d' % (path, os.getpid())
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-    try:
-        descriptor = os.open(temporary, flags, 0o644)
-    except FileExistsError:  # left behind by a writer of the same number that was killed
-        os.unlink(temporary)
-        descriptor = os.open(temporary, flags, 0o644)
-    try:
-        with open(descriptor, 'wb') as file:
-            os.fchmod(descriptor, 0o644)
-            file.write(data)
-            file.flush()
-            os.fsync(descriptor)
-        os.rename(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    write_file(path, data, 0o644, durable=True)
     return True
 
 

@@ -12,8 +12,8 @@ import time
 
 from .. import model
 from ..errors import MissingLibraryError, PolicyFileError, suggest
-from ..policyfile import directories, read_policy_file, read_trusted_policy_file, stated_failure
-from ..trust import check_ownership
+from ..trust import check_ownership, directories
+from .files import read_policy_file, read_trusted_policy_file, stated_failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,10 +9,9 @@ not to be trusted, can take away what the table says.
 
 import os
 import re
-import stat
 
 from ..errors import GuardError
-from ..trust import check_ownership
+from ..trust import check_ownership, read_file
 from . import os_releases
 
 TYPE_CHECKING = False
@@ -178,12 +177,7 @@ def _is_all_later(data: bytes, before: bytes) -> bool:
 
 
 def _read(path: str) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    with open(descriptor, 'rb', buffering=0) as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise GuardError('%s is not a regular file' % path)
-        if status.st_size > _MAX_BYTES:
-            raise GuardError('%s is larger than %d bytes' % (path, _MAX_BYTES))
-        check_ownership(path, status)
-        return file.read(status.st_size)
+    data = read_file(path, _MAX_BYTES, check_ownership)
+    if len(data) > _MAX_BYTES:
+        raise GuardError('%s is larger than %d bytes' % (path, _MAX_BYTES))
+    return data

@@ -15,9 +15,9 @@ import stat
 from binascii import crc32
 
 from ..digest import sha256_hex
-from ..errors import GuardError
+from ..errors import GuardError, NotAFileError
 from ..judging.subject import parse_xml
-from ..trust import is_only_ours
+from ..trust import is_only_ours, read_file, write_file
 from .auditor import Tracked
 from .outcome import is_light
 from .transition import STATUS, State, check_document
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _HEAD = b'virt-guard state 1 '
 _SUFFIX = '.state'
 _MAX_BYTES = 256 * 1024 * 1024
+_UNFIT = 'it is no file of ours of a sensible size'
 
 
 class Keeper:
@@ -70,7 +71,7 @@ class Keeper:
         for name in sorted(os.listdir(self._directory)) if self._usable or self.is_taken else []:
             path = os.path.join(self._directory, name)
             if not name.endswith(_SUFFIX):
-                if name.endswith('.new') and not self.is_taken:
+                if _SUFFIX + '.' in name and not self.is_taken:
                     os.unlink(path)  # of a watch that was killed while it wrote
                 continue
             try:
@@ -86,7 +87,7 @@ class Keeper:
         path = self._path(domain.name)
         try:
             if domain.state or domain.held:
-                _write(path, _pack(domain, self.boot))
+                write_file(path, _pack(domain, self.boot), 0o600, durable=False)
             else:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(path)
@@ -150,21 +151,15 @@ def _bytes(text: str) -> bytes:
 
 
 def _read(path: str) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, 'rb') as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_BYTES or not is_only_ours(status):
-            raise ValueError('it is no file of ours of a sensible size')
-        return file.read(_MAX_BYTES)
-
-
-def _write(path: str, data: bytes) -> None:
-    temporary = path + '.new'
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        with open(descriptor, 'wb') as file:
-            file.write(data)
-        os.rename(temporary, path)
-    except OSError:
-        os.unlink(temporary)  # a full disk has room for what others can write whole
-        raise
+        data = read_file(path, _MAX_BYTES, _check_ours, follow_links=False)
+    except NotAFileError:
+        raise ValueError(_UNFIT) from None
+    if len(data) > _MAX_BYTES:
+        raise ValueError(_UNFIT)
+    return data
+
+
+def _check_ours(path: str, status: os.stat_result) -> None:
+    if not is_only_ours(status):
+        raise ValueError(_UNFIT)

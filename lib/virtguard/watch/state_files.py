@@ -11,9 +11,9 @@ LIB belongs to the user that QEMU runs as, so nothing below it is followed blind
 import os
 import stat
 
-from ..errors import StateFileError
+from ..errors import NotAFileError, StateFileError
 from ..model import MAX_XML_BYTES
-from ..trust import is_only_ours
+from ..trust import is_only_ours, read_file
 from .transition import CHECKPOINT, SNAPSHOT, STATUS
 
 TYPE_CHECKING = False
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 SUFFIX = '.xml'
 _HEAD = 64 << 10  # bytes
-_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 class Place:
@@ -137,23 +136,22 @@ def _signature(status: os.stat_result) -> 'Signature':
 
 
 def _read(path: str) -> 'Tuple[bytes, Signature]':
+    signatures: 'List[Signature]' = []
+
+    def look(path: str, status: os.stat_result) -> None:
+        if not is_only_ours(status):
+            owner = (path, status.st_uid, stat.S_IMODE(status.st_mode))
+            raise StateFileError('%s could be written by others than libvirt (uid %d, mode %04o)' % owner)
+        signatures.append(_signature(status))  # from before it is read: a later change must show
+
     try:
-        descriptor = os.open(path, _FLAGS)
+        data = read_file(path, MAX_XML_BYTES, look, follow_links=False)
+    except NotAFileError as error:
+        raise StateFileError(error.message) from None
     except OSError as error:
         if not os.path.islink(path):
             raise
         raise StateFileError('%s is a symbolic link, which libvirt does not write' % path) from error
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise StateFileError('%s is not a regular file' % path)
-        if not is_only_ours(status):
-            owner = (path, status.st_uid, stat.S_IMODE(status.st_mode))
-            raise StateFileError('%s could be written by others than libvirt (uid %d, mode %04o)' % owner)
-        with open(descriptor, 'rb', closefd=False) as file:
-            data = file.read(MAX_XML_BYTES + 1)
-    finally:
-        os.close(descriptor)
     if len(data) > MAX_XML_BYTES:
         raise StateFileError('%s is larger than %d MiB' % (path, MAX_XML_BYTES >> 20), head=data[:_HEAD])
-    return data, _signature(status)
+    return data, signatures[0]

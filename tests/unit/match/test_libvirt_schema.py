@@ -50,7 +50,7 @@ def make_large(path):
     'make, reason',
     [
         (lambda path: path.symlink_to('nowhere'), 'cannot read %s: No such file or directory'),
-        (lambda path: path.mkdir(), 'cannot read %s: Is a directory'),
+        (lambda path: path.mkdir(), '%s is not a regular file'),
         (make_fifo, '%s is not a regular file'),
         (make_large, '%s is larger than 16777216 bytes'),
     ],

@@ -9,7 +9,7 @@ import time
 
 import pytest
 from virtguard.errors import GuardError
-from virtguard.policyfile import MAX_POLICY_BYTES, read_policy_file, read_trusted_policy_file
+from virtguard.policy.files import MAX_POLICY_BYTES, read_policy_file, read_trusted_policy_file
 
 STRANGER = 12345
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason='only root can give files away')
