@@ -331,11 +331,11 @@ try:
     from virtguard import packages
     packages.enable_packages()
     from virtguard.commands import main
-    from virtguard.policy import installation
+    from virtguard.policy.installation import installed_below
 except Exception as error:
     sys.stderr.write("virt-guard: the guard cannot run: %s: %s (run install.sh again)\\n" % (type(error).__name__, error))
     sys.exit(2)
-sys.exit(main.main(layout=installation.installed(root)))
+sys.exit(main.main(installation=installed_below(root)))
 ' $(quoted "$tree") $(quoted "$root") "\$@"
 END
 }

@@ -449,8 +449,8 @@ def test_policy_check_without_a_schema(misspelt, tmp_path, schema, note):
     program = (
         'import sys; sys.path.insert(0, sys.argv[1])\n'
         'from virtguard.commands import main\n'
-        'from virtguard.policy import installation\n'
-        "here = installation.Layout('', False, '', host=sys.argv[2])\n"
+        'from virtguard.policy.installation import Installation\n'
+        "here = Installation('', False, '', host=sys.argv[2])\n"
         "sys.exit(main.main(['policy', 'check', sys.argv[3]], here))"
     )
     command = [sys.executable, '-B', '-c', program, str(CHECKOUT / 'lib'), str(tmp_path), str(misspelt)]

@@ -17,57 +17,36 @@ if TYPE_CHECKING:
     import argparse
     from typing import Iterable, Set, Tuple
 
-    from ..model import Origin, Policy
-    from ..policy.installation import Layout
-    from .domain_files import DomainFile
-    from .output_format import OutputFormat
+    from ..policy.installation import Installation
+
+    Format = Union[Text, JsonLines]
 
 
-def check(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
+def check(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Judge what the paths name."""
-    policy = loading.policy(arguments.policy, layout)
-    output = FORMATS[arguments.format](wants_colour(), show_admitted=False)
-    files = find_domain_files(arguments.paths)
-    tally, _ = _judge(arguments, policy, output, files)
-    if not tally.total:
-        raise GuardError('there is no domain in the files given')
-    if layout.domains in map(os.path.abspath, arguments.paths):
-        notes.complain_of_unknown_uuids(policy, layout)
-    tally.skipped += files.others
-    show(output.summary(str(tally)))
-    return tally.exit_status
+    return _judge_all(arguments, installation, find_documents(arguments.paths), show_admitted=False)
 
 
-def scan(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
+def scan(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Judge every domain that is defined, or, with --next-boot, the next start of those that run or will."""
     if arguments.next_boot:
         from .next_boot import run
 
-        return run(arguments, layout)
-    files = defined_domain_files(layout.domains)
-    policy = loading.policy(arguments.policy, layout)
-    output = FORMATS[arguments.format](wants_colour(), show_admitted=True)
-    tally, used_waivers = _judge(arguments, policy, output, files)
-    notes.complain_of_unused_waivers(policy, used_waivers)
-    if arguments.policy is None and arguments.facts is None and arguments.os is None:
-        for note in notes.on_host(policy, layout):
-            complain('%s: note: %s' % (wording.PROGRAM, note))
-    notes.complain_of_unknown_uuids(policy, layout)
-    show(output.summary(str(tally)))
-    return tally.exit_status
+        return run(arguments, installation)
+    return _judge_all(arguments, installation, defined_documents(installation.domains), show_admitted=True)
 
 
-def _judge(
-    arguments: 'argparse.Namespace', policy: 'Policy', output: 'OutputFormat', files: 'Iterable[DomainFile]'
-) -> 'Tuple[Tally, Set[Origin]]':
-    """Print the verdict on each domain. Returns their tally, and where the waivers are defined that were used."""
+def _judge_all(
+    arguments: 'argparse.Namespace', installation: 'Installation', documents: 'Iterable[Document]', show_admitted: bool
+) -> int:
     from .parallel import Judge, judge_all
 
-    host = loading.host(arguments.facts, policy.facts(), arguments.os)
-    judge = Judge(policy, host, arguments.date or today())
-    show(output.begin())
-    tally = Tally()
-    used_waivers: 'Set[Origin]' = set()
+    policy = loading.policy(arguments.policy, installation)
+    judge = Judge(policy, loading.host(arguments.facts, policy.facts(), arguments.os), arguments.date or today())
+    output: 'Format' = JsonLines() if arguments.format == 'jsonl' else Text(wants_colour(), show_admitted)
+    counts = {model.ADMIT: 0, model.DENY: 0, model.ERROR: 0}
+    used: 'Set[model.Origin]' = set()
+    skipped = 0
     progress = Progress()
     for outcome in judge_all(judge, output, files):
         if outcome.output or outcome.complaints:
@@ -81,4 +60,15 @@ def _judge(
             tally.add(decision)
         progress.show(tally.total)
     progress.clear()
-    return tally, used_waivers
+    if arguments.command == 'check' and not any(counts.values()):
+        raise GuardError('there is no domain in the files given')
+    if arguments.command == 'scan':
+        notes.complain_of_unused_waivers(policy, used)
+        if arguments.policy is None and arguments.facts is None and arguments.os is None:
+            for note in notes.on_host(policy, installation):
+                complain('%s: note: %s' % (wording.PROGRAM, note))
+    if arguments.command == 'scan' or installation.domains in map(os.path.abspath, arguments.paths):
+        notes.complain_of_unknown_uuids(policy, installation)
+    skipped += getattr(documents, 'others', 0)
+    show(output.summary(counts[model.ADMIT], counts[model.DENY], counts[model.ERROR], skipped))
+    return NOT_JUDGED if counts[model.ERROR] else DENIED if counts[model.DENY] else ADMITTED

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Iterator, List, Optional, Set, Tuple
 
     from ..errors import Problem
-    from ..policy.installation import Layout
+    from ..policy.installation import Installation
 
 EXPECTED = 'expected.yaml'
 
@@ -42,9 +42,9 @@ class _Directory:
         self.unnamed = unnamed
 
 
-def run(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
+def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Judge every case below the directory; print one line for each expectation that is not met."""
-    policy = loading.policy(arguments.policy, layout)
+    policy = loading.policy(arguments.policy, installation)
     directories = _read_directories(arguments.directory)
     total = failures = 0
     failed = False

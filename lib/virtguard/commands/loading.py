@@ -10,10 +10,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Iterable, Optional
 
-    from ..policy.installation import Layout
+    from ..policy.installation import Installation
 
 
-def policy(name: 'Optional[str]', layout: 'Layout') -> model.Policy:
+def policy(name: 'Optional[str]', installation: 'Installation') -> model.Policy:
     """The policy of a file or profile; without a name the one in force.
 
     :raises GuardError: it cannot be used
@@ -21,8 +21,8 @@ def policy(name: 'Optional[str]', layout: 'Layout') -> model.Policy:
     if name is not None:
         return load.load_policy_file(load.find_policy(name), today())
     # The policy in force must satisfy what the hook asks of it, or the command would promise too much.
-    from_file = load.load_trusted_policy if layout.installed else load.load_policy_in_checkout
-    return from_file(layout.policy, today())
+    from_file = load.load_trusted_policy if installation.installed else load.load_policy_in_checkout
+    return from_file(installation.policy, today())
 
 
 def policy_with_drop_ins(name: str) -> model.Policy:

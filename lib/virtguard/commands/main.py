@@ -12,7 +12,7 @@ import time
 
 from .. import __version__, model, wording
 from ..errors import GuardError, PolicyError
-from ..policy import installation
+from ..policy.installation import Installation, not_installed
 from ..policy.waivers import parse_day
 from . import check, policy, rules, watch
 from .exit_status import INTERRUPTED, NOT_JUDGED
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     Commands = argparse._SubParsersAction['_Parser']
 
 
-def main(argv: 'Optional[Sequence[str]]' = None, layout: installation.Layout = installation.found()) -> int:  # noqa: B008
-    """Run the command; `layout` says where the installation has its policy. Returns the exit status."""
+def main(argv: 'Optional[Sequence[str]]' = None, installation: Installation = not_installed()) -> int:  # noqa: B008
+    """Run the command; `installation` says where the installation has its policy. Returns the exit status."""
     # As for any filter, a reader that has seen enough ends the program without a word.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     # Waivers end with a day of the host's own calendar, as the hook tells it, wherever the caller takes himself to be.
@@ -35,7 +35,7 @@ def main(argv: 'Optional[Sequence[str]]' = None, layout: installation.Layout = i
     time.tzset()
     try:
         arguments = _parser().parse_args(argv)
-        return int(arguments.run(arguments, layout))
+        return int(arguments.run(arguments, installation))
     except PolicyError as error:
         for problem in error.problems:
             complain(str(problem))
@@ -188,13 +188,13 @@ def _add_judging_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--date', metavar='YYYY-MM-DD', type=_day, help='judge as on that day (default: today)')
 
 
-def _test_policy(arguments: argparse.Namespace, layout: installation.Layout) -> int:
+def _test_policy(arguments: argparse.Namespace, installation: Installation) -> int:
     from .fixtures import run
 
-    return run(arguments, layout)
+    return run(arguments, installation)
 
 
-def _diff_policies(arguments: argparse.Namespace, layout: installation.Layout) -> int:
+def _diff_policies(arguments: argparse.Namespace, installation: Installation) -> int:
     from .policy_diff import run
 
-    return run(arguments, layout)
+    return run(arguments, installation)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import argparse
     from typing import Dict, Iterator, List, Optional, Set, Tuple
 
-    from ..policy.installation import Layout
+    from ..policy.installation import Installation
 
     Fields = Tuple[str, str, str]  # complaint, output, decision ('' where there is no definition)
 
@@ -32,18 +32,17 @@ _SUFFIX = '.xml'
 RUNNING, AUTOSTART = 'running', 'autostart'
 
 
-def run(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
+def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Judge the definition of each domain that runs, or starts with the host; print the verdicts and a summary."""
-    policy = loading.policy(arguments.policy, layout)
+    policy = loading.policy(arguments.policy, installation)
     judge = Judge(policy, loading.host(arguments.facts, policy.facts(), arguments.os), arguments.date or today())
-    output = FORMATS[arguments.format](wants_colour(), True)
-    show(output.begin())
-    names = {RUNNING: set(_running(layout)), AUTOSTART: set(_autostart(layout))}
+    output: 'Format' = JsonLines() if arguments.format == 'jsonl' else Text(wants_colour(), True)
+    names = {RUNNING: set(running_domains(installation)), AUTOSTART: set(autostart_domains(installation))}
     decisions: 'Dict[str, str]' = {}
     tally = Tally()
 
     def work(name: str) -> 'Fields':
-        path = os.path.join(layout.domains, name + _SUFFIX)
+        path = os.path.join(installation.domains, name + _SUFFIX)
         try:
             xml = _read(path)
             if xml is None:
@@ -51,12 +50,12 @@ def run(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
             verdict = judge.judge(xml)
         except GuardError as error:
             return give_up(name, str(error))
-        complaint = note_on_saved_state(layout, name)
+        complaint = note_on_saved_state(installation, name)
         when = [when for when in (RUNNING, AUTOSTART) if name in names[when]]
         return complaint, output.next_start(path, verdict, when), verdict.decision
 
     def give_up(name: str, reason: str) -> 'Fields':
-        path = os.path.join(layout.domains, name + _SUFFIX)
+        path = os.path.join(installation.domains, name + _SUFFIX)
         return '%s: error: %s' % (path, reason), output.failure(path, reason), model.ERROR
 
     every = sorted(names[RUNNING] | names[AUTOSTART])
@@ -72,9 +71,12 @@ def run(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
                     tally.add(decision)
     finally:
         workers.end()
-    notes.complain_of_unknown_uuids(policy, layout)
-    show(output.summary(*_summary(policy, decisions, names)))
-    return tally.exit_status
+    notes.complain_of_unknown_uuids(policy, installation)
+    if arguments.format == 'text':
+        for line in summary(policy, decisions, names):
+            show_line(line)
+    found = set(decisions.values())
+    return NOT_JUDGED if model.ERROR in found else DENIED if model.DENY in found else ADMITTED
 
 
 def summary(policy: model.Policy, decisions: 'Dict[str, str]', names: 'Dict[str, Set[str]]') -> 'Iterator[str]':
@@ -103,24 +105,24 @@ def summary(policy: model.Policy, decisions: 'Dict[str, str]', names: 'Dict[str,
         yield 'without a definition, and so without a next start: %s' % ', '.join(transient)
 
 
-def note_on_saved_state(layout: 'Layout', name: str) -> str:
+def note_on_saved_state(installation: 'Installation', name: str) -> str:
     """What to say of the next start of a domain that libvirt has saved (virsh managedsave); '' where it has not."""
-    if not os.path.lexists(os.path.join(layout.lib, 'save', name + '.save')):
+    if not os.path.lexists(os.path.join(installation.lib, 'save', name + '.save')):
         return ''
-    path = os.path.join(layout.domains, name + _SUFFIX)
+    path = os.path.join(installation.domains, name + _SUFFIX)
     return '%s: not judged is its saved state, which its next start goes on with' % path
 
 
-def running_domains(layout: 'Layout') -> 'Iterator[str]':
+def running_domains(installation: 'Installation') -> 'Iterator[str]':
     """The names of the domains that run: libvirt keeps the status of each in a file."""
-    for entry in _list(layout.run):
+    for entry in _list(installation.run):
         if entry.name.endswith(_SUFFIX) and entry.is_file(follow_symlinks=False):
             yield entry.name[: -len(_SUFFIX)]
 
 
-def autostart_domains(layout: 'Layout') -> 'Iterator[str]':
+def autostart_domains(installation: 'Installation') -> 'Iterator[str]':
     """The names of the domains that start with the host: libvirt keeps a link to the definition of each."""
-    for entry in _list(os.path.join(layout.domains, 'autostart')):
+    for entry in _list(os.path.join(installation.domains, 'autostart')):
         if not entry.name.endswith(_SUFFIX):
             continue
         try:
@@ -132,7 +134,7 @@ def autostart_domains(layout: 'Layout') -> 'Iterator[str]':
         if os.path.basename(target) == entry.name:
             yield entry.name[: -len(_SUFFIX)]
         else:
-            complain('%s: ignored: not a link to %s' % (entry.path, os.path.join(layout.domains, entry.name)))
+            complain('%s: ignored: not a link to %s' % (entry.path, os.path.join(installation.domains, entry.name)))
 
 
 def _list(directory: str) -> 'List[os.DirEntry[str]]':

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Iterator, List, Set
 
-    from ..policy.installation import Layout
+    from ..policy.installation import Installation
 
 
 def on_policy(policy: model.Policy) -> 'Iterator[str]':
@@ -58,21 +58,21 @@ def _on_a_taken_id(rule: model.Rule) -> 'Iterator[str]':
         yield text % ((file, line, rule.id) + rule.origin + (', '.join(kept),))
 
 
-def on_files(layout: 'Layout') -> 'Iterator[str]':
+def on_files(installation: 'Installation') -> 'Iterator[str]':
     """Which files beside the policy in force are not used."""
-    for path in load.ignored_drop_ins(layout.policy):
+    for path in load.ignored_drop_ins(installation.policy):
         yield '%s is ignored: the name of a drop-in ends with .yaml and does not begin with a dot' % path
-    warning = load_compiled(layout.policy)[1]
+    warning = load_compiled(installation.policy)[1]
     if warning:
         yield warning
 
 
-def on_host(policy: model.Policy, layout: 'Layout') -> 'List[str]':
+def on_host(policy: model.Policy, installation: 'Installation') -> 'List[str]':
     """Whether the policy in force is made of another list than that of the host: as after an upgrade of the host."""
     from ..policy.host_profile import difference, profile_of
 
     profile = profile_of(policy)
-    said = difference(profile, layout.host or '/') if layout.installed else ''
+    said = difference(profile, installation.host or '/') if installation.installed else ''
     command = said.replace('--profile', 'install.sh --profile')
     return ['%s (the policy is made of %s)' % (command, profile)] if said else []
 
@@ -86,15 +86,15 @@ def complain_of_unused_waivers(policy: model.Policy, used: 'Set[model.Origin]') 
             complain(text % (waiver.origin + (', '.join(waiver.rules),)))
 
 
-def complain_of_unknown_uuids(policy: model.Policy, layout: 'Layout') -> None:
+def complain_of_unknown_uuids(policy: model.Policy, installation: 'Installation') -> None:
     """Tell which waivers name UUIDs that no domain of this host has; whoever defines one with it has the waiver."""
     from ..policy.waivers import uuids_not_among
     from .domain_files import defined_uuids
 
-    if not os.path.isdir(layout.domains) or not any(uuids_not_among(waiver, ()) for waiver in policy.waivers):
+    if not os.path.isdir(installation.domains) or not any(uuids_not_among(waiver, ()) for waiver in policy.waivers):
         return
     try:
-        here = defined_uuids([layout.domains, layout.run])
+        here = defined_uuids([installation.domains, installation.run])
     except GuardError:
         return  # what runs without a definition cannot be seen
     for waiver in policy.waivers:

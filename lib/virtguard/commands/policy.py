@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     import argparse
     from typing import List
 
-    from ..policy.installation import Layout
+    from ..policy.installation import Installation
 
 
-def check(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
+def check(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Report every problem, or that there is none."""
     try:
-        policy, slow = load_timed(lambda: loading.policy(arguments.policy, layout))
-        unchecked = look_closer(policy, layout.host)
+        policy, slow = load_timed(lambda: loading.policy(arguments.policy, installation))
+        unchecked = look_closer(policy, installation.host)
     except PolicyError as error:
         for problem in error.problems:
             show_line(str(problem))
@@ -34,7 +34,7 @@ def check(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
         if path != policy.source:
             show_line('with %s' % path)
     if arguments.policy is None:
-        for note in [*notes.on_files(layout), *notes.on_host(policy, layout)]:
+        for note in [*notes.on_files(installation), *notes.on_host(policy, installation)]:
             show_line('note: ' + note)
     for note in [*unchecked, *filter(None, [slow]), *notes.on_policy(policy)]:
         show_line('note: ' + note)
@@ -67,24 +67,24 @@ def look_closer(policy: model.Policy, host: str) -> 'List[str]':
     return unchecked if domains is None else []
 
 
-def show_effective(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
+def show_effective(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Print the effective policy with the origin of every value."""
     from ..policy.show import show_policy
 
-    show(show_policy(loading.policy(arguments.policy, layout)))
+    show(show_policy(loading.policy(arguments.policy, installation)))
     return FINE
 
 
-def compile_in_force(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
+def compile_in_force(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Write the compiled form of the policy in force."""
     from ..policy.compiler import compile_in_place, write_compiled
 
-    path = compiled_path(layout.policy)
+    path = compiled_path(installation.policy)
     slow = ''
 
     def load() -> model.Policy:
         nonlocal slow
-        policy, slow = load_timed(lambda: loading.policy(None, layout))
+        policy, slow = load_timed(lambda: loading.policy(None, installation))
         return policy
 
     try:
@@ -92,7 +92,7 @@ def compile_in_force(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
     except OSError as error:
         raise GuardError('cannot write %s: %s' % (path, error.strerror), 'run it as root') from None
     state = 'compiled from' if written else 'up to date with'
-    show('%s: %s %s\n' % (wording.escape(path), state, wording.escape(layout.policy)))
+    show('%s: %s %s\n' % (wording.escape(path), state, wording.escape(installation.policy)))
     if slow:
         show_line('note: ' + slow)
     return FINE

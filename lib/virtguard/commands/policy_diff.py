@@ -23,11 +23,14 @@ if TYPE_CHECKING:
     from typing import Dict, Iterable, List
 
     from ..errors import Problem
-    from ..policy.installation import Layout
-    from .comparison import Comparison
+    from ..policy.installation import Installation
+
+    Format = Union['_Text', '_JsonLines']
+
+_DEFAULTS = ('at', 'mode', 'waivable')  # a rule or policy that does not say one of these has it all the same
 
 
-def run(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
+def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Judge every domain twice, and print what changes."""
     old, new = _load_policies([arguments.old, arguments.new])
     needed = old.facts() | new.facts()
@@ -35,9 +38,8 @@ def run(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
     # Only of all findings of each can be told in which they differ.
     judges = Judge(old, hosts[0], today(), None), Judge(new, hosts[1], arguments.date or today(), None)
     comparer = Comparer(old, new)
-    domain_files = find_domain_files(arguments.paths) if arguments.paths else defined_domain_files(layout.domains)
-    output = FORMATS[arguments.format](wants_colour(), True)
-    show(output.begin())
+    documents = find_documents(arguments.paths) if arguments.paths else defined_documents(installation.domains)
+    output: 'Format' = _JsonLines() if arguments.format == 'jsonl' else _Text()
     comparisons: 'List[Comparison]' = []
     judged = failed = 0
     progress = Progress()

@@ -14,7 +14,7 @@ from ..errors import GuardError, PolicyError
 from ..host import read_facts, today
 from ..judging.judge import Judge
 from ..policy.host_profile import difference
-from ..policy.installation import Layout, installed
+from ..policy.installation import Installation, installed_below
 from ..policy.load import drop_in_directory, load_timed
 from ..wording import PROGRAM, counted
 from .candidate import EDITED, LINK, SHIPPED, choose_profile, make_candidate
@@ -42,13 +42,13 @@ _STATES = {
 def main(argv: 'Sequence[str]', stdout: 'TextIO') -> int:
     """Tell what would be refused. Returns CLEAN, REFUSED or NOT_JUDGED.
 
-    :param argv: the root (see installation.installed), the file with what was shipped when virt-guard was installed,
+    :param argv: the root (see installed_below), the file with what was shipped when virt-guard was installed,
         the profile and the mode that somebody asks for ('' for none), and the words of the command that installs
     """
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     root, pristine, profile, mode, *command = argv
     try:
-        return _Preview(installed(root), mode, command).run(profile, pristine)
+        return _Preview(installed_below(root), mode, command).run(profile, pristine)
     except PolicyError as error:
         for problem in error.problems:
             complain(str(problem))
@@ -68,8 +68,8 @@ def main(argv: 'Sequence[str]', stdout: 'TextIO') -> int:
 class _Preview:
     """`command` installs; `mode` is the one that somebody asks for, '' for none."""
 
-    def __init__(self, layout: Layout, mode: str, command: 'List[str]') -> None:
-        self._layout = layout
+    def __init__(self, installation: Installation, mode: str, command: 'List[str]') -> None:
+        self._installation = installation
         self._mode = mode
         self._command = command
         self._decisions: 'Dict[str, str]' = {}  # by the names of the domains
@@ -85,7 +85,7 @@ class _Preview:
         another = difference(profile)
         if another:
             show_line('           %s' % another)
-        candidate = make_candidate(self._layout.policy, pristine, profile, self._mode)
+        candidate = make_candidate(self._installation.policy, pristine, profile, self._mode)
         policy, slow = load_timed(candidate.load)
         for line in filter(None, [_describe(candidate, policy, profile), slow]):
             show_line(line)
@@ -100,7 +100,7 @@ class _Preview:
 
     def _judge(self, judge: Judge) -> None:
         try:
-            domain_files = defined_domain_files(self._layout.domains)
+            documents = defined_documents(self._installation.domains)
         except GuardError as error:
             self._miss(str(error))
             return
@@ -123,7 +123,7 @@ class _Preview:
         self._is_incomplete = True
 
     def _tell_of_host(self, policy: model.Policy, host: model.HostFacts) -> None:
-        said = describe_host_rules(policy, self._layout.policy, host)
+        said = describe_host_rules(policy, self._installation.policy, host)
         if said:
             show('\nEvery domain on this host %s, because of the host itself:\n%s' % (_would_be_refused(policy), said))
 
@@ -131,7 +131,9 @@ class _Preview:
         if not self._decisions:
             if not self._is_incomplete:
                 show_line('')
-                show_line('No domain is defined on this host: there is no *.xml file in %s.' % self._layout.domains)
+                show_line(
+                    'No domain is defined on this host: there is no *.xml file in %s.' % self._installation.domains
+                )
             return
         for heading, outputs in (
             ('These domains %s at their next start:' % _would_be_refused(policy), self._refused),
@@ -155,12 +157,12 @@ class _Preview:
         names: 'Dict[str, Set[str]]' = {}
         try:
             for when, find in ((RUNNING, running_domains), (AUTOSTART, autostart_domains)):
-                names[when] = set(find(self._layout))
+                names[when] = set(find(self._installation))
         except GuardError as error:
             self._miss(str(error))
             return
         every = sorted(names[RUNNING] | names[AUTOSTART])
-        self._missed += filter(None, (note_on_saved_state(self._layout, name) for name in every))
+        self._missed += filter(None, (note_on_saved_state(self._installation, name) for name in every))
         if not every or not self._decisions:
             return
         for line in summary(policy, self._decisions, names):

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-    from ..policy.installation import Layout
+    from ..policy.installation import Installation
 
 _AT = {
     model.ADMISSION: 'admission: the definition of a domain that starts, or (watch) runs',
@@ -29,17 +29,21 @@ _KNOWN_FROM = {
 }
 
 
-def list_rules(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
+def list_rules(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Print a line, or an object, for each rule."""
-    policy = loading.policy(arguments.policy, layout)
-    output = FORMATS[arguments.format](wants_colour(), True)
-    show(output.begin() + output.rules(policy.rules) + output.summary())
+    policy = loading.policy(arguments.policy, installation)
+    if arguments.format == 'jsonl':
+        show(''.join(map(rule_object, policy.rules)))
+        return FINE
+    width = max(len(rule.id) for rule in policy.rules)
+    for rule in policy.rules:
+        show_line('%-*s  %-4s  %s' % (width, rule.id, rule.action, rule.title))
     return FINE
 
 
-def explain(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
+def explain(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Print what is known of each rule that is named."""
-    rules = {rule.id: rule for rule in loading.policy(arguments.policy, layout).rules}
+    rules = {rule.id: rule for rule in loading.policy(arguments.policy, installation).rules}
     unknown = [id for id in arguments.rules if id not in rules]
     for id in unknown:
         complain('%s: there is no rule %r (%s)' % (wording.PROGRAM, id, suggest(id, rules)))

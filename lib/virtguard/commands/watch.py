@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     import argparse
 
     from ..model import Occurrence
-    from ..policy.installation import Layout
+    from ..policy.installation import Installation
     from ..watch.policy_in_force import PolicyInForce
 
 
-def run(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
+def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Watch until told to end, or tell what holds now. Returns the exit status."""
     from ..watch.policy_in_force import PolicyInForce
 
-    policy = PolicyInForce(lambda: loading.policy(arguments.policy, layout))
-    return _tell_once(arguments, layout, policy) if arguments.once else _watch(arguments, layout, policy)
+    policy = PolicyInForce(lambda: loading.policy(arguments.policy, installation))
+    return _tell_once(arguments, installation, policy) if arguments.once else _watch(arguments, installation, policy)
 
 
-def _watch(arguments: 'argparse.Namespace', layout: 'Layout', policy: 'PolicyInForce') -> int:
+def _watch(arguments: 'argparse.Namespace', installation: 'Installation', policy: 'PolicyInForce') -> int:
     from ..watch.loop import Watch
 
     # Where a service manager started it, journald has the records, and nobody reads what is printed.
@@ -43,17 +43,16 @@ def _watch(arguments: 'argparse.Namespace', layout: 'Layout', policy: 'PolicyInF
         if not is_service:
             complain('%s: %s' % (wording.PROGRAM, text))
 
-    Watch(layout, policy, show_happening, complain_of).run()
-    return FINE
+    Watch(installation, policy, show_happening, complain_of).run()
+    return ADMITTED
 
 
-def _tell_once(arguments: 'argparse.Namespace', layout: 'Layout', policy: 'PolicyInForce') -> int:
+def _tell_once(arguments: 'argparse.Namespace', installation: 'Installation', policy: 'PolicyInForce') -> int:
     from ..watch.once import audit_now
 
-    output = FORMATS[arguments.format](wants_colour(), True)
-    show(output.begin())
-    tally = Tally()
-    for file, outcome in audit_now(layout, policy.load()):
+    output: 'Format' = JsonLines() if arguments.format == 'jsonl' else Text(wants_colour(), True)
+    counts = {model.ADMIT: 0, model.DENY: 0, model.ERROR: 0}
+    for source, outcome in audit_now(installation, policy.load()):
         if isinstance(outcome, model.Verdict):
             show(output.verdict(file, outcome))
             tally.add(outcome.decision)

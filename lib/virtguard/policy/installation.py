@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from typing import Optional
 
 
-class Layout:
+class Installation:
     """`policy`: the policy that is in force; `installed` tells whether a hook on this host obeys it.
 
     libvirt's own: `domains`, definitions; `run`, the status of what runs; `lib`, metadata of snapshots and checkpoints.
@@ -30,20 +30,20 @@ class Layout:
         self.log = root + '/var/log/libvirt/virt-guard.log'
 
 
-def installed(root: str) -> Layout:
-    """The layout that install.sh makes; `root` is '' on a host, a directory with `--root`."""
-    return Layout(root + '/etc/virt-guard/policy.yaml', True, root)
+def installed_below(root: str) -> Installation:
+    """What install.sh makes; `root` is '' on a host, a directory with `--root`."""
+    return Installation(root + '/etc/virt-guard/policy.yaml', True, root)
 
 
-def found() -> Layout:
-    """The layout of a checkout or a Python environment, which brings its own copy of the policy."""
+def not_installed() -> Installation:
+    """A checkout or a Python environment, which brings its own copy of the policy."""
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     candidates = (
         os.path.join(package, '..', '..', 'policy.yaml'),
         os.path.join(sys.prefix, 'share', 'virt-guard', 'policy.yaml'),
     )
     policy = _first_existing(*candidates) or candidates[-1]
-    return Layout(os.path.normpath(policy), False, '')
+    return Installation(os.path.normpath(policy), False, '')
 
 
 def _first_existing(*paths: str) -> 'Optional[str]':

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing import Callable, Dict, Sequence, Tuple
 
     from ..model import Occurrence, Verdict
-    from ..policy.installation import Layout
+    from ..policy.installation import Installation
 
 # Seconds
 _LOOK = 10.0  # between looks at what nothing announces: processes, directories that were mounted over
@@ -48,19 +48,19 @@ class Watch:
 
     def __init__(
         self,
-        layout: 'Layout',
+        installation: 'Installation',
         policy: PolicyInForce,
         show: 'Callable[[Occurrence, Verdict], None]',
         complain: 'Callable[[str], None]',
     ) -> None:
-        self._layout = layout
+        self._installation = installation
         self._policy = policy
         self._show = show
         self._print = complain
-        self._sinks = journal.Sinks(layout.log)
+        self._sinks = journal.Sinks(installation.log)
         self._notifier = Notifier(os.environ)
-        self._files = StateFiles(layout.run, layout.lib)
-        self._processes = Processes(layout.run, lib=layout.lib)
+        self._files = StateFiles(installation.run, installation.lib)
+        self._processes = Processes(installation.run, lib=installation.lib)
         self._unobserved = Unobserved(self._tell_of_gap, self._tell_of_end)
         self._intake = Intake(self._files, self._unobserved, self._notifier.alive)
         self._amiss: 'Dict[str, str]' = {}  # what is amiss -> what was said about it
@@ -77,7 +77,7 @@ class Watch:
         """
         waker = self._catch_signals()
         auditor = self._policy.load()
-        keeper = Keeper(self._layout.state, self._complain)
+        keeper = Keeper(self._installation.state, self._complain)
         if keeper.is_taken:
             self._watch_beside_another()
         self._ledger = Ledger(
@@ -103,7 +103,7 @@ class Watch:
         :raises GuardError: nobody would see it
         """
         if self._notifier.listens:
-            raise GuardError('another watch keeps its states in %s' % self._layout.state, 'end that one first')
+            raise GuardError('another watch keeps its states in %s' % self._installation.state, 'end that one first')
         self._is_alone = False
         self._print('another watch records what happens; this one only shows it')
 
@@ -269,7 +269,9 @@ class Watch:
         if self._sinks.send(fields) is not None:
             self._amiss.pop('record', None)
         elif 'record' not in self._amiss:
-            self._amiss['record'] = 'a record was lost: neither journald nor syslog nor %s takes any' % self._layout.log
+            self._amiss['record'] = (
+                'a record was lost: neither journald nor syslog nor %s takes any' % self._installation.log
+            )
             self._print(self._amiss['record'])
 
     def _status(self) -> str:

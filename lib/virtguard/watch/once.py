@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, Iterator, List, Optional, Tuple, Union
 
-    from ..policy.installation import Layout
+    from ..policy.installation import Installation
     from .auditor import Auditor
 
     Outcome = Tuple[str, Union[Verdict, GuardError]]
@@ -38,13 +38,13 @@ class _Present:
         self.problems: 'List[Tuple[str, str]]' = []
 
 
-def audit_now(layout: 'Layout', auditor: 'Auditor') -> 'Iterator[Outcome]':
+def audit_now(installation: 'Installation', auditor: 'Auditor') -> 'Iterator[Outcome]':
     """What holds now: for the status file of each domain that runs a verdict, or why there is none; then, if there is
     something to say of them, for the host's processes. For a directory of metadata that cannot be listed, why.
 
     :raises StateFileError: the directory of status files cannot be listed
     """
-    files = StateFiles(layout.run, layout.lib)
+    files = StateFiles(installation.run, installation.lib)
     paths, unlisted = files.paths()
     if files.run in unlisted:
         raise unlisted[files.run]
@@ -61,7 +61,7 @@ def audit_now(layout: 'Layout', auditor: 'Auditor') -> 'Iterator[Outcome]':
             continue
         pids.add(pid)
         yield from outcomes
-    processes = Processes(layout.run, lib=layout.lib)
+    processes = Processes(installation.run, lib=installation.lib)
     unowned, pause = processes.unowned(pids)
     if pause:
         time.sleep(pause)
