@@ -60,7 +60,8 @@ _SECTIONS = (
 
 def render():
     """The text of the page."""
-    from virtguard.policy.load import load_policy_file, profiles
+    from virtguard.policy.installation import profiles
+    from virtguard.policy.load import load_policy_file
 
     policies = {name: load_policy_file(profiles()[name]) for name in dict.fromkeys(name for _, name, _ in COLUMNS)}
     rules = {name: {rule.id: rule for rule in policy.rules} for name, policy in policies.items()}

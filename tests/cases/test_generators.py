@@ -14,7 +14,8 @@ from virtguard.commands import expectations
 from virtguard.compiled import Compiled
 from virtguard.judging.judge import Judge
 from virtguard.policy.compiler import prepare
-from virtguard.policy.load import load_policy_file, profiles
+from virtguard.policy.installation import profiles
+from virtguard.policy.load import load_policy_file
 
 HERE = pathlib.Path(__file__).resolve().parent / 'generators'
 

@@ -6,7 +6,8 @@ import re
 import pytest
 import yaml
 from virtguard import model
-from virtguard.policy.load import load_policy_file, profiles
+from virtguard.policy.installation import profiles
+from virtguard.policy.load import load_policy_file
 
 NAMES = sorted(profiles())
 

@@ -5,7 +5,8 @@ import re
 
 import pytest
 import support_table
-from virtguard.policy.load import load_policy_file, profiles
+from virtguard.policy.installation import profiles
+from virtguard.policy.load import load_policy_file
 
 COLUMNS = [title for title, _, _ in support_table.COLUMNS]
 

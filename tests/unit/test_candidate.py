@@ -20,7 +20,7 @@ from virtguard.commands.candidate import (
     without_settings,
 )
 from virtguard.errors import GuardError
-from virtguard.policy.load import profiles
+from virtguard.policy.installation import profiles
 
 INSTALLER = pathlib.Path(__file__).resolve().parents[2] / 'install.sh'
 # As people write them, of which some are none.

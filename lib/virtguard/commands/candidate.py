@@ -12,7 +12,9 @@ from ..errors import GuardError
 from ..host import today
 from ..policy.files import read_policy_file
 from ..policy.host_profile import list_of_host
-from ..policy.load import load_candidate, profiles
+from ..policy.installation import profiles
+from ..policy.load import load_candidate
+from ..policyfile import read_policy_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

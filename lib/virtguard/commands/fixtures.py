@@ -10,8 +10,8 @@ import os
 from .. import model
 from ..errors import GuardError, PolicyError, suggest
 from ..host import today
-from ..policy import load
-from ..policy.files import read_policy_file
+from ..policy.installation import profiles
+from ..policyfile import read_policy_file
 from ..wording import counted, others
 from . import loading
 from .domain_files import DomainFile
@@ -139,7 +139,7 @@ def _rules_to_test(policy: model.Policy, is_given: bool, all_rules: bool) -> 'It
 
     :param is_given: the policy is a file that was asked for, so all that is in it is the site's
     """
-    shipped = set(policy.files[:1]) | set(load.profiles().values())
+    shipped = set(policy.files[:1]) | set(profiles().values())
     own: 'Set[str]' = {policy.source} if is_given else set(policy.files) - shipped
     for rule in policy.rules:
         # Where a site gives one of these keys, what a rule finds is the site's own business.

@@ -4,7 +4,8 @@
 from .. import model
 from ..host import read_facts, today
 from ..policy import load
-from ..policy.files import read_policy_file
+from ..policy.installation import find_policy
+from ..policyfile import read_policy_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ def policy(name: 'Optional[str]', installation: 'Installation') -> model.Policy:
     :raises GuardError: it cannot be used
     """
     if name is not None:
-        return load.load_policy_file(load.find_policy(name), today())
+        return load.load_policy_file(find_policy(name), today())
     # The policy in force must satisfy what the hook asks of it, or the command would promise too much.
     from_file = load.load_trusted_policy if installation.installed else load.load_policy_in_checkout
     return from_file(installation.policy, today())
@@ -30,7 +31,7 @@ def policy_with_drop_ins(name: str) -> model.Policy:
 
     :raises GuardError: it cannot be used
     """
-    return load.load_policy_in_checkout(load.find_policy(name), today())
+    return load.load_policy_in_checkout(find_policy(name), today())
 
 
 def host(path: 'Optional[str]', needed: 'Iterable[str]', release: 'Optional[str]' = None) -> model.HostFacts:

@@ -14,9 +14,10 @@ from ..host import read_facts, today
 from ..policy.compiler import compile_in_place, write_compiled
 from ..policy.files import read_policy_file
 from ..policy.host_profile import difference, list_of_host
+from ..policy.installation import find_policy
 from ..policy.load import (
     drop_in_directory,
-    find_policy,
+    load_candidate,
     load_policy_file,
     load_timed,
     load_trusted_policy,

@@ -7,8 +7,8 @@ import re
 from ..errors import GuardError
 from ..host import Host
 from ..model import VENDORS
-from .files import read_policy_file
-from .load import profiles
+from ..policyfile import read_policy_file
+from .installation import profiles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

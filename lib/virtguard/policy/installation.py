@@ -2,11 +2,18 @@
 """Where the command finds things: installed under a root, in a checkout, or in a Python environment."""
 
 import os
+import re
 import sys
+
+from ..errors import PolicyFileError, suggest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Optional
+    from typing import Dict, Tuple
+
+SUFFIX = '.yaml'  # of a policy's files
+_FIRST_PROFILE = 'rhel-8'  # is the policy that a checkout, or a Python environment, brings along
+_PROFILE_NAME = re.compile(r'[a-z][a-z0-9-]*\Z')
 
 
 class Installation:
@@ -37,14 +44,48 @@ def installed_below(root: str) -> Installation:
 
 def not_installed() -> Installation:
     """A checkout or a Python environment, which brings its own copy of the policy."""
+    policies = [policy for _, policy in _places() if policy]
+    return Installation(next(filter(os.path.isfile, policies), policies[-1]), False, '')
+
+
+def profiles() -> 'Dict[str, str]':
+    """The profiles that come with the package: their names and files."""
+    found: 'Dict[str, str]' = {}
+    for directory, _ in _places():
+        for name in sorted(os.listdir(directory)) if os.path.isdir(directory) else ():
+            if name.endswith(SUFFIX):
+                found.setdefault(name[: -len(SUFFIX)], os.path.join(directory, name))
+    for _, policy in _places():
+        if os.path.isfile(policy):
+            found.setdefault(_FIRST_PROFILE, policy)
+    return found
+
+
+def is_profile_name(text: str) -> bool:
+    """Whether a text that names a policy is written as profiles are, and not as a path."""
+    return bool(_PROFILE_NAME.match(text))
+
+
+def find_policy(name: str) -> str:
+    """The path of a policy that a user names: that of a file or a profile.
+
+    :raises PolicyFileError: there is neither, and the name is like that of a profile
+    """
+    if os.path.exists(name):
+        return name
+    known = profiles()
+    if is_profile_name(name) and name not in known:
+        raise PolicyFileError('there is neither a file nor a profile %r' % name, suggest(name, known))
+    return known.get(name, name)
+
+
+def _places() -> 'Tuple[Tuple[str, str], ...]':
+    """Where this package may stand: the directory of its profiles there, and the policy, '' where there is no copy."""
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    candidates = (
-        os.path.join(package, '..', '..', 'policy.yaml'),
-        os.path.join(sys.prefix, 'share', 'virt-guard', 'policy.yaml'),
+    tree, checkout = os.path.dirname(package), os.path.dirname(os.path.dirname(package))
+    shared = os.path.normpath(os.path.join(sys.prefix, 'share', 'virt-guard'))
+    return (
+        (os.path.join(tree, 'profiles'), ''),
+        (os.path.join(checkout, 'data', 'profiles'), os.path.join(checkout, 'policy.yaml')),
+        (os.path.join(shared, 'profiles'), os.path.join(shared, 'policy.yaml')),
     )
-    policy = _first_existing(*candidates) or candidates[-1]
-    return Installation(os.path.normpath(policy), False, '')
-
-
-def _first_existing(*paths: str) -> 'Optional[str]':
-    return next((path for path in paths if os.path.isfile(path)), None)

@@ -6,14 +6,13 @@ The drop-ins of /etc/virt-guard/policy.yaml are /etc/virt-guard/policy.d/*.yaml,
 
 import gc
 import os
-import re
-import sys
 import time
 
 from .. import model
 from ..errors import MissingLibraryError, PolicyFileError, suggest
-from ..trust import check_ownership, directories
-from .files import read_policy_file, read_trusted_policy_file, stated_failure
+from ..policyfile import directories, read_policy_file, read_trusted_policy_file, stated_failure
+from ..trust import check_ownership
+from .installation import SUFFIX, is_profile_name, profiles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,9 +22,7 @@ if TYPE_CHECKING:
 
     Files = List[Tuple[str, bytes]]
 
-_SUFFIX = '.yaml'
 _MAX_EXTENDED = 8
-_PROFILE = re.compile(r'[a-z][a-z0-9-]*\Z')
 
 
 def load_trusted_policy(path: str, today: str = '') -> model.Policy:
@@ -58,7 +55,7 @@ def load_policy_file(path: str, today: str = '') -> model.Policy:
 
 def _refuse_drop_in(path: str) -> None:
     served = os.path.dirname(os.path.abspath(path))
-    served = served[: -len('.d')] + _SUFFIX if served.endswith('.d') else ''
+    served = served[: -len('.d')] + SUFFIX if served.endswith('.d') else ''
     if os.path.isfile(served):
         raise PolicyFileError(
             '%s is a drop-in, and no policy without %s' % (path, served), 'check them together: virt-guard policy check'
@@ -100,7 +97,7 @@ def note_on_reading(policy: model.Policy, seconds: float) -> str:
 
 def drop_in_directory(path: str) -> str:
     """Where the drop-ins of a policy are."""
-    return (path[: -len(_SUFFIX)] if path.endswith(_SUFFIX) else path) + '.d'
+    return (path[: -len(SUFFIX)] if path.endswith(SUFFIX) else path) + '.d'
 
 
 def ignored_drop_ins(path: str) -> 'List[str]':
@@ -108,37 +105,6 @@ def ignored_drop_ins(path: str) -> 'List[str]':
     directory = drop_in_directory(path)
     names = os.listdir(directory) if os.path.isdir(directory) else []
     return [os.path.join(directory, name) for name in sorted(names) if not _is_drop_in(name)]
-
-
-def profiles() -> 'Dict[str, str]':
-    """The profiles that come with the package: their names and files."""
-    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    shared = os.path.join(sys.prefix, 'share', 'virt-guard')
-    # Installed; in a checkout; in a Python environment.
-    places = (os.path.join(package, '..', 'profiles'), os.path.join(package, '..', '..', 'data', 'profiles'))
-    found: 'Dict[str, str]' = {}
-    for directory in places + (os.path.join(shared, 'profiles'),):
-        for name in sorted(os.listdir(directory)) if os.path.isdir(directory) else ():
-            if name.endswith(_SUFFIX):
-                found.setdefault(name[: -len(_SUFFIX)], os.path.normpath(os.path.join(directory, name)))
-    for directory in (os.path.join(package, '..', '..'), shared):
-        policy = os.path.normpath(os.path.join(directory, 'policy.yaml'))
-        if os.path.isfile(policy):
-            found.setdefault('rhel-8', policy)
-    return found
-
-
-def find_policy(name: str) -> str:
-    """The path of a policy that a user names: that of a file or a profile.
-
-    :raises PolicyFileError: there is neither, and the name is like that of a profile
-    """
-    if os.path.exists(name):
-        return name
-    known = profiles()
-    if _PROFILE.match(name) and name not in known:
-        raise PolicyFileError('there is neither a file nor a profile %r' % name, suggest(name, known))
-    return known.get(name, name)
 
 
 def _drop_ins(path: str, trusted: bool) -> 'List[str]':
@@ -155,7 +121,7 @@ def _drop_ins(path: str, trusted: bool) -> 'List[str]':
 
 
 def _is_drop_in(name: str) -> bool:
-    return name.endswith(_SUFFIX) and not name.startswith('.')
+    return name.endswith(SUFFIX) and not name.startswith('.')
 
 
 def _load(path: str, drop_ins: 'Sequence[str]', read: 'Callable[[str], bytes]', today: str) -> model.Policy:
@@ -242,6 +208,6 @@ def _read_extended(layer: 'Layer', drop_ins: 'Sequence[str]', read: 'Callable[[s
 
 
 def _extended_path(extends: str, source: str) -> 'Optional[str]':
-    if _PROFILE.match(extends):
+    if is_profile_name(extends):
         return profiles().get(extends)
     return os.path.join(os.path.dirname(source), extends)

@@ -5,7 +5,8 @@ import pathlib
 
 import pytest
 from virtguard.policy.host_profile import difference, list_of_host, profile_of
-from virtguard.policy.load import load_policy_file, load_policy_in_checkout, profiles
+from virtguard.policy.installation import profiles
+from virtguard.policy.load import load_policy_file, load_policy_in_checkout
 
 
 def host(root, text):

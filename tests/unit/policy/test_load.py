@@ -6,6 +6,7 @@ import os
 import pytest
 from virtguard.errors import MissingLibraryError, PolicyError, PolicyFileError
 from virtguard.policy import load as sources
+from virtguard.policy.installation import profiles
 from virtguard.policy.load import load_candidate, load_policy_file, load_policy_in_checkout, load_trusted_policy
 from virtguard.policy.merge import load_policy
 
@@ -224,7 +225,7 @@ def test_extends_a_profile(tmp_path):
     loaded = load_policy_file(str(site))
     assert loaded.name == 'site'
     assert 'virtiofs' in [rule.id for rule in loaded.rules]
-    assert loaded.files[0] == sources.profiles()['rhel-8']
+    assert loaded.files[0] == profiles()['rhel-8']
 
 
 @pytest.mark.parametrize(

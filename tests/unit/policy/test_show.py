@@ -3,8 +3,9 @@
 
 import pytest
 from support.paths import CHECKOUT
+from virtguard.policy.installation import profiles
 from virtguard.policy.layer import read_layer
-from virtguard.policy.load import load_policy_file, profiles
+from virtguard.policy.load import load_policy_file
 from virtguard.policy.merge import load_policy, merge_layers
 from virtguard.policy.show import show_policy
 
