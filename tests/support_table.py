@@ -60,10 +60,10 @@ _SECTIONS = (
 
 def render():
     """The text of the page."""
+    from virtguard.policy import load
     from virtguard.policy.installation import profiles
-    from virtguard.policy.load import load_policy_file
 
-    policies = {name: load_policy_file(profiles()[name]) for name in dict.fromkeys(name for _, name, _ in COLUMNS)}
+    policies = {name: load.single_file(profiles()[name]) for name in dict.fromkeys(name for _, name, _ in COLUMNS)}
     rules = {name: {rule.id: rule for rule in policy.rules} for name, policy in policies.items()}
     text = _HEAD
     for at, title in _SECTIONS:

@@ -12,10 +12,9 @@ from test_cases import POLICY, TODAY
 from virtguard import model
 from virtguard.commands import expectations
 from virtguard.compiled import Compiled
-from virtguard.judging.judge import Judge
+from virtguard.policy import load
 from virtguard.policy.compiler import prepare
 from virtguard.policy.installation import profiles
-from virtguard.policy.load import load_policy_file
 
 HERE = pathlib.Path(__file__).resolve().parent / 'generators'
 
@@ -100,7 +99,7 @@ OF_ITS_HOST = {
 
 @pytest.mark.parametrize('name', sorted(MORE))
 def test_what_another_release_refuses_more(name):
-    policy = load_policy_file(profiles()[name])
+    policy = load.single_file(profiles()[name])
     more = {}
     for path, case in (param.values for param in CASES):
         xml = path.read_bytes()

@@ -6,14 +6,14 @@ import re
 import pytest
 import yaml
 from virtguard import model
+from virtguard.policy import load
 from virtguard.policy.installation import profiles
-from virtguard.policy.load import load_policy_file
 
 NAMES = sorted(profiles())
 
 
 def policy(name):
-    return load_policy_file(profiles()[name])
+    return load.single_file(profiles()[name])
 
 
 @pytest.mark.parametrize('name', NAMES)

@@ -15,8 +15,8 @@ from virtguard import model
 from virtguard.errors import PolicyError
 from virtguard.judging.evaluate import evaluate
 from virtguard.judging.subject import parse_domain
+from virtguard.policy import load
 from virtguard.policy.layer import read_layer
-from virtguard.policy.load import load_policy_file
 from virtguard.policy.merge import load_policy, merge_layers
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
@@ -201,7 +201,7 @@ def test_no_waiver_may_speak_of_it():
 
 @pytest.mark.parametrize('name', ['rhel-9', 'rhel-10'])
 def test_it_denies_in_every_profile(name):
-    policy = load_policy_file(str(TOP / 'data' / 'profiles' / (name + '.yaml')))
+    policy = load.single_file(str(TOP / 'data' / 'profiles' / (name + '.yaml')))
     (rule,) = [rule for rule in policy.rules if rule.id == RULE]
     assert (rule.action, rule.waivable) == ('deny', False)
 

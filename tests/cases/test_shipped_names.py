@@ -7,15 +7,15 @@ from virtguard.match.libvirt_schema import libvirt_version
 from virtguard.match.lint import lint_match
 from virtguard.match.relaxng import Element
 from virtguard.match.syntax import NAMESPACES, MatchError, parse
+from virtguard.policy import load
 from virtguard.policy.installation import profiles
 from virtguard.policy.lint import lint_policy
-from virtguard.policy.load import load_policy_file
 from virtguard.policyfile import read_policy_file
 
 
 @pytest.fixture(params=sorted(profiles()))
 def policy(request):
-    return load_policy_file(profiles()[request.param])
+    return load.single_file(profiles()[request.param])
 
 
 def test_no_name_is_misspelt(policy, host_schema):

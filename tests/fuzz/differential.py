@@ -21,8 +21,8 @@ from virtguard.errors import DomainXMLError, describe_defect
 from virtguard.judging.evaluate import evaluate
 from virtguard.judging.judge import Judge
 from virtguard.judging.subject import parse_domain
+from virtguard.policy import load
 from virtguard.policy.compiler import prepare
-from virtguard.policy.load import load_policy_file
 from virtguard.scan import LIBOSINFO_NS
 from virtguard.watch.metadata import cut_metadata
 
@@ -90,7 +90,7 @@ class Fuzzer:
         self._seed = seed
         self._corpus = Corpus()
         self._libxml2 = Libxml2()
-        self._paths = [Paths(load_policy_file(str(ROOT / name))) for name in POLICIES]
+        self._paths = [Paths(load.single_file(str(ROOT / name))) for name in POLICIES]
         self.documents = 0
         self.accepted = 0
         self.findings = 0

@@ -17,8 +17,7 @@ import pytest
 from capabilities import missing
 from virtguard.commands import exit_status, expectations, main
 from virtguard.journal import MESSAGE_IDS
-from virtguard.policy import layer
-from virtguard.policy.load import load_policy_in_checkout
+from virtguard.policy import layer, load
 
 COMMAND, POLICY = CHECKOUT / 'doc' / 'virt-guard.8', CHECKOUT / 'doc' / 'virt-guard-policy.5'
 PAGES = [COMMAND, POLICY]
@@ -120,7 +119,7 @@ def test_drop_ins_change_the_shipped_policy(tmp_path):
         if what == 'drop-in':
             (tmp_path / 'policy.d' / name).write_text(text)
             names.append(name)
-    policy = load_policy_in_checkout(str(tmp_path / 'policy.yaml'), str(datetime.date.today()))
+    policy = load.as_if_in_force(str(tmp_path / 'policy.yaml'), str(datetime.date.today()))
     assert [pathlib.Path(path).name for path in policy.files] == ['policy.yaml', *names]
     assert len(names) == 2 and policy.waivers
     actions = {rule.id: rule.action for rule in policy.rules}

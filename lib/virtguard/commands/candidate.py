@@ -10,10 +10,9 @@ import re
 
 from ..errors import GuardError
 from ..host import today
-from ..policy.files import read_policy_file
+from ..policy import load
 from ..policy.host_profile import list_of_host
 from ..policy.installation import profiles
-from ..policy.load import load_candidate
 from ..policyfile import read_policy_file
 
 TYPE_CHECKING = False
@@ -51,7 +50,7 @@ class Candidate:
 
         :raises GuardError: this version cannot use it, or it has another mode all the same
         """
-        policy = load_candidate(self.path, self.data, today())
+        policy = load.candidate(self.path, self.data, today())
         if self.mode and (policy.mode, policy.failure) != (self.mode, _FAILURES[self.mode]):
             wanted = (self.mode, _FAILURES[self.mode], self.path)
             raise GuardError('set mode (%s) and failure (%s) in %s by hand' % wanted)

@@ -20,9 +20,9 @@ def policy(name: 'Optional[str]', installation: 'Installation') -> model.Policy:
     :raises GuardError: it cannot be used
     """
     if name is not None:
-        return load.load_policy_file(find_policy(name), today())
+        return load.single_file(find_policy(name), today())
     # The policy in force must satisfy what the hook asks of it, or the command would promise too much.
-    from_file = load.load_trusted_policy if installation.installed else load.load_policy_in_checkout
+    from_file = load.trusted if installation.installed else load.as_if_in_force
     return from_file(installation.policy, today())
 
 
@@ -31,7 +31,7 @@ def policy_with_drop_ins(name: str) -> model.Policy:
 
     :raises GuardError: it cannot be used
     """
-    return load.load_policy_in_checkout(find_policy(name), today())
+    return load.as_if_in_force(find_policy(name), today())
 
 
 def host(path: 'Optional[str]', needed: 'Iterable[str]', release: 'Optional[str]' = None) -> model.HostFacts:

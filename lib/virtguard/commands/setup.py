@@ -11,17 +11,13 @@ from .. import model
 from ..compiled import compiled_path
 from ..errors import GuardError
 from ..host import read_facts, today
+from ..policy import load
 from ..policy.compiler import compile_in_place, write_compiled
 from ..policy.files import read_policy_file
 from ..policy.host_profile import difference, list_of_host
 from ..policy.installation import find_policy
-from ..policy.load import (
-    drop_in_directory,
-    load_candidate,
-    load_policy_file,
-    load_timed,
-    load_trusted_policy,
-)
+from ..policy.load import drop_in_directory, load_timed
+from ..policyfile import read_policy_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -117,27 +113,31 @@ def check(candidate: str, path: str, mode: str) -> str:
     :param mode: the mode that it must have, '' for any
     :raises GuardError: this version cannot use it
     """
-    policy, note = load_timed(Candidate(path, read_policy_file(candidate), '', mode).load)
-    return '%s %g\n%s' % (policy.mode, policy.deadline, note + '\n' if note else '')
+    data = read_policy_file(candidate)
+    policy, note = load_timed(lambda: load.candidate(path, data, today()))
+    if mode and (policy.mode, policy.failure) != (mode, _FAILURES[mode]):
+        raise GuardError('set mode (%s) and failure (%s) in %s by hand' % (mode, _FAILURES[mode], path))
+    return '%s %g %d\n%s' % (policy.mode, policy.deadline, policy.deadline * 100, note + '\n' if note else '')
 
 
 def proof_policy(profile: str, path: str) -> str:
     """Write a policy that judges domains as a profile does, on whatever host, and takes its time; and its compiled form
     beside it."""
     rules = [
-        rule.id for rule in load_policy_file(find_policy(profile)).rules if rule.host and rule.action == model.DENY
+        rule.id for rule in load.single_file(find_policy(profile)).rules if rule.host and rule.action == model.DENY
     ]
-    with open(path, 'w') as file:
-        os.fchmod(file.fileno(), 0o644)  # whatever a default ACL of the directory says
-        file.write(_PROOF % (profile, _LONGEST) + 'rules:\n' * bool(rules))
-        file.writelines(_RULE_OFF % rule for rule in rules)
-    write_compiled(compiled_path(path), compile_in_place(lambda: load_trusted_policy(path, today())))
+    return _PROOF % (profile, _LONGEST) + 'rules:\n' * bool(rules) + ''.join(_RULE_OFF % rule for rule in rules)
+
+
+def compile_policy(path: str) -> str:
+    """Write the compiled form of a policy beside it."""
+    write_compiled(compiled_path(path), compile_in_place(lambda: load.trusted(path, today())))
     return ''
 
 
 def host_rules(path: str) -> str:
     """For each rule of a policy that refuses every domain on this host: what it sees here, and what turns it off."""
-    policy = load_trusted_policy(path, today())
+    policy = load.trusted(path, today())
     return describe_host_rules(policy, path, read_facts(policy.facts()))
 
 
@@ -160,7 +160,7 @@ def switch(path: str, staged: str, program: str) -> str:
     """
     compiled = compiled_path(path)
     ahead = '%s.%d' % (compiled, os.getpid())
-    write_compiled(ahead, compile_in_place(lambda: load_trusted_policy(path, today())))
+    write_compiled(ahead, compile_in_place(lambda: load.trusted(path, today())))
     os.rename(ahead, compiled)
     os.rename(staged, program)
     return ''

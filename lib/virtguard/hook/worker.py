@@ -199,11 +199,11 @@ class _Worker:
 
         from ..packages import describe_copies
 
-        load_trusted_policy = self._task.sturdily(_import_sources)
+        load_trusted = self._task.sturdily(_import_sources)
         with suppress(Exception):  # so that the policy's settings, as far as they are legible, come with the error
             self._task.sturdily(_import_layers)
         try:
-            policy: model.Policy = load_trusted_policy(self._task.policy_path)
+            policy: model.Policy = load_trusted(self._task.policy_path)
             return policy
         except (PolicyFileError, PolicyError, MissingLibraryError) as error:
             self._send({'stage': 'policy', 'settings': error.settings})
@@ -247,9 +247,9 @@ def _describe(verdict: model.Verdict) -> 'Message':
 
 
 def _import_sources() -> 'Any':
-    from ..policy.load import load_trusted_policy
+    from ..policy.load import trusted
 
-    return load_trusted_policy
+    return trusted
 
 
 def _import_layers() -> 'Any':

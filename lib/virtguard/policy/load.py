@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _MAX_EXTENDED = 8
 
 
-def load_trusted_policy(path: str, today: str = '') -> model.Policy:
+def trusted(path: str, today: str = '') -> model.Policy:
     """Load the policy that decides about starts, with its drop-ins.
 
     :param today: see policy.merge_layers
@@ -41,14 +41,14 @@ def load_trusted_policy(path: str, today: str = '') -> model.Policy:
         raise
 
 
-def load_policy_in_checkout(path: str, today: str = '') -> model.Policy:
-    """As load_trusted_policy, whoever may have written the files."""
+def as_if_in_force(path: str, today: str = '') -> model.Policy:
+    """As `trusted`, whoever may have written the files."""
     _refuse_drop_in(path)
     return _load(path, _drop_ins(path, trusted=False), read_policy_file, today)
 
 
-def load_policy_file(path: str, today: str = '') -> model.Policy:
-    """As load_trusted_policy, of any file that the caller may read, and without drop-ins."""
+def single_file(path: str, today: str = '') -> model.Policy:
+    """As `trusted`, of any file that the caller may read, and without drop-ins."""
     _refuse_drop_in(path)
     return _load(path, (), read_policy_file, today)
 
@@ -62,8 +62,8 @@ def _refuse_drop_in(path: str) -> None:
         )
 
 
-def load_candidate(path: str, data: bytes, today: str = '') -> model.Policy:
-    """As load_trusted_policy, if the file of that path had these bytes, and this package were installed."""
+def candidate(path: str, data: bytes, today: str = '') -> model.Policy:
+    """As `trusted`, if the file of that path had these bytes, and this package were installed."""
     of_package = set(profiles().values())
 
     def read(name: str) -> bytes:

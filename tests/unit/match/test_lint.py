@@ -7,9 +7,9 @@ from virtguard.commands.policy import look_closer
 from virtguard.errors import GuardError, PolicyError
 from virtguard.match.lint import lint_match
 from virtguard.match.relaxng import load_schema
+from virtguard.policy import load
 from virtguard.policy.layer import read_layer
 from virtguard.policy.lint import lint_policy
-from virtguard.policy.load import load_policy_file
 from virtguard.policy.merge import merge_layers
 
 SCHEMA = load_schema(
@@ -485,7 +485,7 @@ def test_files_that_were_changed_meanwhile(tmp_path):
     (directory / 'domain.rng').write_text("<element name='domain' xmlns='http://relaxng.org/ns/structure/1.0'/>")
     path = tmp_path / 'policy.yaml'
     path.write_text(POLICY)
-    policy = load_policy_file(str(path))
+    policy = load.single_file(str(path))
     with pytest.raises(PolicyError, match='no <devices> under <domain>'):
         look_closer(policy, str(tmp_path))
     path.write_text(POLICY + '\n')

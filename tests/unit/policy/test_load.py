@@ -5,9 +5,8 @@ import os
 
 import pytest
 from virtguard.errors import MissingLibraryError, PolicyError, PolicyFileError
-from virtguard.policy import load as sources
+from virtguard.policy import load
 from virtguard.policy.installation import profiles
-from virtguard.policy.load import load_candidate, load_policy_file, load_policy_in_checkout, load_trusted_policy
 from virtguard.policy.merge import load_policy
 
 RULE = '{id: %s, title: t, action: deny, match: /domain/%s, why: w, remedy: r}'
@@ -37,14 +36,14 @@ def write(path, text):
     return path
 
 
-def refused(policy, load=load_trusted_policy):
+def refused(policy, read=load.trusted):
     with pytest.raises((PolicyFileError, PolicyError)) as caught:
-        load(str(policy))
+        read(str(policy))
     return caught.value
 
 
 def test_a_policy_alone(policy):
-    loaded = load_trusted_policy(str(policy))
+    loaded = load.trusted(str(policy))
     assert (loaded.name, loaded.source, loaded.files) == ('base', str(policy), (str(policy),))
 
 
@@ -52,7 +51,7 @@ def test_drop_ins_in_the_order_of_their_names(policy, drop_ins):
     write(drop_ins / '20-b.yaml', 'deadline: 20\n')
     write(drop_ins / '9-z.yaml', 'deadline: 9\n')
     write(drop_ins / '10-a.yaml', 'deadline: 10\nmode: audit\n')
-    loaded = load_trusted_policy(str(policy))
+    loaded = load.trusted(str(policy))
     assert (loaded.deadline, loaded.mode) == (9, 'audit')
     names = [os.path.basename(path) for path in loaded.files]
     assert names == ['policy.yaml', '10-a.yaml', '20-b.yaml', '9-z.yaml']
@@ -61,8 +60,8 @@ def test_drop_ins_in_the_order_of_their_names(policy, drop_ins):
 def test_other_names_are_no_drop_ins_and_are_told(policy, drop_ins):
     for name in ('a.yml', 'a.yaml~', '.a.yaml', 'README', 'b.yaml.rpmsave'):
         write(drop_ins / name, 'mode: audit\n')
-    assert load_trusted_policy(str(policy)).mode == 'enforce'
-    ignored = [os.path.basename(path) for path in sources.ignored_drop_ins(str(policy))]
+    assert load.trusted(str(policy)).mode == 'enforce'
+    ignored = [os.path.basename(path) for path in load.ignored_drop_ins(str(policy))]
     assert ignored == ['.a.yaml', 'README', 'a.yaml~', 'a.yml', 'b.yaml.rpmsave']
 
 
@@ -107,10 +106,10 @@ NOTHING = {
 
 @pytest.mark.parametrize('what', sorted(NOTHING))
 def test_what_says_nothing_decides_nothing(policy, drop_ins, what):
-    before = load_trusted_policy(str(policy))
+    before = load.trusted(str(policy))
     empty = write(drop_ins / '10.yaml', NOTHING[what])
     write(drop_ins / '20.yaml', 'deadline: 7\n')
-    after = load_trusted_policy(str(policy))
+    after = load.trusted(str(policy))
     assert (after.deadline, after.mode, after.failure) == (7, before.mode, before.failure)
     assert [rule.id for rule in after.rules] == [rule.id for rule in before.rules]
     assert str(empty) in after.files and after.sha256 != before.sha256, 'what it is read from is known all the same'
@@ -132,7 +131,7 @@ def test_a_policy_says_something(policy, text, problem):
 
 def test_a_policy_that_extends_another_may_add_nothing(tmp_path, policy):
     site = write(tmp_path / 'site.yaml', 'policy: site\nextends: %s\nrules: []\nwaivers:\n' % policy.name)
-    assert load_policy_file(str(site)).name == 'site'
+    assert load.single_file(str(site)).name == 'site'
 
 
 @pytest.mark.parametrize(
@@ -149,7 +148,7 @@ def test_nobody_else_may_write_a_drop_in(policy, drop_ins, mode):
     error = refused(policy)
     assert '10.yaml can be written by others' in error.message
     assert error.settings == {'failure': 'admit'}
-    assert load_policy_in_checkout(str(policy)).mode == 'audit'
+    assert load.as_if_in_force(str(policy)).mode == 'audit'
 
 
 @as_root
@@ -189,7 +188,7 @@ def test_what_is_no_file(policy, drop_ins):
 def test_only_where_there_is_no_policy_it_is_to_be_installed(policy):
     policy.unlink()
     assert refused(policy).hint == 'run install.sh again'
-    assert refused(policy, load_policy_file).hint == ''
+    assert refused(policy, load.single_file).hint == ''
 
 
 def test_the_directory_may_be_none(policy):
@@ -202,8 +201,8 @@ def test_the_directory_may_be_none(policy):
 
 def test_extends_a_file_beside_it(policy, tmp_path):
     site = write(tmp_path / 'site.yaml', 'policy: site\nextends: policy.yaml\nrules: [{id: one, action: warn}]\n')
-    for load in (load_trusted_policy, load_policy_file):
-        loaded = load(str(site))
+    for read in (load.trusted, load.single_file):
+        loaded = read(str(site))
         assert (loaded.name, loaded.failure, loaded.source) == ('site', 'admit', str(site))
         assert [(rule.id, rule.action) for rule in loaded.rules] == [('one', 'warn')]
         assert loaded.files == (str(policy), str(site))
@@ -214,7 +213,7 @@ def test_extends_in_a_row_and_drop_ins_last(policy, tmp_path):
     site = write(tmp_path / 'site.yaml', 'extends: middle.yaml\ndeadline: 3\n')
     (tmp_path / 'site.d').mkdir()
     write(tmp_path / 'site.d' / '10.yaml', 'failure: deny\n')
-    loaded = load_trusted_policy(str(site))
+    loaded = load.trusted(str(site))
     assert (loaded.name, loaded.deadline, loaded.mode, loaded.failure) == ('base', 3, 'audit', 'deny')
     names = [os.path.basename(path) for path in loaded.files]
     assert names == ['policy.yaml', 'middle.yaml', 'site.yaml', '10.yaml']
@@ -222,7 +221,7 @@ def test_extends_in_a_row_and_drop_ins_last(policy, tmp_path):
 
 def test_extends_a_profile(tmp_path):
     site = write(tmp_path / 'site.yaml', 'policy: site\nextends: rhel-8\n')
-    loaded = load_policy_file(str(site))
+    loaded = load.single_file(str(site))
     assert loaded.name == 'site'
     assert 'virtiofs' in [rule.id for rule in loaded.rules]
     assert loaded.files[0] == profiles()['rhel-8']
@@ -240,13 +239,13 @@ def test_extends_a_profile(tmp_path):
 )
 def test_extends_what_it_cannot(tmp_path, text, message):
     site = write(tmp_path / 'site.yaml', text)
-    assert message in str(refused(site, load_policy_file))
+    assert message in str(refused(site, load.single_file))
 
 
 def test_circles_end(tmp_path):
     write(tmp_path / 'a.yaml', 'extends: b.yaml\n')
     write(tmp_path / 'b.yaml', 'mode: audit\nextends: a.yaml\n')
-    assert [str(problem) for problem in refused(tmp_path / 'a.yaml', load_policy_file).problems] == [
+    assert [str(problem) for problem in refused(tmp_path / 'a.yaml', load.single_file).problems] == [
         '{0}/b.yaml:2:10: extends {0}/a.yaml, which leads in a circle, or too far'.format(tmp_path)
     ]
 
@@ -255,8 +254,8 @@ def test_long_ways_end(tmp_path):
     for number in range(9):
         write(tmp_path / ('%d.yaml' % number), 'extends: %d.yaml\n' % (number + 1))
     write(tmp_path / '9.yaml', POLICY)
-    assert len(load_policy_file(str(tmp_path / '1.yaml')).files) == 9
-    (problem,) = refused(tmp_path / '0.yaml', load_policy_file).problems
+    assert len(load.single_file(str(tmp_path / '1.yaml')).files) == 9
+    (problem,) = refused(tmp_path / '0.yaml', load.single_file).problems
     assert str(problem) == '{0}/8.yaml:1:10: extends {0}/9.yaml, which leads in a circle, or too far'.format(tmp_path)
 
 
@@ -264,7 +263,7 @@ def test_what_is_extended_must_be_trusted_too(policy, tmp_path):
     site = write(tmp_path / 'site.yaml', 'extends: policy.yaml\n')
     policy.chmod(0o666)
     assert 'can be written by others' in str(refused(site))
-    assert load_policy_file(str(site)).name == 'base'
+    assert load.single_file(str(site)).name == 'base'
 
 
 def test_a_drop_in_extends_nothing(policy, drop_ins):
@@ -289,25 +288,25 @@ def test_extends_is_not_passed_over():
 
 def test_a_drop_in_alone_is_no_policy(policy, drop_ins):
     path = write(drop_ins / '10.yaml', 'mode: audit\n')
-    assert 'is a drop-in, and no policy without %s' % policy in refused(path, load_policy_file).message
+    assert 'is a drop-in, and no policy without %s' % policy in refused(path, load.single_file).message
 
 
 def test_a_policy_named_by_hand_has_no_drop_ins(policy, drop_ins):
     write(drop_ins / '10.yaml', 'mode: audit\n')
-    assert load_policy_file(str(policy)).mode == 'enforce'
+    assert load.single_file(str(policy)).mode == 'enforce'
 
 
 def test_a_candidate_is_judged_with_the_drop_ins_of_its_place(policy, drop_ins):
     write(drop_ins / '10.yaml', 'mode: audit\n')
-    loaded = load_candidate(str(policy), POLICY.replace('base', 'new').encode())
+    loaded = load.candidate(str(policy), POLICY.replace('base', 'new').encode())
     assert (loaded.name, loaded.mode, loaded.source) == ('new', 'audit', str(policy))
     with pytest.raises(PolicyError):
-        load_candidate(str(policy), b'policy: x\n')
+        load.candidate(str(policy), b'policy: x\n')
 
 
 def test_without_yaml_the_last_word_on_failure_counts(policy, drop_ins, monkeypatch):
     write(drop_ins / '10.yaml', 'failure: deny\n')
     monkeypatch.setitem(__import__('sys').modules, 'virtguard.policy.layer', None)
     with pytest.raises(MissingLibraryError) as caught:
-        load_trusted_policy(str(policy))
+        load.trusted(str(policy))
     assert caught.value.settings == {'failure': 'deny'}

@@ -3,9 +3,9 @@
 
 import pytest
 from support.paths import CHECKOUT
+from virtguard.policy import load
 from virtguard.policy.installation import profiles
 from virtguard.policy.layer import read_layer
-from virtguard.policy.load import load_policy_file
 from virtguard.policy.merge import load_policy, merge_layers
 from virtguard.policy.show import show_policy
 
@@ -45,7 +45,7 @@ def site():
 
 @pytest.mark.parametrize('profile', sorted(profiles()))
 def test_a_shipped_policy_comes_back_whole(profile):
-    policy = load_policy_file(profiles()[profile])
+    policy = load.single_file(profiles()[profile])
     assert content(load_policy(show_policy(policy).encode('utf-8'), 'shown')) == content(policy)
 
 
