@@ -22,7 +22,7 @@ from virtguard.commands.candidate import (
 from virtguard.errors import GuardError
 from virtguard.policy.installation import profiles
 
-INSTALLER = pathlib.Path(__file__).resolve().parents[2] / 'install.sh'
+INSTALLER = pathlib.Path(__file__).resolve().parents[3] / 'install.sh'
 # As people write them, of which some are none.
 VALUES = ('audit', '"enforce"', "'deny'  # why", 'admit\t', ' audit\r', 'audit#', 'audits', '"audit', '{}', '')
 
