@@ -25,7 +25,9 @@ from .refused import check_values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, Optional, Tuple
+    from typing import Dict, Optional, Tuple, Union
+
+    Node = Union[etree._Element, etree._ElementUnicodeResult]
 
 _PREFIXES = {uri: prefix for prefix, uri in NAMESPACES.items()}
 
@@ -254,6 +256,11 @@ def written(element: 'etree._Element') -> 'etree._Element':
     return parent if parent is not None and is_reading(element) else element
 
 
+def element_of(node: 'Node') -> 'etree._Element':
+    """The element of the document that a matched node is, belongs to, or was read from."""
+    return written(node if isinstance(node, etree._Element) else node.getparent())
+
+
 def is_reading(element: 'etree._Element') -> bool:
     """Whether an element is not the document's own but the guard's reading of a QEMU argument."""
     return str(element.tag).startswith('{%s}' % ARG_NS)
@@ -264,3 +271,8 @@ def tag_name(element: 'etree._Element') -> str:
     uri, _, name = str(element.tag).rpartition('}')
     prefix = _PREFIXES.get(uri[1:])
     return '%s:%s' % (prefix, name) if prefix else name
+
+
+def local_name(name: object) -> str:
+    """The name of an element or an attribute without its namespace."""
+    return str(name).rpartition('}')[2]

@@ -10,7 +10,8 @@ under way), or of a change (there are fewer vCPUs than before), which holds for 
 from lxml import etree
 
 from .. import model
-from ..judging.evaluate import compared_in, evaluate
+from ..judging.evaluate import evaluate
+from ..judging.evidence import compared_in
 from ..judging.subject import Domain
 from ..match.compared import TEXT
 from ..match.needs import build_index, derive_need

@@ -11,7 +11,7 @@ import re
 
 from lxml import etree
 
-from ..judging.evaluate import evidence_of
+from ..judging.evidence import evidence_of
 from ..judging.subject import tag_name
 from ..match.compared import TEXT
 
