@@ -19,7 +19,8 @@ from ..match.syntax import tokenize
 from ..model import Occurrence
 from ..scan import find_marks, holds
 from .lasting_place import Siblings, find_place
-from .transition import STATUS, State, admitted_domain, is_another_run, transition, uuid_of
+from .state import STATUS, State
+from .transition import admitted_domain, is_another_run, transition, uuid_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ..model import Occurrence
     from .auditor import Tracked
-    from .transition import State
+    from .state import State
 
 _LENGTH = 32  # hexadecimal digits
 _MOST_COUNTS = 4096

@@ -16,7 +16,7 @@ from ..errors import DomainXMLError, StateFileError
 from ..wording import escape
 from .ledger import HOST
 from .outcome import SMALL, Raw, is_light
-from .transition import STATUS, State, check_document, shorten
+from .state import STATUS, State, check_document, shorten
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from ..judging.subject import parse_xml
 from ..trust import is_only_ours, read_file, write_file
 from .auditor import Tracked
 from .outcome import is_light
-from .transition import STATUS, State, check_document
+from .state import STATUS, State, check_document
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from .auditor import Auditor, Tracked
 from .event_id import name_events
 from .limited import Apart
 from .outcome import Raw, check_size, documents_of, is_light, pack, unpack
-from .transition import STATUS, State, check_document, shorten
+from .state import STATUS, State, check_document, shorten
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from .kept_states import Keeper
 from .ledger import HOST, Ledger
 from .policy_in_force import PolicyInForce
 from .qemu_processes import Processes
+from .state import State
 from .state_files import StateFiles
 from .systemd import Notifier
-from .transition import State
 from .unobserved import Gap, Unobserved
 
 TYPE_CHECKING = False

@@ -14,8 +14,8 @@ from .ledger import HOST
 from .limited import wait_for
 from .outcome import SMALL, check_size, documents_of, is_light, pack_finding, unpack_finding
 from .qemu_processes import Processes
+from .state import STATUS, State, check_document, shorten
 from .state_files import StateFiles
-from .transition import STATUS, State, check_document, shorten
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from .. import model
 from ..errors import GuardError
 from ..model import Occurrence
 from .auditor import Tracked
-from .transition import State
+from .state import State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

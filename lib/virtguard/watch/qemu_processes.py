@@ -11,13 +11,13 @@ writes the owner down while the process starts.
 import os
 import re
 
-from .transition import PROCESS, process_document
+from .state import PROCESS, process_document
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Iterable, List, Optional, Set, Tuple
 
-    from .transition import Others
+    from .state import Others
 
 GRACE = 5.0  # seconds
 PROBE_SECONDS = 60.0  # half a second is usual

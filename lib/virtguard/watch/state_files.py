@@ -13,8 +13,8 @@ import stat
 
 from ..errors import NotAFileError, StateFileError
 from ..model import MAX_XML_BYTES
-from ..trust import is_only_ours, read_file
-from .transition import CHECKPOINT, SNAPSHOT, STATUS
+from ..trust import is_only_ours
+from .state import CHECKPOINT, SNAPSHOT, STATUS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

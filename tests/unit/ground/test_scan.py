@@ -18,7 +18,8 @@ from virtguard.match.syntax import NAMESPACES
 from virtguard.policy.compiler import prepare
 from virtguard.policy.merge import load_policy
 from virtguard.scan import LIBOSINFO_NS, Index, find_marks, is_well_formed, is_well_formed_but_for_namespaces
-from virtguard.watch.transition import STATUS, State, admitted_domain, take_document, transition
+from virtguard.watch.state import STATUS, State, take_document
+from virtguard.watch.transition import admitted_domain, transition
 
 POLICY = load_policy((CHECKOUT / 'policy.yaml').read_bytes(), 'policy.yaml')
 HOST = model.HostFacts('x86_64', 'none', 'rhel-8.10', lambda name, subject: None)

@@ -7,7 +7,7 @@ import pytest
 from virtguard import journal, model, wording
 from virtguard.commands.formats import FORMATS
 from virtguard.watch.auditor import Auditor, Tracked
-from virtguard.watch.transition import PROCESS, SNAPSHOT, STATUS, State, process_document, take_document
+from virtguard.watch.state import PROCESS, SNAPSHOT, STATUS, State, process_document, take_document
 
 UUID = '5dd0a2f7-6f3c-4b5e-9c43-6a3f6e1b7a10'
 HOST = model.HostFacts('x86_64', 'none', 'rhel-8.10', lambda probe, subject: None)

@@ -10,9 +10,9 @@ from virtguard.errors import StateFileError
 from virtguard.watch.auditor import Tracked
 from virtguard.watch.kept_states import Keeper
 from virtguard.watch.qemu_processes import GRACE, PROBE_SECONDS, Processes
+from virtguard.watch.state import CHECKPOINT, PROCESS, SNAPSHOT, STATUS, State
 from virtguard.watch.state_files import StateFiles
 from virtguard.watch.systemd import Notifier
-from virtguard.watch.transition import CHECKPOINT, PROCESS, SNAPSHOT, STATUS, State
 
 # --- state files ---------------------------------------------------------------------------------------------------
 

@@ -5,19 +5,8 @@ import pytest
 from lxml import etree
 from virtguard.errors import DomainXMLError
 from virtguard.match.syntax import ARG_NS
-from virtguard.watch.transition import (
-    CHECKPOINT,
-    PROCESS,
-    SNAPSHOT,
-    STATUS,
-    State,
-    admitted_domain,
-    is_another_run,
-    process_document,
-    take_document,
-    transition,
-    uuid_of,
-)
+from virtguard.watch.state import CHECKPOINT, PROCESS, SNAPSHOT, STATUS, State, process_document, take_document
+from virtguard.watch.transition import admitted_domain, is_another_run, transition, uuid_of
 
 UUID = '5dd0a2f7-6f3c-4b5e-9c43-6a3f6e1b7a10'
 STATUS_XML = b"""\

@@ -7,7 +7,7 @@ from virtguard.model import Occurrence
 from virtguard.watch import unobserved
 from virtguard.watch.auditor import Auditor, Tracked
 from virtguard.watch.event_id import name_events
-from virtguard.watch.transition import State
+from virtguard.watch.state import State
 from virtguard.watch.unobserved import Unobserved
 
 
