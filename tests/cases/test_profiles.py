@@ -24,8 +24,7 @@ from test_cases import CASES, POLICY, POLICY_FILE, TODAY
 from virtguard import model
 from virtguard.compiled import Compiled
 from virtguard.judging.evaluate import evaluate
-from virtguard.judging.subject import Domain, parse_domain
-from virtguard.policy import load
+from virtguard.judging.subject import Subject, parse_domain
 from virtguard.policy.compiler import prepare
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -59,8 +58,8 @@ def judge(profile, text, host):
     """The verdict on a domain, or on a transition by the rules of run time."""
     policy = POLICIES[profile]
     if text.startswith('<transition'):
-        domain = Domain('lab', '', etree.fromstring(text.encode('utf-8')))
-        return evaluate(policy, domain, host, TODAY, policy.rules_at(model.RUNTIME))
+        subject = Subject('lab', '', etree.fromstring(text.encode('utf-8')))
+        return evaluate(policy, subject, host, TODAY, policy.rules_at(model.RUNTIME))
     return evaluate(policy, parse_domain(text.encode('utf-8')), host, TODAY)
 
 

@@ -24,8 +24,7 @@ from test_transitions import NUMBERS, SPELLINGS, after, transition
 from virtguard import model
 from virtguard.compiled import Compiled
 from virtguard.judging.evaluate import evaluate
-from virtguard.judging.subject import Domain, parse_domain
-from virtguard.policy import load
+from virtguard.judging.subject import Subject, parse_domain
 from virtguard.policy.compiler import prepare
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -59,8 +58,8 @@ def judge(profile, text, host=None, policy=None):
     policy = policy or POLICIES[profile]
     host = host or facts(profile)
     if text.startswith('<transition'):
-        domain = Domain('lab', '', etree.fromstring(text.encode('utf-8')))
-        findings = evaluate(policy, domain, host, TODAY, policy.rules_at(model.RUNTIME)).findings
+        subject = Subject('lab', '', etree.fromstring(text.encode('utf-8')))
+        findings = evaluate(policy, subject, host, TODAY, policy.rules_at(model.RUNTIME)).findings
     else:
         findings = evaluate(policy, parse_domain(text.encode('utf-8')), host, TODAY).findings
     return sorted((f.rule.id, f.status, f.path) for f in findings)

@@ -17,7 +17,7 @@ import yaml
 from .. import model
 from ..errors import PolicyError, suggest
 from ..judging.evaluate import evaluate
-from ..judging.subject import Domain, parse_domain, parse_xml
+from ..judging.subject import Subject, parse_domain, parse_xml
 from ..match.check import ROOTS
 from ..policy.yaml_reader import Reader
 from .stated_facts import StatedFacts, read_stated
@@ -121,7 +121,7 @@ def judge_case(case: Case, xml: bytes, policy: model.Policy, today: str) -> mode
         return evaluate(policy, parse_domain(xml), case.host, case.date or today, limit=limit)
     name, uuid = (root.findtext('.//domstatus/domain/' + tag) or '' for tag in ('name', 'uuid'))
     rules = policy.rules_at(model.RUNTIME)
-    return evaluate(policy, Domain(name, uuid, root), case.host, case.date or today, rules, limit)
+    return evaluate(policy, Subject(name, uuid, root), case.host, case.date or today, rules, limit)
 
 
 def compare(

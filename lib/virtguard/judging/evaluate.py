@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""evaluate(policy, domain, host, today) -> Verdict. Pure: what it must know of the host arrives as an argument."""
+"""evaluate(policy, subject, host, today) -> Verdict. Pure: what it must know of the host arrives as an argument."""
 
 import re
 
@@ -10,7 +10,7 @@ from ..emulators import is_foreign_name
 from ..match.check import compile_match
 from ..policy.waivers import Waivers
 from .evidence import compared_in, evidence_of
-from .subject import Domain, Paths, element_of, is_reading, local_name, written_value
+from .subject import Paths, Subject, element_of, is_reading, local_name, written_value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _TIMES_THE_LIMIT = 16
 
 def evaluate(
     policy: model.Policy,
-    domain: Domain,
+    subject: Subject,
     host: model.HostFacts,
     today: str,
     rules: 'Optional[Iterable[model.Rule]]' = None,
@@ -40,14 +40,14 @@ def evaluate(
     paths = Paths()
     for rule in policy.rules_at(model.ADMISSION) if rules is None else rules:
         try:
-            findings.extend(_judge(rule, domain, host, paths, limit))
+            findings.extend(_apply(rule, subject, host, paths, limit))
         except etree.XPathError as error:
             message = 'the rule could not be evaluated: %s' % error
             findings.append(model.Finding(rule, model.ERROR, '/domain', 0, '', message))
     if policy.waivers:
         waivers = Waivers(policy.waivers, today)
-        findings = [waivers.apply(finding, domain.name, domain.uuid) for finding in findings]
-    return model.Verdict(domain.name, domain.uuid, policy, findings, today)
+        findings = [waivers.apply(finding, subject.name, subject.uuid) for finding in findings]
+    return model.Verdict(subject.name, subject.uuid, policy, findings, today)
 
 
 class _Found:
@@ -97,8 +97,8 @@ class _Found:
         return findings
 
 
-def _judge(
-    rule: model.Rule, domain: Domain, host: model.HostFacts, paths: Paths, limit: 'Optional[int]'
+def _apply(
+    rule: model.Rule, subject: Subject, host: model.HostFacts, paths: Paths, limit: 'Optional[int]'
 ) -> 'List[model.Finding]':
     answer, evidence = ask_facts(rule, host)
     if answer is False:
@@ -107,14 +107,14 @@ def _judge(
         status, message = _outcome(rule, answer, evidence)
         return [model.Finding(rule, status, '/domain', 0, evidence, message)]
     found = _Found(rule, paths, limit)
-    nodes = _matched(rule, domain)
+    nodes = _matched(rule, subject)
     values: 'Optional[Collection[str]]' = rule.values
     if values is not None and len(nodes) > 1:
         values = frozenset(values)
     answers: 'Dict[str, Tuple[model.Answer, str]]' = {}
     for number, node in enumerate(nodes):
-        subject = '' if values is None and rule.probe is None else _string_value(node)
-        if values is not None and _is_listed(node, subject, values) == rule.negated:
+        asked = '' if values is None and rule.probe is None else _string_value(node)
+        if values is not None and _is_listed(node, asked, values) == rule.negated:
             continue
         if rule.probe is None:
             status, message = _outcome(rule, answer, evidence)
@@ -122,12 +122,12 @@ def _judge(
             if found.is_known():
                 found.count(rule.action, len(nodes) - number)
                 break
-            if subject not in answers:
-                answers[subject] = _ask_probe(rule.probe, host, subject)
-            probed, reason = answers[subject]
+            if asked not in answers:
+                answers[asked] = _ask_probe(rule.probe, host, asked)
+            probed, reason = answers[asked]
             if probed is False:
                 continue
-            unanswered = 'probe %s of %r' % (rule.probe, subject) if probed is None else evidence
+            unanswered = 'probe %s of %r' % (rule.probe, asked) if probed is None else evidence
             status, message = _outcome(rule, answer if probed else None, unanswered)
             if reason:
                 message += ' (%s)' % reason
@@ -151,12 +151,12 @@ def ask_facts(rule: model.Rule, host: model.HostFacts) -> 'Tuple[model.Answer, s
     return answer, ', '.join(shown)
 
 
-def _ask_probe(probe: str, host: model.HostFacts, subject: str) -> 'Tuple[model.Answer, str]':
+def _ask_probe(probe: str, host: model.HostFacts, asked: str) -> 'Tuple[model.Answer, str]':
     """What the host answers, and why."""
-    answered = host.probe(probe, subject)
+    answered = host.probe(probe, asked)
     answer, reason = answered if isinstance(answered, tuple) else (answered, '')
     if answer is None and probe == 'foreign-emulator':
-        return is_foreign_name(subject), 'by its name; the file is not here to be looked at'
+        return is_foreign_name(asked), 'by its name; the file is not here to be looked at'
     return answer, reason
 
 
@@ -166,12 +166,12 @@ def _outcome(rule: model.Rule, answer: 'model.Answer', asked: str) -> 'Tuple[str
     return rule.action, rule.title
 
 
-def _matched(rule: model.Rule, domain: Domain) -> 'List[Node]':
+def _matched(rule: model.Rule, subject: Subject) -> 'List[Node]':
     assert rule.match is not None
-    result = compile_match(rule.match)(domain.root)
+    result = compile_match(rule.match)(subject.root)
     if isinstance(result, list):
         return result
-    return [domain.root] if result else []
+    return [subject.root] if result else []
 
 
 def _string_value(node: 'Node') -> str:
@@ -219,9 +219,9 @@ def _base_0(text: str) -> int:
     return int(text, 8) if re.match(r'0[0-7]+$', text) else int(text, 0)
 
 
-def _is_listed(node: 'Node', subject: str, values: 'Collection[str]') -> bool:
+def _is_listed(node: 'Node', asked: str, values: 'Collection[str]') -> bool:
     """Whether a rule's values have what is meant, or what is written."""
-    if subject in values:
+    if asked in values:
         return True
     if isinstance(node, etree._Element) or not node.is_attribute:
         return False

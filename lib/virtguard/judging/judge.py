@@ -60,6 +60,6 @@ class Judge:
         if verdict is None or unusual:
             rules = [self._rules[number] for number in candidates]
             local = document is not None
-            domain = parse_domain(xml, local, local and not unusual)
-            verdict = evaluate(self._policy, domain, self._host, self._today, rules, self._limit)
+            subject = parse_domain(xml, local, local and not unusual)
+            verdict = evaluate(self._policy, subject, self._host, self._today, rules, self._limit)
         return verdict

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bytes -> a parsed domain. Pure: no I/O; hardened against hostile XML.
+"""Bytes -> a Subject, the document that is judged. Pure: no I/O; hardened against hostile XML.
 
 Policies see the document as libvirt wrote it, or as it would read it (see localnames), with one addition: below each
 `<qemu:arg>` that completes an option stands that option in the `arg` namespace, read as QEMU reads it (see qemu_args).
@@ -57,8 +57,8 @@ _TOLERANT_PARSER = etree.XMLParser(remove_comments=True, recover=True, **_OPTION
 _LOGGED_COMPLAINTS = 100
 
 
-class Domain:
-    """A parsed domain: `name` and `uuid` as written ('' where missing), `root` the `<domain>` element."""
+class Subject:
+    """What is judged: a parsed domain, or a transition. `name` and `uuid` are as written ('' where missing)."""
 
     __slots__ = ('name', 'uuid', 'root')
 
@@ -68,7 +68,7 @@ class Domain:
         self.root = root
 
 
-def parse_domain(data: bytes, local: bool = False, usual: bool = False) -> Domain:
+def parse_domain(data: bytes, local: bool = False, usual: bool = False) -> Subject:
     """Parse a `<domain>` document.
 
     :param data: the XML in any encoding that it declares, at most MAX_XML_BYTES
@@ -158,7 +158,7 @@ def _check_size(data: bytes) -> None:
         raise DomainXMLError('the XML is empty')
 
 
-def as_domain(root: 'etree._Element', local: bool = False, usual: bool = False) -> Domain:
+def as_domain(root: 'etree._Element', local: bool = False, usual: bool = False) -> Subject:
     """The domain that a document of its own describes; its QEMU arguments are read, too.
 
     :param local: no name outside of metadata is in a namespace, or it is one of libvirt's own elements
@@ -177,7 +177,7 @@ def as_domain(root: 'etree._Element', local: bool = False, usual: bool = False) 
     _add_arguments(root)
     _read_ids(root)
     uuid = uuid.strip()
-    return Domain(name, uuid if _UUID.match(uuid) else '', root)
+    return Subject(name, uuid if _UUID.match(uuid) else '', root)
 
 
 def _child_text(root: 'etree._Element', name: str) -> str:

@@ -12,7 +12,7 @@ from lxml import etree
 from .. import model
 from ..judging.evaluate import evaluate
 from ..judging.evidence import compared_in
-from ..judging.subject import Domain
+from ..judging.subject import Subject
 from ..match.compared import TEXT
 from ..match.needs import build_index, derive_need
 from ..match.syntax import tokenize
@@ -127,23 +127,23 @@ class Auditor:
             yield _occurrence(finding, document, document[0], document[1], domain.held, now, siblings)
 
     def _judge_changes(self, document: 'etree._Element', name: str, uuid: str, limit: int = _MAX_HELD) -> model.Verdict:
-        return evaluate(self._policy, Domain(name, uuid, document), self._host, self._today, self._runtime, limit)
+        return evaluate(self._policy, Subject(name, uuid, document), self._host, self._today, self._runtime, limit)
 
     def _admissions(self, document: 'etree._Element', held: 'Dict[str, str]', now: str) -> 'Iterator[Occurrence]':
         before, after = (document.find(half + '/domstatus') for half in ('before', 'after'))
         if after is None:
             return
-        domain = admitted_domain(after)
-        findings = self._judge_admission(domain).findings
+        subject = admitted_domain(after)
+        findings = self._judge_admission(subject).findings
         old = admitted_domain(before).root if findings and before is not None else None
         siblings = Siblings()
         for finding in findings:
-            yield _occurrence(finding, domain.root, old, domain.root, held, now, siblings)
+            yield _occurrence(finding, subject.root, old, subject.root, held, now, siblings)
 
-    def _judge_admission(self, domain: Domain, limit: int = _MAX_HELD) -> model.Verdict:
-        marks = find_marks(etree.tostring(domain.root, with_tail=False), self._index)
+    def _judge_admission(self, subject: Subject, limit: int = _MAX_HELD) -> model.Verdict:
+        marks = find_marks(etree.tostring(subject.root, with_tail=False), self._index)
         rules = [rule for rule, need in self._admission if marks is None or holds(need, marks)]
-        return evaluate(self._policy, domain, self._host, self._today, rules, limit)
+        return evaluate(self._policy, subject, self._host, self._today, rules, limit)
 
 
 def _shown(news: 'List[Occurrence]') -> 'List[Occurrence]':

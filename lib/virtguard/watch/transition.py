@@ -16,7 +16,7 @@ import copy
 from lxml import etree
 
 from ..errors import DomainXMLError
-from ..judging.subject import Domain, as_domain, parse_xml
+from ..judging.subject import Subject, as_domain, parse_xml
 from .state import CHECKPOINT, PROCESS, SNAPSHOT, State
 
 TYPE_CHECKING = False
@@ -63,7 +63,7 @@ def uuid_of(half: 'etree._Element') -> str:
     return next((text for text in (element.text for element in half.iterfind('*/domain/uuid')) if text), '').strip()
 
 
-def admitted_domain(status: 'etree._Element') -> Domain:
+def admitted_domain(status: 'etree._Element') -> Subject:
     """The domain of a `<domstatus>` as the hook would see it at `start`; its lines are those of the status."""
     root = copy.deepcopy(status.find('domain'))
     for private in list(root.iter('privateData')):  # what libvirt keeps for itself

@@ -216,9 +216,9 @@ def test_the_state_of_a_running_domain_may_have_it_too(inside, all_metadata):
     status = "<domstatus state='running' pid='1'>%s</domstatus>" % (DOMAIN % inside)
     taken = take_document(STATUS, status.encode(), all_metadata)
     document = transition(State(), State(taken))
-    domain = admitted_domain(document.find('after/domstatus'))
-    assert (domain.name, domain.uuid) == ('n', UUID)
-    denied = [f.rule.id for f in evaluate(POLICY, domain, HOST, TODAY).findings if f.status == 'deny']
+    subject = admitted_domain(document.find('after/domstatus'))
+    assert (subject.name, subject.uuid) == ('n', UUID)
+    denied = [f.rule.id for f in evaluate(POLICY, subject, HOST, TODAY).findings if f.status == 'deny']
     assert denied == ['guest-os-windows', 'tcg']
     if all_metadata:
         assert etree.tostring(parse_xml(taken)) == etree.tostring(parse_xml(status.encode()))

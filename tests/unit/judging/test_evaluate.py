@@ -291,8 +291,8 @@ def test_findings_of_a_rule_are_counted_beyond_a_limit(number, shown, more):
 
 
 def test_without_a_limit_every_finding_is_made():
-    domain = parse_domain(many(500).encode())
-    found = evaluate(policy(rule('//tpm')), domain, facts(), TODAY, limit=None).findings
+    subject = parse_domain(many(500).encode())
+    found = evaluate(policy(rule('//tpm')), subject, facts(), TODAY, limit=None).findings
     assert (len(found), {f.more for f in found}) == (500, {0})
 
 

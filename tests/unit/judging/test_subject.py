@@ -41,9 +41,9 @@ def arguments(*values):
 
 
 def test_domain():
-    domain = parse_domain((DOMAIN % '').encode())
-    assert (domain.name, domain.uuid) == ('payroll', '6f3b1c52-8a4e-4c0b-9a57-2d1f6b0c7e11')
-    assert (domain.root.tag, domain.root.get('type')) == ('domain', 'kvm')
+    subject = parse_domain((DOMAIN % '').encode())
+    assert (subject.name, subject.uuid) == ('payroll', '6f3b1c52-8a4e-4c0b-9a57-2d1f6b0c7e11')
+    assert (subject.root.tag, subject.root.get('type')) == ('domain', 'kvm')
 
 
 @pytest.mark.parametrize(
@@ -72,8 +72,8 @@ def test_name_and_uuid(xml, name, uuid):
     if name is None:
         refuse(xml.encode())
         return
-    domain = parse_domain(xml.encode())
-    assert (domain.name, domain.uuid) == (name, uuid)
+    subject = parse_domain(xml.encode())
+    assert (subject.name, subject.uuid) == (name, uuid)
 
 
 @pytest.mark.parametrize(
@@ -231,9 +231,9 @@ def test_deep_but_sane():
 
 def test_many_elements_take_no_time():
     started = time.monotonic()
-    domain = parse_domain((DOMAIN % ('<devices>%s</devices>' % ('<disk/>' * 100000))).encode())
+    subject = parse_domain((DOMAIN % ('<devices>%s</devices>' % ('<disk/>' * 100000))).encode())
     paths = Paths()
-    found = [paths.path(disk) for disk in domain.root.iterfind('devices/disk')]
+    found = [paths.path(disk) for disk in subject.root.iterfind('devices/disk')]
     assert found[99999] == '/domain/devices/disk[100000]'
     assert time.monotonic() - started < 30
 

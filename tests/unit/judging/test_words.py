@@ -196,8 +196,8 @@ def test_head(xml, head):
     document = read_words(xml)
     assert (document and read_head(document)) == head
     if head:
-        domain = parse_domain(xml)
-        assert (domain.name, domain.uuid) == head
+        subject = parse_domain(xml)
+        assert (subject.name, subject.uuid) == head
 
 
 def refusal(function, xml):

@@ -34,8 +34,8 @@ def state(devices=b'', replace=(b'', b'')):
 def admitted(interface):
     """An interface of the status, as XML, and what the hook would see in its place."""
     document = transition(State(), state(interface))
-    domain = admitted_domain(document.find('after/domstatus'))
-    return domain.root.find('devices')[0]
+    subject = admitted_domain(document.find('after/domstatus'))
+    return subject.root.find('devices')[0]
 
 
 def canonical(element):
@@ -190,9 +190,9 @@ def test_a_planted_reading_is_no_reason_to_look_away():
     """It can come into the metadata of a domain that runs."""
     planted = b"<g:device xmlns:g='%s' driver='vhost-user-fs-pci'/>" % ARG_NS.encode()
     document = transition(State(), state(planted + b'<tpm/>'))
-    domain = admitted_domain(document.find('after/domstatus'))
-    assert [child.tag for child in domain.root.find('devices')][-1:] == ['tpm']
-    assert list(domain.root.iter('{%s}*' % ARG_NS)) == []
+    subject = admitted_domain(document.find('after/domstatus'))
+    assert [child.tag for child in subject.root.find('devices')][-1:] == ['tpm']
+    assert list(subject.root.iter('{%s}*' % ARG_NS)) == []
 
 
 def test_arguments_are_read():
@@ -201,6 +201,6 @@ def test_arguments_are_read():
         b"<qemu:arg value='-device'/><qemu:arg value='vhost-user-fs-pci'/></qemu:commandline>"
     )
     document = transition(State(), state(replace=(b'</devices>', b'</devices>' + commandline)))
-    domain = admitted_domain(document.find('after/domstatus'))
-    assert len(domain.root.findall('.//{%s}device' % ARG_NS)) == 1
-    assert (domain.name, domain.uuid) == ('vm', UUID)
+    subject = admitted_domain(document.find('after/domstatus'))
+    assert len(subject.root.findall('.//{%s}device' % ARG_NS)) == 1
+    assert (subject.name, subject.uuid) == ('vm', UUID)
