@@ -157,14 +157,14 @@ class Intake:
 
     def _read_one(self, path: str) -> None:
         """Read a file, or leave that for later."""
-        place = self._files.place(path)
+        about = self._files.about(path)
         size = _size(path)
-        if size is not None and self._must_wait(place.domain, size):
-            later = self._later.setdefault(place.domain, {})
-            has_failed = any(self._unobserved.has_failed(place.domain, thing) for thing in ('', path))
+        if size is not None and self._must_wait(about.domain, size):
+            later = self._later.setdefault(about.domain, {})
+            has_failed = any(self._unobserved.has_failed(about.domain, thing) for thing in ('', path))
             if path in later and not has_failed:  # it was written anew, unread
-                text = "%s: domain '%s' changes faster than it can be judged" % (path, place.domain)
-                self._unobserved.fail(place.domain, self._ledger.uuid(place.domain), '', escape(text))
+                text = "%s: domain '%s' changes faster than it can be judged" % (path, about.domain)
+                self._unobserved.fail(about.domain, self._ledger.uuid(about.domain), '', escape(text))
             later[path] = None
             return
         try:
@@ -176,7 +176,7 @@ class Intake:
             return
         if data is not None and len(data) > SMALL:
             data = Raw(data)
-        self._read.setdefault(place.domain, deque()).append((path, data))
+        self._read.setdefault(about.domain, deque()).append((path, data))
         self._documents += 1
         self._bytes += len(data or b'')
 
@@ -212,17 +212,17 @@ class Intake:
         return True
 
     def _judge(self, path: str, data: 'Optional[bytes]') -> None:
-        place = self._files.place(path)
+        about = self._files.about(path)
         document = None
         if data is None:
             self._broken.pop(path, None)
-            self._unobserved.mend(place.domain, path)
+            self._unobserved.mend(about.domain, path)
         else:
             document = self._document(path, data)
             if document is None:
                 return
-        state = self._ledger.state(place.domain).with_document(place.kind, place.name, document)
-        self._submit(place.domain, state, {path})
+        state = self._ledger.state(about.domain).with_document(about.kind, about.name, document)
+        self._submit(about.domain, state, {path})
 
     def _submit(self, domain: str, state: State, paths: 'Set[str]') -> None:
         self._submitted[domain] = paths
@@ -232,27 +232,27 @@ class Intake:
 
     def _document(self, path: str, data: bytes) -> 'Optional[bytes]':
         """What a file says; None where it is no good, which has been said then."""
-        place = self._files.place(path)
+        about = self._files.about(path)
         if isinstance(data, Raw):
-            self._uuids[place.domain] = _uuid_in(data)
+            self._uuids[about.domain] = _uuid_in(data)
             return data
-        document = shorten(place.kind, data, self._ledger.auditor.all_metadata)
+        document = shorten(about.kind, data, self._ledger.auditor.all_metadata)
         if not is_light([document]):
-            self._uuids[place.domain] = _uuid_in(document)
+            self._uuids[about.domain] = _uuid_in(document)
             return Raw(data)
         try:
-            document = check_document(place.kind, document)
+            document = check_document(about.kind, document)
         except DomainXMLError as error:
             self._files.forget(path)
             self._set_aside(path, '%s: %s' % (path, error), data)
             return None
         self._broken.pop(path, None)
-        self._unobserved.mend(place.domain, path)
+        self._unobserved.mend(about.domain, path)
         return document
 
     def _set_aside(self, path: str, text: str, data: bytes) -> None:
         """The state before stays until the file can be read."""
-        domain = self._files.place(path).domain
+        domain = self._files.about(path).domain
         uuid = _uuid_in(data) or self._ledger.uuid(domain)
         is_new = not self._unobserved.has_failed(domain, path)
         self._unobserved.fail(domain, uuid, path, escape(text))
@@ -274,18 +274,18 @@ class Intake:
         submitted: 'Dict[str, Set[str]]' = {}
         for path in paths:
             self._changed.pop(path, None)
-            domain = self._files.place(path).domain
+            domain = self._files.about(path).domain
             if domain in held_up or self._is_held_up(domain):
                 self._later.setdefault(domain, {})[path] = None
                 continue
             document = self._document_now(path)
             if document is not None:
-                place = self._files.place(path)
+                about = self._files.about(path)
                 state = states.setdefault(domain, State())
-                if place.kind == STATUS:
+                if about.kind == STATUS:
                     state.status = document
                 else:
-                    state.others[place.kind, place.name] = document
+                    state.others[about.kind, about.name] = document
                 submitted.setdefault(domain, set()).add(path)
             self._alive()
         for name in held_up:
@@ -320,8 +320,8 @@ class Intake:
 
     def _document_now(self, path: str) -> 'Optional[bytes]':
         """What is in a file now, or the old one where it has not changed, is no good, or takes long to judge."""
-        place = self._files.place(path)
-        old = self._ledger.state(place.domain).document(place.kind, place.name)
+        about = self._files.about(path)
+        old = self._ledger.state(about.domain).document(about.kind, about.name)
         if (_size(path) or 0) > _LARGE:
             self._changed[path] = None
             return old

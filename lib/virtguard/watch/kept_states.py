@@ -32,7 +32,7 @@ _MAX_BYTES = 256 * 1024 * 1024
 _UNFIT = 'it is no file of ours of a sensible size'
 
 
-class Keeper:
+class KeptStates:
     """A directory of kept states; where it cannot be used, nothing is kept and `warn` has been told why.
 
     `is_taken`: another watch keeps its states there. This one may read them. `boot` tells this run of the host.

@@ -64,7 +64,7 @@ class Siblings:
         return self._steps[child]
 
 
-class Place:
+class LastingPlace:
     """A place in one document; `attribute` is '' where it is an element."""
 
     __slots__ = ('element', 'attribute', '_siblings')
@@ -102,7 +102,7 @@ class Place:
             node = parent
         return steps[::-1]
 
-    def in_other(self, top: 'etree._Element', other: 'Optional[etree._Element]') -> 'Optional[Place]':
+    def in_other(self, top: 'etree._Element', other: 'Optional[etree._Element]') -> 'Optional[LastingPlace]':
         """The same place below another top; None where there is none."""
         node = other
         for tag, key, number in self.steps(top):
@@ -110,11 +110,11 @@ class Place:
                 return None
             twins = self._siblings.twins(node, tag, key)
             node = twins[number] if number < len(twins) else None
-        return None if node is None else Place(node, self.attribute, self._siblings)
+        return None if node is None else LastingPlace(node, self.attribute, self._siblings)
 
 
-def find_place(root: 'etree._Element', path: str, siblings: 'Optional[Siblings]' = None) -> 'Optional[Place]':
-    """The place of a finding's path (see domain.Paths) in the document that it was found in.
+def find_place(root: 'etree._Element', path: str, siblings: 'Optional[Siblings]' = None) -> 'Optional[LastingPlace]':
+    """The place of a finding's path (see subject.Paths) in the document that it was found in.
 
     :param siblings: the same for all places of a document, and of that which it is compared with
     """
@@ -125,7 +125,7 @@ def find_place(root: 'etree._Element', path: str, siblings: 'Optional[Siblings]'
     node = root
     for step in rest:
         if step.startswith('@'):
-            return Place(node, step[1:], siblings)
+            return LastingPlace(node, step[1:], siblings)
         match = _STEP.match(step)
         assert match
         children = siblings.of_tag(node, match.group(1))
@@ -133,7 +133,7 @@ def find_place(root: 'etree._Element', path: str, siblings: 'Optional[Siblings]'
         if number > len(children):
             return None
         node = children[number - 1]
-    return Place(node, '', siblings)
+    return LastingPlace(node, '', siblings)
 
 
 def _key(element: 'etree._Element') -> str:

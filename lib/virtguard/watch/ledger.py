@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Collection, Dict, List, Optional, Sequence, Set, Tuple
 
     from ..model import Occurrence, Verdict
-    from .kept_states import Keeper
+    from .kept_states import KeptStates
 
 HOST = ''  # the name under which the host's own processes go
 
@@ -54,14 +54,14 @@ class Ledger:
     def __init__(
         self,
         auditor: Auditor,
-        keeper: 'Keeper',
+        kept_states: 'KeptStates',
         tell: 'Callable[[Occurrence, Verdict], None]',
         judged: 'Callable[[str, float], None]',
         failed: 'Callable[[str, str], None]',
         suspects: 'Collection[str]',
     ) -> None:
         self._auditor = auditor
-        self._keeper = keeper
+        self._kept_states = kept_states
         self._tell = tell
         self._judged = judged
         self._failed = failed
@@ -75,7 +75,7 @@ class Ledger:
 
     def load(self) -> None:
         """Take up what was kept."""
-        for domain, is_rebooted in self._keeper.load():
+        for domain, is_rebooted in self._kept_states.load():
             domain.state = self._shortened(domain.state)  # by a watch that kept all metadata, it was not
             self._domains[domain.name] = domain
             if is_rebooted:  # what ran then does not run now
@@ -180,7 +180,7 @@ class Ledger:
         if after.state is not before.state:
             self.changes += 1
         self._judged(name, seconds)
-        name_events(before, after, news, self._keeper.boot)
+        name_events(before, after, news, self._kept_states.boot)
         for occurrence in news:
             self._tell(occurrence, auditor.verdict_on(after, occurrence))
         if after.state or after.held:
@@ -274,7 +274,7 @@ class Ledger:
 
     def _keep(self, domain: Tracked) -> bool:
         self._unkept.pop(domain.name, None)
-        is_kept = self._keeper.keep(domain)
+        is_kept = self._kept_states.keep(domain)
         if not is_kept:
             self._unkept[domain.name] = None
         return is_kept

@@ -12,7 +12,7 @@ from ..errors import GuardError
 from ..wording import counted, escape
 from .follower import Follower
 from .intake import Intake
-from .kept_states import Keeper
+from .kept_states import KeptStates
 from .ledger import HOST, Ledger
 from .policy_in_force import PolicyInForce
 from .qemu_processes import Processes
@@ -77,11 +77,11 @@ class Watch:
         """
         waker = self._catch_signals()
         auditor = self._policy.load()
-        keeper = Keeper(self._installation.state, self._complain)
-        if keeper.is_taken:
+        kept_states = KeptStates(self._layout.state, self._complain)
+        if kept_states.is_taken:
             self._watch_beside_another()
         self._ledger = Ledger(
-            auditor, keeper, self._tell, self._intake.judged, self._intake.failed, self._intake.suspects
+            auditor, kept_states, self._tell, self._intake.judged, self._intake.failed, self._intake.suspects
         )
         self._intake.attach(self._ledger)
         self._ledger.load()

@@ -51,7 +51,7 @@ def audit_now(installation: 'Installation', auditor: 'Auditor') -> 'Iterator[Out
     yield from unlisted.items()
     domains: 'Dict[str, List[str]]' = {}
     for path in paths:
-        domains.setdefault(files.place(path).domain, []).append(path)
+        domains.setdefault(files.about(path).domain, []).append(path)
     pids = set()
     for domain in sorted(domains):
         try:
@@ -99,21 +99,21 @@ def _read(files: StateFiles, auditor: 'Auditor', paths: 'List[str]', limit: 'Opt
     present = _Present()
     for path in paths:
         files.forget(path)
-        place = files.place(path)
+        about = files.about(path)
         try:
             data = files.read(path)[1]
             if data is None:
                 continue
-            data = shorten(place.kind, data, auditor.all_metadata)
+            data = shorten(about.kind, data, auditor.all_metadata)
             if limit is not None and not is_light([data, *documents_of(present.state)]):
                 return None
             check_size(State(data))
-            document = check_document(place.kind, data)
+            document = check_document(about.kind, data)
         except GuardError as error:
             present.problems.append((path, str(error)))
             continue
-        present.state = present.state.with_document(place.kind, place.name, document)
-        if place.kind == STATUS:
+        present.state = present.state.with_document(about.kind, about.name, document)
+        if about.kind == STATUS:
             present.status = path
     return present
 

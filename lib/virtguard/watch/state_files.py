@@ -26,7 +26,7 @@ SUFFIX = '.xml'
 _HEAD = 64 << 10  # bytes
 
 
-class Place:
+class About:
     """What a file is about: its `kind` (see transition), the `domain`, and the `name` of a snapshot or checkpoint."""
 
     __slots__ = ('kind', 'domain', 'name')
@@ -45,14 +45,14 @@ class StateFiles:
         self.metadata = {SNAPSHOT: os.path.join(lib, SNAPSHOT), CHECKPOINT: os.path.join(lib, CHECKPOINT)}
         self._read: 'Dict[str, Signature]' = {}
 
-    def place(self, path: str) -> Place:
+    def about(self, path: str) -> About:
         """What the file of this path, one of ours, is about."""
         directory, file = os.path.split(path)
         name = file[: -len(SUFFIX)]
         if directory == self.run:
-            return Place(STATUS, name, '')
+            return About(STATUS, name, '')
         parent, domain = os.path.split(directory)
-        return Place(SNAPSHOT if parent == self.metadata[SNAPSHOT] else CHECKPOINT, domain, name)
+        return About(SNAPSHOT if parent == self.metadata[SNAPSHOT] else CHECKPOINT, domain, name)
 
     def path(self, kind: str, domain: str, name: str) -> str:
         """The path of the file that is about this."""

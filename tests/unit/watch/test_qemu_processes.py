@@ -8,7 +8,7 @@ import time
 import pytest
 from virtguard.errors import StateFileError
 from virtguard.watch.auditor import Tracked
-from virtguard.watch.kept_states import Keeper
+from virtguard.watch.kept_states import KeptStates
 from virtguard.watch.qemu_processes import GRACE, PROBE_SECONDS, Processes
 from virtguard.watch.state import CHECKPOINT, PROCESS, SNAPSHOT, STATUS, State
 from virtguard.watch.state_files import StateFiles
@@ -32,9 +32,9 @@ def test_which_files_there_are(files, tmp_path):
     (tmp_path / 'lib/snapshot/link').symlink_to('vm')
     (tmp_path / 'lib/snapshot/stray.xml').touch()
     paths, unlisted = files.paths()
-    places = [files.place(path) for path in paths]
+    abouts = [files.about(path) for path in paths]
     assert unlisted == {}
-    assert [(place.kind, place.domain, place.name) for place in places] == [
+    assert [(about.kind, about.domain, about.name) for about in abouts] == [
         (SNAPSHOT, 'vm', 's'),
         (CHECKPOINT, 'a b', 'c'),
         (STATUS, 'vm', ''),
@@ -84,37 +84,37 @@ def test_what_is_not_read(files, tmp_path):
 
 def test_what_is_kept_comes_back(tmp_path):
     warnings = []
-    keeper = Keeper(str(tmp_path / 'state'), warnings.append)
+    kept_states = KeptStates(str(tmp_path / 'state'), warnings.append)
     status = '<domstatus pid="1"><domain><name>\u00e4</name></domain></domstatus>'.encode()
     others = {(SNAPSHOT, 's'): b'<domainsnapshot/>', (PROCESS, '1'): b'<process/>'}
     name = 'a/../\udcff' + 'x' * 250
-    keeper.keep(Tracked(name, 'uuid', State(status, others), {'key': 'since'}))
-    keeper.keep(Tracked('none', '', State(), {}))
-    ((domain, is_rebooted),) = Keeper(str(tmp_path / 'state'), warnings.append).load()
+    kept_states.keep(Tracked(name, 'uuid', State(status, others), {'key': 'since'}))
+    kept_states.keep(Tracked('none', '', State(), {}))
+    ((domain, is_rebooted),) = KeptStates(str(tmp_path / 'state'), warnings.append).load()
     assert (domain.name, domain.uuid, domain.held, is_rebooted) == (name, 'uuid', {'key': 'since'}, False)
     assert (domain.state.status, domain.state.others) == (status, others)
-    keeper.keep(Tracked(name, '', State(), {}))
+    kept_states.keep(Tracked(name, '', State(), {}))
     assert list((tmp_path / 'state').iterdir()) == [] and warnings == []
 
 
 def test_what_was_kept_before_the_host_was_started_anew(tmp_path):
-    keeper = Keeper(str(tmp_path), pytest.fail)
-    keeper.boot = 'another'
-    keeper.keep(Tracked('vm', '', State(None, {(SNAPSHOT, 's'): b'<a/>'}), {}))
-    assert [is_rebooted for _, is_rebooted in Keeper(str(tmp_path), pytest.fail).load()] == [True]
+    kept_states = KeptStates(str(tmp_path), pytest.fail)
+    kept_states.boot = 'another'
+    kept_states.keep(Tracked('vm', '', State(None, {(SNAPSHOT, 's'): b'<a/>'}), {}))
+    assert [is_rebooted for _, is_rebooted in KeptStates(str(tmp_path), pytest.fail).load()] == [True]
 
 
 def test_what_a_killed_writer_left_behind(tmp_path):
     (tmp_path / 'x.state.new').write_bytes(b'half')
-    assert Keeper(str(tmp_path), pytest.fail).load() == []
+    assert KeptStates(str(tmp_path), pytest.fail).load() == []
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_disk_is_told(tmp_path):
     warnings = []
-    keeper = Keeper('/dev/full', warnings.append)
-    keeper.keep(Tracked('vm', '', State(None, {(SNAPSHOT, 's'): b'<a/>'}), {}))
-    assert keeper.load() == [] and len(warnings) == 1
+    kept_states = KeptStates('/dev/full', warnings.append)
+    kept_states.keep(Tracked('vm', '', State(None, {(SNAPSHOT, 's'): b'<a/>'}), {}))
+    assert kept_states.load() == [] and len(warnings) == 1
 
 
 # --- processes -----------------------------------------------------------------------------------------------------
