@@ -74,25 +74,25 @@ class Auditor:
         self._admission = [(rule, derive_need(rule)) for rule in policy.rules_at(model.ADMISSION)]
         self._index = build_index(need for _, need in self._admission)
 
-    def advance(self, domain: Tracked, state: State, now: str) -> 'List[Occurrence]':
+    def advance(self, tracked: Tracked, state: State, now: str) -> 'List[Occurrence]':
         """Take a domain to another state (or the same, where the policy is another); return what is news."""
-        before = domain.state
+        before = tracked.state
         document = transition(before, state)
         if is_another_run(document):
-            news = self.advance(domain, before.with_document(STATUS, '', None), now)
-            return news + self.advance(domain, state, now)
-        domain.state = state
-        domain.uuid = uuid_of(document[1]) or uuid_of(document[0]) or domain.uuid
-        found = list(self._changes(document, domain, now))
+            news = self.advance(tracked, before.with_document(STATUS, '', None), now)
+            return news + self.advance(tracked, state, now)
+        tracked.state = state
+        tracked.uuid = uuid_of(document[1]) or uuid_of(document[0]) or tracked.uuid
+        found = list(self._changes(document, tracked, now))
         was_running, is_running = before.status is not None, state.status is not None
         if is_running and was_running and before.domain_text() == state.domain_text() and before is not state:
-            admitted = {key: since for key, since in domain.held.items() if _is_of_admission(key)}
+            admitted = {key: since for key, since in tracked.held.items() if _is_of_admission(key)}
         else:
             admitted = {}
-            found += self._admissions(document, domain.held, now)
+            found += self._admissions(document, tracked.held, now)
         held = dict(admitted, **{occurrence.key: occurrence.since for occurrence in found})
-        news = [occurrence for occurrence in found if occurrence.key not in domain.held]
-        domain.held = held
+        news = [occurrence for occurrence in found if occurrence.key not in tracked.held]
+        tracked.held = held
         if not was_running:
             # It has just been let in, or was let in before anybody watched: only what should have been refused is news.
             news = [o for o in news if not _is_of_admission(o.key) or o.finding.status == model.DENY]
@@ -117,14 +117,14 @@ class Auditor:
     def today(self) -> str:
         return self._today
 
-    def verdict_on(self, domain: Tracked, occurrence: Occurrence) -> model.Verdict:
+    def verdict_on(self, tracked: Tracked, occurrence: Occurrence) -> model.Verdict:
         """The verdict on one thing that happened."""
-        return model.Verdict(domain.name, domain.uuid, self._policy, (occurrence.finding,), self._today)
+        return model.Verdict(tracked.name, tracked.uuid, self._policy, (occurrence.finding,), self._today)
 
-    def _changes(self, document: 'etree._Element', domain: Tracked, now: str) -> 'Iterator[Occurrence]':
+    def _changes(self, document: 'etree._Element', tracked: Tracked, now: str) -> 'Iterator[Occurrence]':
         siblings = Siblings()
-        for finding in self._judge_changes(document, domain.name, domain.uuid).findings:
-            yield _occurrence(finding, document, document[0], document[1], domain.held, now, siblings)
+        for finding in self._judge_changes(document, tracked.name, tracked.uuid).findings:
+            yield _occurrence(finding, document, document[0], document[1], tracked.held, now, siblings)
 
     def _judge_changes(self, document: 'etree._Element', name: str, uuid: str, limit: int = _MAX_HELD) -> model.Verdict:
         return evaluate(self._policy, Subject(name, uuid, document), self._host, self._today, self._runtime, limit)

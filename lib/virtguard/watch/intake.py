@@ -101,7 +101,7 @@ class Intake:
                 break
             del self._changed[path]
             self._read_one(path)
-        return self._judge_next()
+        return self._take_next()
 
     def retry(self) -> None:
         """Read again what could not be read, as far as it is nobody's turn."""
@@ -149,7 +149,7 @@ class Intake:
             if name not in self._read:
                 self.announce(self._later.pop(name))
                 if self._ledger.is_stale(name):
-                    self._ledger.advance(name, self._ledger.state(name))
+                    self._ledger.take(name, self._ledger.state(name))
 
     def _is_left_alone(self, domain: str) -> bool:
         suspect = self.suspects.get(domain)
@@ -198,7 +198,7 @@ class Intake:
         ready = (name for name in self._read if not self._ledger.is_busy(name) and not self._is_left_alone(name))
         return next(ready, None)
 
-    def _judge_next(self) -> bool:
+    def _take_next(self) -> bool:
         domain = self._next()
         if domain is None:
             return False
@@ -208,10 +208,10 @@ class Intake:
         self._bytes -= len(data or b'')
         if documents:
             self._read[domain] = documents  # behind all others
-        self._judge(path, data)
+        self._take(path, data)
         return True
 
-    def _judge(self, path: str, data: 'Optional[bytes]') -> None:
+    def _take(self, path: str, data: 'Optional[bytes]') -> None:
         about = self._files.about(path)
         document = None
         if data is None:
@@ -226,7 +226,7 @@ class Intake:
 
     def _submit(self, domain: str, state: State, paths: 'Set[str]') -> None:
         self._submitted[domain] = paths
-        self._ledger.advance(domain, state)
+        self._ledger.take(domain, state)
         if not self._ledger.is_busy(domain):
             self._submitted.pop(domain, None)
 
@@ -263,7 +263,7 @@ class Intake:
     def take_everything(self) -> 'Dict[str, StateFileError]':
         """Read all that has changed, whatever was announced; a domain's files are one change. Return the directories
         that cannot be listed."""
-        while self._judge_next():
+        while self._take_next():
             self._alive()
         paths, unlisted = self._files.paths()
         self._files.forget_others(paths)

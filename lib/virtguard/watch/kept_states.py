@@ -80,14 +80,14 @@ class KeptStates:
                 self._warn('%s is left out: %s' % (path, error))
         return domains
 
-    def keep(self, domain: Tracked) -> bool:
+    def keep(self, tracked: Tracked) -> bool:
         """Write one domain's state down, or, where there is none, remove it; False: it must be tried again."""
         if not self._usable:
             return True
-        path = self._path(domain.name)
+        path = self._path(tracked.name)
         try:
-            if domain.state or domain.held:
-                write_file(path, _pack(domain, self.boot), 0o600, durable=False)
+            if tracked.state or tracked.held:
+                write_file(path, _pack(tracked, self.boot), 0o600, durable=False)
             else:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(path)
@@ -104,15 +104,15 @@ class KeptStates:
         return os.path.join(self._directory, sha256_hex(os.fsencode(name)) + _SUFFIX)
 
 
-def _pack(domain: Tracked, boot: str) -> bytes:
-    state = domain.state
+def _pack(tracked: Tracked, boot: str) -> bytes:
+    state = tracked.state
     content: 'Dict[str, Any]' = {
         'boot': boot,
-        'name': domain.name,
-        'uuid': domain.uuid,
-        'held': domain.held,
-        'run': domain.run,
-        'told': domain.told,
+        'name': tracked.name,
+        'uuid': tracked.uuid,
+        'held': tracked.held,
+        'run': tracked.run,
+        'told': tracked.told,
         'status': None if state.status is None else _text(state.status),
         'others': [(kind, name, _text(document)) for (kind, name), document in state.others.items()],
     }
@@ -138,8 +138,8 @@ def _unpack(data: bytes, boot: str) -> 'Tuple[Tracked, bool]':
     if status is not None and is_light([status]):
         check_document(STATUS, status)
     run = str(content.get('run', ''))
-    domain = Tracked(str(content['name']), str(content['uuid']), State(status, others), held, run, told)
-    return domain, content['boot'] != boot
+    tracked = Tracked(str(content['name']), str(content['uuid']), State(status, others), held, run, told)
+    return tracked, content['boot'] != boot
 
 
 def _text(data: bytes) -> str:

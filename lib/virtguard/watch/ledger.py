@@ -66,7 +66,7 @@ class Ledger:
         self._judged = judged
         self._failed = failed
         self._suspects = suspects
-        self._domains: 'Dict[str, Tracked]' = {}
+        self._tracked: 'Dict[str, Tracked]' = {}
         self._unkept: 'Dict[str, None]' = {}  # names, in the order in which they are to be kept
         self._stale: 'Set[str]' = set()  # those that are still to be judged by another policy than before
         self._waiting: 'Dict[str, _Task]' = {}
@@ -75,11 +75,11 @@ class Ledger:
 
     def load(self) -> None:
         """Take up what was kept."""
-        for domain, is_rebooted in self._kept_states.load():
-            domain.state = self._shortened(domain.state)  # by a watch that kept all metadata, it was not
-            self._domains[domain.name] = domain
+        for tracked, is_rebooted in self._kept_states.load():
+            tracked.state = self._shortened(tracked.state)  # by a watch that kept all metadata, it was not
+            self._tracked[tracked.name] = tracked
             if is_rebooted:  # what ran then does not run now
-                self.advance(domain.name, State(None, {} if domain.name == HOST else domain.state.others))
+                self.take(tracked.name, State(None, {} if tracked.name == HOST else tracked.state.others))
 
     def _shortened(self, state: State) -> State:
         status = None if state.status is None else shorten(STATUS, state.status, self._auditor.all_metadata)
@@ -87,16 +87,16 @@ class Ledger:
         return State(status, others)
 
     def names(self) -> 'List[str]':
-        return [name for name in self._domains if name != HOST]
+        return [name for name in self._tracked if name != HOST]
 
     def state(self, name: str) -> State:
-        return self._domains[name].state if name in self._domains else State()
+        return self._tracked[name].state if name in self._tracked else State()
 
     def uuid(self, name: str) -> str:
-        return self._domains[name].uuid if name in self._domains else ''
+        return self._tracked[name].uuid if name in self._tracked else ''
 
     def running(self) -> int:
-        return sum(domain.state.status is not None for domain in self._domains.values())
+        return sum(tracked.state.status is not None for tracked in self._tracked.values())
 
     @property
     def auditor(self) -> Auditor:
@@ -110,27 +110,27 @@ class Ledger:
         """Whether there is more to be judged apart than may be at a time."""
         return bool(self._waiting)
 
-    def advance(self, name: str, state: State) -> None:
+    def take(self, name: str, state: State) -> None:
         """Take a domain to another state. Where several are, those that are not known yet go first: see _recognise."""
         assert not self.is_busy(name)
-        domain = self._domains.get(name) or Tracked(name, '', State(), {})
+        tracked = self._tracked.get(name) or Tracked(name, '', State(), {})
         is_stale = name in self._stale
-        if state.status == domain.state.status and state.others == domain.state.others and not is_stale:
+        if state.status == tracked.state.status and state.others == tracked.state.others and not is_stale:
             self._judged(name, 0.0)
             return
-        if is_light(documents_of(domain.state, state)):
-            self._judge(domain, state)
+        if is_light(documents_of(tracked.state, state)):
+            self._take_here(tracked, state)
         else:
-            self._waiting[name] = _Task(domain, state, self._auditor, is_stale)
+            self._waiting[name] = _Task(tracked, state, self._auditor, is_stale)
             self._start()
 
     def judge_again(self, auditor: 'Auditor') -> None:
         """Judge every domain as it is by another policy."""
         self._auditor = auditor
-        self._stale.update(self._domains)
-        for name in list(self._domains):
+        self._stale.update(self._tracked)
+        for name in list(self._tracked):
             if not self.is_busy(name):
-                self.advance(name, self.state(name))
+                self.take(name, self.state(name))
 
     def is_stale(self, name: str) -> bool:
         """Whether a domain has not been judged by the present policy yet."""
@@ -138,37 +138,37 @@ class Ledger:
 
     # What is judged here
 
-    def _recognise(self, domain: Tracked, state: State) -> Tracked:
+    def _recognise(self, tracked: Tracked, state: State) -> Tracked:
         """A domain that is shut off may get another name. Its snapshots and checkpoints, which have its UUID in them,
         are moved, or written anew and then removed. Under the new name they are no news: it has them already."""
-        domain = domain.copy()
-        for key in state.others.keys() - domain.state.others.keys():
-            for other in self._domains.values():
+        tracked = tracked.copy()
+        for key in state.others.keys() - tracked.state.others.keys():
+            for other in self._tracked.values():
                 if other.state.others.get(key) == state.others[key]:
-                    domain.state = domain.state.with_document(key[0], key[1], state.others[key])
-                    domain.held = dict(other.held, **domain.held)
+                    tracked.state = tracked.state.with_document(key[0], key[1], state.others[key])
+                    tracked.held = dict(other.held, **tracked.held)
                     break
-        return domain
+        return tracked
 
-    def _judge(self, domain: Tracked, state: State) -> None:
-        name = domain.name
+    def _take_here(self, tracked: Tracked, state: State) -> None:
+        name = tracked.name
         try:
-            after, news = self._compute(domain, state, self._auditor, name in self._stale)
+            after, news = self._compute(tracked, state, self._auditor, name in self._stale)
         except GuardError as error:
             self._failed(name, str(error))
         except Exception as error:  # a defect of the guard must not end the audit of all others
             self._failed(name, 'internal error: %s' % describe_defect(error))
         else:
             self._stale.discard(name)
-            self._commit(domain, after, news, self._auditor)
+            self._commit(tracked, after, news, self._auditor)
 
     def _compute(
-        self, domain: Tracked, state: State, auditor: Auditor, again: bool
+        self, tracked: Tracked, state: State, auditor: Auditor, again: bool
     ) -> 'Tuple[Tracked, List[Occurrence]]':
         time_of_judging = now()
-        after = domain.copy()
+        after = tracked.copy()
         news = auditor.advance(after, after.state, time_of_judging) if again else []
-        if state is not domain.state:
+        if state is not tracked.state:
             after = self._recognise(after, state)
             news = news + auditor.advance(after, state, time_of_judging)
         return after, news
@@ -184,9 +184,9 @@ class Ledger:
         for occurrence in news:
             self._tell(occurrence, auditor.verdict_on(after, occurrence))
         if after.state or after.held:
-            self._domains[name] = after
+            self._tracked[name] = after
         else:
-            self._domains.pop(name, None)
+            self._tracked.pop(name, None)
             self._stale.discard(name)
         if news or after.held.keys() != before.held.keys():
             self._keep(after)
@@ -258,25 +258,25 @@ class Ledger:
             self._stale.discard(name)
         self._commit(task.before, after, news, task.auditor, time.monotonic() - task.started)
         if name in self._stale:
-            self.advance(name, self.state(name))
+            self.take(name, self.state(name))
 
     # What is kept
 
     def keep(self, limit: 'Optional[int]' = None) -> bool:
         """Keep so many of the states that have changed without news, or all; return whether all of these could be."""
         names = list(self._unkept)[:limit]
-        kept = [self._keep(self._domains.get(name) or Tracked(name, '', State(), {})) for name in names]
+        kept = [self._keep(self._tracked.get(name) or Tracked(name, '', State(), {})) for name in names]
         return all(kept)
 
     @property
     def is_kept(self) -> bool:
         return not self._unkept
 
-    def _keep(self, domain: Tracked) -> bool:
-        self._unkept.pop(domain.name, None)
-        is_kept = self._kept_states.keep(domain)
+    def _keep(self, tracked: Tracked) -> bool:
+        self._unkept.pop(tracked.name, None)
+        is_kept = self._kept_states.keep(tracked)
         if not is_kept:
-            self._unkept[domain.name] = None
+            self._unkept[tracked.name] = None
         return is_kept
 
 

@@ -210,7 +210,7 @@ class Watch:
             self._take_everything()
         if not self._ledger.is_busy(HOST):
             pids = {self._ledger.state(name).pid() for name in self._ledger.names()}
-            self._ledger.advance(HOST, State(None, self._processes.unowned(pids)[0]))
+            self._ledger.take(HOST, State(None, self._processes.unowned(pids)[0]))
         self._notifier.status(self._status())
         self._in(_LOOK, self._look)
 

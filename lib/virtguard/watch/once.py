@@ -55,7 +55,7 @@ def audit_now(installation: 'Installation', auditor: 'Auditor') -> 'Iterator[Out
     pids = set()
     for domain in sorted(domains):
         try:
-            pid, outcomes = _judge(files, auditor, domain, domains[domain])
+            pid, outcomes = _domain_outcomes(files, auditor, domain, domains[domain])
         except GuardError as error:
             yield domains[domain][-1], GuardError("domain '%s' could not be judged: %s" % (domain, error))
             continue
@@ -75,7 +75,9 @@ def audit_now(installation: 'Installation', auditor: 'Auditor') -> 'Iterator[Out
             yield '/proc', verdict
 
 
-def _judge(files: StateFiles, auditor: 'Auditor', domain: str, paths: 'List[str]') -> 'Tuple[int, List[Outcome]]':
+def _domain_outcomes(
+    files: StateFiles, auditor: 'Auditor', domain: str, paths: 'List[str]'
+) -> 'Tuple[int, List[Outcome]]':
     """The process of a domain, and what is to be said of its files.
 
     :raises GuardError: it cannot be judged

@@ -60,26 +60,26 @@ def check_size(state: State) -> None:
         raise GuardError('it is larger than %d MiB without what no rule asks about' % (limit >> 20))
 
 
-def pack(domain: Tracked, news: 'Sequence[Occurrence]', submitted: State, policy: model.Policy) -> 'Dict[str, Any]':
+def pack(tracked: Tracked, news: 'Sequence[Occurrence]', submitted: State, policy: model.Policy) -> 'Dict[str, Any]':
     """A domain that was judged, and what is news of it; of its documents those that were Raw when it was submitted."""
-    taken = [(kind, name, domain.state.others[kind, name]) for kind, name in _raw(submitted)]
+    taken = [(kind, name, tracked.state.others[kind, name]) for kind, name in _raw(submitted)]
     return {
-        'uuid': str(domain.uuid),
-        'held': {str(key): str(since) for key, since in domain.held.items()},
-        'status': domain.state.status if isinstance(submitted.status, Raw) else None,
+        'uuid': str(tracked.uuid),
+        'held': {str(key): str(since) for key, since in tracked.held.items()},
+        'status': tracked.state.status if isinstance(submitted.status, Raw) else None,
         'others': taken,
         'news': [_pack_occurrence(occurrence, policy) for occurrence in news],
     }
 
 
 def unpack(
-    message: 'Dict[str, Any]', domain: Tracked, submitted: State, policy: model.Policy
+    message: 'Dict[str, Any]', tracked: Tracked, submitted: State, policy: model.Policy
 ) -> 'Tuple[Tracked, List[Occurrence]]':
-    """The same on the other side; `domain` is as it was before."""
+    """The same on the other side; `tracked` is as it was before."""
     status = message['status'] if isinstance(submitted.status, Raw) else submitted.status
     others = dict(submitted.others)
     others.update(((kind, name), document) for kind, name, document in message['others'])
-    after = domain.copy()
+    after = tracked.copy()
     after.uuid, after.held, after.state = message['uuid'], message['held'], State(status, others)
     rules = {rule.id: rule for rule in policy.rules}
     return after, [_unpack_occurrence(packed, rules, policy) for packed in message['news']]
