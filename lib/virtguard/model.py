@@ -275,7 +275,7 @@ class Policy:
         """The rules in use that are judged at ADMISSION or at RUNTIME."""
         return tuple(rule for rule in self.rules if rule.at == at and rule.action != 'off')
 
-    def facts(self, at: str = ADMISSION) -> 'Set[str]':
+    def needed_facts(self, at: str = ADMISSION) -> 'Set[str]':
         """The host facts that these rules ask for."""
         return {condition.fact for rule in self.rules_at(at) for condition in rule.host}
 

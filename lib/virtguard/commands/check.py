@@ -42,9 +42,10 @@ def _judge_all(
     from .parallel import Judge, judge_all
 
     policy = loading.policy(arguments.policy, installation)
-    judge = Judge(policy, loading.host(arguments.facts, policy.facts(), arguments.os), arguments.date or today())
-    output: 'Format' = JsonLines() if arguments.format == 'jsonl' else Text(wants_colour(), show_admitted)
-    counts = {model.ADMIT: 0, model.DENY: 0, model.ERROR: 0}
+    judge = Judge(policy, loading.host(arguments.facts, policy.needed_facts(), arguments.os), arguments.date or today())
+    output = FORMATS[arguments.format](wants_colour(), show_admitted)
+    show(output.begin())
+    tally = Tally()
     used: 'Set[model.Origin]' = set()
     skipped = 0
     progress = Progress()

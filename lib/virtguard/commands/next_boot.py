@@ -35,8 +35,9 @@ RUNNING, AUTOSTART = 'running', 'autostart'
 def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Judge the definition of each domain that runs, or starts with the host; print the verdicts and a summary."""
     policy = loading.policy(arguments.policy, installation)
-    judge = Judge(policy, loading.host(arguments.facts, policy.facts(), arguments.os), arguments.date or today())
-    output: 'Format' = JsonLines() if arguments.format == 'jsonl' else Text(wants_colour(), True)
+    judge = Judge(policy, loading.host(arguments.facts, policy.needed_facts(), arguments.os), arguments.date or today())
+    output = FORMATS[arguments.format](wants_colour(), True)
+    show(output.begin())
     names = {RUNNING: set(running_domains(installation)), AUTOSTART: set(autostart_domains(installation))}
     decisions: 'Dict[str, str]' = {}
     tally = Tally()

@@ -51,7 +51,8 @@ def look_closer(policy: model.Policy, host: str) -> 'List[str]':
     from ..match.libvirt_schema import libvirt_version, read_schema
     from ..policy.files import read_policy_file
     from ..policy.lint import lint_policy
-    from ..policy.merge import digest
+    from ..policy.merge import combined_sha256
+    from ..policyfile import read_policy_file
 
     domains, unchecked = None, ['no libvirt schema on this host, names not checked']
     try:
@@ -59,7 +60,7 @@ def look_closer(policy: model.Policy, host: str) -> 'List[str]':
     except SchemaError as error:
         unchecked = ['%s, names not checked' % error]
     files = {path: read_policy_file(path) for path in policy.files}
-    if digest([(sha256_hex(data), path) for path, data in files.items()]) != policy.sha256:
+    if combined_sha256([(sha256_hex(data), path) for path, data in files.items()]) != policy.sha256:
         raise GuardError('the files of the policy were changed meanwhile', 'run it again')
     problems = lint_policy(policy, files, domains, libvirt_version(host) if domains is not None else None)
     if problems:

@@ -33,7 +33,7 @@ _DEFAULTS = ('at', 'mode', 'waivable')  # a rule or policy that does not say one
 def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Judge every domain twice, and print what changes."""
     old, new = _load_policies([arguments.old, arguments.new])
-    needed = old.facts() | new.facts()
+    needed = old.needed_facts() | new.needed_facts()
     hosts = loading.host(arguments.facts, needed), loading.host(arguments.facts, needed, arguments.os)
     # Only of all findings of each can be told in which they differ.
     judges = Judge(old, hosts[0], today(), None), Judge(new, hosts[1], arguments.date or today(), None)

@@ -89,7 +89,7 @@ class _Preview:
         policy, slow = load_timed(candidate.load)
         for line in filter(None, [_describe(candidate, policy, profile), slow]):
             show_line(line)
-        host = read_facts(policy.facts())
+        host = read_facts(policy.needed_facts())
         self._judge(Judge(policy, host, today()))
         self._tell_of_host(policy, host)
         self._tell_of_domains(policy)

@@ -138,7 +138,7 @@ def compile_policy(path: str) -> str:
 def host_rules(path: str) -> str:
     """For each rule of a policy that refuses every domain on this host: what it sees here, and what turns it off."""
     policy = load.trusted(path, today())
-    return describe_host_rules(policy, path, read_facts(policy.facts()))
+    return describe_host_rules(policy, path, read_facts(policy.needed_facts()))
 
 
 def describe_host_rules(policy: model.Policy, path: str, host: model.HostFacts) -> str:

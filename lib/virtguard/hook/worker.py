@@ -173,7 +173,7 @@ class _Worker:
         xml = task.read_domain() if task.xml is None else task.xml
         self._send({'stage': 'loading'})
         parse_domain, evaluate, read_facts, today = self._load_judge()
-        host = task.host or read_facts(policy.facts())
+        host = task.host or read_facts(policy.needed_facts())
         # A library that is refused memory may go on with what it has, and find nothing. So this is for what outruns the
         # one who looks.
         limit_memory(4 * MEMORY)

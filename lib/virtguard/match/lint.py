@@ -15,9 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, Collection, Dict, FrozenSet, Iterable, Iterator, List, Optional, Sequence, Tuple
 
-    from .relaxng import Name, Place
+    from .relaxng import Name, Pattern, Patterns
 
-    Places = List[Place]
     Report = Callable[[Mistake], None]
 
 # What libvirt writes into its own state of a running domain, and its schema leaves out.
@@ -81,8 +80,8 @@ class _Linter:
     def __init__(self, domains: relaxng.Schema, newer: 'FrozenSet[str]', at: str) -> None:
         self._schema = domains
         self._newer = newer
-        self._reached: 'Dict[Tuple[str, Place], Places]' = {}
-        self._held: 'Dict[Tuple[Node, Place], bool]' = {}
+        self._reached: 'Dict[Tuple[str, Pattern], Patterns]' = {}
+        self._held: 'Dict[Tuple[Node, Pattern], bool]' = {}
         self.document = self._around = Element(Names(), lambda: Content(domains.roots, [], frozenset()))
         if at == model.RUNTIME:
             self._around = _frame(['domstatus'], [*domains.roots, _other_than(domains.roots)])
@@ -91,144 +90,144 @@ class _Linter:
 
     # --- what an expression selects -----------------------------------------------------------------------------
 
-    def select(self, node: Node, places: 'Places', report: 'Optional[Report]') -> 'Places':
-        """What an expression selects from `places`; reports what is wrong in it, where that is asked for."""
+    def select(self, node: Node, patterns: 'Patterns', report: 'Optional[Report]') -> 'Patterns':
+        """What an expression selects from `patterns`; reports what is wrong in it, where that is asked for."""
         if node.kind == 'path':
-            return self._follow(node.steps, [self.document] if node.absolute else places, report)
+            return self._follow(node.steps, [self.document] if node.absolute else patterns, report)
         if node.kind == 'union':
-            return _unique(place for operand in node.operands for place in self.select(operand, places, report))
+            return _unique(pattern for operand in node.operands for pattern in self.select(operand, patterns, report))
         if node.kind == 'filter':
-            found = self.select(node.operands[0], places, report)
+            found = self.select(node.operands[0], patterns, report)
             return self._follow(node.steps, self._keep(node.operands[1:], found, report), report)
         if report is not None:
-            found_of = {operand: self.select(operand, places, report) for operand in node.operands}
+            found_of = {operand: self.select(operand, patterns, report) for operand in node.operands}
             if node.kind == 'compare' and node.text in ('=', '!='):
                 path, literal = _nodes_first(node)
                 found = found_of[path]
                 if (path.kind, literal.kind, path.operands) == ('call', 'literal', ()) and path.text in _NAME_CALLS:
-                    self._check_named(literal, places, report)
+                    self._check_named(literal, patterns, report)
                 elif literal.kind == 'literal' and found and not self.may_be(found, literal.text):
-                    report(self.wrong_value(path, places, found, literal.text, literal.offset))
+                    report(self.wrong_value(path, patterns, found, literal.text, literal.offset))
         return [_ANYTHING]
 
-    def _follow(self, steps: 'Sequence[Step]', places: 'Places', report: 'Optional[Report]') -> 'Places':
-        origin = places  # what a step is said to be missing under; for //x, under what // begins with
+    def _follow(self, steps: 'Sequence[Step]', patterns: 'Patterns', report: 'Optional[Report]') -> 'Patterns':
+        origin = patterns  # what a step is said to be missing under; for //x, under what // begins with
         for step in steps:
-            reached = self._take(step, places, origin)
-            if places and not reached:
+            reached = self._take(step, patterns, origin)
+            if patterns and not reached:
                 if step.test not in self._newer:
                     if report is None:
                         return []
-                    report(self._missing(step, places, origin))
+                    report(self._missing(step, patterns, origin))
                 reached = [_ANY_VALUE if step.axis == 'attribute' else _ANYTHING]
-            places = self._keep(step.predicates, reached, report)
+            patterns = self._keep(step.predicates, reached, report)
             if step.axis != 'descendant-or-self' or step.predicates:
-                origin = places
-        return places
+                origin = patterns
+        return patterns
 
-    def _keep(self, predicates: 'Sequence[Node]', places: 'Places', report: 'Optional[Report]') -> 'Places':
-        """Those of `places` of which every predicate can be true.
+    def _keep(self, predicates: 'Sequence[Node]', patterns: 'Patterns', report: 'Optional[Report]') -> 'Patterns':
+        """Those of `patterns` of which every predicate can be true.
 
         Their namesakes stay, too: libvirt's parser is less strict than its schema about what goes together.
         """
         found: 'List[Mistake]' = []
         for predicate in predicates:
             if report is not None:
-                self.select(predicate, places, found.append)
-            names = {name for place in places if self._may_hold(predicate, place) for name in names_of(place)}
-            kept = [p for p in places if self._may_hold(predicate, p) or not names.isdisjoint(names_of(p))]
-            if places and not kept and report is not None:
+                self.select(predicate, patterns, found.append)
+            names = {name for pattern in patterns if self._may_hold(predicate, pattern) for name in names_of(pattern)}
+            kept = [p for p in patterns if self._may_hold(predicate, p) or not names.isdisjoint(names_of(p))]
+            if patterns and not kept and report is not None:
                 if not found:
-                    found.append(mistakes.unmet(places, _first_offset(predicate)))
+                    found.append(mistakes.unmet(patterns, _first_offset(predicate)))
                 kept = [_ANYTHING]
-            places = kept
+            patterns = kept
         if report is not None:
             for mistake in [*found, *_contradictions(predicates)]:
                 report(mistake)
-        return places
+        return patterns
 
-    def _may_hold(self, node: Node, place: 'Place') -> bool:
-        key = (node, place)
+    def _may_hold(self, node: Node, pattern: 'Pattern') -> bool:
+        key = (node, pattern)
         if key not in self._held:
-            self._held[key] = self._may_be_true(node, place)
+            self._held[key] = self._may_be_true(node, pattern)
         return self._held[key]
 
-    def _may_be_true(self, node: Node, place: 'Place') -> bool:
+    def _may_be_true(self, node: Node, pattern: 'Pattern') -> bool:
         if node.kind == 'or':
-            return any(self._may_hold(operand, place) for operand in node.operands)
+            return any(self._may_hold(operand, pattern) for operand in node.operands)
         if node.kind == 'and':
-            return all(self._may_hold(operand, place) for operand in node.operands)
+            return all(self._may_hold(operand, pattern) for operand in node.operands)
         if node.kind in _NODE_SETS:
-            return bool(self.select(node, [place], None))
+            return bool(self.select(node, [pattern], None))
         if node.kind == 'compare':
             path, other = _nodes_first(node)
             if path.kind in _NODE_SETS and other.kind in ('literal', 'number', 'path'):
-                found = self.select(path, [place], None)
+                found = self.select(path, [pattern], None)
                 is_one_of = node.text == '=' and other.kind == 'literal'
                 return self.may_be(found, other.text) if is_one_of else bool(found)
         return True
 
-    def may_be(self, places: 'Places', text: str) -> bool:
-        """Whether one of `places` can have a text as its string value."""
-        values = [_values(place) for place in places]
+    def may_be(self, patterns: 'Patterns', text: str) -> bool:
+        """Whether one of `patterns` can have a text as its string value."""
+        values = [_values(pattern) for pattern in patterns]
         return text in self._newer or any(known is None or relaxng.normalize(text) in known for known in values)
 
     # --- steps --------------------------------------------------------------------------------------------------
 
-    def _take(self, step: Step, places: 'Places', origin: 'Places') -> 'Places':
-        found = _unique(found for place in places for found in self._axis(step.axis, place))
-        reached = [place for place in found if _passes(step, place)]
-        is_search = origin is not places or step.axis in ('descendant', 'descendant-or-self')
+    def _take(self, step: Step, patterns: 'Patterns', origin: 'Patterns') -> 'Patterns':
+        found = _unique(found for pattern in patterns for found in self._axis(step.axis, pattern))
+        reached = [pattern for pattern in found if _passes(step, pattern)]
+        is_search = origin is not patterns or step.axis in ('descendant', 'descendant-or-self')
         if is_search and ':' not in step.test and is_name(step.test) and _ANYTHING not in reached:
             # What may have any name (below <metadata>) is not what `//` looks for, unless it begins there.
             axis = 'attribute' if step.axis == 'attribute' else 'child'
-            near = {place for start in origin for place in self._axis(axis, start)}
-            reached = [place for place in reached if names_of(place) or place in near]
+            near = {pattern for start in origin for pattern in self._axis(axis, start)}
+            reached = [pattern for pattern in reached if names_of(pattern) or pattern in near]
         return reached
 
-    def _axis(self, axis: str, place: 'Place') -> 'Places':
-        key = (axis, place)
+    def _axis(self, axis: str, pattern: 'Pattern') -> 'Patterns':
+        key = (axis, pattern)
         if key not in self._reached:
-            self._reached[key] = self._along(axis, place)
+            self._reached[key] = self._along(axis, pattern)
         return self._reached[key]
 
-    def _along(self, axis: str, place: 'Place') -> 'Places':
+    def _along(self, axis: str, pattern: 'Pattern') -> 'Patterns':
         if axis == 'self':
-            return [place]
+            return [pattern]
         if axis == 'child':
-            return self._children(place)
+            return self._children(pattern)
         if axis == 'attribute':
-            return [*place.attributes()] if isinstance(place, Element) else []
+            return [*pattern.attributes()] if isinstance(pattern, Element) else []
         if axis == 'parent':
-            return self._parents(place)
+            return self._parents(pattern)
         if axis in ('descendant', 'descendant-or-self'):
-            return self._closure('child', place, axis.endswith('self'))
+            return self._closure('child', pattern, axis.endswith('self'))
         if axis in ('ancestor', 'ancestor-or-self'):
-            return self._closure('parent', place, axis.endswith('self'))
+            return self._closure('parent', pattern, axis.endswith('self'))
         if axis in ('following-sibling', 'preceding-sibling'):
-            return _unique(child for parent in self._axis('parent', place) for child in self._axis('child', parent))
+            return _unique(child for parent in self._axis('parent', pattern) for child in self._axis('child', parent))
         return [_ANYTHING]
 
-    def _children(self, place: 'Place') -> 'Places':
-        if not isinstance(place, Element):
+    def _children(self, pattern: 'Pattern') -> 'Patterns':
+        if not isinstance(pattern, Element):
             return []
-        children: 'Places' = [*place.children()]
-        if _ARG in place.names.known:
+        children: 'Patterns' = [*pattern.children()]
+        if _ARG in pattern.names.known:
             children.append(_READING)
-        if place.values() != frozenset(('',)):
-            children.append(Value(None, place.values()))
+        if pattern.values() != frozenset(('',)):
+            children.append(Value(None, pattern.values()))
         return children
 
-    def _parents(self, place: 'Place') -> 'Places':
-        if place in self._schema.roots:
+    def _parents(self, pattern: 'Pattern') -> 'Patterns':
+        if pattern in self._schema.roots:
             return [self._around]
-        if place is self.document:
+        if pattern is self.document:
             return []
-        return [*self._schema.parents().get(place, [_ANYTHING])]
+        return [*self._schema.parents().get(pattern, [_ANYTHING])]
 
-    def _closure(self, axis: str, place: 'Place', with_self: bool) -> 'Places':
-        found: 'Dict[Place, None]' = {place: None} if with_self else {}
-        todo = [place]
+    def _closure(self, axis: str, pattern: 'Pattern', with_self: bool) -> 'Patterns':
+        found: 'Dict[Pattern, None]' = {pattern: None} if with_self else {}
+        todo = [pattern]
         while todo:
             for other in self._axis(axis, todo.pop()):
                 if other not in found:
@@ -238,43 +237,49 @@ class _Linter:
 
     # --- what is said -------------------------------------------------------------------------------------------
 
-    def _check_named(self, literal: Node, places: 'Places', report: 'Report') -> None:
-        """Report it where none of `places` has the name that name() or local-name() is compared with."""
-        names = [place.names for place in places if place.names]
+    def _check_named(self, literal: Node, patterns: 'Patterns', report: 'Report') -> None:
+        """Report it where none of `patterns` has the name that name() or local-name() is compared with."""
+        names = [pattern.names for pattern in patterns if pattern.names]
         known = sorted({local for name in names for _, local in name.known})
         wanted = literal.text.rpartition(':')[2]  # the prefix is the document's own
         if known and wanted not in {*known, *self._newer} and not any(name.wildcards for name in names):
-            report(mistakes.wrong_name(places, literal, known))
+            report(mistakes.wrong_name(patterns, literal, known))
 
-    def _missing(self, step: Step, places: 'Places', origin: 'Places') -> Mistake:
+    def _missing(self, step: Step, patterns: 'Patterns', origin: 'Patterns') -> Mistake:
         other_axis = 'child' if step.axis == 'attribute' else 'attribute'
-        there = [other for place in places for other in self._axis(step.axis, place)]
-        of_other_kind = [other for place in places for other in self._axis(other_axis, place)]
+        there = [other for pattern in patterns for other in self._axis(step.axis, pattern)]
+        of_other_kind = [other for pattern in patterns for other in self._axis(other_axis, pattern)]
         shown_origin = None if origin == [self.document] else origin
         return mistakes.missing(step, shown_origin, there, of_other_kind, self._schema)
 
     def wrong_value(
-        self, node: Node, places: 'Places', found: 'Places', value: str, offset: int, number: 'Optional[int]' = None
+        self,
+        node: Node,
+        patterns: 'Patterns',
+        found: 'Patterns',
+        value: str,
+        offset: int,
+        number: 'Optional[int]' = None,
     ) -> Mistake:
-        """That no node which `node` selects from `places`, which are `found`, can have a value."""
+        """That no node which `node` selects from `patterns`, which are `found`, can have a value."""
         what = mistakes.describe(found)
         if node.kind == 'path' and node.steps and node.steps[-1].axis == 'attribute':
-            owners = self._follow(node.steps[:-1], [self.document] if node.absolute else places, None)
+            owners = self._follow(node.steps[:-1], [self.document] if node.absolute else patterns, None)
             what = '%s of %s' % (node.steps[-1].test, mistakes.describe(owners))
-        known = sorted({text for place in found for text in _values(place) or () if text})
+        known = sorted({text for pattern in found for text in _values(pattern) or () if text})
         return mistakes.wrong_value(what, value, known, offset, number)
 
 
-def _passes(step: Step, place: 'Place') -> bool:
-    """Whether a place passes a step's node test."""
+def _passes(step: Step, pattern: 'Pattern') -> bool:
+    """Whether a pattern passes a step's node test."""
     if step.test.endswith('()'):
-        return step.test != 'text()' or not isinstance(place, Element) or place is _ANYTHING
-    if place.names is None or isinstance(place, Value) != (step.axis == 'attribute'):
+        return step.test != 'text()' or not isinstance(pattern, Element) or pattern is _ANYTHING
+    if pattern.names is None or isinstance(pattern, Value) != (step.axis == 'attribute'):
         return False
     if step.test == '*':
-        return bool(place.names.known or place.names.wildcards)
+        return bool(pattern.names.known or pattern.names.wildcards)
     namespace, local = _expand(step.test)
-    return place.names.allow_some_of(namespace) if local == '*' else place.names.allow((namespace, local))
+    return pattern.names.allow_some_of(namespace) if local == '*' else pattern.names.allow((namespace, local))
 
 
 def _expand(test: str) -> 'Name':
@@ -282,11 +287,11 @@ def _expand(test: str) -> 'Name':
     return (NAMESPACES[prefix], local) if colon else ('', test)
 
 
-def _values(place: 'Place') -> 'Optional[FrozenSet[str]]':
-    if isinstance(place, Value):
-        return place.values
+def _values(pattern: 'Pattern') -> 'Optional[FrozenSet[str]]':
+    if isinstance(pattern, Value):
+        return pattern.values
     # Of a PCI address it is not the text that is compared.
-    return None if ('', 'address') in place.names.known else place.values()
+    return None if ('', 'address') in pattern.names.known else pattern.values()
 
 
 def _nodes_first(comparison: Node) -> 'Tuple[Node, Node]':
@@ -321,5 +326,5 @@ def _first_offset(node: Node) -> int:
     return _first_offset(node.operands[0]) if node.operands else node.offset
 
 
-def _unique(places: 'Iterable[Place]') -> 'Places':
-    return list(dict.fromkeys(places))
+def _unique(patterns: 'Iterable[Pattern]') -> 'Patterns':
+    return list(dict.fromkeys(patterns))

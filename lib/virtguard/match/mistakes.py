@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Iterable, List, Optional
 
-    from .relaxng import Place, Schema
+    from .relaxng import Pattern, Patterns, Schema
     from .syntax import Node, Step
 
 _PREFIXES = {uri: prefix + ':' for prefix, uri in NAMESPACES.items()}
@@ -31,7 +31,11 @@ class Mistake:
 
 
 def missing(
-    step: 'Step', origin: 'Optional[List[Place]]', there: 'List[Place]', of_other_kind: 'List[Place]', schema: 'Schema'
+    step: 'Step',
+    origin: 'Optional[Patterns]',
+    there: 'Patterns',
+    of_other_kind: 'Patterns',
+    schema: 'Schema',
 ) -> Mistake:
     """That a step leads nowhere.
 
@@ -56,17 +60,19 @@ def missing(
     return Mistake(message, hint, step.offset)
 
 
-def _known(places: 'List[Place]', is_attribute: bool) -> 'List[str]':
-    """The names of those of `places` that are attributes, or of those that are not."""
-    return sorted({name for place in places if isinstance(place, Value) == is_attribute for name in names_of(place)})
+def _known(patterns: 'Patterns', is_attribute: bool) -> 'List[str]':
+    """The names of those of `patterns` that are attributes, or of those that are not."""
+    return sorted(
+        {name for pattern in patterns if isinstance(pattern, Value) == is_attribute for name in names_of(pattern)}
+    )
 
 
 def _elsewhere(step: 'Step', schema: 'Schema') -> str:
     kind = Value if step.axis == 'attribute' else Element
     parents = [
         parent
-        for place, owners in schema.parents().items()
-        if isinstance(place, kind) and step.test in names_of(place)
+        for pattern, owners in schema.parents().items()
+        if isinstance(pattern, kind) and step.test in names_of(pattern)
         for parent in owners
     ]
     relation = 'on' if step.axis == 'attribute' else 'under'
@@ -79,15 +85,15 @@ def wrong_value(what: str, value: str, known: 'List[str]', offset: int, number: 
     return Mistake(_by_schema('%s is never %r' % (what, value)), hint, offset, number)
 
 
-def wrong_name(places: 'List[Place]', literal: 'Node', known: 'List[str]') -> Mistake:
-    """That none of `places` has the name in a literal; `known` are those that they have."""
-    message = _by_schema('%s is never named %r' % (describe(places), literal.text))
+def wrong_name(patterns: 'Patterns', literal: 'Node', known: 'List[str]') -> Mistake:
+    """That none of `patterns` has the name in a literal; `known` are those that they have."""
+    message = _by_schema('%s is never named %r' % (describe(patterns), literal.text))
     return Mistake(message, suggest(literal.text, known), literal.offset)
 
 
-def unmet(places: 'List[Place]', offset: int) -> Mistake:
-    """That none of `places` meets the condition at `offset`."""
-    return Mistake(_by_schema('no %s can meet this condition and those before it' % describe(places)), '', offset)
+def unmet(patterns: 'Patterns', offset: int) -> Mistake:
+    """That none of `patterns` meets the condition at `offset`."""
+    return Mistake(_by_schema('no %s can meet this condition and those before it' % describe(patterns)), '', offset)
 
 
 def contradiction(shown: str, first: str, literal: 'Node') -> Mistake:
@@ -96,17 +102,17 @@ def contradiction(shown: str, first: str, literal: 'Node') -> Mistake:
     return Mistake(message, 'join them with or', literal.offset)
 
 
-def describe(places: 'Iterable[Place]') -> str:
-    """Places by their names: <disk>, @type."""
-    shown = sorted({_show(name, isinstance(place, Value)) for place in places for name in names_of(place)})
+def describe(patterns: 'Iterable[Pattern]') -> str:
+    """Elements and attributes by their names: <disk>, @type."""
+    shown = sorted({_show(name, isinstance(pattern, Value)) for pattern in patterns for name in names_of(pattern)})
     if len(shown) > _MOST_NAMED:
         return '%s and %d others' % (', '.join(shown[: _MOST_NAMED - 1]), len(shown) - _MOST_NAMED + 1)
     return ' or '.join([', '.join(shown[:-1]), *shown[-1:]] if shown[1:] else shown) or 'any node'
 
 
-def names_of(place: 'Place') -> 'List[str]':
-    """The names that a place is known to have, as a match writes them."""
-    known = place.names.known if place.names else ()
+def names_of(pattern: 'Pattern') -> 'List[str]':
+    """The names that a pattern is known to have, as a match writes them."""
+    known = pattern.names.known if pattern.names else ()
     return [_PREFIXES[namespace] + local for namespace, local in known if namespace in _PREFIXES]
 
 

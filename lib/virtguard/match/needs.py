@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..scan import Need
 
 
-class _Place:
+class _Here:
     """Where a path has come to: the key of its nodes (None: not known), and whether there is one at the most."""
 
     __slots__ = ('key', 'single')
@@ -33,8 +33,8 @@ class _Place:
         self.single = single
 
 
-_DOCUMENT = _Place('', True)
-_SOMEWHERE = _Place(None)
+_DOCUMENT = _Here('', True)
+_SOMEWHERE = _Here(None)
 
 
 def derive_need(rule: model.Rule) -> 'Need':
@@ -108,54 +108,54 @@ def _combine(operator: str, needs: 'Iterable[Need]', neutral: bool) -> 'Need':
     return parts[0] if len(parts) == 1 else (operator, *parts)
 
 
-def _over(node: Node, place: _Place) -> 'Need':
-    """What must be there for an expression to be true (or to select something) at a node of `place`."""
+def _over(node: Node, here: _Here) -> 'Need':
+    """What must be there for an expression to be true (or to select something) at a node of `here`."""
     if node.kind in ('or', 'union'):
-        return _any(_over(operand, place) for operand in node.operands)
+        return _any(_over(operand, here) for operand in node.operands)
     if node.kind == 'and':
-        return _all(_over(operand, place) for operand in node.operands)
+        return _all(_over(operand, here) for operand in node.operands)
     if node.kind == 'path':
-        return _over_path(node, place)[0]
+        return _over_path(node, here)[0]
     if node.kind == 'compare':
-        return _over_comparison(node, place)
+        return _over_comparison(node, here)
     if node.kind == 'call':
-        return _over_call(node, place)
+        return _over_call(node, here)
     if node.kind == 'literal':
         return bool(node.text)
     return True
 
 
-def _over_call(node: Node, place: _Place) -> 'Need':
+def _over_call(node: Node, here: _Here) -> 'Need':
     if node.text in ('true', 'false'):
         return node.text == 'true'
     if node.text == 'not':
-        return _over_not(node.operands[0], place)
+        return _over_not(node.operands[0], here)
     if node.text == 'boolean':
-        return _over(node.operands[0], place)
+        return _over(node.operands[0], here)
     if node.text in ('contains', 'starts-with'):
         path, literal = node.operands
         if path.kind == 'path' and literal.kind == 'literal' and literal.text:
-            return _over_value(path, place, node.text, literal.text)
+            return _over_value(path, here, node.text, literal.text)
     return True
 
 
-def _over_comparison(node: Node, place: _Place) -> 'Need':
+def _over_comparison(node: Node, here: _Here) -> 'Need':
     left, right = node.operands
     if left.kind == 'literal':
         left, right = right, left
     if left.kind != 'path' or right.kind not in ('literal', 'number', 'path'):
         return True  # a set of nodes is compared with a boolean as one, and so may be empty
     if right.kind == 'literal' and node.text in ('=', '!='):
-        return _over_value(left, place, 'in' if node.text == '=' else 'out', (right.text,))
+        return _over_value(left, here, 'in' if node.text == '=' else 'out', (right.text,))
     if right.kind == 'number' and node.text == '>':
-        return _over_value(left, place, 'above', float(right.text))
-    return _over_path(left, place)[0]
+        return _over_value(left, here, 'above', float(right.text))
+    return _over_path(left, here)[0]
 
 
-def _over_value(path: Node, place: _Place, operator: str, argument: 'Any') -> 'Need':
+def _over_value(path: Node, here: _Here, operator: str, argument: 'Any') -> 'Need':
     if path.kind != 'path':
-        return _over(path, place)
-    need, end = _over_path(path, place)
+        return _over(path, here)
+    need, end = _over_path(path, here)
     # Of a PCI address it is not the text that a rule's values are compared with.
     if end.key is None or end.key.endswith(ELEMENT + 'address'):
         return need
@@ -171,21 +171,21 @@ def _over_other_value(path: Node, values: 'Tuple[str, ...]') -> 'Need':
     return _all([need, ('out', end.key, values)]) if end.key is not None and ATTRIBUTE in end.key else need
 
 
-def _over_not(node: Node, place: _Place) -> 'Need':
-    """What must be there for an expression to be false at a node of `place`."""
+def _over_not(node: Node, here: _Here) -> 'Need':
+    """What must be there for an expression to be false at a node of `here`."""
     if node.kind in ('or', 'union'):
-        return _all(_join_values([_over_not(operand, place) for operand in node.operands]))
+        return _all(_join_values([_over_not(operand, here) for operand in node.operands]))
     if node.kind == 'and':
-        return _any(_over_not(operand, place) for operand in node.operands)
+        return _any(_over_not(operand, here) for operand in node.operands)
     if node.kind == 'call' and node.text == 'not':
-        return _over(node.operands[0], place)
+        return _over(node.operands[0], here)
     if node.kind == 'compare' and node.text == '=':
         left, right = node.operands
-        key = _own_value(left, place)
+        key = _own_value(left, here)
         if key is not None and right.kind == 'literal':
             return 'out', key, (right.text,)
     if node.kind == 'path':
-        return _over_no_path(node, place)
+        return _over_no_path(node, here)
     return True
 
 
@@ -201,17 +201,17 @@ def _join_values(needs: 'List[Need]') -> 'List[Need]':
     return others + [('out', key, tuple(excluded)) for key, excluded in values.items()]
 
 
-def _over_no_path(path: Node, place: _Place) -> 'Need':
+def _over_no_path(path: Node, here: _Here) -> 'Need':
     firsts = [bool(step.predicates) for step in path.steps]
     if not all(_is_first(step) for first, step in zip(firsts, path.steps) if first):
         return True
     if any(firsts):
-        return _over_no_first(path, firsts, place)
-    own = _own_value(path, place)
-    if own is not None and own != place.key:
+        return _over_no_first(path, firsts, here)
+    own = _own_value(path, here)
+    if own is not None and own != here.key:
         return 'missing', own
-    end = _over_path(path, place)[1]
-    certain = path.absolute or place.single
+    end = _over_path(path, here)[1]
+    certain = path.absolute or here.single
     return ('absent', end.key) if certain and end.key else True
 
 
@@ -221,10 +221,10 @@ def _is_first(step: Step) -> bool:
     return not more and step.axis == 'child' and (last.kind, last.text) == ('number', '1')
 
 
-def _over_no_first(path: Node, firsts: 'List[bool]', place: _Place) -> 'Need':
+def _over_no_first(path: Node, firsts: 'List[bool]', here: _Here) -> 'Need':
     """What `not(a[1]/b)` needs: that there is none, or more than one `a`, of which another may have it."""
-    here = _DOCUMENT if path.absolute else place
-    certain = path.absolute or place.single
+    here = _DOCUMENT if path.absolute else here
+    certain = here.single
     repeated: 'List[Need]' = []
     for first, step in zip(firsts, path.steps):
         here = _take_step(step, here, [])
@@ -235,21 +235,21 @@ def _over_no_first(path: Node, firsts: 'List[bool]', place: _Place) -> 'Need':
     return _any([('absent', here.key), *repeated])
 
 
-def _own_value(node: Node, place: _Place) -> 'Optional[str]':
+def _own_value(node: Node, here: _Here) -> 'Optional[str]':
     """The key of `.` or of an attribute of the node itself; None for any other expression."""
-    if node.kind != 'path' or node.absolute or len(node.steps) != 1 or node.steps[0].predicates or not place.key:
+    if node.kind != 'path' or node.absolute or len(node.steps) != 1 or node.steps[0].predicates or not here.key:
         return None
     step = node.steps[0]
     if step.axis == 'self' and step.test == 'node()':
-        return place.key
-    if step.axis == 'attribute' and ATTRIBUTE not in place.key and is_name(step.test):
-        return place.key + ATTRIBUTE + _expanded(step.test)
+        return here.key
+    if step.axis == 'attribute' and ATTRIBUTE not in here.key and is_name(step.test):
+        return here.key + ATTRIBUTE + _expanded(step.test)
     return None
 
 
-def _over_path(path: Node, place: _Place) -> 'Tuple[Need, _Place]':
+def _over_path(path: Node, here: _Here) -> 'Tuple[Need, _Here]':
     """What a path needs, and where it ends."""
-    here = _DOCUMENT if path.absolute else place
+    here = _DOCUMENT if path.absolute else here
     needs: 'List[Need]' = []
     for step in path.steps:
         if _is_reading(step):
@@ -260,24 +260,24 @@ def _over_path(path: Node, place: _Place) -> 'Tuple[Need, _Place]':
     return _all(needs + [_presence(here)]), here
 
 
-def _take_step(step: Step, here: _Place, needs: 'List[Need]') -> _Place:
+def _take_step(step: Step, here: _Here, needs: 'List[Need]') -> _Here:
     if step.axis == 'self' and step.test == 'node()':
         return here
     if step.axis == 'child' and is_name(step.test):
         name = _expanded(step.test)
         if here.key is not None and ATTRIBUTE not in here.key:
-            return _Place(here.key + ELEMENT + name, here.key == '')
+            return _Here(here.key + ELEMENT + name, here.key == '')
         needs.append(('name', name))
         return _SOMEWHERE
     if step.axis == 'attribute' and is_name(step.test) and here.key and ATTRIBUTE not in here.key:
-        return _Place(here.key + ATTRIBUTE + _expanded(step.test), here.single)
+        return _Here(here.key + ATTRIBUTE + _expanded(step.test), here.single)
     if step.axis not in ('parent', 'ancestor', 'ancestor-or-self', 'preceding', 'following'):
         needs.append(_presence(here))
     return _SOMEWHERE
 
 
-def _presence(place: _Place) -> 'Need':
-    return ('present', place.key) if place.key else True
+def _presence(here: _Here) -> 'Need':
+    return ('present', here.key) if here.key else True
 
 
 def _is_reading(step: Step) -> bool:

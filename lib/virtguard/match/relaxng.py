@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from typing import Callable, Dict, FrozenSet, Iterable, Iterator, List, Optional, Sequence, Set, Tuple, Union
 
     Name = Tuple[str, str]  # namespace ('': none), local name
-    Place = Union['Element', 'Value']
+    Pattern = Union['Element', 'Value']
+    Patterns = List[Pattern]
 
 _RNG = 'http://relaxng.org/ns/structure/1.0'
 _LIBRARIES = ('', 'http://www.w3.org/2001/XMLSchema-datatypes')
@@ -106,20 +107,20 @@ class Schema:
 
     def __init__(self, roots: 'Sequence[Element]') -> None:
         self.roots = tuple(roots)
-        self._parents: 'Dict[Place, List[Element]]' = {}
+        self._parents: 'Dict[Pattern, List[Element]]' = {}
 
-    def parents(self) -> 'Dict[Place, List[Element]]':
+    def parents(self) -> 'Dict[Pattern, List[Element]]':
         """Every element and attribute, and the elements that may have it."""
         if not self._parents:
             self._parents = {root: [] for root in self.roots}
             todo = list(self.roots)
             while todo:
                 element = todo.pop()
-                places: 'List[Place]' = [*element.attributes(), *element.children()]
-                for place in places:
-                    if place not in self._parents and isinstance(place, Element):
-                        todo.append(place)
-                    self._parents.setdefault(place, []).append(element)
+                patterns: 'Patterns' = [*element.attributes(), *element.children()]
+                for pattern in patterns:
+                    if pattern not in self._parents and isinstance(pattern, Element):
+                        todo.append(pattern)
+                    self._parents.setdefault(pattern, []).append(element)
         return self._parents
 
 

@@ -38,7 +38,7 @@ def prepare(policy: model.Policy) -> 'Tuple[Any, ...]':
     settings = (policy.name, policy.mode, policy.failure, policy.deadline, policy.audit_required, policy.sha256)
     return (
         settings + (policy.source,),
-        tuple(sorted(policy.facts())),
+        tuple(sorted(policy.needed_facts())),
         {key: index.wanted[key] for key in sorted(index.wanted)},
         tuple(sorted(index.names)),
         tuple(zip(range(len(rules)), conditions, map(_compact, needs))),
@@ -70,18 +70,18 @@ def compile_in_place(load: 'Callable[[], model.Policy]') -> bytes:
     :raises GuardError: the policy cannot be used, or it is being changed
     :raises OSError: a source cannot be looked at
     """
-    listed = list_sources(load())
+    listed = what_it_depends_on(load())
     let_clock_advance(listed)
     stamp = take_stamp(listed)
     # Read anew, so that what is compiled is what the stamp is of.
     policy = load()
     contents = take_contents(listed)
-    if list_sources(policy) != listed or take_stamp(listed) != stamp:
+    if what_it_depends_on(policy) != listed or take_stamp(listed) != stamp:
         raise GuardError('the files of the policy were changed meanwhile', 'run it again')
     return compile_policy(policy, stamp, contents)
 
 
-def list_sources(policy: model.Policy) -> 'List[Tuple[str, str]]':
+def what_it_depends_on(policy: model.Policy) -> 'List[Tuple[str, str]]':
     """What a policy in force, and the answer who may change it, depend on: path and kind, as take_stamp asks for."""
     drop_ins = drop_in_directory(policy.source)
     files = [policy.source] + [path for path in policy.files if path != policy.source]

@@ -162,7 +162,7 @@ def _read_and_merge(path: str, drop_ins: 'Sequence[str]', read: 'Callable[[str],
 def _released_before(date: str) -> 'model.ValueSet':
     from . import osinfo_db  # needs lxml, and is seldom asked
 
-    return osinfo_db.released_before(date)
+    return osinfo_db.known_released_before(date)
 
 
 def _known_systems() -> 'model.ValueSet':

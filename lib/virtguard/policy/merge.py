@@ -66,7 +66,7 @@ def merge_layers(
         settings['deadline'],
         settings['audit'],
         tuple(rules.values()),
-        digest([(layer.sha256, layer.source) for layer in layers]),
+        combined_sha256([(layer.sha256, layer.source) for layer in layers]),
         source or layers[0].source,
         tuple(waivers),
         tuple(layer.source for layer in layers),
@@ -94,7 +94,7 @@ def _require(first: Layer) -> None:
             first.root.problem("the policy has no 'rules'")
 
 
-def digest(files: 'Sequence[Tuple[str, str]]') -> str:
+def combined_sha256(files: 'Sequence[Tuple[str, str]]') -> str:
     """The digest of a policy by those of its files (and their names), in their order."""
     if len(files) == 1:
         return files[0][0]

@@ -29,7 +29,7 @@ _PLAIN_DATE = re.compile(rb'<release-date>(\d{4}-\d\d-\d\d)</release-date>')
 _DATE = re.compile(r'\d{4}-\d\d-\d\d\Z')
 
 
-def released_before(date: str, root: str = '') -> 'model.ValueSet':
+def known_released_before(date: str, root: str = '') -> 'model.ValueSet':
     """The ids of the operating systems that were released before a day (YYYY-MM-DD).
 
     By the database below `root` ('' stands for /), and by the table.
@@ -41,7 +41,7 @@ def released_before(date: str, root: str = '') -> 'model.ValueSet':
 def known_systems(root: str = '') -> 'model.ValueSet':
     """The ids of all operating systems, by the database below `root` ('' stands for /) and by the tables.
 
-    What of the database cannot be used is told by released_before alone.
+    What of the database cannot be used is told by known_released_before alone.
     """
     ids: 'Set[str]' = set()
     files: 'Dict[str, str]' = {}

@@ -34,7 +34,7 @@ def _policy(policy: model.Policy) -> 'Lines':
     audit = '{required: %s}' % _boolean(policy.audit_required)
     settings = [('policy', _scalar(policy.name)), ('mode', policy.mode), ('failure', policy.failure)]
     for key, text in settings + [('deadline', deadline), ('audit', audit)]:
-        yield '%s: %s' % (key, text), _place(policy.origins.get(key))
+        yield '%s: %s' % (key, text), _origin_text(policy.origins.get(key))
     yield 'rules:', ''
     for rule in policy.rules:
         yield from _item(_rule(rule), rule.origins)
@@ -77,7 +77,7 @@ def _waiver(waiver: model.Waiver) -> 'Iterator[Tuple[str, object]]':
 def _item(keys: 'Iterable[Tuple[str, object]]', origins: 'Dict[str, model.Origin]') -> 'Lines':
     lead = '  - '
     for key, value in keys:
-        place = _place(origins.get(key))
+        place = _origin_text(origins.get(key))
         if value is None or value == () or value == '':
             continue
         if key == 'host':
@@ -107,7 +107,7 @@ def _condition(condition: model.HostCondition) -> str:
     return '%s: %s' % (condition.fact, '{not: %s}' % values if condition.negated else values)
 
 
-def _place(origin: 'Optional[model.Origin]') -> str:
+def _origin_text(origin: 'Optional[model.Origin]') -> str:
     return wording.escape('%s:%d' % origin) if origin is not None else 'default'
 
 

@@ -6,7 +6,7 @@ import time
 from .. import model
 from ..compiled import take_stamp
 from ..host import read_facts, today
-from ..policy.compiler import list_sources
+from ..policy.compiler import what_it_depends_on
 from .auditor import Auditor
 
 TYPE_CHECKING = False
@@ -37,12 +37,12 @@ class PolicyInForce:
         :raises GuardError: it is no good
         """
         policy = self._load()
-        self._sources = list_sources(policy)
-        self._asks_os = 'os' in policy.facts() | policy.facts(model.RUNTIME)
+        self._sources = what_it_depends_on(policy)
+        self._asks_os = 'os' in policy.needed_facts() | policy.needed_facts(model.RUNTIME)
         self._seen = self._look()
         policy = self._load()  # anew, so that what is in force is not older than what was seen
         self.name, self._fields = policy.name, policy.fields()
-        return Auditor(policy, read_facts(policy.facts() | policy.facts(model.RUNTIME)), today())
+        return Auditor(policy, read_facts(policy.needed_facts() | policy.needed_facts(model.RUNTIME)), today())
 
     def fields(self) -> 'List[Tuple[str, str]]':
         """What records say of it; nothing where there has been none yet."""

@@ -25,7 +25,7 @@ TODAY = '2026-11-25'
 
 def compile_to(path, policy_path):
     policy = load.trusted(str(policy_path))
-    sources = compiler.list_sources(policy)
+    sources = compiler.what_it_depends_on(policy)
     compiled_policy = compiler.compile_policy(policy, take_stamp(sources), take_contents(sources))
     return compiler.write_compiled(str(path), compiled_policy)
 
@@ -97,7 +97,7 @@ def test_rules_come_back_whole(policy, file):
     loaded, warning = load_compiled(str(policy))
     expected = load.trusted(str(policy))  # with the host's osinfo-db, too
     assert warning == ''
-    assert loaded.facts == tuple(sorted(expected.facts()))
+    assert loaded.facts == tuple(sorted(expected.needed_facts()))
     for name in ('name', 'mode', 'failure', 'deadline', 'audit_required', 'sha256', 'source'):
         assert getattr(loaded.policy, name) == getattr(expected, name)
     admission = expected.rules_at(model.ADMISSION)
@@ -318,10 +318,10 @@ def test_osinfo_db_is_no_source_of_a_policy_without_a_named_set(databases, polic
     text = policy.read_text(encoding='utf-8')
     without = text.replace('values: {os-released-before: 2009-01-01}', 'values: [a]')
     policy.write_text(without.replace('values: {os-known: false}', 'values: [a]'), encoding='utf-8')
-    listed = compiler.list_sources(load.trusted(str(policy)))
+    listed = compiler.what_it_depends_on(load.trusted(str(policy)))
     assert not {path for path, _ in listed} & set(osinfo_db.sources())
     policy.write_text(text, encoding='utf-8')
-    assert {path for path, _ in compiler.list_sources(load.trusted(str(policy)))} >= set(osinfo_db.sources())
+    assert {path for path, _ in compiler.what_it_depends_on(load.trusted(str(policy)))} >= set(osinfo_db.sources())
 
 
 def test_moved_link(policy, file):
