@@ -14,12 +14,12 @@ import environment
 from lxml import etree, isoschematron
 from rules import QEMU, Rule, Test, policy_yaml
 
-sys.path.insert(0, str(environment.CHECKOUT / 'lib'))
+sys.path[:0] = [str(environment.CHECKOUT / 'lib'), str(environment.CHECKOUT / 'tests')]
 
+from support.policies import load_policy  # noqa: E402
 from virtguard import model  # noqa: E402
 from virtguard.commands.parallel import Judge  # noqa: E402
 from virtguard.host import today  # noqa: E402
-from virtguard.policy.merge import load_policy  # noqa: E402
 
 Hits = FrozenSet[str]
 

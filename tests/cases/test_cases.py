@@ -18,13 +18,13 @@ import re
 from xml.sax.saxutils import escape
 
 import pytest
+from support.policies import load_policy
 from virtguard import model
 from virtguard.commands import expectations
 from virtguard.judging.evaluate import evaluate
 from virtguard.judging.subject import parse_domain
 from virtguard.match.check import ROOTS
 from virtguard.policy.layer import PROBES
-from virtguard.policy.merge import load_policy
 
 HERE = pathlib.Path(__file__).resolve().parent
 POLICY_FILE = HERE.parents[1] / 'policy.yaml'

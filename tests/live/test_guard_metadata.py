@@ -8,6 +8,7 @@ import re
 import pytest
 from guarded import CHECKOUT, refusal
 from support.odd_domains import odd_domains
+from support.policies import load_policy
 from virtguard import model
 from virtguard.compiled import Compiled
 from virtguard.errors import DomainXMLError
@@ -15,7 +16,6 @@ from virtguard.judging.evaluate import evaluate
 from virtguard.judging.judge import Judge
 from virtguard.judging.subject import parse_domain
 from virtguard.policy.compiler import prepare
-from virtguard.policy.merge import load_policy
 
 pytestmark = pytest.mark.live
 

@@ -1,10 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Edits of a policy's text, as an administrator makes them: each changes one value, and what stands around it stays."""
+"""Policies: one of a single file, from its bytes; and edits of a policy's text, as an administrator makes them: each
+changes one value, and what stands around it stays."""
 
 import re
-from typing import Callable
+from typing import TYPE_CHECKING, Callable
+
+if TYPE_CHECKING:
+    from virtguard.model import Policy
 
 Edit = Callable[[str], str]
+
+
+def load_policy(data: bytes, source: str) -> 'Policy':
+    """Read a policy that is one file, by nothing that a host knows; `source` is its name in messages."""
+    from virtguard.policy.layer import read_layer  # who only edits a text need not have the library at hand
+    from virtguard.policy.merge import merge_layers
+
+    return merge_layers([read_layer(data, source)])
 
 
 def setting(key: str, value: str) -> Edit:

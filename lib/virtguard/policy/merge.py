@@ -9,7 +9,7 @@ from .. import model
 from ..digest import sha256_hex
 from ..errors import MissingLibraryError, PolicyError, suggest
 from ..match.syntax import MatchError
-from .layer import Given, KnownSystems, Layer, ReleasedBefore, read_layer
+from .layer import Given, KnownSystems, Layer, ReleasedBefore
 from .os_releases import known_systems, released_before
 from .waivers import MAX_DAYS_AHEAD, latest_expiry
 
@@ -21,15 +21,6 @@ if TYPE_CHECKING:
     Known = Callable[[], model.ValueSet]
 
 _RULE_REQUIRED = ('id', 'title', 'action', 'why', 'remedy')
-
-
-def load_policy(data: bytes, source: str) -> model.Policy:
-    """Read a policy that is one file; otherwise as merge_layers.
-
-    :param data: YAML, UTF-8
-    :param source: the name for messages, usually the path
-    """
-    return merge_layers([read_layer(data, source)])
 
 
 def merge_layers(

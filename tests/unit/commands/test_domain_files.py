@@ -8,6 +8,7 @@ import time
 
 import pytest
 from support.paths import CASES
+from support.policies import load_policy
 from virtguard import model
 from virtguard.commands.domain_files import DomainFile, find_domain_files
 from virtguard.commands.exit_status import Tally
@@ -16,7 +17,6 @@ from virtguard.commands.parallel import judge_all
 from virtguard.commands.text import Text
 from virtguard.errors import GuardError
 from virtguard.judging.judge import Judge
-from virtguard.policy.merge import load_policy
 
 POLICY = load_policy(
     b"""

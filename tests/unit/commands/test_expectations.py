@@ -2,10 +2,10 @@
 """expected.yaml: what it says, what is wrong with it, and when a finding is the expected one."""
 
 import pytest
+from support.policies import load_policy
 from virtguard import model
 from virtguard.commands.expectations import Expectation, compare, judge_case, load_cases
 from virtguard.errors import PolicyError
-from virtguard.policy.merge import load_policy
 
 POLICY = """\
 policy: test

@@ -8,6 +8,7 @@ import shutil
 
 import pytest
 from support.paths import CHECKOUT
+from support.policies import load_policy
 from virtguard import compiled, model, source_contents, trust
 from virtguard.compiled import compiled_path, headline, load_compiled, take_stamp
 from virtguard.errors import DomainXMLError
@@ -15,7 +16,6 @@ from virtguard.judging.evaluate import evaluate
 from virtguard.judging.judge import Judge
 from virtguard.judging.subject import parse_domain
 from virtguard.policy import compiler, load, osinfo_db
-from virtguard.policy.merge import load_policy
 from virtguard.source_contents import take_contents
 
 DOCUMENTS = sorted((CHECKOUT / 'tests' / 'cases').rglob('*.xml'))

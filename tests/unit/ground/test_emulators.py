@@ -5,6 +5,7 @@ import os
 
 import pytest
 from support.paths import CHECKOUT
+from support.policies import load_policy
 from virtguard import model
 from virtguard.compiled import Compiled
 from virtguard.emulator_file import foreign_emulator
@@ -14,7 +15,6 @@ from virtguard.judging.evaluate import evaluate
 from virtguard.judging.judge import Judge
 from virtguard.judging.subject import parse_domain
 from virtguard.policy.compiler import prepare
-from virtguard.policy.merge import load_policy
 
 ELF = b'\x7fELF\x02\x01\x01'
 SCRIPT = b'#!/bin/sh\nexec /usr/libexec/qemu-kvm "$@" -S\n'

@@ -8,6 +8,7 @@ import pytest
 from lxml import etree
 from support.odd_domains import odd_domains
 from support.paths import CHECKOUT
+from support.policies import load_policy
 from virtguard import model
 from virtguard.compiled import Compiled
 from virtguard.errors import DomainXMLError
@@ -16,7 +17,6 @@ from virtguard.judging.judge import Judge
 from virtguard.judging.subject import parse_domain, parse_xml
 from virtguard.match.syntax import NAMESPACES
 from virtguard.policy.compiler import prepare
-from virtguard.policy.merge import load_policy
 from virtguard.scan import LIBOSINFO_NS, Index, find_marks, is_well_formed, is_well_formed_but_for_namespaces
 from virtguard.watch.state import STATUS, State, take_document
 from virtguard.watch.transition import admitted_domain, transition

@@ -8,6 +8,7 @@ import re
 import pytest
 from lxml import etree
 from support.paths import CHECKOUT
+from support.policies import load_policy
 from support.spelling import STYLES, Style, Writer
 from virtguard import model
 from virtguard.compiled import Compiled
@@ -18,7 +19,6 @@ from virtguard.match.check import compile_match
 from virtguard.match.needs import build_index, derive_need
 from virtguard.match.syntax import NAMESPACES
 from virtguard.policy.compiler import prepare
-from virtguard.policy.merge import load_policy
 from virtguard.scan import find_marks, holds
 
 POLICY = load_policy((CHECKOUT / 'policy.yaml').read_bytes(), 'policy.yaml')

@@ -2,6 +2,7 @@
 """Names in namespaces are read as libvirt reads them: outside of metadata they have none."""
 
 import pytest
+from support.policies import load_policy
 from virtguard import model
 from virtguard.errors import DomainXMLError
 from virtguard.judging.evaluate import evaluate
@@ -9,7 +10,6 @@ from virtguard.judging.judge import Judge
 from virtguard.judging.local_names import are_local
 from virtguard.judging.subject import parse_domain
 from virtguard.match.syntax import NAMESPACES
-from virtguard.policy.merge import load_policy
 from virtguard.scan import plain_part
 
 POLICY = load_policy(

@@ -6,6 +6,7 @@ Whether a document takes the fast way or the slow one, and whether it is one of 
 
 import pytest
 from support.paths import CHECKOUT
+from support.policies import load_policy
 from virtguard import model
 from virtguard.compiled import Compiled
 from virtguard.errors import DomainXMLError
@@ -14,7 +15,6 @@ from virtguard.judging.refused import are_usual, may_be_refused
 from virtguard.judging.subject import parse_domain
 from virtguard.judging.words import read_words
 from virtguard.policy.compiler import prepare
-from virtguard.policy.merge import load_policy
 
 POLICY_FILE = CHECKOUT / 'policy.yaml'
 POLICY = load_policy(POLICY_FILE.read_bytes(), 'policy.yaml')

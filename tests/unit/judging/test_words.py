@@ -9,6 +9,7 @@ import random
 import pytest
 from lxml import etree
 from support.paths import CHECKOUT
+from support.policies import load_policy
 from support.spelling import STYLES, Writer, spellings
 from virtguard import model, scan
 from virtguard.errors import DomainXMLError
@@ -17,7 +18,6 @@ from virtguard.judging.judge import Judge
 from virtguard.judging.subject import parse_domain
 from virtguard.judging.words import Sieve, read_head, read_words
 from virtguard.match.needs import derive_need
-from virtguard.policy.merge import load_policy
 
 DOCUMENTS = [
     path for path in sorted((CHECKOUT / 'tests' / 'cases').rglob('*.xml')) if b'<transition>' not in path.read_bytes()

@@ -8,12 +8,13 @@ import sys
 import pytest
 import yaml
 from support.paths import CHECKOUT
+from support.policies import load_policy
 from virtguard import model
 from virtguard.errors import PolicyError
 from virtguard.model import DEFAULT_SETTINGS
 from virtguard.policy import yaml_reader
 from virtguard.policy.layer import read_layer
-from virtguard.policy.merge import load_policy, merge_layers
+from virtguard.policy.merge import merge_layers
 from virtguard.policy.os_releases import known_systems, released_before
 
 SHIPPED = CHECKOUT / 'policy.yaml'
@@ -492,9 +493,9 @@ def test_absurd_nesting_is_no_crash(loader):
     program = (
         'import sys, yaml; sys.path.insert(0, sys.argv[1])\n'
         'from virtguard import errors\n'
-        'from virtguard.policy import merge, yaml_reader\n'
+        'from virtguard.policy import layer, merge, yaml_reader\n'
         'yaml_reader._LOADER = getattr(yaml, sys.argv[2])\n'
-        'try: merge.load_policy(b"[" * 100000, "policy.yaml")\n'
+        'try: merge.merge_layers([layer.read_layer(b"[" * 100000, "policy.yaml")])\n'
         'except errors.PolicyError: sys.exit(42)\n'
     )
     child = [sys.executable, '-B', '-c', program, str(SHIPPED.parent / 'lib'), loader.__name__]

@@ -4,10 +4,10 @@
 import os
 
 import pytest
+from support.policies import load_policy
 from virtguard.errors import MissingLibraryError, PolicyError, PolicyFileError
 from virtguard.policy import load
 from virtguard.policy.installation import profiles
-from virtguard.policy.merge import load_policy
 
 RULE = '{id: %s, title: t, action: deny, match: /domain/%s, why: w, remedy: r}'
 POLICY = 'policy: base\nfailure: admit\nrules: [%s]\n' % (RULE % ('one', 'a'))

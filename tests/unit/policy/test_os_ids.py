@@ -5,6 +5,7 @@ from xml.sax.saxutils import quoteattr
 
 import pytest
 from support.paths import CASES
+from support.policies import load_policy
 from virtguard import model
 from virtguard.compiled import Compiled
 from virtguard.judging.evaluate import evaluate
@@ -12,7 +13,6 @@ from virtguard.judging.judge import Judge
 from virtguard.judging.subject import parse_domain
 from virtguard.policy import osinfo_names
 from virtguard.policy.compiler import prepare
-from virtguard.policy.merge import load_policy
 from virtguard.policy.os_ids import has_another_meaning, meant_id
 from virtguard.policy.osinfo_table import RELEASED
 from virtguard.scan import is_plain_id

@@ -3,10 +3,11 @@
 
 import pytest
 from support.paths import CHECKOUT
+from support.policies import load_policy
 from virtguard.policy import load
 from virtguard.policy.installation import profiles
 from virtguard.policy.layer import read_layer
-from virtguard.policy.merge import load_policy, merge_layers
+from virtguard.policy.merge import merge_layers
 from virtguard.policy.show import show_policy
 
 SITE = """\
