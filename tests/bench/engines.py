@@ -18,8 +18,8 @@ sys.path[:0] = [str(environment.CHECKOUT / 'lib'), str(environment.CHECKOUT / 't
 
 from support.policies import load_policy  # noqa: E402
 from virtguard import model  # noqa: E402
-from virtguard.commands.parallel import Judge  # noqa: E402
 from virtguard.host import today  # noqa: E402
+from virtguard.judging.judge import Judge  # noqa: E402
 
 Hits = FrozenSet[str]
 
