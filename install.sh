@@ -328,8 +328,8 @@ sys.argv[0] = "virt-guard"
 sys.path.insert(0, sys.argv.pop(1))
 root = sys.argv.pop(1)
 try:
-    from virtguard import packages
-    packages.enable_packages()
+    from virtguard import libraries
+    libraries.enable_packages()
     from virtguard.commands import main
     from virtguard.policy.installation import installed_below
 except Exception as error:
@@ -482,7 +482,7 @@ cannot_import() { # MODULE...
     "$python" -I -S -B -c '
 import sys
 sys.path.insert(0, sys.argv[1])
-from virtguard.packages import enable_packages
+from virtguard.libraries import enable_packages
 enable_packages()
 for name in sys.argv[2:]:
     try:
@@ -565,7 +565,7 @@ of_package() { # MODULE ARGUMENT...
     "$python" -I -S -B -c '
 import sys
 sys.path.insert(0, sys.argv.pop(1))
-from virtguard.packages import enable_packages
+from virtguard.libraries import enable_packages
 enable_packages()
 from importlib import import_module
 sys.exit(import_module("virtguard." + sys.argv[1]).main(sys.argv[2:], sys.stdout))

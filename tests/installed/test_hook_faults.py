@@ -25,7 +25,7 @@ LAZY = (
     'hook/worker',
     'deadline',
     'pipe',
-    'packages',
+    'libraries',
     'judging/subject',
     'judging/evaluate',
 )

@@ -162,7 +162,7 @@ class _Worker:
 
     def _judge(self) -> model.Verdict:
         task = self._task
-        from ..packages import enable_packages
+        from ..libraries import enable_packages
 
         enable_packages()
         policy = task.policy
@@ -183,7 +183,7 @@ class _Worker:
         return evaluate(policy, parse_domain(xml), host, today())  # type: ignore[no-any-return]
 
     def _load_judge(self) -> 'Any':
-        from ..packages import describe_copies
+        from ..libraries import describe_copies
 
         try:
             self._task.sturdily(_import_lxml)
@@ -197,7 +197,7 @@ class _Worker:
         """Load the policy, and let the hook know its settings even where the rules are broken."""
         from contextlib import suppress
 
-        from ..packages import describe_copies
+        from ..libraries import describe_copies
 
         load_trusted = self._task.sturdily(_import_sources)
         with suppress(Exception):  # so that the policy's settings, as far as they are legible, come with the error

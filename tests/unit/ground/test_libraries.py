@@ -10,12 +10,12 @@ from support.paths import LIB
 PROGRAM = """
 import sys
 sys.path.insert(0, {lib!r})
-from virtguard import packages
+from virtguard import libraries
 import site
-packages._LOCAL = {local!r}
+libraries._LOCAL = {local!r}
 site.venv = lambda known: known
 site.getsitepackages = lambda prefixes=None: {directories!r}
-packages.enable_packages()
+libraries.enable_packages()
 {then}
 """
 
@@ -61,7 +61,7 @@ def test_a_directory_that_others_can_write_is_not_used(directories, mode, level)
     (directories[0] / 'evil.pth').write_text('import sys; open(%r, "w").close()\n' % str(ran))
     writable = [directories[0], *directories[0].parents][level]
     writable.chmod(mode)
-    said = run(directories, 'print([p for p in sys.path if "local" in p], packages.describe_copies("lxml"))')
+    said = run(directories, 'print([p for p in sys.path if "local" in p], libraries.describe_copies("lxml"))')
     assert said.startswith('[] ; the copy of lxml in %s is not used: %s can be written by' % (directories[0], writable))
     assert not ran.exists()
 
@@ -85,7 +85,7 @@ except GuardError as error:
 
 
 def test_nothing_is_said_of_the_distributions_own(directories):
-    assert run(directories, 'print(repr(packages.describe_copies("lxml", "yaml")))') == "''"
+    assert run(directories, 'print(repr(libraries.describe_copies("lxml", "yaml")))') == "''"
 
 
 def test_neither_sitecustomize_nor_usercustomize_runs(directories, tmp_path):
