@@ -9,9 +9,9 @@ import subprocess
 import time
 
 import pytest
+from hooked import refused, start_hook
 from installation import call, hook_copy, newly_installed
 from support.records import FAILED_ID, WOULD_DENY_ID
-from test_hook import refused, start_hook
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason='needs root, for a /run of its own'),

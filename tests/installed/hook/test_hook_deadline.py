@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The deadline of the installed hook, and what is left of a call that is over."""
+
+import os
+import pathlib
+import time
+
+import pytest
+from hooked import ENDLESS_RULE, refused, start_hook
+
+LARGE = b"<domain type='kvm'><name>vm</name>" + b'<a/>' * 5000 + b'</domain>'
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason='needs root, for a /run of its own'),
+    pytest.mark.usefixtures('private_run'),
+]
+
+
+def orphans(installed):
+    """Processes that still run the hook installed there."""
+    needle = str(installed.root).encode()
+    found = []
+    for entry in pathlib.Path('/proc').iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                command = (entry / 'cmdline').read_bytes()
+            except OSError:
+                continue
+            if needle in command and b'virtguard' in command:
+                found.append(command)
+    return found
+
+
+def until_gone(installed):
+    """Wait for killed processes to disappear; returns those that stay."""
+    limit = time.monotonic() + 5
+    while orphans(installed) and time.monotonic() < limit:
+        time.sleep(0.05)
+    return orphans(installed)
+
+
+@pytest.mark.parametrize('failure, status', [('deny', 2), ('admit', 0)])
+def test_deadline_on_standard_input_that_never_ends(installed, journal, failure, status):
+    with installed.with_policy(failure=failure, deadline='2'):
+        process = start_hook(installed, 'vm', 'start')
+        process.stdin.write(b'<domain>')
+        process.stdin.flush()
+        # Not communicate(), which would close standard input.
+        assert process.wait(timeout=20) == status
+        text = process.stderr.read().decode()
+        process.stdin.close()
+        process.stdout.close()
+        process.stderr.close()
+    assert ('while reading the domain XML from standard input' in text) == (status == 2)
+    (record,) = journal.records()
+    assert 'the deadline of 2 seconds passed' in record['MESSAGE'][0]
+    assert until_gone(installed) == []
+
+
+@pytest.mark.parametrize('mode, status', [('enforce', 2), ('audit', 0)])
+def test_document_that_takes_too_long_to_judge(installed, journal, mode, status):
+    """Inside C code, where no signal handler runs. What a domain's owner can do to it must not admit it."""
+    text = 'policy: x\nmode: %s\nfailure: admit\ndeadline: 2\nrules:%s' % (mode, ENDLESS_RULE)
+    with installed.with_policy(text):
+        result = installed.run_hook('vm', 'start', LARGE, timeout=20)
+    assert result.returncode == status
+    (record,) = journal.records()
+    assert 'judging took longer than 2 seconds of processor time' in record['MESSAGE'][0]
+    assert record['VIRT_GUARD_DECISION'] == ['would-deny' if mode == 'audit' else 'error']
+    assert until_gone(installed) == []
+
+
+def test_document_that_takes_too_much_memory(installed, journal):
+    policy = 'policy: x\nfailure: admit\ndeadline: 30\nrules:' + ENDLESS_RULE.replace('count(//*)', 'count(*)')
+    xml = b"<domain type='kvm'><name>vm</name>" + b'<a/>\n' * (6 << 20) + b'</domain>'
+    with installed.with_policy(policy):
+        text = refused(installed.run_hook('vm', 'prepare', xml, timeout=60))
+    assert 'judging takes more than 1024 MiB of memory' in text
+    assert len(journal.records()) == 1
+
+
+def test_a_busy_host_is_no_reason_to_refuse(installed, clean, denied, journal):
+    """More calls at once than can be answered within the deadline, were it that of a clock on the wall."""
+    xml = clean.replace(b'http://redhat.com/rhel/8.10', b'http://example.com/none')
+    count = 8 * len(os.sched_getaffinity(0))
+    with installed.with_policy(deadline='0.5', failure='deny'):
+        started = time.monotonic()
+        calls = []
+        for document in [xml, denied] * (count // 2):
+            calls.append(start_hook(installed, 'vm', 'prepare'))
+            calls[-1].stdin.write(document)
+            calls[-1].stdin.close()
+        answers = [(call_.wait(timeout=120), call_.stderr.read()) for call_ in calls]
+        for call_ in calls:
+            call_.stdout.close()
+            call_.stderr.close()
+    assert [status for status, _ in answers] == [0, 1] * (count // 2), answers
+    assert time.monotonic() - started > 0.5, 'this host is too fast for the test'
+
+
+def test_deadline_inside_a_probe(installed, clean, journal, sysfs):
+    """A device whose driver does not answer: here a FIFO that nobody writes to."""
+    device = sysfs / '0000:03:10.1'
+    device.mkdir()
+    os.mkfifo(str(device / 'class'))
+    hostdev = b"""<hostdev mode='subsystem' type='pci' managed='yes'><source>
+        <address domain='0x0000' bus='0x03' slot='0x10' function='0x1'/></source></hostdev></devices>"""
+    with installed.with_policy(deadline='2'):
+        refused(installed.run_hook('vm', 'prepare', clean.replace(b'</devices>', hostdev), timeout=20))
+    (record,) = journal.records()
+    assert 'the deadline of 2 seconds passed while judging' in record['MESSAGE'][0]
+    assert until_gone(installed) == []

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures of the tests of install.sh. Helpers to import are in installing.py."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from installation import CHECKOUT, copy_checkout
+
+LIBVIRTD = '/usr/sbin/libvirtd'
+
+
+@pytest.fixture
+def root(tmp_path):
+    path = tmp_path / 'root'
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A checkout to change: another version to install."""
+    return copy_checkout(tmp_path / 'another checkout')
+
+
+@pytest.fixture(scope='module')
+def fake_libvirt(tmp_path_factory):
+    """A function: version -> command prefix that runs the installer where libvirtd says so."""
+    if os.geteuid() != 0 or not os.path.exists(LIBVIRTD):
+        pytest.skip('needs root and %s' % LIBVIRTD)
+    directory = tmp_path_factory.mktemp('libvirt')
+
+    def prefix(version):
+        daemon = directory / version
+        daemon.write_text('#!/bin/sh\necho "libvirtd (libvirt) %s"\n' % version)
+        daemon.chmod(0o755)
+        hide = 'for d in /usr/sbin/libvirtd /usr/sbin/virtqemud; do [ ! -e $d ] || mount --bind "$0" $d || exit; done'
+        return ['unshare', '--mount', '--', 'sh', '-c', hide + '; exec "$@"', str(daemon)]
+
+    if subprocess.call(prefix('1.0') + ['true'], stderr=subprocess.DEVNULL) != 0:
+        pytest.skip('no mount namespaces here')
+    return prefix
+
+
+@pytest.fixture
+def on_system(tmp_path):
+    """A function: the text of an os-release file -> command prefix that runs the installer on that system."""
+    if os.geteuid() != 0 or not os.path.exists('/etc/os-release'):
+        pytest.skip('needs root and /etc/os-release')
+
+    def prefix(text):
+        file = tmp_path / 'os-release'
+        file.write_text(text)
+        return ['unshare', '--mount', '--', 'sh', '-c', 'mount --bind "$0" /etc/os-release && exec "$@"', str(file)]
+
+    if subprocess.call(prefix('') + ['true'], stderr=subprocess.DEVNULL) != 0:
+        pytest.skip('no mount namespaces here')
+    return prefix
+
+
+def as_nobody():
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+
+
+@pytest.fixture
+def nobody():
+    """What makes a command run as an ordinary user; skips where that user cannot read this checkout."""
+    if os.geteuid() != 0:
+        pytest.skip('needs root, to become somebody else')
+    readable = ['test', '-x', sys.executable, '-a', '-r', str(CHECKOUT / 'lib/virtguard/hook/call.py')]
+    if subprocess.call(readable, preexec_fn=as_nobody) != 0:
+        pytest.skip('an ordinary user cannot read %s or run %s' % (CHECKOUT, sys.executable))
+    return as_nobody

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""install.sh below a root of its own, and what it leaves there: helpers of its tests."""
+
+import os
+import stat
+
+from installation import CHECKOUT, run_installer
+
+FOREIGN = '#!/bin/sh\nexit 0\n'
+
+PROFILES = {
+    'rhel-8': 'policy.yaml',
+    'rhel-9': 'data/profiles/rhel-9.yaml',
+    'rhel-10': 'data/profiles/rhel-10.yaml',
+    'rhv-4': 'data/profiles/rhv-4.yaml',
+    'sles-15': 'data/profiles/sles-15.yaml',
+    'sles-16': 'data/profiles/sles-16.yaml',
+}
+POLICY, OFFERED = 'etc/virt-guard/policy.yaml', 'etc/virt-guard/policy.yaml.new'
+
+
+def shipped(profile, checkout=CHECKOUT):
+    return (checkout / PROFILES[profile]).read_bytes()
+
+
+def install(root, *options, status=0, **kw):
+    result = run_installer(root, *options, **kw)
+    assert result.returncode == status, result.stdout + result.stderr
+    return result
+
+
+def edit(path, old, new):
+    text = path.read_bytes().decode('utf-8')
+    assert text.count(old) == 1
+    path.write_bytes(text.replace(old, new).encode('utf-8'))
+
+
+def tree(root, times=True):
+    """Everything below `root` as comparable values; with `times`, a file written again differs."""
+    found = {}
+    for directory, names, files in os.walk(str(root)):
+        for name in names + files:
+            path = os.path.join(directory, name)
+            status = os.lstat(path)
+            value = [oct(status.st_mode), status.st_uid]
+            if stat.S_ISLNK(status.st_mode):
+                value.append(os.readlink(path))
+            elif stat.S_ISREG(status.st_mode):
+                with open(path, 'rb') as file:
+                    value.append(file.read())
+                if times:
+                    value += [status.st_ino, status.st_mtime_ns]
+            found[os.path.relpath(path, str(root))] = value
+    found.pop('var/log/libvirt/virt-guard.log', None)  # grows with every check
+    return found
+
+
+def make_old_layout(root, link):
+    """As those versions have installed it, and as a run of theirs that was killed may have left it."""
+    program, package = root / 'usr/libexec/virt-guard/qemu', root / 'usr/lib/virt-guard/virtguard'
+    for directory in (program.parent, package / '__pycache__', package.parent / 'profiles', link.parent):
+        directory.mkdir(parents=True)
+    program.write_text(FOREIGN)
+    program.chmod(0o755)
+    link.symlink_to(program)
+    (package / 'hook.py').write_text('pass\n')
+    (package / '__pycache__/hook.cpython-311.pyc').write_text('')
+    (package / '.virt-guard.77').write_text('')
+    (package.parent / 'profiles/rhel-9.yaml').write_text('')

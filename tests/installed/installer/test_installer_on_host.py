@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""install.sh without --root, on a copy of this host."""
+
+import os
+import subprocess
+
+import pytest
+from installing import install
+
+# --- a host: install.sh without --root
+
+
+APPARMOR = """
+mkdir -p /sys/module/apparmor/parameters /sys/kernel/security/apparmor /etc/apparmor.d
+echo Y >/sys/module/apparmor/parameters/enabled
+echo 'libvirtd (enforce)' >/sys/kernel/security/apparmor/profiles
+rm -f /etc/apparmor.d/*libvirtd /usr/bin/aa-exec /usr/sbin/aa-exec
+"""
+RULE = "echo 'profile libvirtd { %s }' >/etc/apparmor.d/usr.sbin.libvirtd\n"
+NO_AA_EXEC = """
+cat >/usr/bin/aa-exec <<'END'
+#!/bin/sh
+echo 'aa-exec: ERROR: AppArmor interface not available' >&2
+exit 1
+END
+chmod 755 /usr/bin/aa-exec
+"""
+
+
+@pytest.mark.parametrize('aa_exec', ['', NO_AA_EXEC], ids=['missing', 'useless'])
+@pytest.mark.parametrize(
+    ('profile', 'status', 'said'),
+    [
+        (RULE % '/usr/sbin/* PUx,', 0, 'lets the daemon execute it (read, not tried'),
+        (RULE % '/usr/bin/* PUx,', 1, 'libvirtd does not let libvirt'),
+        ('', 0, 'not known: whether the AppArmor profile libvirtd lets'),
+    ],
+)
+def test_a_profile_that_cannot_be_tried_is_read(on_host, aa_exec, profile, status, said):
+    script = APPARMOR + aa_exec + profile + 'install; status=$?; ls /etc/libvirt/hooks; exit $status'
+    answer, output = on_host(script)
+    assert (answer, said in output) == (status, True), output
+    assert output.endswith('qemu\n') == (status == 0)
+
+
+# Where the watch runs, and no daemon.
+SYSTEMD = """
+mkdir -p /run/systemd/system
+cat >/usr/bin/systemctl <<'END'
+#!/bin/sh
+case "$*" in *virtqemud* | *libvirtd*) exit 3 ;; esac
+END
+chmod 755 /usr/bin/systemctl
+"""
+
+
+def test_a_watch_of_the_version_before_is_restarted(on_host):
+    """Where a run was killed, nothing but the restart may be left to do."""
+    again = 'for run in 2 3; do echo AGAIN; install; done'
+    answer, output = on_host(SYSTEMD + 'install; mkdir /usr/lib/virt-guard/tree-0\n' + again)
+    _, second, third = output.split('AGAIN')
+    assert answer == 0, output
+    assert ('started    virt-guard-watch.service' in second, 'started' in third) == (True, False), output
+
+
+def test_without_proc(root):
+    """As in the chroot that an image is made in."""
+    prefix = ['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs tmpfs /proc && exec "$@"', 'sh']
+    if os.geteuid() != 0 or subprocess.call([*prefix, 'true'], stderr=subprocess.DEVNULL) != 0:
+        pytest.skip('needs root and a mount namespace')
+    assert 'linked' in install(root, prefix=prefix).stdout
