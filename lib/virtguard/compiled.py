@@ -4,7 +4,7 @@
 The file stands beside the policy. It is a line that names the format, the package's version and the interpreter, a
 line with a checksum of the rest (against damage; against enemies its owner and mode must do), and the rest, marshalled.
 Nothing depends on the file but time: one that is missing, damaged, out of date, or not to be trusted, is as good as
-none. See compiler for how it is made, and contents for what counts where a source only looks changed.
+none. See compiler for how it is made, and source_contents for what counts where a source only looks changed.
 """
 
 import marshal
@@ -12,16 +12,15 @@ import posix  # not os: see the import budget in hook
 import sys
 from binascii import crc32
 
-from . import __version__, model, scan
+from . import __version__
 from .errors import NotAFileError, PolicyFileError
+from .screening import Screen
 from .trust import WAY, check_ownership, read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from os import stat_result
-    from typing import Any, List, Optional, Sequence, Tuple
-
-    from .scan import Need
+    from typing import Any, Optional, Sequence, Tuple
 
     Stamp = Tuple[Tuple[Any, ...], ...]
 
@@ -29,68 +28,12 @@ _FORMAT = 4
 _MAX_BYTES = 64 * 1024 * 1024
 
 
-class Compiled:
-    """A policy in the form in which most domains are admitted without its rules. `policy` lacks them, and waivers."""
-
-    __slots__ = ('policy', 'facts', '_index', '_needs', '_details')
-
-    def __init__(self, content: 'Tuple[Any, ...]') -> None:
-        settings, facts, wanted, names, needs, details = content
-        name, mode, failure, deadline, audit_required, sha256, source = settings
-        if mode not in ('enforce', 'audit') or failure not in ('deny', 'admit') or not deadline > 0:
-            raise ValueError('it has settings that no policy has')
-        self.policy = model.Policy(name, mode, failure, deadline, audit_required, (), sha256, source)
-        self.facts = facts
-        self._index = scan.Index(wanted, frozenset(names))
-        self._needs = needs
-        self._details = details
-
-    def judge(self, xml: bytes, host: model.HostFacts) -> 'Tuple[Optional[model.Verdict], List[int]]':
-        """The verdict on a domain that no rule can match; else None, and the numbers of the rules that lxml must judge,
-        or that the document is not well-formed.
-
-        :raises DomainXMLError: it has a DOCTYPE
-        """
-        found = scan.find_marks(xml, self._index)
-        candidates = []
-        for number, conditions, need in self._needs:
-            if (found is None or scan.holds(need, found)) and _may_apply(conditions, host):
-                candidates.append(number)
-        if candidates or found is None or found.root != 'domain' or not _is_usual(found):
-            return None, candidates
-        return self.admit(found.texts.get(scan.NAME_KEY, ''), found.texts.get(scan.UUID_KEY, '')), []
-
-    def admit(self, name: str, uuid: str) -> model.Verdict:
-        """The verdict on a domain that no rule can match."""
-        return model.Verdict(name, uuid, self.policy, ())
-
-    def needs(self, host: model.HostFacts) -> 'List[Tuple[int, Need]]':
-        """The rules that may find something on this host: their numbers, and what they need of a document."""
-        return [(number, need) for number, conditions, need in self._needs if _may_apply(conditions, host)]
-
-    def narrowed(self, numbers: 'Sequence[int]') -> model.Policy:
-        """The policy with the rules of these numbers, and with its waivers."""
-        rules, waivers = marshal.loads(self._details)
-        policy = self.policy
-        return model.Policy(
-            policy.name,
-            policy.mode,
-            policy.failure,
-            policy.deadline,
-            policy.audit_required,
-            tuple(_unpack_rule(rules[number]) for number in numbers),
-            policy.sha256,
-            policy.source,
-            tuple(model.Waiver(*waiver) for waiver in waivers),
-        )
-
-
 def compiled_path(policy_path: str) -> str:
     """Where the compiled form of a policy is."""
     return (policy_path[: -len('.yaml')] if policy_path.endswith('.yaml') else policy_path) + '.compiled'
 
 
-def load_compiled(policy_path: str) -> 'Tuple[Optional[Compiled], str]':
+def load_compiled(policy_path: str) -> 'Tuple[Optional[Screen], str]':
     """The compiled form of a policy, if it can be used; else None and why ('' where there just is none)."""
     path = compiled_path(policy_path)
     try:
@@ -105,7 +48,7 @@ def load_compiled(policy_path: str) -> 'Tuple[Optional[Compiled], str]':
         stamp, contents, content = marshal.loads(payload)
         if stamp[0][0] != policy_path or not _is_current(stamp, contents):
             return None, '%s is out of date; run virt-guard policy compile' % path
-        return Compiled(content), ''
+        return Screen(content), ''
     except PolicyFileError as error:
         return None, error.message
     except Exception as error:  # whatever is wrong with it, the policy itself is there
@@ -164,21 +107,3 @@ def _read(path: str) -> 'Optional[bytes]':
     if data is None or len(data) > _MAX_BYTES:
         raise ValueError('not a regular file of a sensible size')
     return data
-
-
-def _is_usual(found: scan.Marks) -> bool:
-    """Whether a domain is one that can be judged, see refused."""
-    types, architectures = found.values.get(scan.TYPE_KEY, ()), found.values.get(scan.ARCH_KEY, ())
-    return model.KVM_TYPES.issuperset(types) and model.ARCHITECTURES.issuperset(architectures)
-
-
-def _may_apply(conditions: 'Tuple[Any, ...]', host: model.HostFacts) -> bool:
-    return all(model.HostCondition(*condition).met_by(host) is not False for condition in conditions)
-
-
-def _unpack_rule(packed: 'Tuple[Any, ...]') -> model.Rule:
-    id, title, action, why, remedy, match, values, probe, host, *rest, negated = packed
-    conditions = tuple(model.HostCondition(*condition) for condition in host)
-    rule = model.Rule(id, title, action, why, remedy, match, values, probe, conditions, *rest)
-    rule.negated = negated
-    return rule

@@ -1,21 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""XML bytes -> the marks they have; needs and marks -> whether a rule may match. Pure: no I/O.
+"""XML bytes -> the marks they have: which of the elements, attributes and values that rules ask for. Pure: no I/O.
 
-Every start pays for this, so it uses expat, which is in the interpreter, and no more. See needs for how a rule's need
-is derived; a need is data, made to be marshalled:
-
-    True, False                       may match any domain, no domain
-    ('and', need...), ('or', need...)
-    ('present', key)                  an element or attribute is there
-    ('absent', key)                   none is
-    ('repeated', key)                 there are several elements
-    ('missing', key)                  an element lacks the attribute
-    ('in', key, texts)                one has a value of these
-    ('out', key, texts)               one has another value than these, or lacks the attribute; texts may also be one
-                                      string, see join_texts
-    ('contains', key, text), ('starts-with', key, text)
-    ('name', name)                    an element of that name is anywhere
-    ('above', key, number)            one has a greater number
+Every start pays for this, so it uses expat, which is in the interpreter, and no more. See screening for what the marks
+say of a rule.
 
 A key is the path from the document: the names joined by ELEMENT, an attribute's name after ATTRIBUTE, a name in a
 namespace as URI NAMESPACE name. No XML document can hold the three joining characters, so no two paths share a key.
@@ -27,7 +14,7 @@ from .errors import DomainXMLError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, FrozenSet, Iterable, List, NoReturn, Optional, Set, Tuple, Union
+    from typing import Any, Dict, FrozenSet, List, NoReturn, Optional, Set, Tuple
 
     Need = Any
     Wanted = Dict[str, Tuple[Tuple[Tuple[str, str], ...], bool]]
@@ -258,60 +245,3 @@ class _Scanner:
         # XPath's string value of an element has the text of everything below it.
         for _, chunks in self._texts:
             chunks.append(data)
-
-
-def join_texts(texts: 'Iterable[str]') -> str:
-    """Texts as one string, which is loaded in a tenth of the time that a thousand take. None may hold NAMESPACE."""
-    return NAMESPACE + ''.join(text + NAMESPACE for text in texts)
-
-
-def _is_out(value: 'Optional[str]', texts: 'Union[str, Tuple[str, ...]]') -> bool:
-    if isinstance(texts, str):
-        return value is None or join_texts((value,)) not in texts
-    return value not in texts
-
-
-def holds(need: 'Need', marks: Marks) -> bool:
-    """Whether a rule with this need may match a document with these marks."""
-    if need is True or need is False:
-        return bool(need)
-    operator = need[0]
-    # Loops, because with a thousand rules the hook does little else, and generators take twice the time.
-    if operator == 'and':
-        for part in need[1:]:  # noqa: SIM110
-            if not holds(part, marks):
-                return False
-        return True
-    if operator == 'or':
-        for part in need[1:]:  # noqa: SIM110
-            if holds(part, marks):
-                return True
-        return False
-    if operator == 'name':
-        return need[1] in marks.names
-    if operator == 'repeated':
-        return need[1] in marks.repeated
-    values = marks.values.get(need[1])
-    if values is None:
-        return bool(operator == 'absent')
-    return bool(_TESTS[operator](values, need[2] if len(need) > 2 else None))
-
-
-# An element without wanted text has no value; an attribute that is lacking everywhere has only None.
-_TESTS: 'Dict[str, Any]' = {
-    'present': lambda values, _: values != {None},
-    'absent': lambda values, _: values == {None},
-    'missing': lambda values, _: None in values,
-    'in': lambda values, wanted: not values.isdisjoint(wanted),
-    'out': lambda values, wanted: any(_is_out(value, wanted) for value in values),
-    'contains': lambda values, text: any(text in value for value in values if value is not None),
-    'starts-with': lambda values, text: any(value.startswith(text) for value in values if value is not None),
-    'above': lambda values, number: any(_is_above(value, number) for value in values),
-}
-
-
-def _is_above(value: 'Optional[str]', number: float) -> bool:
-    try:
-        return float(value or 'nan') > number  # which reads more than XPath does, and that as XPath does
-    except ValueError:
-        return False

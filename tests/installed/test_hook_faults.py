@@ -29,7 +29,7 @@ LAZY = (
     'judging/subject',
     'judging/evaluate',
 )
-GROUND = ('hook/call', 'hook/__init__', 'model', 'compiled', 'errors', 'scan', 'trust', 'host', '__init__')
+GROUND = ('hook/call', 'hook/__init__', 'model', 'compiled', 'errors', 'scan', 'screening', 'trust', 'host', '__init__')
 
 
 @pytest.fixture(scope='module')

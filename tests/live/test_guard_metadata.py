@@ -10,12 +10,14 @@ from guarded import CHECKOUT, refusal
 from support.odd_domains import odd_domains
 from support.policies import load_policy
 from virtguard import model
-from virtguard.compiled import Compiled
+from virtguard.commands.parallel import Judge
 from virtguard.errors import DomainXMLError
 from virtguard.judging.evaluate import evaluate
 from virtguard.judging.judge import Judge
 from virtguard.judging.subject import parse_domain
 from virtguard.policy.compiler import prepare
+from virtguard.policy.merge import load_policy
+from virtguard.screening import Screen
 
 pytestmark = pytest.mark.live
 
@@ -25,7 +27,7 @@ POLICY = load_policy((CHECKOUT / 'policy.yaml').read_bytes(), 'policy.yaml')
 HOST = model.HostFacts('x86_64', 'none', 'rhel-8.10', lambda name, subject: None)
 TODAY = '2026-01-01'
 JUDGE = Judge(POLICY, HOST, TODAY)
-COMPILED = Compiled(prepare(POLICY))
+COMPILED = Screen(prepare(POLICY))
 # Before the name of the source and the line comes what is wrong; only libxml2's words have both.
 BROKEN = re.compile(r'\(domain_definition\):\d+: ')
 
@@ -50,7 +52,7 @@ def judged(xml):
     except DomainXMLError as error:
         if 'not well-formed' not in error.message and 'DOCTYPE' not in error.message:
             return 'refused: ' + error.message
-        for judge in (JUDGE.judge, lambda data: COMPILED.judge(data, HOST)[0]):
+        for judge in (JUDGE.judge, lambda data: COMPILED.screen(data, HOST)[0]):
             try:
                 assert judge(xml) is None, xml
             except DomainXMLError:
@@ -59,7 +61,7 @@ def judged(xml):
     in_bulk = JUDGE.judge(xml)
     assert found(in_bulk) == found(slow), xml
     assert (in_bulk.domain, in_bulk.uuid) == (slow.domain, slow.uuid), xml
-    fast, candidates = COMPILED.judge(xml, HOST)
+    fast, candidates = COMPILED.screen(xml, HOST)
     if fast is not None:
         assert found(fast) == found(slow), xml
     else:

@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, List, NoReturn, Sequence
 
-    from ..compiled import Compiled
+    from ..screening import Screen
 
 JUDGED = ('prepare', 'start')
 ADMITTED, DENIED, UNDECIDED = 0, 1, 2
@@ -149,13 +149,13 @@ class _Call:
         :returns: the result, see worker.ask
         """
         self.advance({'stage': 'policy'})
-        compiled, self._warning = load_compiled(self._policy_path)
-        if compiled is None:
+        screen, self._warning = load_compiled(self._policy_path)
+        if screen is None:
             return self._ask_worker()
-        self.advance({'stage': 'xml', 'settings': compiled.policy.settings(), 'fields': compiled.policy.fields()})
+        self.advance({'stage': 'xml', 'settings': screen.policy.settings(), 'fields': screen.policy.fields()})
         self._xml = read_domain()
         try:
-            return self._judge_by(compiled)
+            return self._judge_by(screen)
         except GuardError:
             raise
         except Exception as error:  # it was made by something else than the compiler
@@ -163,13 +163,13 @@ class _Call:
             self.advance({'stage': 'policy'})
             return self._ask_worker(None, self._xml)
 
-    def _judge_by(self, compiled: 'Compiled') -> 'Dict[str, Any]':
-        host = read_facts(compiled.facts)
+    def _judge_by(self, screen: 'Screen') -> 'Dict[str, Any]':
+        host = read_facts(screen.needed_facts)
         self.advance({'stage': 'judging'})
-        verdict, candidates = compiled.judge(self._xml, host)
+        verdict, candidates = screen.screen(self._xml, host)
         if verdict is None:
             self.advance({'stage': 'loading'})
-            return self._ask_worker(compiled.narrowed(candidates), self._xml, host)
+            return self._ask_worker(screen.narrowed(candidates), self._xml, host)
         self._judged = True
         if self.operation != 'start':
             return {'outcome': model.ADMIT}  # `start` follows, and is recorded

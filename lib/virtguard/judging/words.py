@@ -23,7 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, FrozenSet, Iterable, Iterator, List, Optional, Tuple
 
-    from ..scan import Need
+    from ..screening import Need
 
     Clause = Tuple[FrozenSet[bytes], FrozenSet[bytes]]
     Clauses = List[Clause]

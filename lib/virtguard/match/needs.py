@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, Iterable, List, Optional, Set, Tuple
 
-    from ..scan import Need
+    from ..screening import Need
 
 
 class _Here:

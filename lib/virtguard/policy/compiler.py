@@ -11,7 +11,8 @@ from .. import model
 from ..compiled import headline, take_stamp
 from ..errors import GuardError
 from ..match.needs import build_index, derive_need
-from ..scan import NAMESPACE, join_texts
+from ..scan import NAMESPACE
+from ..screening import join_texts, pack_conditions, pack_rule, pack_waiver
 from ..source_contents import take_contents
 from ..trust import FILE, LISTING, WAY, directories, write_file
 from . import osinfo_db
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Dict, List, Sequence, Tuple
 
     from ..compiled import Stamp
-    from ..scan import Need
+    from ..screening import Need
     from ..source_contents import Contents
 
 _MANY = 20  # texts that a value is compared with
@@ -30,11 +31,11 @@ _CLOCK_GRAIN = 0.02  # seconds: two ticks of a kernel with HZ=100
 
 
 def prepare(policy: model.Policy) -> 'Tuple[Any, ...]':
-    """A valid policy as compiled.Compiled takes it: of its rules, those of admission, numbered."""
+    """A valid policy as screening.Screen takes it: of its rules, those of admission, numbered."""
     rules = policy.rules_at(model.ADMISSION)
     needs = [derive_need(rule) for rule in rules]
     index = build_index(needs)
-    conditions = [_pack_conditions(rule) for rule in rules]
+    conditions = [pack_conditions(rule) for rule in rules]
     settings = (policy.name, policy.mode, policy.failure, policy.deadline, policy.audit_required, policy.sha256)
     return (
         settings + (policy.source,),
@@ -42,7 +43,7 @@ def prepare(policy: model.Policy) -> 'Tuple[Any, ...]':
         {key: index.wanted[key] for key in sorted(index.wanted)},
         tuple(sorted(index.names)),
         tuple(zip(range(len(rules)), conditions, map(_compact, needs))),
-        marshal.dumps((tuple(map(_pack_rule, rules)), tuple(map(_pack_waiver, policy.waivers)))),
+        marshal.dumps((tuple(map(pack_rule, rules)), tuple(map(pack_waiver, policy.waivers)))),
     )
 
 
@@ -123,20 +124,6 @@ def _is_written(path: str, data: bytes) -> bool:
             return file.read(len(data) + 1) == data
     except FileNotFoundError:
         return False
-
-
-def _pack_rule(rule: model.Rule) -> 'Tuple[Any, ...]':
-    texts = (rule.id, rule.title, rule.action, rule.why, rule.remedy)
-    asked = (rule.match, rule.values, rule.probe, _pack_conditions(rule))
-    return texts + asked + (rule.reference, rule.origin, rule.at, rule.waivable, rule.negated)
-
-
-def _pack_conditions(rule: model.Rule) -> 'Tuple[Any, ...]':
-    return tuple((condition.fact, condition.values, condition.negated, condition.span) for condition in rule.host)
-
-
-def _pack_waiver(waiver: model.Waiver) -> 'Tuple[Any, ...]':
-    return tuple(getattr(waiver, name) for name in model.Waiver.__slots__)
 
 
 def _share(value: 'Any', seen: 'Dict[Any, Any]') -> 'Any':

@@ -2,6 +2,7 @@
 """Marks and words are sound: wherever lxml finds a match, they let the rule be a candidate. See test_words, too."""
 
 import functools
+import inspect
 import marshal
 import re
 
@@ -10,8 +11,7 @@ from lxml import etree
 from support.paths import CHECKOUT
 from support.policies import load_policy
 from support.spelling import STYLES, Style, Writer
-from virtguard import model
-from virtguard.compiled import Compiled
+from virtguard import model, screening
 from virtguard.errors import DomainXMLError
 from virtguard.judging.subject import parse_domain
 from virtguard.judging.words import Sieve, read_words
@@ -19,7 +19,9 @@ from virtguard.match.check import compile_match
 from virtguard.match.needs import build_index, derive_need
 from virtguard.match.syntax import NAMESPACES
 from virtguard.policy.compiler import prepare
-from virtguard.scan import find_marks, holds
+from virtguard.policy.merge import load_policy
+from virtguard.scan import find_marks
+from virtguard.screening import Screen, holds
 
 POLICY = load_policy((CHECKOUT / 'policy.yaml').read_bytes(), 'policy.yaml')
 RULES = [rule for rule in POLICY.rules_at(model.ADMISSION) if rule.match is not None]
@@ -512,7 +514,7 @@ def test_many_texts_and_few_exclude_the_same(count):
         )
     )
     policy = load_policy(('policy: p\nrules:\n' + rules).encode(), 'p')
-    compiled = Compiled(marshal.loads(marshal.dumps(prepare(policy))))
+    compiled = Screen(marshal.loads(marshal.dumps(prepare(policy))))
     host = model.HostFacts('x86_64', 'none', 'debian-12', lambda name, subject: None)
     for given, expected in (
         (" type='%s'" % texts[2], []),
@@ -521,4 +523,30 @@ def test_many_texts_and_few_exclude_the_same(count):
         ('', [1]),
     ):
         xml = "<domain type='kvm'><name>n</name><os><loader%s/></os></domain>" % given
-        assert compiled.judge(xml.encode(), host)[1] == expected, given
+        assert compiled.screen(xml.encode(), host)[1] == expected, given
+
+
+# --- what is packed
+
+
+def test_a_waiver_is_packed_in_the_order_in_which_it_is_made():
+    given = list(inspect.signature(model.Waiver).parameters)
+    assert given == list(model.Waiver.__slots__)
+    values = [('r',), ('d',), 'reason', 'approved by', '2026-01-01', 'ticket', ('policy.yaml', 3), {'rules': ('a', 1)}]
+    assert list(screening.pack_waiver(model.Waiver(*values))) == values
+
+
+def test_a_rule_is_unpacked_as_it_was_packed():
+    condition = model.HostCondition('os', ('rhel-8',), True, ('rhel', (8, 0), ()))
+    rule = model.Rule(
+        *('id', 'title', 'deny', 'why', 'remedy', '/domain', ('a',), 'probe', (condition,), 'reference', ('p.yaml', 7)),
+        at=model.RUNTIME,
+        waivable=False,
+        negated=True,
+    )
+    packed = screening.pack_rule(rule)
+    again = screening.unpack_rule(marshal.loads(marshal.dumps(packed)))
+    assert screening.pack_rule(again) == packed
+    for name in screening._RULE_FIELDS:
+        if name != 'host':
+            assert getattr(again, name) == getattr(rule, name), name

@@ -8,13 +8,15 @@ import pytest
 from support.paths import CHECKOUT
 from support.policies import load_policy
 from virtguard import model
-from virtguard.compiled import Compiled
+from virtguard.commands.parallel import Judge
 from virtguard.errors import DomainXMLError
 from virtguard.judging.judge import Judge
 from virtguard.judging.refused import are_usual, may_be_refused
 from virtguard.judging.subject import parse_domain
 from virtguard.judging.words import read_words
 from virtguard.policy.compiler import prepare
+from virtguard.policy.merge import load_policy
+from virtguard.screening import Screen
 
 POLICY_FILE = CHECKOUT / 'policy.yaml'
 POLICY = load_policy(POLICY_FILE.read_bytes(), 'policy.yaml')
@@ -31,8 +33,8 @@ def verdicts(xml):
     data = xml.encode()
     for policy in (POLICY, NOTHING):
         judge = Judge(policy, HOST, '2026-11-27')
-        compiled = Compiled(prepare(policy))
-        for way in (judge.judge, parse_domain, lambda data, compiled=compiled: compiled.judge(data, HOST)[0]):
+        compiled = Screen(prepare(policy))
+        for way in (judge.judge, parse_domain, lambda data, compiled=compiled: compiled.screen(data, HOST)[0]):
             try:
                 yield way(data)
             except DomainXMLError as error:
