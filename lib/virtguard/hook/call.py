@@ -43,7 +43,7 @@ def main(arguments: 'Sequence[str]', policy_path: str, log_file: str) -> int:
     :param arguments: domain name, operation, sub-operation, extra; more or fewer are tolerated
     :returns: ADMITTED, DENIED or UNDECIDED, the hook's exit status
     """
-    call = _Call(arguments, policy_path, log_file)
+    call = Call(arguments, policy_path, log_file)
     if call.operation not in JUDGED:
         return ADMITTED
     _occupy_standard_descriptors()
@@ -51,7 +51,7 @@ def main(arguments: 'Sequence[str]', policy_path: str, log_file: str) -> int:
     try:
         try:
             call.arm()
-            result = call.judge()
+            result = call.decide()
         finally:
             call.disarm()
     except TooSlow as slow:
@@ -106,7 +106,7 @@ def nowhere() -> int:
         return writer
 
 
-class _Call:
+class Call:
     """One call of the hook, from its arguments to its exit status."""
 
     def __init__(self, arguments: 'Sequence[str]', policy_path: str, log_file: str) -> None:
@@ -143,32 +143,32 @@ class _Call:
             left = Clock(self.started).left(self.settings['deadline'], self.stage == 'judging')
             _signal.setitimer(_signal.ITIMER_REAL, left)
 
-    def judge(self) -> 'Dict[str, Any]':
+    def decide(self) -> 'Dict[str, Any]':
         """Reach a verdict: here, where the compiled policy shows that no rule can match, else in a worker process.
 
         :returns: the result, see worker.ask
         """
-        self.advance({'stage': 'policy'})
+        self.note({'stage': 'policy'})
         screen, self._warning = load_compiled(self._policy_path)
         if screen is None:
             return self._ask_worker()
-        self.advance({'stage': 'xml', 'settings': screen.policy.settings(), 'fields': screen.policy.fields()})
+        self.note({'stage': 'xml', 'settings': screen.policy.settings(), 'fields': screen.policy.fields()})
         self._xml = read_domain()
         try:
-            return self._judge_by(screen)
+            return self._decide_by(screen)
         except GuardError:
             raise
         except Exception as error:  # it was made by something else than the compiler
             self._warning = '%s cannot be used: %s' % (compiled_path(self._policy_path), describe_defect(error))
-            self.advance({'stage': 'policy'})
+            self.note({'stage': 'policy'})
             return self._ask_worker(None, self._xml)
 
-    def _judge_by(self, screen: 'Screen') -> 'Dict[str, Any]':
+    def _decide_by(self, screen: 'Screen') -> 'Dict[str, Any]':
         host = read_facts(screen.needed_facts)
-        self.advance({'stage': 'judging'})
+        self.note({'stage': 'judging'})
         verdict, candidates = screen.screen(self._xml, host)
         if verdict is None:
-            self.advance({'stage': 'loading'})
+            self.note({'stage': 'loading'})
             return self._ask_worker(screen.narrowed(candidates), self._xml, host)
         self._judged = True
         if self.operation != 'start':
@@ -182,7 +182,7 @@ class _Call:
         self.disarm()  # from here on the time is kept without signals, which a verdict might cross
         return worker.ask(task, self)  # type: ignore[no-any-return]
 
-    def advance(self, message: 'Dict[str, Any]') -> None:
+    def note(self, message: 'Dict[str, Any]') -> None:
         """Note what is being done, and what was found out on the way."""
         self.stage = message['stage']
         self._xml_sha256 = message.get('xml_sha256', self._xml_sha256)

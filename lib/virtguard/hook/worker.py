@@ -71,7 +71,7 @@ class Task:
 def ask(task: Task, call: 'Any') -> 'Message':
     """Let a new process judge.
 
-    :param call: `advance` gets the messages as they come; `started`, `stage` and `settings` are as these leave them
+    :param call: `note` gets the messages as they come; `started`, `stage` and `settings` are as these leave them
     :returns: {outcome, text, fields}: what was decided, the text for the user, the fields of the record
     :raises DomainXMLError, TooSlow: it could not be decided, by fault of the document
     :raises GuardError, Expired: by another one's
@@ -116,7 +116,7 @@ def _result_of(worker: int, messages: Reader, clock: Clock, call: 'Any') -> 'Opt
             for message in messages.read():
                 if message is None or 'stage' not in message:
                     return message
-                call.advance(message)
+                call.note(message)
                 clock.begin_stage()
     except (Expired, DomainXMLError):
         os.kill(worker, _signal.SIGKILL)  # it was not waited for, so the number is still its own
