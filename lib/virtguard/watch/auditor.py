@@ -17,15 +17,14 @@ from ..match.compared import TEXT
 from ..match.needs import build_index, derive_need
 from ..match.syntax import tokenize
 from ..model import Occurrence
-from ..scan import find_marks
-from ..screening import holds
-from .lasting_place import Siblings, find_place
+from ..scan import find_marks, holds
+from .lasting_place import LastingPlace, Siblings, find_place
 from .state import STATUS, State
 from .transition import admitted_domain, is_another_run, transition, uuid_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, Iterator, List, Optional, Tuple
+    from typing import Dict, List, Optional, Tuple
 
 # Of one rule and status in one domain. What is beyond is counted, and another number is news.
 _MAX_HELD = 1000
@@ -84,17 +83,16 @@ class Auditor:
             return news + self.advance(tracked, state, now)
         tracked.state = state
         tracked.uuid = uuid_of(document[1]) or uuid_of(document[0]) or tracked.uuid
-        found = list(self._changes(document, tracked, now))
-        was_running, is_running = before.status is not None, state.status is not None
-        if is_running and was_running and before.domain_text() == state.domain_text() and before is not state:
-            admitted = {key: since for key, since in tracked.held.items() if _is_of_admission(key)}
+        found = self._changes(document, tracked, now)
+        held: 'Dict[str, str]' = {}
+        if _has_same_domain(before, state):
+            held.update((key, since) for key, since in tracked.held.items() if _is_of_admission(key))
         else:
-            admitted = {}
             found += self._admissions(document, tracked.held, now)
-        held = dict(admitted, **{occurrence.key: occurrence.since for occurrence in found})
+        held.update((occurrence.key, occurrence.since) for occurrence in found)
         news = [occurrence for occurrence in found if occurrence.key not in tracked.held]
         tracked.held = held
-        if not was_running:
+        if before.status is None:
             # It has just been let in, or was let in before anybody watched: only what should have been refused is news.
             news = [o for o in news if not _is_of_admission(o.key) or o.finding.status == model.DENY]
         return _shown(news)
@@ -122,29 +120,80 @@ class Auditor:
         """The verdict on one thing that happened."""
         return model.Verdict(tracked.name, tracked.uuid, self._policy, (occurrence.finding,), self._today)
 
-    def _changes(self, document: 'etree._Element', tracked: Tracked, now: str) -> 'Iterator[Occurrence]':
-        siblings = Siblings()
-        for finding in self._judge_changes(document, tracked.name, tracked.uuid).findings:
-            yield _occurrence(finding, document, document[0], document[1], tracked.held, now, siblings)
+    def _changes(self, document: 'etree._Element', tracked: Tracked, now: str) -> 'List[Occurrence]':
+        comparison = _Comparison(document, document[0], document[1], tracked.held, now)
+        findings = self._judge_changes(document, tracked.name, tracked.uuid).findings
+        return [comparison.occurrence(finding) for finding in findings]
 
     def _judge_changes(self, document: 'etree._Element', name: str, uuid: str, limit: int = _MAX_HELD) -> model.Verdict:
         return evaluate(self._policy, Subject(name, uuid, document), self._host, self._today, self._runtime, limit)
 
-    def _admissions(self, document: 'etree._Element', held: 'Dict[str, str]', now: str) -> 'Iterator[Occurrence]':
+    def _admissions(self, document: 'etree._Element', held: 'Dict[str, str]', now: str) -> 'List[Occurrence]':
         before, after = (document.find(half + '/domstatus') for half in ('before', 'after'))
         if after is None:
-            return
+            return []
         subject = admitted_domain(after)
         findings = self._judge_admission(subject).findings
         old = admitted_domain(before).root if findings and before is not None else None
-        siblings = Siblings()
-        for finding in findings:
-            yield _occurrence(finding, subject.root, old, subject.root, held, now, siblings)
+        comparison = _Comparison(subject.root, old, subject.root, held, now)
+        return [comparison.occurrence(finding) for finding in findings]
 
     def _judge_admission(self, subject: Subject, limit: int = _MAX_HELD) -> model.Verdict:
         marks = find_marks(etree.tostring(subject.root, with_tail=False), self._index)
         rules = [rule for rule, need in self._admission if marks is None or holds(need, marks)]
         return evaluate(self._policy, subject, self._host, self._today, rules, limit)
+
+
+class _Comparison:
+    """Findings -> occurrences: what was at the place of a finding before, and what is there now.
+
+    :param root: the document in which things are found
+    :param before, after: the halves, or the domains, in which the place of a finding is looked for
+    :param held: what holds already, and since when
+    """
+
+    def __init__(
+        self,
+        root: 'etree._Element',
+        before: 'Optional[etree._Element]',
+        after: 'etree._Element',
+        held: 'Dict[str, str]',
+        now: str,
+    ) -> None:
+        self._root = root
+        self._before = before
+        self._after = after
+        self._held = held
+        self._now = now
+        self._siblings = Siblings()
+
+    def occurrence(self, finding: model.Finding) -> Occurrence:
+        place = find_place(self._root, finding.path, self._siblings)
+        where, identity, then, present = finding.path, finding.evidence, '', finding.evidence
+        if place is not None:
+            where, then, present = self._look(place, TEXT in compared_in(finding.rule))
+            identity = '' if place.is_progressing() else finding.evidence
+        key = '\n'.join((finding.rule.at, finding.rule.id, finding.status, where, identity))
+        if finding.more:
+            key += '\nand %d' % finding.more
+        return Occurrence(key, finding, then, present, self._held.get(key, self._now))
+
+    def _look(self, place: LastingPlace, text_counts: bool) -> 'Tuple[str, str, str]':
+        """How a place is called, what is seen there before, and what is seen there after."""
+        seen = place.evidence(text_counts)
+        if self._before is not None and self._before in (place.element, *place.element.iterancestors()):
+            opposite = place.in_other(self._before, self._after)
+            return 'before/' + place.key(self._before), seen, opposite.evidence(text_counts) if opposite else ''
+        opposite = place.in_other(self._after, self._before)
+        return place.key(self._after), opposite.evidence(text_counts) if opposite else '', seen
+
+
+def _has_same_domain(before: State, after: State) -> bool:
+    """Whether a domain that runs is defined as before. Where both are one state, it is the policy that has changed, and
+    the domain is judged again."""
+    if before is after or before.status is None or after.status is None:
+        return False
+    return before.domain_text() == after.domain_text()
 
 
 def _shown(news: 'List[Occurrence]') -> 'List[Occurrence]':
@@ -175,33 +224,3 @@ def _asks_for_metadata(match: str) -> bool:
 
 def _is_of_admission(key: str) -> bool:
     return key.startswith(model.ADMISSION)
-
-
-def _occurrence(
-    finding: model.Finding,
-    root: 'etree._Element',
-    before: 'Optional[etree._Element]',
-    after: 'etree._Element',
-    held: 'Dict[str, str]',
-    now: str,
-    siblings: Siblings,
-) -> Occurrence:
-    """:param before, after: the halves, or the domains, in which the finding's place is looked for"""
-    place = find_place(root, finding.path, siblings)
-    then, present, where = '', finding.evidence, finding.path
-    identity = finding.evidence
-    if place is not None:
-        in_before = before is not None and before in (place.element, *place.element.iterancestors())
-        top, other = (before, after) if in_before else (after, before)
-        assert top is not None
-        opposite = place.in_other(top, other)
-        text_counts = TEXT in compared_in(finding.rule)
-        seen = place.evidence(text_counts)
-        counterpart = opposite.evidence(text_counts) if opposite is not None else ''
-        then, present = (seen, counterpart) if in_before else (counterpart, seen)
-        where = ('before/' if in_before else '') + place.key(top)
-        identity = '' if place.is_progressing() else finding.evidence
-    key = '\n'.join((finding.rule.at, finding.rule.id, finding.status, where, identity))
-    if finding.more:
-        key += '\nand %d' % finding.more
-    return Occurrence(key, finding, then, present, held.get(key, now))
