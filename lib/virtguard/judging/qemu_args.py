@@ -86,31 +86,32 @@ def parse_tokens(tokens: 'Sequence[str]') -> 'List[Option]':
     :raises DomainXMLError: an argument has more settings, or is nested deeper, than any real one, or all have
     """
     options: 'List[Option]' = []
-    index = counted = number = 0
+    number = index = 0
     while index < len(tokens):
-        while counted < len(options):
-            number += _check_number(options[counted], number)
-            counted += 1
-        token = tokens[index]
-        if not _looks_like_option(token):
-            options.append(Option('drive', list(_expand('file', token)), index))
-            index += 1
-            continue
-        name = token[2:] if token.startswith('--') else token[1:]
-        name = _ALIASES.get(name, name)
-        if index + 1 < len(tokens) and not _looks_like_option(tokens[index + 1]):
-            index += 1
-            change = _SET_FORM.match(tokens[index]) if name == 'set' else None
-            if change:
-                options.append(_change(options, index, *change.groups()))
-            else:
-                options += [Option(name, settings, index) for settings in _read_value(name, tokens[index])]
-        else:
-            options.append(Option(name, [], index))
-        index += 1
-    for option in options[counted:]:
-        number += _check_number(option, number)
+        read, index = _read_option(tokens, index, options)
+        for option in read:
+            number += _check_number(option, number)
+        options += read
     return options
+
+
+def _read_option(tokens: 'Sequence[str]', index: int, before: 'Sequence[Option]') -> 'Tuple[List[Option], int]':
+    """What the token at an index begins, in each way that it can be read, and the index behind it.
+
+    :param before: the options that were given before it, which `-set` changes
+    """
+    token = tokens[index]
+    if not _looks_like_option(token):
+        return [Option('drive', list(_expand('file', token)), index)], index + 1
+    name = token[2:] if token.startswith('--') else token[1:]
+    name = _ALIASES.get(name, name)
+    if index + 1 == len(tokens) or _looks_like_option(tokens[index + 1]):
+        return [Option(name, [], index)], index + 1
+    index += 1
+    change = _SET_FORM.match(tokens[index]) if name == 'set' else None
+    if change:
+        return [_change(before, index, *change.groups())], index + 1
+    return [Option(name, settings, index) for settings in _read_value(name, tokens[index])], index + 1
 
 
 def _check_number(option: Option, before: int) -> int:
