@@ -122,19 +122,21 @@ class Sieve:
         met = reduce(or_, [clauses for uri, clauses in self._uris if uri in plain], met)
         left = self._left(met | self._asking)
         if left:
-            worth = self._asking & ~met & reduce(or_, [left << shift for shift in self._shifts])
-            asked = [item for item in self._pieces.items() if item[1] & worth]
-            # No piece goes beyond a word, and most words recur: to leave them out pays where much is asked for.
-            text = b' '.join(document.distinct) if len(asked) > _MANY_PIECES else plain
-            left = self._left(reduce(or_, [clauses for piece, clauses in asked if piece in text], met))
+            left = self._left(met | self._met_by_pieces(document, left, met))
         insides: 'Insides' = {}
-        numbers = []
-        while left:
-            place = left.bit_length() - 1
-            left ^= 1 << place
-            if _is_located(self._located[place], plain, found, insides):
-                numbers.append(self._numbers[place])
-        return numbers[::-1]
+        return [
+            self._numbers[place]
+            for place in _places_in(left)
+            if _is_located(self._located[place], plain, found, insides)
+        ]
+
+    def _met_by_pieces(self, document: Words, left: int, met: int) -> int:
+        """The clauses that pieces of the document meet; looked for are those that the rules left still ask for."""
+        worth = self._asking & ~met & reduce(or_, [left << shift for shift in self._shifts])
+        asked = [item for item in self._pieces.items() if item[1] & worth]
+        # No piece goes beyond a word, and most words recur: to leave them out pays where much is asked for.
+        text = b' '.join(document.distinct) if len(asked) > _MANY_PIECES else document.plain
+        return reduce(or_, [clauses for piece, clauses in asked if piece in text], 0)
 
     def _left(self, met: int) -> int:
         """The places of the rules of which all clauses are met: a bit for each."""
@@ -142,6 +144,14 @@ class Sieve:
         for shift in self._shifts:
             left &= met >> shift
         return left
+
+
+def _places_in(left: int) -> 'Iterator[int]':
+    """The places of the bits that are set, from the lowest."""
+    while left:
+        lowest = left & -left
+        yield lowest.bit_length() - 1
+        left ^= lowest
 
 
 def read_head(document: Words) -> 'Optional[Tuple[str, str]]':
