@@ -108,16 +108,21 @@ class Follower:
             return True
         if role == _WAY:
             return bool(event.name)
-        inside = os.path.join(path, event.name)
-        if role == _FILES and is_name(event.name):
-            changes.paths[inside] = None
-        elif role == _DOMAINS and event.mask & inotify.ISDIR:
-            if event.mask & (inotify.CREATE | inotify.MOVED_TO):
-                changes.paths.update(dict.fromkeys(self._enter(inside)))
-            elif event.mask & inotify.MOVED_FROM:
-                self._drop(inside)
-                changes.everything = True
+        if role == _DOMAINS:
+            self._take_directory(event.mask, os.path.join(path, event.name), changes)
+        elif is_name(event.name):
+            changes.paths[os.path.join(path, event.name)] = None
         return False
+
+    def _take_directory(self, mask: int, path: str, changes: Changes) -> None:
+        """Follow a directory of a domain's files that has come, or no longer follow one that has been moved away."""
+        if not mask & inotify.ISDIR:
+            return
+        if mask & (inotify.CREATE | inotify.MOVED_TO):
+            changes.paths.update(dict.fromkeys(self._enter(path)))
+        elif mask & inotify.MOVED_FROM:
+            self._drop(path)
+            changes.everything = True
 
     def _settle(self) -> bool:
         """Watch every base that can be watched; return whether one is newly watched."""
