@@ -167,11 +167,7 @@ class Intake:
                 self._unobserved.fail(about.domain, self._ledger.uuid(about.domain), '', escape(text))
             later[path] = None
             return
-        try:
-            is_changed, data = self._files.read(path)
-        except StateFileError as error:
-            self._set_aside(path, str(error), error.head)
-            return
+        is_changed, data = self._content(path)
         if not is_changed:
             return
         if data is not None and len(data) > SMALL:
@@ -179,6 +175,14 @@ class Intake:
         self._read.setdefault(about.domain, deque()).append((path, data))
         self._documents += 1
         self._bytes += len(data or b'')
+
+    def _content(self, path: str) -> 'Tuple[bool, Optional[bytes]]':
+        """Whether a file has changed, and its content then (None: it is gone). One that cannot be read is set aside."""
+        try:
+            return self._files.read(path)
+        except StateFileError as error:
+            self._set_aside(path, str(error), error.head)
+            return False, None
 
     def _must_wait(self, domain: str, size: int) -> bool:
         if self._is_left_alone(domain) and self.suspects[domain].has_failed:
@@ -325,11 +329,7 @@ class Intake:
         if (_size(path) or 0) > _LARGE:
             self._changed[path] = None
             return old
-        try:
-            is_changed, data = self._files.read(path)
-        except StateFileError as error:
-            self._set_aside(path, str(error), error.head)
-            return old
+        is_changed, data = self._content(path)
         if not is_changed:
             return old
         if data is None:
