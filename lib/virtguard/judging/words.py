@@ -123,12 +123,14 @@ class Sieve:
         left = self._left(met | self._asking)
         if left:
             left = self._left(met | self._met_by_pieces(document, left, met))
+        numbers = []
         insides: 'Insides' = {}
-        return [
-            self._numbers[place]
-            for place in _places_in(left)
-            if _is_located(self._located[place], plain, found, insides)
-        ]
+        while left:
+            place = left.bit_length() - 1  # the last one
+            left ^= 1 << place
+            if _is_located(self._located[place], plain, found, insides):
+                numbers.append(self._numbers[place])
+        return numbers[::-1]
 
     def _met_by_pieces(self, document: Words, left: int, met: int) -> int:
         """The clauses that pieces of the document meet; looked for are those that the rules left still ask for."""
@@ -144,14 +146,6 @@ class Sieve:
         for shift in self._shifts:
             left &= met >> shift
         return left
-
-
-def _places_in(left: int) -> 'Iterator[int]':
-    """The places of the bits that are set, from the lowest."""
-    while left:
-        lowest = left & -left
-        yield lowest.bit_length() - 1
-        left ^= lowest
 
 
 def read_head(document: Words) -> 'Optional[Tuple[str, str]]':
