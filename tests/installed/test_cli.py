@@ -436,9 +436,9 @@ def test_policy_check_looks_names_up(installed, misspelt, host_schema):
 @pytest.mark.parametrize(
     'schema, note',
     [
-        (None, 'no libvirt schema on this host, names not checked'),
-        ('<grammar', 'domain.rng is not well-formed: '),
-        ('<grammar/>', 'domain.rng is not RELAX NG, names not checked'),
+        (None, 'names are not checked: there is no libvirt schema on this host'),
+        ('<grammar', 'names are not checked: domain.rng is not well-formed: '),
+        ('<grammar/>', 'names are not checked: domain.rng is not RELAX NG'),
     ],
 )
 def test_policy_check_without_a_schema(misspelt, tmp_path, schema, note):

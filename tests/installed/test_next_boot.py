@@ -112,7 +112,7 @@ def test_a_transient_domain_has_no_next_start(host):
         0,
         [
             '0 of 1 running domain would be refused at its next start; 0 of 0 that start with the host',
-            'without a definition, and so without a next start: passing',
+            'these run without a definition and have no next start: passing',
         ],
         [],
     )
@@ -131,8 +131,7 @@ def test_in_mode_audit_nothing_is_refused(host, installed):
         status, lines, _ = host.scan()
     assert status == 1
     assert lines[-1] == (
-        '1 of 1 running domain would be denied, were the mode not audit, at its next start; '
-        '0 of 0 that start with the host'
+        '1 of 1 running domain would be refused in mode enforce at its next start; 0 of 0 that start with the host'
     )
 
 
@@ -174,7 +173,7 @@ def test_a_saved_state_is_named(host):
     status, lines, errors = host.scan()
     assert status == 0
     assert lines[0] == "sleeps.xml: admit 'sleeps' (autostart)"
-    assert errors == ['sleeps.xml: not judged is its saved state, which its next start goes on with']
+    assert errors == ['sleeps.xml: its saved state, from which its next start goes on, was not judged']
 
 
 def test_another_policy_on_another_day(host, tmp_path):

@@ -269,5 +269,5 @@ def test_a_file_behind_an_option_is_not_passed_over(installed):
     """Refused with a reason by most versions of argparse, and taken for what it is by those from 2024 on."""
     result = installed.run_cli('policy', 'diff', 'rhel-8', 'rhel-9', '--date', day(1), '/no/c.xml')
     assert result.returncode == 2
-    refused = b'unrecognized arguments: /no/c.xml; options go before files' in result.stderr
+    refused = b'unrecognized arguments: /no/c.xml; put options before files' in result.stderr
     assert refused or result.stderr.startswith(b'/no/c.xml: error: ')

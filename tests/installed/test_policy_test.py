@@ -65,7 +65,7 @@ def test_all_rules_on_demand(installed, site):
     assert status == 1
     (line,) = [line for line in lines if "'virtiofs'" in line]
     assert line.startswith('shipped.yaml:')
-    assert line.endswith(": expected a case of rule 'virtiofs' in cases/virtiofs, found none")
+    assert line.endswith(": expected a case for rule 'virtiofs' in cases/virtiofs, found none")
     assert lines[-1] == '2 cases: %d failures' % (len(lines) - 1)
     assert not [line for line in lines if "'no-vnc'" in line]
 
@@ -89,14 +89,14 @@ def test_all_rules_on_demand(installed, site):
             EXPECTED.replace('[{rule: no-vnc, status: deny}]', '[]'),
             [
                 'fail.xml:16: expected nothing, found deny [no-vnc] /domain/devices/graphics in line 16: VNC',
-                "expected a case that fails of rule 'no-vnc' in cases/no-vnc, found none",
+                "expected a failing case for rule 'no-vnc' in cases/no-vnc, found none",
             ],
         ),
         (
             'fail.xml: {findings: [{rule: no-vnc, status: deny}]}\n',
             [
-                'pass.xml: expected its findings, found nothing of it in expected.yaml',
-                "expected a case that passes of rule 'no-vnc' in cases/no-vnc, found none",
+                'pass.xml: expected an entry in expected.yaml, found none',
+                "expected a passing case for rule 'no-vnc' in cases/no-vnc, found none",
             ],
         ),
         (
@@ -115,7 +115,7 @@ def test_what_is_not_as_expected(installed, site, expected, failures):
     assert (status, errors) == (1, [])
     assert len(lines) == len(failures) + 1, lines
     for line, failure in zip(lines, failures):
-        place = 'site.yaml:4: ' if failure.startswith('expected a case') else 'cases/no-vnc/'
+        place = 'site.yaml:4: ' if failure.startswith('expected a ') else 'cases/no-vnc/'
         assert line.startswith(place + failure)
     assert lines[-1] == '%d case%s: %d failure%s' % (
         (1, '', 2, 's') if len(expected.splitlines()) == 1 else (2, 's', len(failures), 's' * (len(failures) > 1))
@@ -142,7 +142,7 @@ def test_many_findings(installed, site):
 def test_a_rule_without_cases(installed, site):
     (site / 'cases/no-vnc').rename(site / 'cases/consoles')
     status, lines, _ = run(installed, site)
-    assert (status, lines[:-1]) == (1, ["site.yaml:4: expected a case of rule 'no-vnc' in cases/no-vnc, found none"])
+    assert (status, lines[:-1]) == (1, ["site.yaml:4: expected a case for rule 'no-vnc' in cases/no-vnc, found none"])
     (site / 'site.yaml').write_text(SITE.replace('action: deny', 'action: "off"'))
     (site / 'cases/consoles/expected.yaml').write_text(EXPECTED.replace('[{rule: no-vnc, status: deny}]', '[]'))
     assert run(installed, site)[0] == 0
@@ -152,7 +152,7 @@ def test_a_rule_that_a_site_lets_find_something_else_is_its_own(installed, site)
     (site / 'site.yaml').write_text(SITE + '  - {id: tcg, match: "/domain[@type = \'tcg\']"}\n')
     status, lines, _ = run(installed, site)
     assert status == 1
-    assert lines[0].endswith(": expected a case of rule 'tcg' in cases/tcg, found none")
+    assert lines[0].endswith(": expected a case for rule 'tcg' in cases/tcg, found none")
 
 
 def test_the_policy_in_force_demands_cases_of_the_rules_in_its_drop_ins(installed, site):
@@ -167,8 +167,8 @@ def test_the_policy_in_force_demands_cases_of_the_rules_in_its_drop_ins(installe
         (drop_ins / '10-site.yaml').unlink()
     assert result.returncode == 1
     assert result.stdout.decode().splitlines() == [
-        "%s/10-site.yaml:3: expected a case of rule 'no-vnc' in %s/cases/no-vnc, found none" % (drop_ins, site),
-        '%s/cases: expected cases, found no expected.yaml below it that names one' % site,
+        "%s/10-site.yaml:3: expected a case for rule 'no-vnc' in %s/cases/no-vnc, found none" % (drop_ins, site),
+        '%s/cases: expected cases, found no expected.yaml below it that has one' % site,
         '0 cases: 2 failures',
     ]
 

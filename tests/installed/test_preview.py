@@ -139,12 +139,12 @@ def test_running_domains(root):
     assert counts == [
         '3 domains: 2 refused, 1 clean',
         '1 of 3 running domains would be refused at their next start; 2 of 2 that start with the host',
-        'without a definition, and so without a next start: passing',
+        'these run without a definition and have no next start: passing',
         '    bad (running, autostart)',
         '    boots (autostart)',
     ]
     assert missed[0] == 'This could not be looked at:'
-    assert missed[1].endswith('/good.xml: not judged is its saved state, which its next start goes on with')
+    assert missed[1].endswith('/good.xml: its saved state, from which its next start goes on, was not judged')
     assert '--preview' not in ''.join(following), 'a saved state is no reason to look again'
 
 

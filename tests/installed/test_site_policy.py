@@ -289,7 +289,10 @@ def test_scan_tells_of_waivers_that_permit_nothing(installed, site):
         (directory / 'guest.xml').unlink()
         directory.rmdir()
     assert result.returncode == 0
-    text = '%s/%%s.yaml:2: the waiver of %%s permits nothing in any domain here' % installed.policy.with_suffix('.d')
+    text = (
+        '%s/%%s.yaml:2: the waiver of %%s permits nothing: no domain on this host has such a finding'
+        % installed.policy.with_suffix('.d')
+    )
     assert result.stderr.decode().splitlines() == [
         text % ('20-site', 'tpm-passthrough'),
         text % ('30-off', 'container-host'),
@@ -303,8 +306,12 @@ def test_a_drop_in_that_says_nothing_refuses_nothing_and_is_told(installed, site
         assert installed.run_hook('guest', 'prepare', document).returncode == status
         assert installed.run_cli('check', '-', input=document).returncode == status
     check = installed.run_cli('policy', 'check')
-    note = 'note: %s/50-site.yaml decides nothing' % installed.policy.with_suffix('.d')
-    assert (check.returncode, check.stdout.decode().count(note), check.stdout.decode().count('decides')) == (0, 1, 1)
+    note = 'note: %s/50-site.yaml has no effect' % installed.policy.with_suffix('.d')
+    assert (check.returncode, check.stdout.decode().count(note), check.stdout.decode().count('has no effect')) == (
+        0,
+        1,
+        1,
+    )
 
 
 ELSEWHERE = '00000000-0000-4000-8000-000000000001'
@@ -347,7 +354,7 @@ def test_uuids_that_no_domain_here_has(installed, site, command):
         definitions.rmdir()
         states.rmdir()
     directory = installed.policy.with_suffix('.d')
-    text = '%s/%%s.yaml:2: the waiver of tpm-passthrough names a UUID that no domain here has: %s' % (
+    text = '%s/%%s.yaml:2: the waiver of tpm-passthrough names a UUID that no domain on this host has: %s' % (
         directory,
         ELSEWHERE,
     )

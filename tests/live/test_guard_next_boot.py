@@ -34,9 +34,11 @@ def test_running_and_autostart_domains(host):
         "runs.xml: admit 'runs' (running)",
         "saved.xml: admit 'saved' (autostart)",
         '1 of 3 running domains would be refused at their next start; 2 of 3 that start with the host',
-        'without a definition, and so without a next start: passing',
+        'these run without a definition and have no next start: passing',
     ]
-    assert errors == ('/etc/libvirt/qemu/saved.xml: not judged is its saved state, which its next start goes on with\n')
+    assert errors == (
+        '/etc/libvirt/qemu/saved.xml: its saved state, from which its next start goes on, was not judged\n'
+    )
     # It is true: what runs is refused once it is started anew.
     host.virsh('destroy', 'changed')
     assert 'virtiofs' in host.try_start('changed').stderr

@@ -42,7 +42,7 @@ def test_what_it_says_before_an_installation_comes_true(new_machine):
     assert 'deny [virtiofs] ' in refused[0] and 'deny [tcg] TCG software emulation: ' in refused[1]
     assert lines[end + 1 : end + 5] == [
         '1 of 3 running domains would be refused at their next start; 1 of 1 that starts with the host',
-        'without a definition, and so without a next start: passing',
+        'these run without a definition and have no next start: passing',
         '    boots (autostart)',
         '    emulated (running)',
     ]

@@ -54,7 +54,7 @@ class DomainFile:
             with open(self.name, 'rb') as file:
                 return _decompress(_read_limited(file))
         except (EOFError, zlib.error):
-            raise GuardError('cannot be decompressed: it is damaged, or cut off') from None
+            raise GuardError('cannot be decompressed: it is damaged or incomplete') from None
         except OSError as error:
             raise GuardError('cannot be read: %s' % (error.strerror or error)) from None
 
@@ -134,7 +134,7 @@ class DomainFiles:
             for name in directories:
                 path = os.path.join(parent, name)
                 if os.path.islink(path):
-                    yield DomainFile(path, False, 'a link to a directory; name it to have it searched')
+                    yield DomainFile(path, False, 'a link to a directory; to search it, name it as an argument')
             for name in sorted(files):
                 for file in self._look(os.path.join(parent, name)):
                     found = True
@@ -180,7 +180,7 @@ def _sniff(path: str) -> 'Union[str, None]':
         return 'the image of a saved domain; virsh save-image-dumpxml shows what is in it'
     packed = next((name for magic, name in _PACKED.items() if head.startswith(magic)), '')
     if packed and '.xml' in os.path.basename(path):
-        return 'compressed by %s; unpack it' % packed
+        return 'compressed with %s; unpack it' % packed
     name = first_element(head)
     return '' if name is None or name == 'domain' or name in CONTAINERS else None
 

@@ -127,8 +127,8 @@ def _first_line(data: bytes) -> int:
 
 
 def _other(name: str, line: int) -> DomainXMLError:
-    without = 'has no <domain>' if name in CONTAINERS else 'not <domain>'
-    return DomainXMLError('the document is <%s>, %s' % (name, without), line, other_document=True)
+    without = ' and has no <domain>' if name in CONTAINERS else ', not <domain>'
+    return DomainXMLError('the document is <%s>%s' % (name, without), line, other_document=True)
 
 
 class _Element:
@@ -242,7 +242,7 @@ class _Splitter:
         elif name != 'domain' and not (name in CONTAINERS and document.inner):
             yield _other(name, root.line)
         elif document.encoding not in ('utf-8', 'us-ascii') or b'\0' in self._data:
-            message = 'the XML is in %s, and not all of the file: put the domain into a file of its own'
+            message = 'the domain is a part of a file in %s: put it into a file of its own'
             yield DomainXMLError(message % document.encoding, root.line)
         elif name == 'domain':
             yield Section(self._data[root.start : end], root.line - 1)

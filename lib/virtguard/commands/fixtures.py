@@ -51,7 +51,7 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     for directory in directories:
         for name in directory.unnamed:
             failures += 1
-            _tell(os.path.join(directory.path, name), 'its findings', 'nothing of it in %s' % EXPECTED)
+            _tell(os.path.join(directory.path, name), 'an entry in %s' % EXPECTED, 'none')
         for case in directory.cases:
             total += 1
             file = DomainFile(os.path.join(directory.path, case.name), True)
@@ -64,7 +64,7 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
         failures += _check_coverage(rule, directories, arguments.directory)
     if not total:
         failures += 1
-        _tell(arguments.directory, 'cases', 'no %s below it that names one' % EXPECTED)
+        _tell(arguments.directory, 'cases', 'no %s below it that has one' % EXPECTED)
     result = counted(failures, 'failure') if failures else 'all as expected'
     show_line('%s: %s' % (counted(total, 'case'), result))
     return NOT_JUDGED if failed else AMISS if failures else FINE
@@ -151,9 +151,9 @@ def _rules_to_test(policy: model.Policy, is_given: bool, all_rules: bool) -> 'It
 def _check_coverage(rule: model.Rule, directories: 'List[_Directory]', top: str) -> int:
     cases = [case for directory in directories if directory.rule == rule.id for case in directory.cases]
     failing = sum(any(expectation.rule == rule.id for expectation in case.expected) for case in cases)
-    kinds = (('a case that fails', failing), ('a case that passes', len(cases) - failing))
+    kinds = (('a failing case', failing), ('a passing case', len(cases) - failing))
     lacking = [kind for kind, count in kinds if not count] if cases else ['a case']
     for kind in lacking:
         where = os.path.join(top, '' if os.path.basename(os.path.realpath(top)) == rule.id else rule.id)
-        _tell(rule.origin[0], '%s of rule %r in %s' % (kind, rule.id, where), 'none', rule.origin[1])
+        _tell(rule.origin[0], '%s for rule %r in %s' % (kind, rule.id, where), 'none', rule.origin[1])
     return len(lacking)

@@ -64,14 +64,16 @@ def _day(text: str) -> str:
 
 def _release(text: str) -> str:
     if not any(model.release_of(text, (), vendor) for vendor in model.VENDORS):
-        raise argparse.ArgumentTypeError('%r is no release that can be counted; write it like rhel-10.1' % text)
+        raise argparse.ArgumentTypeError(
+            '%r is not a release that virt-guard can compare; write it like rhel-10.1' % text
+        )
     return text
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> 'NoReturn':
         if message.startswith('unrecognized arguments'):
-            message += '; options go before files'
+            message += '; put options before files'
         self.exit(NOT_JUDGED, '%s: %s (%s --help)\n' % (self.prog, wording.escape(message), self.prog))
 
 
@@ -100,7 +102,7 @@ def _add_check(commands: 'Commands') -> None:
     _add_policy_option(parser)
     _add_judging_options(parser)
     parser.add_argument(
-        'paths', nargs='+', metavar='FILE|DIR|-', help='domain XML; a directory stands for all below it'
+        'paths', nargs='+', metavar='FILE|DIR|-', help='domain XML; a directory stands for every file below it'
     )
 
 
@@ -110,15 +112,17 @@ def _add_scan(commands: 'Commands') -> None:
     _add_policy_option(parser)
     _add_judging_options(parser)
     parser.add_argument(
-        '--next-boot', action='store_true', help='judge what the next start of running and autostart domains takes'
+        '--next-boot',
+        action='store_true',
+        help='judge the definitions from which running and autostart domains start next',
     )
 
 
 def _add_watch(commands: 'Commands') -> None:
-    parser = commands.add_parser('watch', help='record what happens to running domains')
+    parser = commands.add_parser('watch', help='record findings about running domains as they change')
     parser.set_defaults(run=watch.run)
     _add_policy_option(parser)
-    parser.add_argument('--once', action='store_true', help='tell what holds now, record nothing, and end')
+    parser.add_argument('--once', action='store_true', help='report what is found now, record nothing, and exit')
     _add_format_option(parser, 'finding')
 
 
@@ -130,7 +134,7 @@ def _add_rules(commands: 'Commands') -> None:
 
 
 def _add_explain(commands: 'Commands') -> None:
-    parser = commands.add_parser('explain', help='tell what a rule is for and what to do')
+    parser = commands.add_parser('explain', help='tell what a rule is for, and what to do about its findings')
     parser.set_defaults(run=rules.explain)
     _add_policy_option(parser)
     parser.add_argument('rules', nargs='+', metavar='RULE')
@@ -149,26 +153,32 @@ def _add_policy_show(commands: 'Commands') -> None:
 
 
 def _add_policy_test(commands: 'Commands') -> None:
-    parser = commands.add_parser('test', help='judge fixtures, and compare with what they expect')
+    parser = commands.add_parser('test', help='judge test domains, and compare the findings with the expected ones')
     parser.set_defaults(run=_test_policy)
     _add_policy_option(parser)
-    parser.add_argument('--all', action='store_true', help='demand cases of every rule, not only of your own')
-    parser.add_argument('directory', metavar='DIR', help='has a directory per rule, with expected.yaml in each')
+    parser.add_argument('--all', action='store_true', help='require test cases for every rule, not only for your own')
+    parser.add_argument(
+        'directory', metavar='DIR', help='a directory with one directory for each rule, each with an expected.yaml'
+    )
 
 
 def _add_policy_diff(commands: 'Commands') -> None:
-    parser = commands.add_parser('diff', help='list the verdicts that another policy changes')
+    parser = commands.add_parser('diff', help='list the domains that another policy judges differently')
     parser.set_defaults(run=_diff_policies)
     _add_judging_options(parser)
-    parser.add_argument('old', metavar='OLD', help='a policy or profile, by which domains are judged today')
-    parser.add_argument('new', metavar='NEW', help='another one, or the same one on another day (--date)')
+    parser.add_argument('old', metavar='OLD', help='the policy or profile that judges the domains as of today')
+    parser.add_argument(
+        'new',
+        metavar='NEW',
+        help='the policy or profile to compare with it: another one, or the same one on another day (--date)',
+    )
     parser.add_argument(
         'paths', nargs='*', metavar='FILE|DIR|-', help='domain XML (default: every domain defined on this host)'
     )
 
 
 def _add_policy_compile(commands: 'Commands') -> None:
-    parser = commands.add_parser('compile', help='prepare the policy in force for a faster hook')
+    parser = commands.add_parser('compile', help='compile the policy in force, so that the hook starts faster')
     parser.set_defaults(run=policy.compile_in_force)
 
 
@@ -183,9 +193,11 @@ def _add_format_option(parser: argparse.ArgumentParser, what: str) -> None:
 def _add_judging_options(parser: argparse.ArgumentParser) -> None:
     """How verdicts are shown, and what of the host and the day they depend on."""
     _add_format_option(parser, 'domain')
-    parser.add_argument('--facts', metavar='FILE', help='YAML: facts of another host to judge for; the rest is unknown')
-    parser.add_argument('--os', metavar='RELEASE', type=_release, help='judge as after an upgrade to it: rhel-10.1')
-    parser.add_argument('--date', metavar='YYYY-MM-DD', type=_day, help='judge as on that day (default: today)')
+    parser.add_argument('--facts', metavar='FILE', help='judge for another host, whose facts are in this YAML file')
+    parser.add_argument(
+        '--os', metavar='RELEASE', type=_release, help='judge as if the host ran RELEASE, such as rhel-10.1'
+    )
+    parser.add_argument('--date', metavar='YYYY-MM-DD', type=_day, help='judge as if it were that day (default: today)')
 
 
 def _test_policy(arguments: argparse.Namespace, installation: Installation) -> int:

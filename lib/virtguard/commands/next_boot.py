@@ -91,7 +91,7 @@ def summary(policy: model.Policy, decisions: 'Dict[str, str]', names: 'Dict[str,
         return sum(decisions.get(name) == decision for name in names[when])
 
     running, booting = len(names[RUNNING]), len(names[AUTOSTART].intersection(decisions))
-    verb = 'would be refused' if policy.mode == 'enforce' else 'would be denied, were the mode not audit,'
+    verb = 'would be refused' if policy.mode == 'enforce' else 'would be refused in mode enforce'
     yield '%d of %s %s at %s next start; %d of %d that start%s with the host' % (
         count(RUNNING, model.DENY),
         counted(running, 'running domain'),
@@ -103,15 +103,15 @@ def summary(policy: model.Policy, decisions: 'Dict[str, str]', names: 'Dict[str,
     )
     transient = sorted(names[RUNNING].difference(decisions))
     if transient:
-        yield 'without a definition, and so without a next start: %s' % ', '.join(transient)
+        yield 'these run without a definition and have no next start: %s' % ', '.join(transient)
 
 
 def note_on_saved_state(installation: 'Installation', name: str) -> str:
     """What to say of the next start of a domain that libvirt has saved (virsh managedsave); '' where it has not."""
     if not os.path.lexists(os.path.join(installation.lib, 'save', name + '.save')):
         return ''
-    path = os.path.join(installation.domains, name + _SUFFIX)
-    return '%s: not judged is its saved state, which its next start goes on with' % path
+    path = os.path.join(layout.domains, name + _SUFFIX)
+    return '%s: its saved state, from which its next start goes on, was not judged' % path
 
 
 def running_domains(installation: 'Installation') -> 'Iterator[str]':

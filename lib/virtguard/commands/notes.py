@@ -27,18 +27,18 @@ def on_policy(policy: model.Policy) -> 'Iterator[str]':
     for rule in policy.rules:
         yield from _on_a_taken_id(rule)
     for path in _files_without_effect(policy):
-        yield '%s decides nothing: it is empty, or others replace all that it says' % path
+        yield '%s has no effect: it is empty, or other files replace all that it says' % path
     if policy.mode == 'audit' and policy.failure == 'deny':
         yield 'mode audit admits what rules deny, but failure deny still refuses what cannot be judged'
     for waiver in policy.waivers:
         place = '%s:%d: the waiver of %s ' % (waiver.origin + (', '.join(waiver.rules),))
         if days_left(waiver, today()) < 0:
-            yield place + 'has expired on %s and permits nothing' % waiver.expires
+            yield place + 'expired on %s and permits nothing any more' % waiver.expires
         elif expires_soon(waiver, today()):
             yield place + 'expires on %s' % waiver.expires
         names = names_alone(waiver)
         if names:
-            hint = 'whoever may define a domain chooses its name; {uuid: ..., name: ...} is one domain'
+            hint = 'whoever defines a domain chooses its name; to name one domain only, write {uuid: ..., name: ...}'
             yield place + 'names domains by name (%s): %s' % (', '.join(names), hint)
 
 
@@ -82,7 +82,7 @@ def complain_of_unused_waivers(policy: model.Policy, used: 'Set[model.Origin]') 
     of_runtime = {rule.id for rule in policy.rules_at(model.RUNTIME)}  # the watch may need it
     for waiver in policy.waivers:
         if waiver.origin not in used and not of_runtime.issuperset(waiver.rules):
-            text = '%s:%d: the waiver of %s permits nothing in any domain here'
+            text = '%s:%d: the waiver of %s permits nothing: no domain on this host has such a finding'
             complain(text % (waiver.origin + (', '.join(waiver.rules),)))
 
 
@@ -100,5 +100,5 @@ def complain_of_unknown_uuids(policy: model.Policy, installation: 'Installation'
     for waiver in policy.waivers:
         unknown = uuids_not_among(waiver, here)
         if unknown:
-            text = '%s:%d: the waiver of %s names a UUID that no domain here has: %s'
+            text = '%s:%d: the waiver of %s names a UUID that no domain on this host has: %s'
             complain(text % (waiver.origin + (', '.join(waiver.rules), ', '.join(unknown))))

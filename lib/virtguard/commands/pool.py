@@ -140,7 +140,7 @@ class _Process:
         os.close(self._messages.descriptor)
         if at_work == _IDLE or not self._dealt:
             self.pid = 0
-            raise GuardError('a process that judged documents has ended too early')
+            raise GuardError('a process that judged domains ended unexpectedly')
         if self._too_large:
             reason = too_much_memory()
         elif status & 0x7F == signal.SIGPROF:

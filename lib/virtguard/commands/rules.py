@@ -63,7 +63,7 @@ def _explain(rule: model.Rule) -> str:
         rows.append(('values', shown if len(rule.values) <= 3 else '%s and %d more' % (shown, len(rule.values) - 3)))
     rows.append(('probe', rule.probe or ''))
     for condition in rule.host:
-        relation = 'is none of' if condition.negated else 'is'
+        relation = 'is not one of' if condition.negated else 'is'
         rows.append(('host', '%s %s %s' % (condition.fact, relation, ', '.join(condition.values))))
     rows += [('waivable', '' if rule.waivable else 'no'), ('reason', rule.reason)]
     rows += [

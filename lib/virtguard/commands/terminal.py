@@ -41,7 +41,7 @@ def _write(stream: 'Optional[TextIO]', text: str) -> None:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())
         os.close(null)
-        raise GuardError('cannot write what was found: %s' % (error.strerror or error)) from None
+        raise GuardError('cannot write the output: %s' % (error.strerror or error)) from None
 
 
 def wants_colour() -> bool:

@@ -54,7 +54,7 @@ class Kernel:
         """The context that what a domain makes gets: for class `process`, by running a file of that label."""
         number = self._number(class_name)
         if number is None:
-            raise SELinuxError('the policy knows no class %s' % class_name)
+            raise SELinuxError('the policy has no class %s' % class_name)
         return self.transact('create', '%s %s %d' % (context, label, number)).rstrip('\0\n')
 
     def missing(

@@ -120,7 +120,7 @@ def test_encodings(tmp_path, encoding):
     again = (declared + DENIED % 'Müller').encode(encoding)
     if encoding == 'iso-8859-1':
         (complaint,) = judged_text(tmp_path, again + again)[1]
-        assert complaint.startswith('file.xml:10: error: the XML is in iso-8859-1, and not all of the file: ')
+        assert complaint.startswith('file.xml:10: error: the domain is a part of a file in iso-8859-1: ')
 
 
 def test_many_documents_in_one_file_take_no_more_time_than_in_many(tmp_path):
@@ -157,7 +157,7 @@ def test_prefixes_that_are_declared_around_a_domain(tmp_path):
 @pytest.mark.parametrize(
     'text, message',
     [
-        ('<domainsnapshot><name>a</name></domainsnapshot>', 'the document is <domainsnapshot>, has no <domain>'),
+        ('<domainsnapshot><name>a</name></domainsnapshot>', 'the document is <domainsnapshot> and has no <domain>'),
         ("<capabilities><guest><domain type='kvm'/></guest></capabilities>", 'the document is <capabilities>, not'),
         ('<domainCapabilities><domain>kvm</domain></domainCapabilities>', 'the document is <domainCapabilities>, not'),
         (NETWORK, 'the document is <network>, not <domain>'),
@@ -283,7 +283,7 @@ def test_a_support_archive(tmp_path):
         ('s1.xml', 6, 'tpm'),
     ]
     assert complaints == [
-        'web00.xml.xz: skipped: compressed by xz; unpack it',
+        'web00.xml.xz: skipped: compressed with xz; unpack it',
         'web01.save: skipped: the image of a saved domain; virsh save-image-dumpxml shows what is in it',
     ]
     assert closing == '5 domains: 5 denied; 8 other files skipped'
@@ -322,8 +322,8 @@ def test_links(tmp_path):
     findings, complaints, closing = judged(directory)
     assert findings == [('a.xml', 5, 'tpm'), ('out', 5, 'tpm')]
     assert complaints == [
-        'other: skipped: a link to a directory; name it to have it searched',
-        'ring: skipped: a link to a directory; name it to have it searched',
+        'other: skipped: a link to a directory; to search it, name it as an argument',
+        'ring: skipped: a link to a directory; to search it, name it as an argument',
     ]
     assert closing == '2 domains: 2 denied; 3 other files skipped'
 

@@ -102,7 +102,7 @@ def test_a_process_that_ends_between_items_is_an_error_and_no_loop():
         assert next(found) == [('done', 1)]
         workers._processes[0].collect()
         os.kill(workers._processes[0].pid, signal.SIGKILL)
-        with pytest.raises(GuardError, match='ended too early'):
+        with pytest.raises(GuardError, match='ended unexpectedly'):
             workers._processes[0].collect()
     finally:
         workers.end()

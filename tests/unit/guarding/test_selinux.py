@@ -355,7 +355,7 @@ def test_create(selinuxfs):
     selinuxfs('create', {'a:b:init_t:s0 a:b:x_exec_t:s0 %d' % number: 'a:b:x_t:s0\0'})
     kernel = Kernel(selinuxfs.tree)
     assert kernel.new_context('a:b:init_t:s0', 'a:b:x_exec_t:s0', 'process') == 'a:b:x_t:s0'
-    with pytest.raises(SELinuxError, match='knows no class nothing'):
+    with pytest.raises(SELinuxError, match='has no class nothing'):
         kernel.new_context('a:b:init_t:s0', 'a:b:x_exec_t:s0', 'nothing')
 
 

@@ -489,5 +489,5 @@ def test_files_that_were_changed_meanwhile(tmp_path):
     with pytest.raises(PolicyError, match='no <devices> under <domain>'):
         look_closer(policy, str(tmp_path))
     path.write_text(POLICY + '\n')
-    with pytest.raises(GuardError, match='changed meanwhile'):
+    with pytest.raises(GuardError, match='changed while they were being checked'):
         look_closer(policy, str(tmp_path))
