@@ -22,13 +22,23 @@ if TYPE_CHECKING:
     Format = Union[Text, JsonLines]
 
 
-def check(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
-    """Judge what the paths name."""
-    return _judge_all(arguments, installation, find_documents(arguments.paths), show_admitted=False)
+def check(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
+    """Judge the domains in the files that the user names."""
+    policy = loading.policy(arguments.policy, layout)
+    output = FORMATS[arguments.format](wants_colour(), show_admitted=False)
+    files = find_domain_files(arguments.paths)
+    tally, _ = _judge(arguments, policy, output, files)
+    if not tally.total:
+        raise GuardError('there is no domain in the files given')
+    if layout.domains in map(os.path.abspath, arguments.paths):
+        notes.complain_of_unknown_uuids(policy, layout)
+    tally.skipped += files.others
+    show(output.summary(str(tally)))
+    return tally.exit_status
 
 
-def scan(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
-    """Judge every domain that is defined, or, with --next-boot, the next start of those that run or will."""
+def scan(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
+    """Judge every domain that is defined; with --next-boot, the next start of those that run or start with the host."""
     if arguments.next_boot:
         from .next_boot import run
 
@@ -36,9 +46,10 @@ def scan(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     return _judge_all(arguments, installation, defined_documents(installation.domains), show_admitted=True)
 
 
-def _judge_all(
-    arguments: 'argparse.Namespace', installation: 'Installation', documents: 'Iterable[Document]', show_admitted: bool
-) -> int:
+def _judge(
+    arguments: 'argparse.Namespace', policy: 'Policy', output: 'OutputFormat', files: 'Iterable[DomainFile]'
+) -> 'Tuple[Tally, Set[Origin]]':
+    """Print the verdict on each domain. Returns the tally, and the origins of the waivers that were used."""
     from .parallel import Judge, judge_all
 
     policy = loading.policy(arguments.policy, installation)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two verdicts on one domain -> what changes from one to the other, and what of the policies makes it so. Pure."""
+"""Two verdicts on one domain -> what changes between them, and which parts of the two policies cause it. Pure."""
 
 from .. import model
 
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     Spot = Tuple[str, str]  # the id of a rule, and the path of what it found
     Findings = Dict[Spot, List[model.Finding]]
 
-# What decides which status a finding has.
+# The keys of a rule that decide the status of a finding.
 _STATUS_KEYS: 'Tuple[str, ...]' = ('action', 'probe', 'host')
 
 
 class Cause:
     """What differs (a key of the rule, `rule` itself, a `waiver`, or the policy's `mode`), and where it has its values.
 
-    An origin is None where there is no value, or no other than the default.
+    An origin is None where the key has no value, or the default.
     """
 
     __slots__ = ('what', 'old', 'new')
@@ -29,7 +29,7 @@ class Cause:
 
 
 class Change:
-    """One spot at which a rule had another status (`old` or `new` is None where it found nothing), and why."""
+    """One spot where the status of a rule changes, and why; `old` or `new` is None where the rule finds nothing."""
 
     __slots__ = ('old', 'new', 'causes')
 
@@ -42,7 +42,7 @@ class Change:
 
     @property
     def finding(self) -> model.Finding:
-        """The one that there is now, or was."""
+        """The new finding, or, where there is none, the old one."""
         finding = self.new or self.old
         assert finding is not None
         return finding
@@ -53,7 +53,7 @@ class Change:
 
 
 class Comparison:
-    """Two verdicts on one domain, the changes of findings, and what changes the outcome where no finding does."""
+    """Two verdicts on one domain, the findings that change, and what changes the outcome if no finding does."""
 
     __slots__ = ('old', 'new', 'changes', 'causes')
 
@@ -69,7 +69,10 @@ class Comparison:
         return bool(self.changes) or self.old.outcome != self.new.outcome
 
     def shown(self) -> 'List[Tuple[Change, int]]':
-        """As many changes of one kind as findings of one kind are shown; with the last one, how many more there are."""
+        """The changes to show, each with the number of those that are left out after it.
+
+        Of one kind as many are shown as findings of one rule.
+        """
         kinds: 'Dict[Tuple[str, str], List[Change]]' = {}
         for change in self.changes:
             kinds.setdefault((change.finding.rule.id, change.statuses), []).append(change)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds files with domains for the command: files, directories, standard input. Yields one at a time.
+"""Finds the files to judge: those that the user names, those in a directory, standard input. Yields one at a time.
 
-What a directory has is told by what the files hold, not by their names; most files of others tell by their first bytes.
+In a directory the content of a file decides whether it may hold a domain, not its name. The first bytes mostly suffice.
 """
 
 import gzip
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     Part = Union[Section, GuardError]
 
 STDIN = '-'
-# The first one in a domain; states have other elements around it.
+# The first UUID in a domain. In a state file the domain is within other elements.
 _UUID = re.compile(rb'<domain[\s>].*?<uuid>\s*([0-9A-Fa-f-]{36})\s*</uuid>', re.DOTALL)
 _GZIP = b'\x1f\x8b'
 _SAVED = (b'LibvirtQemudSave', b'LibvirtQemudPart')
 _HEAD = 4096
-# Where an administrator may look for domains, and where nobody has looked.
+# Compressed files that are not read, but may hold domains.
 _PACKED = {b'\xfd7zXZ\0': 'xz', b'BZh': 'bzip2', b'(\xb5/\xfd': 'zstd', b'PK\3\4': 'zip'}
 
 
 class DomainFile:
-    """A file: its `name` for messages, whether the user `asked_for` it (or a directory had it), and why it is `skipped`
-    unread, if it is."""
+    """A file: its `name`, whether the user `asked_for` it (or it was found in a directory), and the reason why it is
+    `skipped` unread, or ''."""
 
     __slots__ = ('name', 'asked_for', 'skipped')
 
@@ -44,7 +44,7 @@ class DomainFile:
         self.skipped = skipped
 
     def read(self) -> bytes:
-        """The bytes, at most one more than a domain may have; of a compressed file, what is in it.
+        """The content, decompressed; at most one byte more than a domain may have.
 
         :raises GuardError: it cannot be read
         """
@@ -59,7 +59,7 @@ class DomainFile:
             raise GuardError('cannot be read: %s' % (error.strerror or error)) from None
 
     def parts(self) -> 'Iterator[Part]':
-        """The documents of domains in it, and, in the place of one that there is not, why."""
+        """The domains in it, each as a document; an error in the place of each document that is not a domain."""
         if self.skipped:
             yield DomainXMLError(self.skipped, other_document=True)
             return
@@ -71,11 +71,11 @@ class DomainFile:
         yield from split(data) if len(data) <= MAX_XML_BYTES else [Section(data)]
 
     def is_other(self, error: GuardError) -> bool:
-        """Whether the error is that a directory has a document of another kind, too, which nobody named."""
+        """Whether it only has another kind of document, in a directory that was searched: nobody asked for this file."""
         return isinstance(error, DomainXMLError) and error.other_document and not self.asked_for
 
     def complaint(self, error: GuardError) -> str:
-        """The line that tells of an error with it."""
+        """The line to print about an error in this file."""
         if self.is_other(error):
             return '%s: skipped: %s' % (self.name, error.message)
         line = error.line if isinstance(error, DomainXMLError) else 0
@@ -91,8 +91,9 @@ def _decompress(data: bytes) -> bytes:
 
 
 def defined_uuids(directories: 'Iterable[str]') -> 'Set[str]':
-    """The UUIDs, in lower case, of the domains whose definitions or states are in libvirt's own directories. One that
-    cannot be read, or that says it in another way than libvirt writes it, has none.
+    """The UUIDs, in lower case, of the domains whose definitions or states are in libvirt's own directories.
+
+    A file that cannot be read, or that libvirt has not written, counts as one without a UUID.
 
     :raises GuardError: a directory cannot be listed
     """
@@ -108,8 +109,10 @@ def defined_uuids(directories: 'Iterable[str]') -> 'Set[str]':
 
 
 class DomainFiles:
-    """Every path itself; for a directory the files below it that may hold a domain, sorted, each once, whatever links
-    lead to it; links to directories are not followed. `others` counts the files that were left alone meanwhile.
+    """The files that paths stand for: a file for itself, a directory for the files below it that may hold a domain.
+
+    Those below a directory are sorted. A file to which several links lead comes once; links to directories are not
+    followed. `others` counts the files below directories that cannot hold a domain.
 
     :raises GuardError: (as it is iterated) a directory cannot be listed, or has no such file
     """
@@ -145,12 +148,12 @@ class DomainFiles:
             raise GuardError('%s: there is no *.xml file below it%s' % (directory, more))
 
     def _look(self, path: str) -> 'List[DomainFile]':
-        """The file, in a list, if it may hold a domain."""
+        """The file, if it may hold a domain; otherwise an empty list."""
         try:
             status = os.stat(path)
         except OSError:
             status = None
-        if status is None or not stat.S_ISREG(status.st_mode):  # to open it, a FIFO say, might take forever
+        if status is None or not stat.S_ISREG(status.st_mode):  # opening a FIFO might wait forever
             self.others += 1
             return []
         if (status.st_dev, status.st_ino) in self._seen:
@@ -166,7 +169,7 @@ class DomainFiles:
 
 
 def _sniff(path: str) -> 'Union[str, None]':
-    """'' where a file may begin with a domain, or why it is skipped; None where there is nothing to say of it."""
+    """'' if a file may begin with a domain, the reason if it is skipped, None if it is of no interest."""
     try:
         with open(path, 'rb') as file:
             head = file.read(_HEAD)
@@ -191,8 +194,9 @@ def find_domain_files(paths: 'Iterable[str]') -> DomainFiles:
 
 
 def defined_domain_files(directory: str) -> 'List[DomainFile]':
-    """The definitions in libvirt's own directory, which need not be there. What is no file defines nothing; to open it,
-    a FIFO say, might take forever.
+    """The definitions in libvirt's own directory; none if the directory does not exist.
+
+    What is not a regular file is left out: it defines nothing, and opening a FIFO might wait forever.
 
     :raises GuardError: it cannot be listed
     """

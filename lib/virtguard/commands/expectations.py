@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures of a policy: documents, and what its rules must find in them. Pure: no I/O.
+"""Test cases of a policy: documents, and what the rules must find in them. Pure: no I/O.
 
-Beside the documents stands expected.yaml, which says of each, by the name of its file:
+The file expected.yaml beside the documents says for each, by the name of its file:
 
     fail-screen.xml:
-      host: {os: rhel-8.10}      # as in a file for `check --facts`; what is left out is HOST, or else unknown
-      date: 2026-11-25           # the day on which it is judged, for waivers; today where nothing is said
+      host: {os: rhel-8.10}      # as in a file for `check --facts`; defaults are in HOST, other facts are unknown
+      date: 2026-11-25           # the day on which it is judged, for waivers; default: today
       findings:                  # every finding, of every rule
         - {rule: no-vnc, status: deny, line: 36, path: /domain/devices/graphics}
 
-`line` and `path` need not be said. Where the root of a document is <transition>, the rules of run time judge it.
+`line` and `path` are optional. A document whose root is <transition> is judged by the rules of run time.
 """
 
 import yaml
@@ -26,13 +26,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Collection, Dict, List, Optional, Sequence, Set, Tuple
 
-# The host of a case that does not say otherwise.
+# The default host of a case.
 HOST = {'arch': 'x86_64', 'container': 'none'}
 STATUSES = (model.DENY, model.WARN, model.WAIVED, model.UNKNOWN, model.ERROR)
 
 
 class Expectation:
-    """A finding that must be there; `line` is None and `path` is '' where they do not matter."""
+    """A finding that must be there; a `line` of None and a `path` of '' match any."""
 
     __slots__ = ('rule', 'status', 'line', 'path')
 
@@ -55,7 +55,7 @@ class Expectation:
 
 
 class Case:
-    """One document and what is expected of it; `date` is YYYY-MM-DD, '' for whatever day it is."""
+    """One document and the findings expected in it; `date` is YYYY-MM-DD, '' means today."""
 
     __slots__ = ('name', 'host', 'date', 'expected')
 
@@ -69,7 +69,7 @@ class Case:
 def load_cases(data: bytes, path: str, files: 'Collection[str]') -> 'List[Case]':
     """Read an expected.yaml.
 
-    :param files: the names of the documents that there are
+    :param files: the names of the documents in the directory
     :raises PolicyError: with every problem at once
     """
     reader = Reader(path)
@@ -127,9 +127,9 @@ def judge_case(case: Case, xml: bytes, policy: model.Policy, today: str) -> mode
 def compare(
     expected: 'Sequence[Expectation]', findings: 'Sequence[model.Finding]'
 ) -> 'Tuple[List[Expectation], List[model.Finding]]':
-    """The expectations that no finding meets, and the findings that no expectation is left for.
+    """The expectations that no finding meets, and the findings that nothing expects.
 
-    Each finding meets one expectation, and which one is chosen so that as many as possible are met.
+    Each finding meets one expectation at most. They are paired so that as many expectations as possible are met.
     """
     fitting = [[n for n, finding in enumerate(findings) if wanted.is_met_by(finding)] for wanted in expected]
     taken: 'Dict[int, int]' = {}  # the number of a finding -> that of the expectation that it meets
@@ -150,6 +150,6 @@ def compare(
 
 
 def unasked(case: Case) -> 'List[Tuple[str, str]]':
-    """The answers of a judged case that no rule asked for: probe and subject."""
+    """The answers in a case that no rule has asked for, once it is judged: (probe, subject)."""
     answered = {(probe, subject) for probe, answers in case.host.answers.items() for subject in answers}
     return sorted(answered - case.host.asked)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bytes of a file -> the documents of domains in it. Pure: no I/O.
+"""Bytes of a file -> the domains in it, each as a document of its own. Pure: no I/O.
 
 Mostly that is the file itself. But libvirt keeps domains within its own documents (the status of one that runs, the
 metadata of a snapshot), and people collect what virsh prints. Of such a file each domain becomes a document of its own,
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Part = Union['Section', DomainXMLError]
 
-# Documents of libvirt that have domains in them, and what these are called there.
+# Documents of libvirt that contain domains, and the names of the elements that are domains there.
 CONTAINERS = frozenset(('domstatus', 'domainsnapshot', 'domaincheckpoint'))
 _DOMAINS = ('domain', 'inactiveDomain')
 _SPACE = re.compile(r'\s*')
@@ -64,8 +64,8 @@ class Section:
 
 
 def first_element(head: bytes) -> 'Optional[str]':
-    """The name, without its prefix, of the element that a document begins with; '' where it is no XML, None where the
-    head is too short to tell."""
+    """The name, without its prefix, of the first element of a document; '' if it is not XML, None if the head is too
+    short to tell."""
     text = _decode(head)
     place = _first_place(text)
     if place is None or text[place:] in ('<', '<!', '<!-'):
@@ -75,13 +75,13 @@ def first_element(head: bytes) -> 'Optional[str]':
 
 
 def _first_place(text: str) -> 'Optional[int]':
-    """Where the first element is, or whatever stands in its place; None where the text ends before."""
+    """The position of the first element, or of what is there instead; None if the text ends before it."""
     place = 0
     while True:
         place = _SPACE.match(text, place).end()  # type: ignore[union-attr]
         if text.startswith('<!DOCTYPE', place):
             doctype = _DOCTYPE.match(text, place)
-            if doctype is None:  # what ends it is not in this text, or it is none
+            if doctype is None:  # its end is not in this text, or it is not a DOCTYPE
                 return len(text) if '>' in text[place:] else None
             place = doctype.end()
             continue
@@ -104,8 +104,10 @@ def _decode(head: bytes) -> str:
 
 
 def split(data: bytes) -> 'Iterator[Part]':
-    """The documents of domains in a file, and, for what else is in it, why that is none. What may not be well-formed
-    but seems to be one domain is passed on as it is."""
+    """The domains in a file, and an error for each other document in it.
+
+    A file that seems to be one domain is passed on as it is, even if it is not well-formed.
+    """
     name = first_element(data[:_SHORT_HEAD]) or first_element(data[:_HEAD])
     if not name or (name == 'domain' and _is_alone(data)):
         yield Section(data)
@@ -132,7 +134,7 @@ def _other(name: str, line: int) -> DomainXMLError:
 
 
 class _Element:
-    """An element with a domain: where in the file its start tag begins, and its end tag."""
+    """An element that is a domain: where in the file its start tag and its end tag begin."""
 
     def __init__(self, tag: str, start: int, line: int) -> None:
         self.tag = tag
@@ -142,7 +144,7 @@ class _Element:
 
 
 class _Document:
-    """One of several documents in a file, as it is read."""
+    """One of several documents in a file, while it is read."""
 
     def __init__(self, offset: int, line: int) -> None:
         self.offset = offset
@@ -164,7 +166,7 @@ class _Document:
 
     def _see_doctype(self, name: str, system: 'Optional[str]', public: 'Optional[str]', has_entities: int) -> None:
         self.has_doctype = True
-        if has_entities:  # which may be so many that nobody should expand them
+        if has_entities:  # expanding them could take very long
             self._refuse_doctype()
 
     def _refuse_doctype(self) -> None:
@@ -200,7 +202,7 @@ class _Splitter:
         self._data = data
 
     def parts(self) -> 'Iterator[Part]':
-        data = memoryview(self._data)  # whose rest is no copy
+        data = memoryview(self._data)  # slices of it are not copies
         offset, line = 0, 1
         while True:
             document = _Document(offset, line)
@@ -226,7 +228,7 @@ class _Splitter:
                 return
 
     def _broken(self, document: _Document, error: Exception) -> 'Part':
-        """What is not well-formed."""
+        """The part to report for a document that is not well-formed."""
         if document.root is None or document.root.tag == 'domain':
             rest = self._data[document.offset :]
             return Section(rest, document.line - 1)
@@ -251,7 +253,7 @@ class _Splitter:
                 yield Section(self._cut(element, document.namespaces), element.line - 1)
 
     def _cut(self, element: _Element, namespaces: 'Dict[str, str]') -> bytes:
-        """A domain within another document, by its proper name, and with the prefixes that are declared around it."""
+        """A domain that was in another document, as <domain> and with the prefixes that were declared around it."""
         start = element.start + 1 + len(element.tag)
         if element.end == element.start:  # <domain/>
             inside = self._data[start : self._data.find(b'>', start) + 1]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`virt-guard policy test DIR`: judges fixtures, and tells where a policy does not do what they expect.
+"""`virt-guard policy test DIR`: judges test cases, and tells where the findings are not the expected ones.
 
-The cases of a rule are in a directory of the rule's name: an expected.yaml (see cases) and the documents that it names.
-A rule is tested where one of its cases expects a finding of it, and another one none.
+The cases of a rule are in a directory with the name of the rule: an expected.yaml (see expectations) and the documents
+that it names. A rule is tested if one case expects a finding of it, and another case expects none.
 """
 
 import os
@@ -31,7 +31,7 @@ EXPECTED = 'expected.yaml'
 
 
 class _Directory:
-    """One directory with an expected.yaml; `rule` is its name, `unnamed` are documents that no case is about."""
+    """One directory with an expected.yaml; `rule` is its name, `unnamed` are documents without a case."""
 
     __slots__ = ('path', 'rule', 'cases', 'unnamed')
 
@@ -100,7 +100,7 @@ def _tell(path: str, expected: str, found: str, line: int = 0) -> None:
 
 
 def _run_case(policy: model.Policy, case: Case, file: DomainFile) -> int:
-    """Judge one case and tell what is not as expected; returns how much that is."""
+    """Judge one case and tell what is not as expected. Returns the number of differences."""
     path = file.name
     verdict = judge_case(case, file.read(), policy, today())
     pairs = list(_pair(*compare(case.expected, verdict.findings)))
@@ -123,7 +123,7 @@ def _run_case(policy: model.Policy, case: Case, file: DomainFile) -> int:
 def _pair(
     missing: 'List[Expectation]', surplus: 'List[model.Finding]'
 ) -> 'Iterator[Tuple[Optional[Expectation], Optional[model.Finding]]]':
-    """What is missing beside what there is of the same rule instead."""
+    """Each missing finding with one of the same rule that is there instead, if any; then the rest of the findings."""
     rest = list(surplus)
     for expectation in missing:
         instead = next((finding for finding in rest if finding.rule.id == expectation.rule), None)
@@ -142,7 +142,7 @@ def _rules_to_test(policy: model.Policy, is_given: bool, all_rules: bool) -> 'It
     shipped = set(policy.files[:1]) | set(profiles().values())
     own: 'Set[str]' = {policy.source} if is_given else set(policy.files) - shipped
     for rule in policy.rules:
-        # Where a site gives one of these keys, what a rule finds is the site's own business.
+        # A site that sets one of these keys decides what the rule finds, and so must test it.
         origins = {rule.origins[key] for key in model.FINDING_KEYS if key in rule.origins} | {rule.origin}
         if rule.action != 'off' and (all_rules or own.intersection(path for path, _ in origins)):
             yield rule

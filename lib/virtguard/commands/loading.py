@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The policy and the host facts that a command judges by, as its options say."""
+"""The policy and the host facts that a command judges by, according to its options."""
 
 from .. import model
 from ..host import read_facts, today
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
     from ..policy.installation import Installation
 
 
-def policy(name: 'Optional[str]', installation: 'Installation') -> model.Policy:
-    """The policy of a file or profile; without a name the one in force.
+def policy(name: 'Optional[str]', layout: 'Layout') -> model.Policy:
+    """The policy of a file or profile; without a name, the policy in force.
 
     :raises GuardError: it cannot be used
     """
     if name is not None:
-        return load.single_file(find_policy(name), today())
-    # The policy in force must satisfy what the hook asks of it, or the command would promise too much.
-    from_file = load.trusted if installation.installed else load.as_if_in_force
-    return from_file(installation.policy, today())
+        return load.load_policy_file(load.find_policy(name), today())
+    # The hook checks owners and modes of the policy in force; the command must not accept what the hook refuses.
+    from_file = load.load_trusted_policy if layout.installed else load.load_policy_in_checkout
+    return from_file(layout.policy, today())
 
 
 def policy_with_drop_ins(name: str) -> model.Policy:
-    """The policy of a file or profile, as it would be if it were the one in force.
+    """The policy of a file or profile with the drop-ins beside it, as if it were in force.
 
     :raises GuardError: it cannot be used
     """
@@ -35,7 +35,7 @@ def policy_with_drop_ins(name: str) -> model.Policy:
 
 
 def host(path: 'Optional[str]', needed: 'Iterable[str]', release: 'Optional[str]' = None) -> model.HostFacts:
-    """The facts in a file; without one the `needed` facts of this host.
+    """The facts in a file; without a file, the `needed` facts of this host.
 
     :param release: the fact `os` to take instead, as after an upgrade of that host
     :raises GuardError: the file cannot be used

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The `virt-guard` command: what it understands, and what becomes of errors.
+"""The `virt-guard` command: its options, and how it reports errors.
 
 Exit status: 0 admitted, 1 something is denied, 2 something could not be judged. Findings go to standard output,
 errors to standard error.
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     Commands = argparse._SubParsersAction['_Parser']
 
 
-def main(argv: 'Optional[Sequence[str]]' = None, installation: Installation = not_installed()) -> int:  # noqa: B008
-    """Run the command; `installation` says where the installation has its policy. Returns the exit status."""
-    # As for any filter, a reader that has seen enough ends the program without a word.
+def main(argv: 'Optional[Sequence[str]]' = None, layout: installation.Layout = installation.found()) -> int:  # noqa: B008
+    """Run the command; `layout` says where the installation has its policy. Returns the exit status."""
+    # If the reader of a pipe has seen enough, the program ends silently, as any filter does.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    # Waivers end with a day of the host's own calendar, as the hook tells it, wherever the caller takes himself to be.
+    # Waivers expire by the host's own calendar, as in the hook, whatever time zone the caller has set.
     os.environ.pop('TZ', None)
     time.tzset()
     try:
@@ -191,7 +191,7 @@ def _add_format_option(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 def _add_judging_options(parser: argparse.ArgumentParser) -> None:
-    """How verdicts are shown, and what of the host and the day they depend on."""
+    """Options about the format of verdicts, and about the host and the day that they depend on."""
     _add_format_option(parser, 'domain')
     parser.add_argument('--facts', metavar='FILE', help='judge for another host, whose facts are in this YAML file')
     parser.add_argument(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`virt-guard scan --next-boot`: what is refused when running domains start anew, and when the host boots.
+"""`virt-guard scan --next-boot`: what will be refused when running domains start again, or when the host boots.
 
 The next start of a domain takes its definition, which may differ from what runs. A domain without one, a transient one,
 has no next start. Not judged is what libvirt has saved together with a domain: a state that the next start goes on with
@@ -32,10 +32,10 @@ _SUFFIX = '.xml'
 RUNNING, AUTOSTART = 'running', 'autostart'
 
 
-def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
-    """Judge the definition of each domain that runs, or starts with the host; print the verdicts and a summary."""
-    policy = loading.policy(arguments.policy, installation)
-    judge = Judge(policy, loading.host(arguments.facts, policy.needed_facts(), arguments.os), arguments.date or today())
+def run(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
+    """Judge the definition of each domain that runs or starts with the host; print the verdicts and a summary."""
+    policy = loading.policy(arguments.policy, layout)
+    judge = Judge(policy, loading.host(arguments.facts, policy.facts(), arguments.os), arguments.date or today())
     output = FORMATS[arguments.format](wants_colour(), True)
     show(output.begin())
     names = {RUNNING: set(running_domains(installation)), AUTOSTART: set(autostart_domains(installation))}
@@ -81,7 +81,7 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
 
 
 def summary(policy: model.Policy, decisions: 'Dict[str, str]', names: 'Dict[str, Set[str]]') -> 'Iterator[str]':
-    """How many domains would not come up again, as lines.
+    """Lines that say how many domains would be refused at their next start.
 
     :param decisions: those on the definitions, by the names of the domains
     :param names: of the domains that are RUNNING, and of those with AUTOSTART
@@ -106,17 +106,17 @@ def summary(policy: model.Policy, decisions: 'Dict[str, str]', names: 'Dict[str,
         yield 'these run without a definition and have no next start: %s' % ', '.join(transient)
 
 
-def note_on_saved_state(installation: 'Installation', name: str) -> str:
-    """What to say of the next start of a domain that libvirt has saved (virsh managedsave); '' where it has not."""
-    if not os.path.lexists(os.path.join(installation.lib, 'save', name + '.save')):
+def note_on_saved_state(layout: 'Layout', name: str) -> str:
+    """What to say about a domain that libvirt has saved (virsh managedsave); '' if it is not saved."""
+    if not os.path.lexists(os.path.join(layout.lib, 'save', name + '.save')):
         return ''
     path = os.path.join(layout.domains, name + _SUFFIX)
     return '%s: its saved state, from which its next start goes on, was not judged' % path
 
 
-def running_domains(installation: 'Installation') -> 'Iterator[str]':
-    """The names of the domains that run: libvirt keeps the status of each in a file."""
-    for entry in _list(installation.run):
+def running_domains(layout: 'Layout') -> 'Iterator[str]':
+    """The names of the running domains: libvirt keeps the status of each in a file."""
+    for entry in _list(layout.run):
         if entry.name.endswith(_SUFFIX) and entry.is_file(follow_symlinks=False):
             yield entry.name[: -len(_SUFFIX)]
 
@@ -149,7 +149,7 @@ def _list(directory: str) -> 'List[os.DirEntry[str]]':
 
 
 def _read(path: str) -> 'Optional[bytes]':
-    """A definition; None where there is none, or not any more.
+    """The content of a definition; None if it does not exist, or no longer.
 
     :raises GuardError: it cannot be read
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is worth a look in a policy that can be used. Most of it holds on this host only, or today only."""
+"""Remarks on a policy that can be used: what has no effect, expires soon, or does not suit this host."""
 
 import os
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def on_policy(policy: model.Policy) -> 'Iterator[str]':
-    """What in a policy has no effect, or not for long, or not the one that one may think."""
+    """What in a policy has no effect, will soon have none, or may have another effect than it seems."""
     from ..policy.waivers import days_left, expires_soon, names_alone
 
     for known in [rule.value_set for rule in policy.rules if rule.value_set is not None]:
@@ -49,7 +49,7 @@ def _files_without_effect(policy: model.Policy) -> 'List[str]':
 
 
 def _on_a_taken_id(rule: model.Rule) -> 'Iterator[str]':
-    """A site's own rule may find less since an upgrade brought one of the same id."""
+    """Whether a rule of a site seems to be new, but changes a shipped rule that an upgrade brought with the same id."""
     file, line = rule.origins['id']
     given = {key for key, origin in rule.origins.items() if origin[0] == file}
     kept = [key for key in model.FINDING_KEYS if key in rule.origins and key not in given]
@@ -58,17 +58,17 @@ def _on_a_taken_id(rule: model.Rule) -> 'Iterator[str]':
         yield text % ((file, line, rule.id) + rule.origin + (', '.join(kept),))
 
 
-def on_files(installation: 'Installation') -> 'Iterator[str]':
-    """Which files beside the policy in force are not used."""
-    for path in load.ignored_drop_ins(installation.policy):
+def on_files(layout: 'Layout') -> 'Iterator[str]':
+    """Which files beside the policy in force are ignored."""
+    for path in load.ignored_drop_ins(layout.policy):
         yield '%s is ignored: the name of a drop-in ends with .yaml and does not begin with a dot' % path
     warning = load_compiled(installation.policy)[1]
     if warning:
         yield warning
 
 
-def on_host(policy: model.Policy, installation: 'Installation') -> 'List[str]':
-    """Whether the policy in force is made of another list than that of the host: as after an upgrade of the host."""
+def on_host(policy: model.Policy, layout: 'Layout') -> 'List[str]':
+    """Whether the policy in force is made from another profile than that of this host, as after an upgrade."""
     from ..policy.host_profile import difference, profile_of
 
     profile = profile_of(policy)
@@ -78,16 +78,16 @@ def on_host(policy: model.Policy, installation: 'Installation') -> 'List[str]':
 
 
 def complain_of_unused_waivers(policy: model.Policy, used: 'Set[model.Origin]') -> None:
-    """Tell which waivers are not among the `used`, those that permitted something."""
-    of_runtime = {rule.id for rule in policy.rules_at(model.RUNTIME)}  # the watch may need it
+    """Complain of waivers whose origins are not among the `used` ones."""
+    of_runtime = {rule.id for rule in policy.rules_at(model.RUNTIME)}  # the watch may use their waivers
     for waiver in policy.waivers:
         if waiver.origin not in used and not of_runtime.issuperset(waiver.rules):
             text = '%s:%d: the waiver of %s permits nothing: no domain on this host has such a finding'
             complain(text % (waiver.origin + (', '.join(waiver.rules),)))
 
 
-def complain_of_unknown_uuids(policy: model.Policy, installation: 'Installation') -> None:
-    """Tell which waivers name UUIDs that no domain of this host has; whoever defines one with it has the waiver."""
+def complain_of_unknown_uuids(policy: model.Policy, layout: 'Layout') -> None:
+    """Complain of waivers with UUIDs that no domain on this host has: a new domain with such a UUID would be waived."""
     from ..policy.waivers import uuids_not_among
     from .domain_files import defined_uuids
 
@@ -96,7 +96,7 @@ def complain_of_unknown_uuids(policy: model.Policy, installation: 'Installation'
     try:
         here = defined_uuids([installation.domains, installation.run])
     except GuardError:
-        return  # what runs without a definition cannot be seen
+        return  # without the states, transient domains are not known
     for waiver in policy.waivers:
         unknown = uuids_not_among(waiver, here)
         if unknown:

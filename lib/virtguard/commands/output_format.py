@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each format of the command's output can say. Formats print nothing: they return text.
+"""What each format of the command's output must be able to express. Formats do not print: they return text.
 
-What one says of a domain must stand alone: it is made in whichever process judges that domain.
+The text about a domain is made in the process that judges it, so it must not depend on the domains before it.
 """
 
 from abc import ABC, abstractmethod
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class OutputFormat(ABC):
     """
     :param colour: whether the reader sees colours
-    :param show_admitted: whether a domain is worth mentioning of which there is nothing to say
+    :param show_admitted: whether to mention domains without findings
     """
 
     def __init__(self, colour: bool, show_admitted: bool) -> None:
@@ -25,7 +25,7 @@ class OutputFormat(ABC):
         self._show_admitted = show_admitted
 
     def begin(self) -> str:
-        """What comes before everything else."""
+        """The text before everything else."""
         return ''
 
     @abstractmethod
@@ -37,12 +37,12 @@ class OutputFormat(ABC):
         """The verdict at the next start of a domain; `when` says why there is one: `running`, `autostart`."""
 
     def failure(self, file: str, error: str) -> str:
-        """A domain that could not be judged; standard error has the reason, too, whatever the format."""
+        """A domain that could not be judged. The reason also goes to standard error, in every format."""
         return ''
 
     @abstractmethod
     def comparison(self, file: str, comparison: 'Comparison') -> str:
-        """What changes from one verdict on a domain to another one."""
+        """The differences between two verdicts on a domain."""
 
     @abstractmethod
     def happening(self, occurrence: 'model.Occurrence', verdict: 'model.Verdict') -> str:
@@ -53,5 +53,5 @@ class OutputFormat(ABC):
         """The rules of a policy."""
 
     def summary(self, *lines: str) -> str:
-        """What comes after everything else; the lines say for people how much was judged."""
+        """The text after everything else; `lines` tell people how much was judged."""
         return ''

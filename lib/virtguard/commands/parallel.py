@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Judges many documents, in order, on all cores, in memory that does not grow with their number."""
+"""Judges many files, in order, on all cores, in memory that does not grow with their number."""
 
 import os
 import signal
@@ -84,8 +84,8 @@ class Judge:
 
 
 class Outcome:
-    """What became of one file: what to print on standard output and standard error, the decisions on what is in it (''
-    for a document that was skipped), and where the waivers are defined that spoke of the findings."""
+    """The result of one file: what to print on standard output and on standard error, the decisions on the domains in
+    it ('' for a document that was skipped), and the origins of the waivers that were used."""
 
     __slots__ = ('output', 'complaints', 'decisions', 'waivers')
 
@@ -103,7 +103,7 @@ class Outcome:
 
 
 def judge_all(judge: Judge, output: 'OutputFormat', files: 'Iterable[DomainFile]') -> 'Iterator[Outcome]':
-    """Judge all that is in files; the outcomes come in the same order, while the later ones are still being judged."""
+    """Judge all files. The outcomes come in the same order, while later files are still being judged."""
 
     def work(item: 'Item') -> 'Fields':
         return _fields(_judge_file(judge, output, DomainFile(*item)))
@@ -145,7 +145,7 @@ def _judge_file(judge: Judge, output: 'OutputFormat', file: DomainFile) -> Outco
     outcomes = []
     for part in file.parts():
         outcomes.append(_judge_part(judge, output, file, part))
-        signal.setitimer(signal.ITIMER_PROF, judge.seconds)  # each has the time of one
+        signal.setitimer(signal.ITIMER_PROF, judge.seconds)  # each document may take the full time
     if len(outcomes) == 1:
         return outcomes[0]
     return Outcome(

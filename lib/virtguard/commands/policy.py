@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`virt-guard policy ...`: what the command does with the policy itself. Each returns the exit status."""
+"""`virt-guard policy check|show|compile`. Each function returns the exit status."""
 
 from .. import model, wording
 from ..compiled import compiled_path
@@ -42,8 +42,8 @@ def check(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
 
 
 def look_closer(policy: model.Policy, host: str) -> 'List[str]':
-    """Find what is wrong with a policy that can be used: names that the schema of the host's libvirt does not know, and
-    denials without a ground. Returns why that schema cannot be asked, if so.
+    """Find mistakes in a policy that can be used: names that are not in the schema of this host's libvirt, and denials
+    without a ground. Returns the reason, in a list, if the schema cannot be read.
 
     :raises PolicyError: there is something
     """

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`virt-guard policy diff OLD NEW`: which domains another policy, or another day, judges otherwise, and why.
+"""`virt-guard policy diff OLD NEW`: which domains get another verdict from another policy, or on another day, and why.
 
-By OLD domains are judged today on the host as it is, by NEW on the day of --date and the release of --os: with one
-policy for both, what is shown is what the passing of time, or an upgrade, changes. Each policy comes with the drop-ins
-beside it, as it would be in force.
+OLD judges domains as of today and for the host as it is, NEW as of --date and for the release of --os. With the same
+policy twice, the differences are what the passing of time, or an upgrade, changes. Each policy includes the drop-ins
+beside it, as if it were in force.
 """
 
 from .. import model, wording
@@ -35,7 +35,7 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     old, new = _load_policies([arguments.old, arguments.new])
     needed = old.needed_facts() | new.needed_facts()
     hosts = loading.host(arguments.facts, needed), loading.host(arguments.facts, needed, arguments.os)
-    # Only of all findings of each can be told in which they differ.
+    # No limit of findings: a finding that one verdict leaves out would look like a change.
     judges = Judge(old, hosts[0], today(), None), Judge(new, hosts[1], arguments.date or today(), None)
     comparer = Comparer(old, new)
     documents = find_documents(arguments.paths) if arguments.paths else defined_documents(installation.domains)

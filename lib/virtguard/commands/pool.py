@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Works on items in processes of their own, in order, so that one that takes too long or too much costs no other its
-turn.
+"""Works on items in child processes, in order. An item that takes too much time or memory does not stop the others.
 
-A limit must hold inside C code, where no signal handler runs: so what exceeds it loses its process, and the rest of
-what that had to do goes to a new one.
+The limits must hold inside C code, where no signal handler runs. So an item that exceeds one ends its process, and a
+new process does the rest of the work.
 """
 
 import mmap
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     Work = Callable[[Any], Any]
     GiveUp = Callable[[Any, str], Any]
 
-_UNDER_WAY = 2  # chunks for each process; they must fit into a pipe (64 KiB on Linux)
+_UNDER_WAY = 2  # chunks for each process at once; they must fit into a pipe (64 KiB on Linux)
 _LOOK = 0.1  # seconds between two looks at the memory of the processes
 _IDLE, _AT_WORK = 0xFFFFFFFF, 4  # of the number that a process shares with its parent: its value, and its bytes
 
@@ -33,7 +32,7 @@ _IDLE, _AT_WORK = 0xFFFFFFFF, 4  # of the number that a process shares with its 
 class Workers:
     """Processes that do `work(item)`, each item within `seconds` of processor time and in MEMORY.
 
-    :param give_up: makes a result of an item for which that was not enough, and of the reason
+    :param give_up: makes the result for an item that exceeded a limit, from the item and the reason
     """
 
     def __init__(self, work: 'Work', give_up: 'GiveUp', seconds: float) -> None:
@@ -45,7 +44,7 @@ class Workers:
     def results(self, chunks: 'Iterable[Chunk]', count: int) -> 'Iterator[List[Any]]':
         """The results of each chunk, in order, from at most `count` processes.
 
-        Dealt out in turn; so the next results are always those of the process whose turn it is.
+        The processes get the chunks in turn, so the next results always come from the next process.
         """
         under_way: 'Deque[_Process]' = deque()
         for number, chunk in enumerate(chunks):
@@ -72,9 +71,10 @@ class _Process:
         self._seconds = seconds
         self._all = all_
         self._position = mmap.mmap(-1, mmap.PAGESIZE)
-        # What was dealt and not yet collected: each with the items that were given up, and why.
+        # Chunks that were dealt and not yet collected, each with the items that were given up and the reasons.
         self._dealt: 'Deque[Tuple[Chunk, Dict[int, str]]]' = deque()
         self._results: 'Deque[List[Any]]' = deque()
+        self._too_large = False
         self._start()
 
     def _start(self) -> None:
@@ -96,7 +96,7 @@ class _Process:
         self._send(self._dealt[-1])
 
     def _send(self, message: 'Any') -> None:
-        # To a process that has ended; that shows when its results are collected.
+        # The process may have ended; `collect` notices that.
         before = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         try:
             write_message(self._chunks, message)
@@ -106,7 +106,7 @@ class _Process:
             signal.signal(signal.SIGPIPE, before)
 
     def collect(self) -> 'List[Any]':
-        """The results of the first chunk of those that were dealt."""
+        """The results of the oldest chunk that was dealt."""
         poll = select.poll()
         poll.register(self._messages.descriptor, select.POLLIN)
         while not self._results:
@@ -125,15 +125,16 @@ class _Process:
         return self._results.popleft()
 
     def look(self) -> None:
-        """End it if it takes too much memory. A library that is refused some may go on, and find nothing."""
+        """End the process if it takes too much memory.
+
+        A limit that refuses memory would not do: a library may go on without it, and find nothing.
+        """
         if memory(self.pid) - self._had > MEMORY:
             self._too_large = True
             os.kill(self.pid, signal.SIGKILL)
 
-    _too_large = False
-
     def _replace(self) -> None:
-        """Let another process do what the one that has ended was to do, but for the item that ended it."""
+        """Start a new process, which does what the ended one had left, without the item that ended it."""
         _, status = os.waitpid(self.pid, 0)
         at_work = int.from_bytes(self._position[:_AT_WORK], 'little')
         os.close(self._chunks)
@@ -159,7 +160,7 @@ class _Process:
     def _serve(self, reader: int, writer: int) -> 'NoReturn':
         status = 1
         try:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and ends this process
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it, too, and ends this process
             signal.signal(signal.SIGPROF, signal.SIG_DFL)
             messages = Reader(reader)
             while True:

@@ -8,7 +8,7 @@
       multipath-device: {/dev/mapper/mpatha: yes, /dev/sdb: no}
       infiniband-vf: {"0000:03:10.1": unknown}
 
-What the file does not say, or says to be `unknown`, is unknown: it is another host's business, not this one's.
+A fact that the file leaves out, or states as `unknown`, is unknown. This host is never asked instead.
 """
 
 from .. import model
@@ -28,7 +28,7 @@ UNKNOWN = 'unknown'
 
 
 class StatedFacts(model.HostFacts):
-    """What a file says of a host. `answers` are those to probes, `asked` the questions so far: (probe, subject)."""
+    """The facts of a host in a file. `answers` are those to probes; `asked` the questions so far: (probe, subject)."""
 
     __slots__ = ('answers', 'asked')
 
@@ -38,7 +38,7 @@ class StatedFacts(model.HostFacts):
         self.asked: 'Set[Tuple[str, str]]' = set()
 
     def _answer(self, probe: str, subject: str) -> 'model.Answer':
-        subject = subject.strip()  # that of an element without text is its indentation
+        subject = subject.strip()  # an element without text has its indentation as the subject
         self.asked.add((probe, subject))
         return self.answers.get(probe, {}).get(subject)
 
@@ -57,7 +57,7 @@ def load_facts(data: bytes, path: str) -> StatedFacts:
 
 
 def read_stated(reader: Reader, node: 'yaml.Node', what: str, default: 'Mapping[str, str]') -> StatedFacts:
-    """The facts that a mapping states; what it leaves out is as in `default`."""
+    """The facts in a mapping; those that it leaves out are as in `default`."""
     nodes = reader.mapping(node, what, FACTS + ('probes',), ())
     facts: 'Dict[str, Optional[str]]' = dict(default)
     for fact in FACTS:

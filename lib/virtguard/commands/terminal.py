@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Standard output and standard error of the command: any text on any encoding, colour, and progress of long work."""
+"""Standard output and standard error of the command: any text in any encoding, colours, and progress."""
 
 import os
 import sys
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 
 def complain(text: str) -> None:
-    """A line on standard error."""
+    """Print a line on standard error."""
     _write(sys.stderr, wording.escape(text) + '\n')
 
 
 def show(text: str) -> None:
-    """Text on standard output, as it is."""
+    """Print text on standard output, as it is."""
     _write(sys.stdout, text)
 
 
 def show_line(text: str) -> None:
-    """A line on standard output; what is in it may come from anywhere."""
+    """Print a line on standard output, with control characters escaped."""
     show(wording.escape(text) + '\n')
 
 
@@ -35,9 +35,9 @@ def _write(stream: 'Optional[TextIO]', text: str) -> None:
         stream.buffer.write(text.encode(stream.encoding or 'ascii', 'backslashreplace'))
         stream.flush()
     except BrokenPipeError:
-        raise  # whoever reads has seen enough, which is no error
+        raise  # the reader has seen enough, which is not an error
     except OSError as error:
-        # What is left in the buffer would fail once more when the interpreter ends, with words and a status of its own.
+        # Otherwise the interpreter would try to write the rest when it ends, and fail with its own message and status.
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())
         os.close(null)
@@ -45,7 +45,7 @@ def _write(stream: 'Optional[TextIO]', text: str) -> None:
 
 
 def wants_colour() -> bool:
-    """Whether whoever reads standard output sees colours."""
+    """Whether standard output is a terminal that shows colours."""
     is_terminal = sys.stdout is not None and sys.stdout.isatty()
     return is_terminal and not os.environ.get('NO_COLOR') and os.environ.get('TERM') != 'dumb'
 

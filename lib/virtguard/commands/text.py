@@ -20,11 +20,11 @@ _COLOURS = {
     model.WAIVED: '33',
     model.ADMIT: '32',
 }
-_DEFAULTS = ('at', 'mode', 'waivable')  # a rule or policy that does not say one of these has it all the same
+_DEFAULTS = ('at', 'mode', 'waivable')  # keys that have a default
 
 
 class Text(OutputFormat):
-    """One line per finding, `FILE:LINE: status [rule] ...`, with the remedy below what denies."""
+    """One line per finding, `FILE:LINE: status [rule] ...`, with the remedy below each denial."""
 
     def verdict(self, file: str, verdict: model.Verdict) -> str:
         lines = self._findings(file, verdict)
@@ -96,7 +96,7 @@ class Text(OutputFormat):
 
 
 def _waived(finding: model.Finding, today: str) -> str:
-    """A line to go below a finding that is waived."""
+    """The line below a finding that is waived, else ''."""
     if finding.status != model.WAIVED or finding.waiver is None:
         return ''
     return '\n    waived: ' + wording.escape(waivers.describe(finding.waiver, today))

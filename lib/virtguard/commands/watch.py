@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`virt-guard watch`: starts a watch, or tells what holds now. Loads the watch itself only then."""
+"""`virt-guard watch`: starts a watch, or reports what is found now. Only then are the modules of the watch loaded."""
 
 import os
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from ..watch.policy_in_force import PolicyInForce
 
 
-def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
-    """Watch until told to end, or tell what holds now. Returns the exit status."""
+def run(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
+    """Watch until told to stop, or report what is found now. Returns the exit status."""
     from ..watch.policy_in_force import PolicyInForce
 
     policy = PolicyInForce(lambda: loading.policy(arguments.policy, installation))
@@ -29,7 +29,7 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
 def _watch(arguments: 'argparse.Namespace', installation: 'Installation', policy: 'PolicyInForce') -> int:
     from ..watch.loop import Watch
 
-    # Where a service manager started it, journald has the records, and nobody reads what is printed.
+    # As a service it prints nothing: the records in the journal are enough.
     is_service = bool(os.environ.get('NOTIFY_SOCKET'))
     output = FORMATS[arguments.format](wants_colour(), True)
     if not is_service:

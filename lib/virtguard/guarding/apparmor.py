@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an AppArmor profile lets a program execute, read from its text as apparmor_parser reads it.
+"""Which files an AppArmor profile allows to be executed, read from its text as apparmor_parser reads it.
 
-For hosts where the kernel cannot be asked by aa-exec. Judged is execution alone, of paths without links, as the kernel
-does. Where the text leaves it open (a condition, a rule of a later language, a profile that would be needed for the
-new process), so does the answer.
+This is for hosts where aa-exec cannot ask the kernel. Only execution is judged, and only paths without links, as in the
+kernel. The answer is UNKNOWN if the text does not decide it: a condition, a rule in a later version of the language, or
+a profile that the new process would need.
 """
 
 import itertools
@@ -26,7 +26,7 @@ YES, NO, UNKNOWN = 'yes', 'no', 'unknown'
 
 _OPEN, _CLOSE, _RULE = '{', '}', ','
 _MAX_FILES, _MAX_DEPTH = 500, 20
-# What apparmor_parser passes over in a directory.
+# Names that apparmor_parser ignores in a directory.
 _NOT_PROFILES = re.compile(
     r'\..*|README|.*(~|\.dpkg-(new|old|dist|bak|remove)|\.(pacsave|pacnew|rpmnew|rpmsave|orig|rej))'
 )
@@ -48,7 +48,7 @@ _TOKEN = re.compile(
 _VALUE = re.compile(r'"((?:[^"\\]|\\.)*)"|((?:\\.|[^\s"])+)')
 _QUALIFIERS = frozenset(('audit', 'quiet', 'allow', 'deny', 'owner', 'other', 'access', 'prompt'))
 _UNCERTAIN = ('owner', 'other', 'prompt')
-# Rules that are about something else than executing.
+# Rules that are not about executing.
 _OTHER_RULES = frozenset(
     'abi alias capability change_hat change_profile dbus io_uring link mount mqueue network pivot_root ptrace remount '
     'rlimit set signal umount unix unmount userns'.split()
@@ -58,7 +58,7 @@ _EXECUTE = re.compile(r'([pPcCuU]?i|[pPcC][uU]|[pPcCuU])?x')
 
 
 class Answer:
-    """Whether a path may be executed: YES with the `detail` of the mode (ix, PUx), NO, or UNKNOWN with why."""
+    """Whether a path may be executed: YES with the mode (ix, PUx) as `detail`, NO, or UNKNOWN with the reason."""
 
     __slots__ = ('word', 'detail')
 
@@ -68,7 +68,7 @@ class Answer:
 
 
 class _Rule:
-    """A rule about executing. `pattern` is None where it is about every file."""
+    """A rule about executing. A `pattern` of None matches every file."""
 
     __slots__ = ('pattern', 'mode', 'deny', 'doubt')
 
@@ -85,7 +85,7 @@ def load_profile(tree: 'FileTree', name: str) -> 'Profile':
     :raises ProfileError:
     """
     found, errors = [], []
-    # What a name is written with may be a variable, but its file then does not hold the name: hardly a daemon's.
+    # A profile whose name is written with a variable is not found; profiles of daemons hardly ever are.
     for file in tree.names(DIRECTORY_OF_PROFILES) or []:
         path = DIRECTORY_OF_PROFILES + '/' + file
         if _NOT_PROFILES.fullmatch(file) or tree.kind(tree.resolve(path)) == DIRECTORY:
@@ -120,9 +120,9 @@ class Profile:
         self._patterns: 'Dict[str, List[Pattern[str]]]' = {}
 
     def may_execute(self, path: str) -> Answer:
-        """Whether `path`, which is without links, may be executed."""
+        """Whether `path`, which has no links in it, may be executed."""
         allowing: 'List[str]' = []
-        exact: 'List[str]' = []  # where rules differ in how, the one that names the path counts
+        exact: 'List[str]' = []  # if rules differ in the mode, the one with the exact path counts
         perhaps: 'List[str]' = []
         overriding: 'List[str]' = []
         doubts = [self.doubt] if self.doubt else []
@@ -168,7 +168,7 @@ class Profile:
 
 
 class _Reader:
-    """Reads one file of profiles and what it includes."""
+    """Reads one file of profiles and the files that it includes."""
 
     def __init__(self, tree: 'FileTree') -> None:
         self._tree = tree
@@ -178,7 +178,7 @@ class _Reader:
 
     def profile(self, path: str, name: str) -> 'Optional[Profile]':
         profile: 'Optional[Profile]' = None
-        # Of each block that is open: the name of the profile, or None, and the words before its brace.
+        # For each open block: the name of the profile, or None if it is not one, and the words before its brace.
         blocks: 'List[Tuple[Optional[str], List[str]]]' = []
         inside: 'Optional[str]' = None
         for kind, words in self._statements(path, 0):
@@ -204,7 +204,7 @@ class _Reader:
         return profile
 
     def _name(self, words: 'List[str]', parent: str, wanted: str) -> 'Optional[str]':
-        """What the kernel calls a profile with these words before its brace; None where it is another block."""
+        """The kernel's name of a profile with these words before its brace; None if the block is not a profile."""
         if not words or words[0] in _QUALIFIERS or words[0] in ('if', 'else'):
             return None
         if words[0] in ('profile', 'hat') and len(words) > 1:
@@ -281,14 +281,14 @@ def _unquoted(word: str) -> str:
 
 
 def _bytewise(text: str) -> str:
-    """A character for each byte: ? and sets stand for bytes."""
+    """One character for each byte, because ? and sets match bytes."""
     return os.fsencode(text).decode('latin-1')
 
 
 def _parse_rule(words: 'List[str]') -> 'Optional[_Rule]':
-    """The rule about executing that a statement is, if it is one.
+    """The rule in a statement; None if it is not about executing.
 
-    :raises ProfileError: for one that is not understood
+    :raises ProfileError: it is not understood
     """
     statement = ' '.join(words)
     qualifiers = []

@@ -13,13 +13,13 @@ _PLAIN_SET = re.compile(r'(-|[A-Za-z0-9/.]-[A-Za-z0-9/.]|[A-Za-z0-9_/.:@+,% ])+'
 
 
 class ProfileError(Exception):
-    """The profile cannot be read, or not be understood."""
+    """The profile cannot be read or understood."""
 
 
 def expand(text: str, variables: 'Dict[str, List[str]]') -> 'List[str]':
-    """Every text that comes of the values of the variables in it.
+    """The texts that result from all values of the variables in a text.
 
-    :raises ProfileError: where one is not defined, or there are too many texts
+    :raises ProfileError: a variable is not defined, or there are too many texts
     """
     done: 'List[str]' = []
     todo = [(text, 0)]
@@ -39,7 +39,7 @@ def expand(text: str, variables: 'Dict[str, List[str]]') -> 'List[str]':
 
 
 def without_double_slashes(path: str) -> str:
-    """As apparmor_parser cleans a pattern; two at its beginning are of a name space of their own (POSIX)."""
+    """Merge slashes as apparmor_parser does. Exactly two at the beginning stay: POSIX gives them their own meaning."""
     first = 1 if path.startswith('//') and not path.startswith('///') else 0
     return path[:first] + re.sub('//+', '/', path[first:])
 
@@ -47,7 +47,7 @@ def without_double_slashes(path: str) -> str:
 def glob_to_regex(glob: str) -> 'Pattern[str]':
     """A pattern of apparmor.d(5) as a regular expression for whole paths.
 
-    :raises ProfileError: where braces or brackets are not closed
+    :raises ProfileError: a brace or bracket is not closed, or an escape or set is not understood
     """
     parts, depth, at = [], 0, 0
     while at < len(glob):

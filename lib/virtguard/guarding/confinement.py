@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What libvirt's daemons may execute and read on this host: AppArmor's and SELinux' answers, for the installer.
+"""What AppArmor and SELinux allow libvirt's daemons to execute and read on this host; for the installer.
 
-    domains                       each security domain in which the hook must work, a line each:
+    domains                       a line for each security domain in which the hook must work:
                                       apparmor DAEMON PROFILE    a daemon runs, confined by PROFILE
-                                      apparmor not-running PROFILE    will be confined by it as soon as one starts
+                                      apparmor not-running PROFILE    will be confined by PROFILE when it starts
                                       apparmor unknown -         AppArmor is on, but the kernel's list cannot be read
                                       selinux DAEMON CONTEXT     runs in CONTEXT, or would be started in it
                                       selinux unknown -          SELinux is on, but that cannot be found out
     profile-allows PROFILE PATH...
-                                  whether PROFILE lets each PATH be executed, by its text, a line each:
+                                  a line for each PATH, whether the text of PROFILE allows to execute it:
                                       yes MODE PATH | no - PATH | unknown - PATH: REASON
-                                  status 0: all may be, 1: one may not, 2: else
+                                  status 0: all are allowed, 1: one is not, 2: one is unknown
     selinux-refusals CONTEXT hook=LINK program=PATH sh=PATH interpreter=PATH package=DIR policy=PATH... journal=SOCKET
-                                  what the domain may not do with these, a line each:
-                                      refused SENTENCE | note SENTENCE (where it is not enforced) | unknown SENTENCE
-                                  status 0: nothing is refused, 1: something, 2: it could not be asked
+                                  a line for each thing that the domain may not do with these:
+                                      refused SENTENCE | note SENTENCE (if it is not enforced) | unknown SENTENCE
+                                  status 0: nothing is refused, 1: something is, 2: the kernel could not be asked
 
 Fields are separated by one space; the last may hold spaces. Reads /proc, /sys and /etc, and changes nothing.
 """
@@ -40,7 +40,7 @@ _DIRECTORIES = ('/usr/sbin', '/usr/bin', '/usr/local/sbin')
 
 
 def find_domains(tree: FileTree, kernel: Kernel) -> 'List[Domain]':
-    """The security domains that the hook will be run from; none where the daemons are not confined."""
+    """The security domains from which the hook will be run; none if the daemons are not confined."""
     running = {}
     for daemon in DAEMONS:
         processes = [process for process in tree.processes(daemon) if os.path.basename(tree.program(process)) == daemon]
@@ -55,7 +55,7 @@ def find_domains(tree: FileTree, kernel: Kernel) -> 'List[Domain]':
 
 
 def _labels(tree: FileTree, processes: 'List[str]', *names: str) -> 'List[str]':
-    """The labels of processes, by the first of these files of /proc that can be read."""
+    """The labels of processes, each from the first of these files in /proc that can be read."""
     labels = set()
     for process in processes:
         texts = [tree.read('%s/attr/%s' % (process, name)) for name in names]
@@ -69,7 +69,7 @@ def _profile_and_mode(line: str) -> 'Tuple[str, str]':
 
 
 def loaded_profiles(tree: FileTree) -> 'Optional[Dict[str, str]]':
-    """The profiles that the kernel has, each with its mode; None where the list cannot be read."""
+    """The profiles that the kernel has loaded, each with its mode; None if the list cannot be read."""
     text = tree.read(_APPARMOR + '/profiles')
     return None if text is None else dict(_profile_and_mode(line) for line in text.splitlines() if line)
 
@@ -82,7 +82,7 @@ def _apparmor_domains(tree: FileTree, running: 'Running') -> 'List[Domain]':
         domains.extend([('apparmor', daemon, profile) for profile in confined])
         if not confined and (daemon in running or not running):
             unconfined.append(daemon)
-    # A profile that came after the daemon confines the next one.
+    # A profile that was loaded after the daemon started will confine the next daemon.
     if unconfined:
         loaded = loaded_profiles(tree)
         if loaded is None:
@@ -113,7 +113,7 @@ def _selinux_domains(tree: FileTree, kernel: Kernel, running: 'Running') -> 'Lis
 
 
 def profile_allows(tree: FileTree, name: str, path: str) -> Answer:
-    """Whether a profile, by its text and by the kernel's word on its mode, lets `path` be executed."""
+    """Whether a profile, by its text and by the mode that the kernel reports, allows to execute `path`."""
     try:
         profile = load_profile(tree, name)
         mode = (loaded_profiles(tree) or {}).get(name)
@@ -127,7 +127,7 @@ def profile_allows(tree: FileTree, name: str, path: str) -> Answer:
 
 
 def main(argv: 'List[str]', stdout: 'TextIO', root: str = '/') -> int:
-    """Answer one question of the installer; `argv` is as the module says."""
+    """Answer one question of the installer; `argv` is described at the top of this module."""
     tree = FileTree(root)
     kernel = Kernel(tree)
     lines: 'List[str]' = []

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The files of one host below a directory that stands for /: what they say, and the way of a path through links.
-
-Its processes, too, as far as /proc tells of them.
+"""The files of a host, below a directory that stands for /: their content, and how links resolve. And its processes,
+as far as /proc shows them.
 """
 
 import errno
@@ -20,17 +19,17 @@ _DELETED = ' (deleted)'  # the kernel's mark of a program that was upgraded unde
 
 
 class FileTree:
-    """Reads below `root`; links in it lead no further out than to that root."""
+    """Reads below `root`; links in it never lead out of it."""
 
     def __init__(self, root: str = '/') -> None:
         self._root = root.rstrip('/')
 
     def real(self, path: str) -> str:
-        """Where on this machine `path` is."""
+        """The path on this machine that `path` stands for."""
         return self._root + path
 
     def read(self, path: str) -> 'Optional[str]':
-        """The text of a file, without what the kernel ends a label with; None where it cannot be read."""
+        """The text of a file, without the null character that ends a label; None if it cannot be read."""
         try:
             with open(self.real(path), 'rb') as file:
                 return os.fsdecode(file.read(_MAX_SIZE)).rstrip('\0')
@@ -38,21 +37,21 @@ class FileTree:
             return None
 
     def names(self, path: str) -> 'Optional[List[str]]':
-        """The names in a directory, sorted; None where it cannot be read."""
+        """The names in a directory, sorted; None if it cannot be read."""
         try:
             return sorted(os.listdir(self.real(path)))
         except OSError:
             return None
 
     def target(self, path: str) -> 'Optional[str]':
-        """What a link says; None where `path` is no link."""
+        """The target of a link; None if `path` is not a link."""
         try:
             return os.readlink(self.real(path))
         except OSError:
             return None
 
     def kind(self, path: str) -> str:
-        """What `path` itself is."""
+        """What `path` itself is: DIRECTORY, LINK, OTHER or MISSING."""
         real = self.real(path)
         if os.path.islink(real):
             return LINK
@@ -61,9 +60,9 @@ class FileTree:
         return OTHER if os.path.exists(real) else MISSING
 
     def route(self, path: str) -> 'List[Step]':
-        """Every directory and link that the kernel passes on the way to `path`, and, last, what it leads to.
+        """Every directory and link on the way to `path`, and last the file or directory that it leads to.
 
-        :raises OSError: for links that lead to each other
+        :raises OSError: links lead to each other
         """
         here, links = '', 0
         steps = [('/', DIRECTORY)]
@@ -90,13 +89,13 @@ class FileTree:
         return steps
 
     def resolve(self, path: str) -> str:
-        """`path` without links, which need not exist."""
+        """`path` with all links resolved; it need not exist."""
         return self.route(path)[-1][0]
 
     def processes(self, name: str) -> 'List[str]':
         """The /proc directories of the processes of a system daemon of that name (comm) on this very host.
 
-        Not those of containers, of chroots, and those that users run for themselves: other files are in force there.
+        Processes in containers or chroots and those of users are left out: they use other files.
         """
         found = []
         for number in self.names('/proc') or []:
@@ -106,7 +105,7 @@ class FileTree:
         return found
 
     def program(self, process: str) -> str:
-        """The path that a process runs; '' where it cannot be read."""
+        """The path of the program that a process runs; '' if it cannot be read."""
         program = self.target(process + '/exe') or ''
         return program[: -len(_DELETED)] if program.endswith(_DELETED) else program
 
@@ -120,4 +119,4 @@ class FileTree:
         try:
             return os.path.samestat(*(os.stat(self.real(name + '/root')) for name in (process, '/proc/self')))
         except OSError:
-            return True  # nobody but root can tell
+            return True  # only root can tell

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What SELinux lets a domain do, asked of the kernel: selinuxfs answers for any domain what it would decide.
+"""What SELinux allows a domain to do. The kernel is asked: selinuxfs answers for any domain what it would decide.
 
-Nothing here knows a policy: labels are read from the files, and everything else is the kernel's answer.
+This module knows no policy: it reads labels from files, and everything else is the kernel's answer.
 """
 
 import os
@@ -51,7 +51,7 @@ class Kernel:
         return os.fsdecode(value).rstrip('\0')
 
     def new_context(self, context: str, label: str, class_name: str) -> str:
-        """The context that what a domain makes gets: for class `process`, by running a file of that label."""
+        """The context of a new object of a domain; for class `process`, of one that runs a file with that label."""
         number = self._number(class_name)
         if number is None:
             raise SELinuxError('the policy has no class %s' % class_name)
@@ -60,7 +60,7 @@ class Kernel:
     def missing(
         self, context: str, label: str, class_name: str, permissions: 'Sequence[str]'
     ) -> 'Tuple[List[str], bool]':
-        """What of `permissions` the domain is denied, and whether it is a permissive domain."""
+        """Those of the `permissions` that the domain does not have, and whether it is a permissive domain."""
         if not permissions:
             return [], False
         unknown_is_denied = self._flag('deny_unknown')
@@ -80,7 +80,7 @@ class Kernel:
         return missing, bool(flags & _PERMISSIVE_DOMAIN)
 
     def transact(self, name: str, request: str) -> str:
-        """Write a request to a file of selinuxfs, and read the answer.
+        """Write a request to a file in selinuxfs, and read the answer.
 
         :raises SELinuxError:
         """
@@ -98,7 +98,7 @@ class Kernel:
         return (self._tree.read('%s/%s' % (SELINUXFS, name)) or '').strip() == '1'
 
     def _number(self, class_name: str, permission: str = '') -> 'Optional[int]':
-        """The number of a class, or of a permission of it; None where the policy does not know it."""
+        """The number of a class, or of one of its permissions; None if the policy does not have it."""
         if (class_name, permission) not in self._numbers:
             below = 'perms/' + permission if permission else 'index'
             text = (self._tree.read('%s/class/%s/%s' % (SELINUXFS, class_name, below)) or '').strip()
@@ -107,7 +107,7 @@ class Kernel:
 
 
 class Refusal:
-    """What the domain may not do, and what to do about it. A `tolerated` one is recorded, not enforced."""
+    """What the domain may not do, and what to do about it. `tolerated` says why it is not enforced, if so."""
 
     __slots__ = ('what', 'path', 'label', 'domain', 'missing', 'tolerated', 'advice')
 
@@ -134,12 +134,12 @@ class Refusal:
 
 
 def type_of(context: str) -> str:
-    """The part of a context that rules are about."""
+    """The type in a context, which is what rules name."""
     return (context.split(':') + ['', ''])[2] or context
 
 
 class Examination:
-    """Asks, one thing after the other, whether a daemon's domain can run the hook. `refusals` is what it found."""
+    """Asks step by step whether the domain of a daemon can run the hook. `refusals` are the results."""
 
     def __init__(self, tree: 'FileTree', kernel: Kernel, context: str) -> None:
         self._tree = tree
@@ -150,15 +150,15 @@ class Examination:
         self.refusals: 'List[Refusal]' = []
 
     def examine(self, what: str, path: str) -> None:
-        """Ask about one of EXAMINERS; in their order, since what runs the program decides what runs as.
+        """Ask about one of EXAMINERS. They must come in that order: running the program may change the domain.
 
-        :raises SELinuxError: where the kernel cannot be asked
+        :raises SELinuxError: the kernel cannot be asked
         """
         self._top = ''
         EXAMINERS[what](self, what, path)
 
     def _ask(self, what: str, path: str, label: str, class_name: str, permissions: 'Tuple[str, ...]') -> None:
-        # Of however many files with one label, the first one is told; of directories and links, whatever they lead to.
+        # Of several files with the same label only the first is reported; of directories and links, too.
         group = '' if class_name in ('dir', 'lnk_file') else what
         question = (group, self._domain, label, class_name)
         missing, is_permissive = self._kernel.missing(
@@ -179,7 +179,7 @@ class Examination:
             return 'records then go to syslog, or to a file'
         if what == 'interpreter' and not path.startswith('/usr/'):
             return 'choose an interpreter under /usr (--python)'
-        # A tree is mended as a whole: only the first file of each label is told.
+        # The whole tree is relabelled, because only the first file with each label is reported.
         if self._top and (path + '/').startswith(self._top + '/'):
             return 'restorecon -Rv ' + self._top
         return 'restorecon -v ' + path
@@ -203,7 +203,7 @@ class Examination:
     def _run(self, what: str, path: str) -> None:
         end = self._pass(what, path)
         label = self._kernel.label(end)
-        # A script is not mapped, its interpreter is.
+        # The kernel maps the interpreter of a script, not the script.
         permissions = _RUN if what == 'program' else (*_RUN, 'map')
         domain = self._kernel.new_context(self._domain, label, 'process')
         if type_of(domain) == type_of(self._domain):
