@@ -37,10 +37,12 @@ def lint_policy(
         if _denies_what_is_unconfirmed(rule, policy):
             message = 'rule %r denies what is %s' % (rule.id, model.UNCONFIRMED)
             _find(texts, rule, 'known-from').problem(message, 'let it warn, or tell what it is known from')
-        if rule.match is None or domains is None:
+        if rule.match is None:
             continue
         if derive_need(rule) is False:
             _find(texts, rule, 'match').problem('match: nothing can match it, whatever a domain has')
+        if domains is None:
+            continue
         used = _words(rule)
         for name, _ in rule.since:
             if name not in used:

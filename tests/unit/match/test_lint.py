@@ -478,6 +478,15 @@ def test_what_nothing_confirms_may_only_warn(action, later, place):
     assert lint_files(texts) == expected
 
 
+def test_what_nothing_can_match_is_found_without_a_schema():
+    text = POLICY.replace(MATCH, 'match: /domain/devices[false()]')
+    policy = merge_layers([read_layer(text.encode('utf-8'), 'policy.yaml')])
+    problems = lint_policy(policy, {'policy.yaml': text.encode('utf-8')}, None)
+    assert [str(problem) for problem in problems] == [
+        'policy.yaml:6:12: match: nothing can match it, whatever a domain has'
+    ]
+
+
 def test_files_that_were_changed_meanwhile(tmp_path):
     """What is found in a text that is no longer the policy's would be found in the wrong places."""
     directory = tmp_path / 'usr' / 'share' / 'libvirt' / 'schemas'
