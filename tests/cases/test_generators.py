@@ -11,9 +11,10 @@ import pytest
 from test_cases import POLICY, TODAY
 from virtguard import model
 from virtguard.commands import expectations
-from virtguard.commands.parallel import Judge
+from virtguard.judging.judge import Judge
+from virtguard.policy import load
 from virtguard.policy.compiler import prepare
-from virtguard.policy.load import load_policy_file, profiles
+from virtguard.policy.installation import profiles
 from virtguard.screening import Screen
 
 HERE = pathlib.Path(__file__).resolve().parent / 'generators'

@@ -24,8 +24,8 @@ from test_cases import CASES, POLICY, POLICY_FILE, TODAY
 from virtguard import model
 from virtguard.judging.evaluate import evaluate
 from virtguard.judging.subject import Subject, parse_domain
+from virtguard.policy import load
 from virtguard.policy.compiler import prepare
-from virtguard.policy.load import load_policy_file
 from virtguard.screening import Screen
 
 HERE = pathlib.Path(__file__).resolve().parent

@@ -8,9 +8,9 @@ from virtguard.match.lint import lint_match
 from virtguard.match.relaxng import Element
 from virtguard.match.syntax import NAMESPACES, MatchError, parse
 from virtguard.policy import load
+from virtguard.policy.files import read_policy_file
 from virtguard.policy.installation import profiles
 from virtguard.policy.lint import lint_policy
-from virtguard.policyfile import read_policy_file
 
 
 @pytest.fixture(params=sorted(profiles()))

@@ -16,7 +16,6 @@ from fuzz_spelling import Odd, damaged, plain, strange_metadata
 from fuzz_trees import Corpus
 from lxml import etree
 from virtguard import model
-from virtguard.commands.parallel import Judge
 from virtguard.errors import DomainXMLError, describe_defect
 from virtguard.judging.evaluate import evaluate
 from virtguard.judging.judge import Judge

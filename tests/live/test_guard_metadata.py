@@ -10,13 +10,11 @@ from guarded import CHECKOUT, refusal
 from support.odd_domains import odd_domains
 from support.policies import load_policy
 from virtguard import model
-from virtguard.commands.parallel import Judge
 from virtguard.errors import DomainXMLError
 from virtguard.judging.evaluate import evaluate
 from virtguard.judging.judge import Judge
 from virtguard.judging.subject import parse_domain
 from virtguard.policy.compiler import prepare
-from virtguard.policy.merge import load_policy
 from virtguard.screening import Screen
 
 pytestmark = pytest.mark.live

@@ -14,7 +14,8 @@ import subprocess
 import sys
 
 import pytest
-from capabilities import missing
+from support.capabilities import missing
+from support.paths import CHECKOUT
 from virtguard.commands import exit_status, expectations, main
 from virtguard.journal import MESSAGE_IDS
 from virtguard.policy import layer, load

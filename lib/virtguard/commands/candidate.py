@@ -11,9 +11,9 @@ import re
 from ..errors import GuardError
 from ..host import today
 from ..policy import load
+from ..policy.files import read_policy_file
 from ..policy.host_profile import list_of_host
 from ..policy.installation import profiles
-from ..policyfile import read_policy_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -71,7 +71,7 @@ class DomainFile:
         yield from split(data) if len(data) <= MAX_XML_BYTES else [Section(data)]
 
     def is_other(self, error: GuardError) -> bool:
-        """Whether it only has another kind of document, in a directory that was searched: nobody asked for this file."""
+        """Whether it only has another kind of document, and was found in a directory: nobody asked for it."""
         return isinstance(error, DomainXMLError) and error.other_document and not self.asked_for
 
     def complaint(self, error: GuardError) -> str:

@@ -10,8 +10,8 @@ import os
 from .. import model
 from ..errors import GuardError, PolicyError, suggest
 from ..host import today
+from ..policy.files import read_policy_file
 from ..policy.installation import profiles
-from ..policyfile import read_policy_file
 from ..wording import counted, others
 from . import loading
 from .domain_files import DomainFile

@@ -4,8 +4,8 @@
 from .. import model
 from ..host import read_facts, today
 from ..policy import load
+from ..policy.files import read_policy_file
 from ..policy.installation import find_policy
-from ..policyfile import read_policy_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from ..policy.installation import Installation
 
 
-def policy(name: 'Optional[str]', layout: 'Layout') -> model.Policy:
+def policy(name: 'Optional[str]', installation: 'Installation') -> model.Policy:
     """The policy of a file or profile; without a name, the policy in force.
 
     :raises GuardError: it cannot be used
     """
     if name is not None:
-        return load.load_policy_file(load.find_policy(name), today())
+        return load.single_file(find_policy(name), today())
     # The hook checks owners and modes of the policy in force; the command must not accept what the hook refuses.
-    from_file = load.load_trusted_policy if layout.installed else load.load_policy_in_checkout
-    return from_file(layout.policy, today())
+    from_file = load.trusted if installation.installed else load.as_if_in_force
+    return from_file(installation.policy, today())
 
 
 def policy_with_drop_ins(name: str) -> model.Policy:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     Commands = argparse._SubParsersAction['_Parser']
 
 
-def main(argv: 'Optional[Sequence[str]]' = None, layout: installation.Layout = installation.found()) -> int:  # noqa: B008
-    """Run the command; `layout` says where the installation has its policy. Returns the exit status."""
+def main(argv: 'Optional[Sequence[str]]' = None, installation: Installation = not_installed()) -> int:  # noqa: B008
+    """Run the command; `installation` says where the installation has its policy. Returns the exit status."""
     # If the reader of a pipe has seen enough, the program ends silently, as any filter does.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     # Waivers expire by the host's own calendar, as in the hook, whatever time zone the caller has set.

@@ -11,6 +11,7 @@ import os
 from .. import model
 from ..errors import GuardError, NotAFileError
 from ..host import today
+from ..judging.judge import Judge
 from ..trust import read_file
 from ..wording import counted
 from . import loading, notes
@@ -32,10 +33,10 @@ _SUFFIX = '.xml'
 RUNNING, AUTOSTART = 'running', 'autostart'
 
 
-def run(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
+def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Judge the definition of each domain that runs or starts with the host; print the verdicts and a summary."""
-    policy = loading.policy(arguments.policy, layout)
-    judge = Judge(policy, loading.host(arguments.facts, policy.facts(), arguments.os), arguments.date or today())
+    policy = loading.policy(arguments.policy, installation)
+    judge = Judge(policy, loading.host(arguments.facts, policy.needed_facts(), arguments.os), arguments.date or today())
     output = FORMATS[arguments.format](wants_colour(), True)
     show(output.begin())
     names = {RUNNING: set(running_domains(installation)), AUTOSTART: set(autostart_domains(installation))}
@@ -73,11 +74,8 @@ def run(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
     finally:
         workers.end()
     notes.complain_of_unknown_uuids(policy, installation)
-    if arguments.format == 'text':
-        for line in summary(policy, decisions, names):
-            show_line(line)
-    found = set(decisions.values())
-    return NOT_JUDGED if model.ERROR in found else DENIED if model.DENY in found else ADMITTED
+    show(output.summary(*summary(policy, decisions, names)))
+    return tally.exit_status
 
 
 def summary(policy: model.Policy, decisions: 'Dict[str, str]', names: 'Dict[str, Set[str]]') -> 'Iterator[str]':
@@ -106,17 +104,17 @@ def summary(policy: model.Policy, decisions: 'Dict[str, str]', names: 'Dict[str,
         yield 'these run without a definition and have no next start: %s' % ', '.join(transient)
 
 
-def note_on_saved_state(layout: 'Layout', name: str) -> str:
+def note_on_saved_state(installation: 'Installation', name: str) -> str:
     """What to say about a domain that libvirt has saved (virsh managedsave); '' if it is not saved."""
-    if not os.path.lexists(os.path.join(layout.lib, 'save', name + '.save')):
+    if not os.path.lexists(os.path.join(installation.lib, 'save', name + '.save')):
         return ''
-    path = os.path.join(layout.domains, name + _SUFFIX)
+    path = os.path.join(installation.domains, name + _SUFFIX)
     return '%s: its saved state, from which its next start goes on, was not judged' % path
 
 
-def running_domains(layout: 'Layout') -> 'Iterator[str]':
+def running_domains(installation: 'Installation') -> 'Iterator[str]':
     """The names of the running domains: libvirt keeps the status of each in a file."""
-    for entry in _list(layout.run):
+    for entry in _list(installation.run):
         if entry.name.endswith(_SUFFIX) and entry.is_file(follow_symlinks=False):
             yield entry.name[: -len(_SUFFIX)]
 

@@ -58,16 +58,16 @@ def _on_a_taken_id(rule: model.Rule) -> 'Iterator[str]':
         yield text % ((file, line, rule.id) + rule.origin + (', '.join(kept),))
 
 
-def on_files(layout: 'Layout') -> 'Iterator[str]':
+def on_files(installation: 'Installation') -> 'Iterator[str]':
     """Which files beside the policy in force are ignored."""
-    for path in load.ignored_drop_ins(layout.policy):
+    for path in load.ignored_drop_ins(installation.policy):
         yield '%s is ignored: the name of a drop-in ends with .yaml and does not begin with a dot' % path
     warning = load_compiled(installation.policy)[1]
     if warning:
         yield warning
 
 
-def on_host(policy: model.Policy, layout: 'Layout') -> 'List[str]':
+def on_host(policy: model.Policy, installation: 'Installation') -> 'List[str]':
     """Whether the policy in force is made from another profile than that of this host, as after an upgrade."""
     from ..policy.host_profile import difference, profile_of
 
@@ -86,7 +86,7 @@ def complain_of_unused_waivers(policy: model.Policy, used: 'Set[model.Origin]') 
             complain(text % (waiver.origin + (', '.join(waiver.rules),)))
 
 
-def complain_of_unknown_uuids(policy: model.Policy, layout: 'Layout') -> None:
+def complain_of_unknown_uuids(policy: model.Policy, installation: 'Installation') -> None:
     """Complain of waivers with UUIDs that no domain on this host has: a new domain with such a UUID would be waived."""
     from ..policy.waivers import uuids_not_among
     from .domain_files import defined_uuids

@@ -6,14 +6,7 @@ import signal
 
 from .. import model
 from ..errors import DomainXMLError, GuardError
-from ..judging.evaluate import evaluate
-from ..judging.refused import are_usual, may_be_refused
-from ..judging.subject import parse_domain
-from ..judging.words import Sieve, read_head, read_words
-from ..policy.compiler import prepare
-from ..scan import MAX_DEPTH, is_well_formed
-from ..screening import Screen
-from .domain_files import STDIN, Document
+from .domain_files import STDIN, DomainFile
 from .pool import Workers
 
 TYPE_CHECKING = False
@@ -32,55 +25,6 @@ if TYPE_CHECKING:
 _CHUNK_DOCUMENTS = 64
 _CHUNK_BYTES = 16 * 1024
 _FEW = 256  # documents that are judged before another process would have been started
-_LEAST_SECONDS = 5.0  # of processor time for each, where the hook's deadline is shorter
-
-
-class Judge:
-    """Judges documents by one policy for one host on one day; what a rule needs is derived once. `seconds` are what a
-    document may take of processor time.
-
-    :param limit: of findings, see evaluate
-    """
-
-    def __init__(
-        self,
-        policy: model.Policy,
-        host: model.HostFacts,
-        today: str,
-        limit: 'Optional[int]' = model.MAX_FINDINGS_PER_RULE,
-    ) -> None:
-        self.seconds = max(policy.deadline, _LEAST_SECONDS)
-        self._policy = policy
-        self._host = host
-        self._today = today
-        self._limit = limit
-        self._screen = Screen(prepare(policy))
-        self._sieve = Sieve(self._screen.needs(host))
-        self._rules = policy.rules_at(model.ADMISSION)
-
-    def judge(self, xml: bytes) -> model.Verdict:
-        """The verdict on one document.
-
-        :raises DomainXMLError: it is not a domain that can be judged
-        """
-        verdict = None
-        document = read_words(xml)
-        if document is None:
-            verdict, candidates = self._screen.screen(xml, self._host)
-            unusual = may_be_refused(xml)
-        else:
-            candidates = self._sieve.sift(document)
-            unusual = not are_usual(document.distinct)
-            if not candidates and not unusual and xml.count(b'</') < MAX_DEPTH:
-                head = read_head(document)
-                if head is not None and is_well_formed(xml):
-                    verdict = self._screen.admit(*head)
-        if verdict is None or unusual:
-            rules = [self._rules[number] for number in candidates]
-            local = document is not None
-            domain = parse_domain(xml, local, local and not unusual)
-            verdict = evaluate(self._policy, domain, self._host, self._today, rules, self._limit)
-        return verdict
 
 
 class Outcome:
@@ -102,7 +46,7 @@ class Outcome:
         self.waivers = waivers
 
 
-def judge_all(judge: Judge, output: 'OutputFormat', files: 'Iterable[DomainFile]') -> 'Iterator[Outcome]':
+def judge_all(judge: 'Judge', output: 'OutputFormat', files: 'Iterable[DomainFile]') -> 'Iterator[Outcome]':
     """Judge all files. The outcomes come in the same order, while later files are still being judged."""
 
     def work(item: 'Item') -> 'Fields':
@@ -141,7 +85,7 @@ def _chunks(files: 'Iterable[DomainFile]') -> 'Iterator[Chunk]':
         yield chunk
 
 
-def _judge_file(judge: Judge, output: 'OutputFormat', file: DomainFile) -> Outcome:
+def _judge_file(judge: 'Judge', output: 'OutputFormat', file: DomainFile) -> Outcome:
     outcomes = []
     for part in file.parts():
         outcomes.append(_judge_part(judge, output, file, part))
@@ -156,7 +100,9 @@ def _judge_file(judge: Judge, output: 'OutputFormat', file: DomainFile) -> Outco
     )
 
 
-def _judge_part(judge: Judge, output: 'OutputFormat', file: DomainFile, part: 'Union[Section, GuardError]') -> Outcome:
+def _judge_part(
+    judge: 'Judge', output: 'OutputFormat', file: DomainFile, part: 'Union[Section, GuardError]'
+) -> Outcome:
     try:
         if isinstance(part, GuardError):
             raise part

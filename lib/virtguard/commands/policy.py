@@ -52,7 +52,6 @@ def look_closer(policy: model.Policy, host: str) -> 'List[str]':
     from ..policy.files import read_policy_file
     from ..policy.lint import lint_policy
     from ..policy.merge import combined_sha256
-    from ..policyfile import read_policy_file
 
     domains, unchecked = None, ['names are not checked: there is no libvirt schema on this host']
     try:
@@ -60,7 +59,7 @@ def look_closer(policy: model.Policy, host: str) -> 'List[str]':
     except SchemaError as error:
         unchecked = ['names are not checked: %s' % error]
     files = {path: read_policy_file(path) for path in policy.files}
-    if digest([(sha256_hex(data), path) for path, data in files.items()]) != policy.sha256:
+    if combined_sha256([(sha256_hex(data), path) for path, data in files.items()]) != policy.sha256:
         raise GuardError('the files of the policy changed while they were being checked', 'run it again')
     problems = lint_policy(policy, files, domains, libvirt_version(host) if domains is not None else None)
     if problems:

@@ -24,10 +24,7 @@ if TYPE_CHECKING:
 
     from ..errors import Problem
     from ..policy.installation import Installation
-
-    Format = Union['_Text', '_JsonLines']
-
-_DEFAULTS = ('at', 'mode', 'waivable')  # a rule or policy that does not say one of these has it all the same
+    from .comparison import Comparison
 
 
 def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
@@ -38,8 +35,9 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     # No limit of findings: a finding that one verdict leaves out would look like a change.
     judges = Judge(old, hosts[0], today(), None), Judge(new, hosts[1], arguments.date or today(), None)
     comparer = Comparer(old, new)
-    documents = find_documents(arguments.paths) if arguments.paths else defined_documents(installation.domains)
-    output: 'Format' = _JsonLines() if arguments.format == 'jsonl' else _Text()
+    domain_files = find_domain_files(arguments.paths) if arguments.paths else defined_domain_files(installation.domains)
+    output = FORMATS[arguments.format](wants_colour(), True)
+    show(output.begin())
     comparisons: 'List[Comparison]' = []
     judged = failed = 0
     progress = Progress()

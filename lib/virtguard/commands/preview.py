@@ -23,6 +23,7 @@ from .next_boot import AUTOSTART, RUNNING, autostart_domains, note_on_saved_stat
 from .parallel import judge_all
 from .setup import describe_host_rules
 from .terminal import Progress, complain, show, show_line, wants_colour
+from .text import Text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class _Preview:
 
     def _judge(self, judge: Judge) -> None:
         try:
-            documents = defined_documents(self._installation.domains)
+            domain_files = defined_domain_files(self._installation.domains)
         except GuardError as error:
             self._miss(str(error))
             return

@@ -32,12 +32,8 @@ _KNOWN_FROM = {
 def list_rules(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Print a line, or an object, for each rule."""
     policy = loading.policy(arguments.policy, installation)
-    if arguments.format == 'jsonl':
-        show(''.join(map(rule_object, policy.rules)))
-        return FINE
-    width = max(len(rule.id) for rule in policy.rules)
-    for rule in policy.rules:
-        show_line('%-*s  %-4s  %s' % (width, rule.id, rule.action, rule.title))
+    output = FORMATS[arguments.format](wants_colour(), True)
+    show(output.begin() + output.rules(policy.rules) + output.summary())
     return FINE
 
 

@@ -14,10 +14,11 @@ from ..host import read_facts, today
 from ..policy import load
 from ..policy.compiler import compile_in_place, write_compiled
 from ..policy.files import read_policy_file
-from ..policy.host_profile import difference, list_of_host
+from ..policy.host_profile import difference
 from ..policy.installation import find_policy
 from ..policy.load import drop_in_directory, load_timed
-from ..policyfile import read_policy_file
+from .candidate import Candidate, choose_profile, is_offer_settled, make_candidate, make_offer
+from .hook_link import choose_link
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -113,11 +114,8 @@ def check(candidate: str, path: str, mode: str) -> str:
     :param mode: the mode that it must have, '' for any
     :raises GuardError: this version cannot use it
     """
-    data = read_policy_file(candidate)
-    policy, note = load_timed(lambda: load.candidate(path, data, today()))
-    if mode and (policy.mode, policy.failure) != (mode, _FAILURES[mode]):
-        raise GuardError('set mode (%s) and failure (%s) in %s by hand' % (mode, _FAILURES[mode], path))
-    return '%s %g %d\n%s' % (policy.mode, policy.deadline, policy.deadline * 100, note + '\n' if note else '')
+    policy, note = load_timed(Candidate(path, read_policy_file(candidate), '', mode).load)
+    return '%s %g\n%s' % (policy.mode, policy.deadline, note + '\n' if note else '')
 
 
 def proof_policy(profile: str, path: str) -> str:
@@ -126,11 +124,10 @@ def proof_policy(profile: str, path: str) -> str:
     rules = [
         rule.id for rule in load.single_file(find_policy(profile)).rules if rule.host and rule.action == model.DENY
     ]
-    return _PROOF % (profile, _LONGEST) + 'rules:\n' * bool(rules) + ''.join(_RULE_OFF % rule for rule in rules)
-
-
-def compile_policy(path: str) -> str:
-    """Write the compiled form of a policy beside it."""
+    with open(path, 'w') as file:
+        os.fchmod(file.fileno(), 0o644)  # whatever a default ACL of the directory says
+        file.write(_PROOF % (profile, _LONGEST) + 'rules:\n' * bool(rules))
+        file.writelines(_RULE_OFF % rule for rule in rules)
     write_compiled(compiled_path(path), compile_in_place(lambda: load.trusted(path, today())))
     return ''
 

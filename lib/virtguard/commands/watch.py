@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..watch.policy_in_force import PolicyInForce
 
 
-def run(arguments: 'argparse.Namespace', layout: 'Layout') -> int:
+def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Watch until told to stop, or report what is found now. Returns the exit status."""
     from ..watch.policy_in_force import PolicyInForce
 
@@ -44,15 +44,16 @@ def _watch(arguments: 'argparse.Namespace', installation: 'Installation', policy
             complain('%s: %s' % (wording.PROGRAM, text))
 
     Watch(installation, policy, show_happening, complain_of).run()
-    return ADMITTED
+    return FINE
 
 
 def _tell_once(arguments: 'argparse.Namespace', installation: 'Installation', policy: 'PolicyInForce') -> int:
     from ..watch.once import audit_now
 
-    output: 'Format' = JsonLines() if arguments.format == 'jsonl' else Text(wants_colour(), True)
-    counts = {model.ADMIT: 0, model.DENY: 0, model.ERROR: 0}
-    for source, outcome in audit_now(installation, policy.load()):
+    output = FORMATS[arguments.format](wants_colour(), True)
+    show(output.begin())
+    tally = Tally()
+    for file, outcome in audit_now(installation, policy.load()):
         if isinstance(outcome, model.Verdict):
             show(output.verdict(file, outcome))
             tally.add(outcome.decision)

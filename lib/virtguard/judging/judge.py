@@ -2,9 +2,9 @@
 """Judges one document after another by one policy: what can be known without parsing a document is found out first."""
 
 from .. import model
-from ..compiled import Compiled
 from ..policy.compiler import prepare
 from ..scan import MAX_DEPTH, is_well_formed
+from ..screening import Screen
 from .evaluate import evaluate
 from .refused import are_usual, may_be_refused
 from .subject import parse_domain
@@ -36,8 +36,8 @@ class Judge:
         self._host = host
         self._today = today
         self._limit = limit
-        self._compiled = Compiled(prepare(policy))
-        self._sieve = Sieve(self._compiled.needs(host))
+        self._screen = Screen(prepare(policy))
+        self._sieve = Sieve(self._screen.needs(host))
         self._rules = policy.rules_at(model.ADMISSION)
 
     def judge(self, xml: bytes) -> model.Verdict:
@@ -48,7 +48,7 @@ class Judge:
         verdict = None
         document = read_words(xml)
         if document is None:
-            verdict, candidates = self._compiled.judge(xml, self._host)
+            verdict, candidates = self._screen.screen(xml, self._host)
             unusual = may_be_refused(xml)
         else:
             candidates = self._sieve.sift(document)
@@ -56,7 +56,7 @@ class Judge:
             if not candidates and not unusual and xml.count(b'</') < MAX_DEPTH:
                 head = read_head(document)
                 if head is not None and is_well_formed(xml):
-                    verdict = self._compiled.admit(*head)
+                    verdict = self._screen.admit(*head)
         if verdict is None or unusual:
             rules = [self._rules[number] for number in candidates]
             local = document is not None

@@ -100,15 +100,22 @@ class _Linter:
             found = self.select(node.operands[0], patterns, report)
             return self._follow(node.steps, self._keep(node.operands[1:], found, report), report)
         if report is not None:
-            found_of = {operand: self.select(operand, patterns, report) for operand in node.operands}
-            if node.kind == 'compare' and node.text in ('=', '!='):
-                path, literal = _nodes_first(node)
-                found = found_of[path]
-                if (path.kind, literal.kind, path.operands) == ('call', 'literal', ()) and path.text in _NAME_CALLS:
-                    self._check_named(literal, patterns, report)
-                elif literal.kind == 'literal' and found and not self.may_be(found, literal.text):
-                    report(self.wrong_value(path, patterns, found, literal.text, literal.offset))
+            self._check_operands(node, patterns, report)
         return [_ANYTHING]
+
+    def _check_operands(self, node: Node, patterns: 'Patterns', report: 'Report') -> None:
+        """Report what is wrong in the operands of a node, and where it compares one with a text that it never has."""
+        found_of = {operand: self.select(operand, patterns, report) for operand in node.operands}
+        if node.kind != 'compare' or node.text not in ('=', '!='):
+            return
+        path, literal = _nodes_first(node)
+        if literal.kind != 'literal':
+            return
+        found = found_of[path]
+        if path.kind == 'call' and path.text in _NAME_CALLS and not path.operands:
+            self._check_named(literal, patterns, report)
+        elif found and not self.may_be(found, literal.text):
+            report(self.wrong_value(path, patterns, found, literal.text, literal.offset))
 
     def _follow(self, steps: 'Sequence[Step]', patterns: 'Patterns', report: 'Optional[Report]') -> 'Patterns':
         origin = patterns  # what a step is said to be missing under; for //x, under what // begins with
@@ -126,25 +133,29 @@ class _Linter:
         return patterns
 
     def _keep(self, predicates: 'Sequence[Node]', patterns: 'Patterns', report: 'Optional[Report]') -> 'Patterns':
-        """Those of `patterns` of which every predicate can be true.
-
-        Their namesakes stay, too: libvirt's parser is less strict than its schema about what goes together.
-        """
+        """Those of `patterns` that may meet every predicate; reports what is wrong in them, where that is asked for."""
+        if report is None:
+            for predicate in predicates:
+                patterns = self._those_that_may_meet(predicate, patterns)
+            return patterns
         found: 'List[Mistake]' = []
         for predicate in predicates:
-            if report is not None:
-                self.select(predicate, patterns, found.append)
-            names = {name for pattern in patterns if self._may_hold(predicate, pattern) for name in names_of(pattern)}
-            kept = [p for p in patterns if self._may_hold(predicate, p) or not names.isdisjoint(names_of(p))]
-            if patterns and not kept and report is not None:
+            self.select(predicate, patterns, found.append)
+            kept = self._those_that_may_meet(predicate, patterns)
+            if patterns and not kept:
                 if not found:
                     found.append(mistakes.unmet(patterns, _first_offset(predicate)))
                 kept = [_ANYTHING]
             patterns = kept
-        if report is not None:
-            for mistake in [*found, *_contradictions(predicates)]:
-                report(mistake)
+        for mistake in [*found, *_contradictions(predicates)]:
+            report(mistake)
         return patterns
+
+    def _those_that_may_meet(self, predicate: Node, patterns: 'Patterns') -> 'Patterns':
+        """Those of `patterns` of which a predicate can be true, and their namesakes: libvirt's parser is less strict
+        than its schema about what goes together."""
+        names = {name for pattern in patterns if self._may_hold(predicate, pattern) for name in names_of(pattern)}
+        return [p for p in patterns if self._may_hold(predicate, p) or not names.isdisjoint(names_of(p))]
 
     def _may_hold(self, node: Node, pattern: 'Pattern') -> bool:
         key = (node, pattern)
@@ -178,12 +189,12 @@ class _Linter:
         found = _unique(found for pattern in patterns for found in self._axis(step.axis, pattern))
         reached = [pattern for pattern in found if _passes(step, pattern)]
         is_search = origin is not patterns or step.axis in ('descendant', 'descendant-or-self')
-        if is_search and ':' not in step.test and is_name(step.test) and _ANYTHING not in reached:
-            # What may have any name (below <metadata>) is not what `//` looks for, unless it begins there.
-            axis = 'attribute' if step.axis == 'attribute' else 'child'
-            near = {pattern for start in origin for pattern in self._axis(axis, start)}
-            reached = [pattern for pattern in reached if names_of(pattern) or pattern in near]
-        return reached
+        if not is_search or ':' in step.test or not is_name(step.test) or _ANYTHING in reached:
+            return reached
+        # What may have any name (below <metadata>) is not what `//` looks for, unless it begins there.
+        axis = 'attribute' if step.axis == 'attribute' else 'child'
+        near = {pattern for start in origin for pattern in self._axis(axis, start)}
+        return [pattern for pattern in reached if names_of(pattern) or pattern in near]
 
     def _axis(self, axis: str, pattern: 'Pattern') -> 'Patterns':
         key = (axis, pattern)
@@ -302,21 +313,25 @@ def _nodes_first(comparison: Node) -> 'Tuple[Node, Node]':
 def _contradictions(predicates: 'Sequence[Node]') -> 'Iterator[Mistake]':
     """Of the conditions that one node must meet: those that want another value than an earlier one of the same."""
     wanted: 'Dict[str, str]' = {}
-    for predicate in predicates:
-        for condition in predicate.operands if predicate.kind == 'and' else (predicate,):
-            if condition.kind != 'compare' or condition.text != '=':
-                continue
+    conditions = [part for node in predicates for part in (node.operands if node.kind == 'and' else (node,))]
+    for condition in conditions:
+        if condition.kind == 'compare' and condition.text == '=':
             path, literal = _nodes_first(condition)
-            if literal.kind != 'literal' or path.kind != 'path' or path.absolute or len(path.steps) != 1:
-                continue
-            (step,) = path.steps
-            is_attribute = step.axis == 'attribute' and is_name(step.test)
-            if step.predicates or not (is_attribute or step.axis == 'self'):
-                continue
-            shown = '@' + step.test if is_attribute else 'one node'
-            first = wanted.setdefault(shown, literal.text)
-            if first != literal.text:
-                yield mistakes.contradiction(shown, first, literal)
+            shown = _own_value(path)
+            if shown and literal.kind == 'literal':
+                first = wanted.setdefault(shown, literal.text)
+                if first != literal.text:
+                    yield mistakes.contradiction(shown, first, literal)
+
+
+def _own_value(path: Node) -> str:
+    """How to call what a path selects of a node, if that is an attribute or the node itself; '' for anything else."""
+    if path.kind != 'path' or path.absolute or len(path.steps) != 1 or path.steps[0].predicates:
+        return ''
+    (step,) = path.steps
+    if step.axis == 'attribute' and is_name(step.test):
+        return '@' + step.test
+    return 'one node' if step.axis == 'self' else ''
 
 
 def _first_offset(node: Node) -> int:

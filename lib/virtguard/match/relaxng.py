@@ -137,6 +137,24 @@ def _load(name: str, read: 'Callable[[str], bytes]', including: 'Tuple[str, ...]
     """The pattern in a file, with what it includes in the place of each include (RELAX NG, sections 4.6 and 4.7)."""
     if name in including:
         raise SchemaError('%s includes itself' % name)
+    root = _parse(name, read)
+    root.set('datatypeLibrary', root.get('datatypeLibrary', ''))  # the only setting that an including file hands not on
+    for node in list(root.iter(_rng('include'), _rng('externalRef'))):
+        found = _load(node.get('href', ''), read, including + (name,))
+        if node.tag == _rng('include'):
+            if found.tag != _rng('grammar'):
+                raise SchemaError('%s is included by %s and is no grammar' % (node.get('href'), name))
+            _include(node, found)
+            continue
+        if node.get('ns') is not None and found.get('ns') is None:
+            found.set('ns', node.get('ns'))
+        if node is root:
+            return found
+        node.getparent().replace(node, found)
+    return root
+
+
+def _parse(name: str, read: 'Callable[[str], bytes]') -> 'etree._Element':
     parser = etree.XMLParser(
         resolve_entities=False, no_network=True, load_dtd=False, remove_comments=True, remove_pis=True
     )
@@ -146,25 +164,17 @@ def _load(name: str, read: 'Callable[[str], bytes]', including: 'Tuple[str, ...]
         raise SchemaError('%s is not well-formed: %s' % (name, error)) from None
     if etree.QName(root).namespace != _RNG:
         raise SchemaError('%s is not RELAX NG' % name)
-    root.set('datatypeLibrary', root.get('datatypeLibrary', ''))  # the only setting that an including file hands not on
-    for node in list(root.iter(_rng('include'), _rng('externalRef'))):
-        found = _load(node.get('href', ''), read, including + (name,))
-        if node.tag == _rng('include'):
-            if found.tag != _rng('grammar'):
-                raise SchemaError('%s is included by %s and is no grammar' % (node.get('href'), name))
-            overridden = {_definition_name(definition) for definition in _definitions(node)}
-            for definition in list(_definitions(found)):
-                if _definition_name(definition) in overridden:
-                    definition.getparent().remove(definition)
-            found.tag = node.tag = _rng('div')
-            node.insert(0, found)
-        else:
-            if node.get('ns') is not None and found.get('ns') is None:
-                found.set('ns', node.get('ns'))
-            if node is root:
-                return found
-            node.getparent().replace(node, found)
     return root
+
+
+def _include(node: 'etree._Element', grammar: 'etree._Element') -> None:
+    """Put into an include the grammar that it names, without the definitions that the include overrides."""
+    overridden = {_definition_name(definition) for definition in _definitions(node)}
+    for definition in list(_definitions(grammar)):
+        if _definition_name(definition) in overridden:
+            definition.getparent().remove(definition)
+    grammar.tag = node.tag = _rng('div')
+    node.insert(0, grammar)
 
 
 def _definitions(parent: 'etree._Element') -> 'Iterator[etree._Element]':

@@ -7,7 +7,7 @@ import re
 from ..errors import GuardError
 from ..host import Host
 from ..model import VENDORS
-from ..policyfile import read_policy_file
+from .files import read_policy_file
 from .installation import profiles
 
 TYPE_CHECKING = False

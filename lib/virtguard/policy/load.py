@@ -10,8 +10,8 @@ import time
 
 from .. import model
 from ..errors import MissingLibraryError, PolicyFileError, suggest
-from ..policyfile import directories, read_policy_file, read_trusted_policy_file, stated_failure
-from ..trust import check_ownership
+from ..trust import check_ownership, directories
+from .files import read_policy_file, read_trusted_policy_file, stated_failure
 from .installation import SUFFIX, is_profile_name, profiles
 
 TYPE_CHECKING = False
@@ -136,13 +136,7 @@ def _load(path: str, drop_ins: 'Sequence[str]', read: 'Callable[[str], bytes]', 
 
 
 def _read_and_merge(path: str, drop_ins: 'Sequence[str]', read: 'Callable[[str], bytes]', today: str) -> model.Policy:
-    files: 'Files' = []
-    try:
-        for name in (path, *drop_ins):
-            files.append((name, read(name)))
-    except PolicyFileError as error:
-        error.settings = _stated(files)
-        raise
+    files = _read_files((path, *drop_ins), read)
     try:
         from .layer import Given, read_layer
         from .merge import merge_layers
@@ -157,6 +151,18 @@ def _read_and_merge(path: str, drop_ins: 'Sequence[str]', read: 'Callable[[str],
         if 'extends' in layer.settings:
             layer.settings['extends'].problem('a drop-in cannot extend a policy', 'say so in %s' % path)
     return merge_layers(extended + layers, path, today, _released_before, _known_systems)
+
+
+def _read_files(paths: 'Sequence[str]', read: 'Callable[[str], bytes]') -> 'Files':
+    """The files of a policy; the error over one of them knows what those before it say of `failure`."""
+    files: 'Files' = []
+    try:
+        for path in paths:
+            files.append((path, read(path)))
+    except PolicyFileError as error:
+        error.settings = _stated(files)
+        raise
+    return files
 
 
 def _released_before(date: str) -> 'model.ValueSet':

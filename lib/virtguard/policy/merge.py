@@ -15,7 +15,7 @@ from .waivers import MAX_DAYS_AHEAD, latest_expiry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List, Sequence, Tuple
+    from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
     Sets = Callable[[str], model.ValueSet]
     Known = Callable[[], model.ValueSet]
@@ -94,24 +94,38 @@ def combined_sha256(files: 'Sequence[Tuple[str, str]]') -> str:
 
 
 def _make_rules(layers: 'Sequence[Layer]', released_before: 'Sets', known_systems: 'Known') -> 'Dict[str, model.Rule]':
-    drafts: 'List[_Draft]' = []
-    by_id: 'Dict[str, _Draft]' = {}
-    for layer in layers:
-        first_lines: 'Dict[str, int]' = {}
-        for given in layer.rules or ():
-            id = given.value['id'].value if 'id' in given.value else None
-            if id in first_lines:
-                given.problem('rule %r is defined twice, first in line %d' % (id, first_lines[id]))
-            elif id in by_id:
-                by_id[id].change(given)
-            else:
-                drafts.append(_Draft(given, () if layer is layers[0] else tuple(by_id)))
-            if id is not None:
-                first_lines.setdefault(id, given.origin[1])
-                by_id.setdefault(id, drafts[-1])
+    drafts = _draft_rules(layers)
     for draft in drafts:
         draft.check()
     return {draft.id: draft.make(released_before, known_systems) for draft in drafts}
+
+
+def _draft_rules(layers: 'Sequence[Layer]') -> 'List[_Draft]':
+    """The rules of all layers, each with what later layers change in it."""
+    drafts: 'List[_Draft]' = []
+    by_id: 'Dict[str, _Draft]' = {}
+    for layer in layers:
+        for id, given in _rules_of(layer):
+            if id in by_id:
+                by_id[id].change(given)
+                continue
+            drafts.append(_Draft(given, () if layer is layers[0] else tuple(by_id)))
+            if id is not None:
+                by_id[id] = drafts[-1]
+    return drafts
+
+
+def _rules_of(layer: Layer) -> 'Iterator[Tuple[Optional[str], Given]]':
+    """A layer's rules, each with its id, None where it has none; one that is defined a second time is a problem."""
+    first_lines: 'Dict[str, int]' = {}
+    for given in layer.rules or ():
+        id = given.value['id'].value if 'id' in given.value else None
+        if id in first_lines:
+            given.problem('rule %r is defined twice, first in line %d' % (id, first_lines[id]))
+            continue
+        if id is not None:
+            first_lines[id] = given.origin[1]
+        yield id, given
 
 
 class _Draft:

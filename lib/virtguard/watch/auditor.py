@@ -17,7 +17,8 @@ from ..match.compared import TEXT
 from ..match.needs import build_index, derive_need
 from ..match.syntax import tokenize
 from ..model import Occurrence
-from ..scan import find_marks, holds
+from ..scan import find_marks
+from ..screening import holds
 from .lasting_place import LastingPlace, Siblings, find_place
 from .state import STATUS, State
 from .transition import admitted_domain, is_another_run, transition, uuid_of

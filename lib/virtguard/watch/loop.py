@@ -77,7 +77,7 @@ class Watch:
         """
         waker = self._catch_signals()
         auditor = self._policy.load()
-        kept_states = KeptStates(self._layout.state, self._complain)
+        kept_states = KeptStates(self._installation.state, self._complain)
         if kept_states.is_taken:
             self._watch_beside_another()
         self._ledger = Ledger(

@@ -13,7 +13,7 @@ import stat
 
 from ..errors import NotAFileError, StateFileError
 from ..model import MAX_XML_BYTES
-from ..trust import is_only_ours
+from ..trust import is_only_ours, read_file
 from .state import CHECKPOINT, SNAPSHOT, STATUS
 
 TYPE_CHECKING = False

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures of the tests of install.sh. Helpers to import are in installing.py."""
 
+import glob
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import sys
 import pytest
 from installation import CHECKOUT, copy_checkout
 
-LIBVIRTD = '/usr/sbin/libvirtd'
+LIBVIRT = ('/usr/lib/libvirt.so.0', '/usr/lib64/libvirt.so.0', '/usr/lib/*/libvirt.so.0')
 
 
 @pytest.fixture
@@ -26,19 +27,21 @@ def checkout(tmp_path):
 
 @pytest.fixture(scope='module')
 def fake_libvirt(tmp_path_factory):
-    """A function: version -> command prefix that runs the installer where libvirtd says so."""
-    if os.geteuid() != 0 or not os.path.exists(LIBVIRTD):
-        pytest.skip('needs root and %s' % LIBVIRTD)
+    """A function: version -> command prefix that runs the installer where libvirt's library has that version."""
+    links = [path for pattern in LIBVIRT for path in glob.glob(pattern)]
+    if os.geteuid() != 0 or len(links) != 1:
+        pytest.skip('needs root and libvirt')
     directory = tmp_path_factory.mktemp('libvirt')
 
     def prefix(version):
-        daemon = directory / version
-        daemon.write_text('#!/bin/sh\necho "libvirtd (libvirt) %s"\n' % version)
-        daemon.chmod(0o755)
-        hide = 'for d in /usr/sbin/libvirtd /usr/sbin/virtqemud; do [ ! -e $d ] || mount --bind "$0" $d || exit; done'
-        return ['unshare', '--mount', '--', 'sh', '-c', hide + '; exec "$@"', str(daemon)]
+        major, minor, micro = map(int, version.split('.'))
+        hide = (
+            'mount -t tmpfs tmpfs "$0" && cd "$0" && mkdir new work && ln -s libvirt.so.0.%d.%d new/libvirt.so.0\n'
+            'mount -t overlay -o lowerdir=%s,upperdir=new,workdir=work overlay %s && cd "$OLDPWD" && exec "$@"'
+        ) % (1000 * major + minor, micro, *[os.path.dirname(links[0])] * 2)
+        return ['unshare', '--mount', '--', 'sh', '-c', hide, str(directory)]
 
-    if subprocess.call(prefix('1.0') + ['true'], stderr=subprocess.DEVNULL) != 0:
+    if subprocess.call(prefix('1.0.0') + ['true'], stderr=subprocess.DEVNULL) != 0:
         pytest.skip('no mount namespaces here')
     return prefix
 

@@ -144,7 +144,7 @@ def test_a_call_that_began_before_keeps_its_code(root, versions):
     (_, one), (second, other) = versions
     install(root, checkout=one)
     there = Installed(root)
-    there.write_policy()
+    there.write_policy(deadline='60')  # for as long as the upgrade takes, the call waits for its document
     install(root, checkout=one)
     before = there.tree
     reader, writer = os.pipe()
@@ -155,7 +155,7 @@ def test_a_call_that_began_before_keeps_its_code(root, versions):
         stdout=subprocess.PIPE,
     )
     os.close(reader)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 50
     while str(before).encode() not in pathlib.Path('/proc/%d/cmdline' % child_of(call.pid, deadline)).read_bytes():
         assert time.monotonic() < deadline
     upgrade = threading.Thread(target=install, args=(root,), kwargs={'checkout': other})

@@ -97,7 +97,7 @@ def test_rules_come_back_whole(policy, file):
     loaded, warning = load_compiled(str(policy))
     expected = load.trusted(str(policy))  # with the host's osinfo-db, too
     assert warning == ''
-    assert loaded.needed_facts == tuple(sorted(expected.facts()))
+    assert loaded.needed_facts == tuple(sorted(expected.needed_facts()))
     for name in ('name', 'mode', 'failure', 'deadline', 'audit_required', 'sha256', 'source'):
         assert getattr(loaded.policy, name) == getattr(expected, name)
     admission = expected.rules_at(model.ADMISSION)

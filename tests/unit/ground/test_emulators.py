@@ -7,7 +7,6 @@ import pytest
 from support.paths import CHECKOUT
 from support.policies import load_policy
 from virtguard import model
-from virtguard.commands.parallel import Judge
 from virtguard.emulator_file import foreign_emulator
 from virtguard.emulators import is_foreign_name
 from virtguard.host import Host
@@ -15,7 +14,6 @@ from virtguard.judging.evaluate import evaluate
 from virtguard.judging.judge import Judge
 from virtguard.judging.subject import parse_domain
 from virtguard.policy.compiler import prepare
-from virtguard.policy.merge import load_policy
 from virtguard.screening import Screen
 
 ELF = b'\x7fELF\x02\x01\x01'

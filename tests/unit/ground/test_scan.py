@@ -10,7 +10,6 @@ from support.odd_domains import odd_domains
 from support.paths import CHECKOUT
 from support.policies import load_policy
 from virtguard import model
-from virtguard.commands.parallel import Judge
 from virtguard.errors import DomainXMLError
 from virtguard.judging.evaluate import evaluate
 from virtguard.judging.judge import Judge
@@ -19,7 +18,8 @@ from virtguard.match.syntax import NAMESPACES
 from virtguard.policy.compiler import prepare
 from virtguard.scan import LIBOSINFO_NS, Index, find_marks, is_well_formed, is_well_formed_but_for_namespaces
 from virtguard.screening import Screen
-from virtguard.watch.transition import STATUS, State, admitted_domain, take_document, transition
+from virtguard.watch.state import STATUS, State, take_document
+from virtguard.watch.transition import admitted_domain, transition
 
 POLICY = load_policy((CHECKOUT / 'policy.yaml').read_bytes(), 'policy.yaml')
 HOST = model.HostFacts('x86_64', 'none', 'rhel-8.10', lambda name, subject: None)

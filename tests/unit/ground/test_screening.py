@@ -19,7 +19,6 @@ from virtguard.match.check import compile_match
 from virtguard.match.needs import build_index, derive_need
 from virtguard.match.syntax import NAMESPACES
 from virtguard.policy.compiler import prepare
-from virtguard.policy.merge import load_policy
 from virtguard.scan import find_marks
 from virtguard.screening import Screen, holds
 

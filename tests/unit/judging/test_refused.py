@@ -8,14 +8,12 @@ import pytest
 from support.paths import CHECKOUT
 from support.policies import load_policy
 from virtguard import model
-from virtguard.commands.parallel import Judge
 from virtguard.errors import DomainXMLError
 from virtguard.judging.judge import Judge
 from virtguard.judging.refused import are_usual, may_be_refused
 from virtguard.judging.subject import parse_domain
 from virtguard.judging.words import read_words
 from virtguard.policy.compiler import prepare
-from virtguard.policy.merge import load_policy
 from virtguard.screening import Screen
 
 POLICY_FILE = CHECKOUT / 'policy.yaml'

@@ -7,7 +7,6 @@ import pytest
 from support.paths import CASES
 from support.policies import load_policy
 from virtguard import model
-from virtguard.commands.parallel import Judge
 from virtguard.judging.evaluate import evaluate
 from virtguard.judging.judge import Judge
 from virtguard.judging.subject import parse_domain
