@@ -826,7 +826,8 @@ prove() {
 
 # --- the host --------------------------------------------------------------------------------------------------------
 
-# A daemon looks for hooks when it starts and when it reloads. Never a restart: that would visit running domains.
+# A daemon looks for hooks when it starts and when it reloads. Never a restart: that would visit running domains. In
+# shell, since --uninstall has to tell it where Python does not run.
 tell_daemons() {
     [ -z "$root" ] || return 0
     told=
@@ -1018,7 +1019,8 @@ preview() {
     [ -n "$install_packages" ] || set -- "$@" --no-deps
     tree=$checkout/lib
     status=0
-    of_package commands.preview "$root" "$pristine" "$profile" "$mode" "$@" || status=$?
+    of_package commands.preview "$root" "$pristine" "$hooks" "$program" "$old_program" "$profile" "$mode" "$@" ||
+        status=$?
     case $status in
     0) exit 0 ;;
     3) exit 1 ;; # which Python also ends with where it cannot run the package

@@ -170,6 +170,19 @@ def test_what_cannot_be_judged(root):
     assert following[1].endswith(' --preview     # look again, once that can be read')
 
 
+def test_a_hook_of_another_program_that_stands_in_the_way(root):
+    hooks = root / 'etc/libvirt/hooks'
+    (hooks / 'qemu.d').mkdir(parents=True)
+    for name in ('qemu', 'qemu.d/00-virt-guard'):
+        (hooks / name).write_text('#!/bin/sh\n')
+    define(root, 'bad', DENIED)
+    _, refused, _, stopped, following = sections(preview(root, status=1))
+    assert '/bad.xml:16: deny' in refused[1]
+    assert stopped[0] == 'An installation would stop here:'
+    assert stopped[1].startswith(str(hooks / 'qemu')) and ' belongs to another program' in stopped[1]
+    assert stopped[1] in run_installer(root).stderr
+
+
 # --- the site's own policy
 
 

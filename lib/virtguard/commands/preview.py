@@ -19,6 +19,7 @@ from ..policy.load import drop_in_directory, load_timed
 from ..wording import PROGRAM, counted
 from .candidate import EDITED, LINK, SHIPPED, choose_profile, make_candidate
 from .domain_files import defined_domain_files
+from .hook_link import choose_link
 from .next_boot import AUTOSTART, RUNNING, autostart_domains, note_on_saved_state, running_domains, summary
 from .parallel import judge_all
 from .setup import describe_host_rules
@@ -27,7 +28,7 @@ from .text import Text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, Iterator, List, Sequence, Set, TextIO, Tuple
+    from typing import Callable, Dict, Iterator, List, Sequence, Set, TextIO, Tuple
 
     from .candidate import Candidate
 
@@ -43,13 +44,15 @@ _STATES = {
 def main(argv: 'Sequence[str]', stdout: 'TextIO') -> int:
     """Tell what would be refused. Returns CLEAN, REFUSED or NOT_JUDGED.
 
-    :param argv: the root (see installed_below), the file with what was shipped when virt-guard was installed,
-        the profile and the mode that somebody asks for ('' for none), and the words of the command that installs
+    :param argv: the root (see installed_below), the file with what was shipped when virt-guard was installed, libvirt's
+        directory of hooks, the hook of this version and that of earlier ones, the profile and the mode that somebody
+        asks for ('' for none), and the words of the command that installs
     """
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    root, pristine, profile, mode, *command = argv
+    root, pristine, hooks, program, old_program, profile, mode, *command = argv
     try:
-        return _Preview(installed_below(root), mode, command).run(profile, pristine)
+        preview = _Preview(installed_below(root), mode, command)
+        return preview.run(profile, pristine, lambda: choose_link(hooks, (program, old_program)))
     except PolicyError as error:
         for problem in error.problems:
             complain(str(problem))
@@ -79,7 +82,7 @@ class _Preview:
         self._missed: 'List[str]' = []
         self._is_incomplete = False
 
-    def run(self, profile: str, pristine: str) -> int:
+    def run(self, profile: str, pristine: str, find_place: 'Callable[[], str]') -> int:
         show_line('%s %s, a preview: nothing on this host is changed' % (PROGRAM, __version__))
         profile, reason = choose_profile(profile, pristine)
         show_line('profile    %s (%s)' % (profile, reason))
@@ -96,6 +99,11 @@ class _Preview:
         self._tell_of_domains(policy)
         self._tell_of_next_starts(policy)
         self._tell_what_was_missed()
+        try:
+            find_place()
+        except GuardError as error:
+            show('\nAn installation would stop here:\n')
+            show_line(str(error))
         self._tell_what_next(candidate, policy)
         return NOT_JUDGED if self._is_incomplete else REFUSED if self._refused else CLEAN
 
