@@ -3,6 +3,10 @@
 
 The process is a copy of this one, so that what it works on need not be sent to it. What it returns must be data that
 can be marshalled. It holds nothing open but its way to answer, and where its parent dies, it soon does so, too.
+
+Three modules let a process of its own do work under limits. Here a process does one piece of work, while the watch goes
+on with other things. Those of commands/pool each do many, because judging a document takes less time than starting a
+process. That of hook/worker may import next to nothing before it starts, and says what it is doing as it goes on.
 """
 
 import contextlib
