@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _HEAD = b'virt-guard state 1 '
 _SUFFIX = '.state'
 _MAX_BYTES = 256 * 1024 * 1024
-_UNFIT = 'it is no file of ours of a sensible size'
+_UNFIT = 'it is not a regular file, or it is too large, or others could write it'
 
 
 class KeptStates:
@@ -52,7 +52,7 @@ class KeptStates:
             os.makedirs(self._directory, 0o700, exist_ok=True)
             status = os.lstat(self._directory)
             if not stat.S_ISDIR(status.st_mode) or not is_only_ours(status):
-                self._warn('%s is no directory of ours; states are not kept' % self._directory)
+                self._warn('%s is not a directory, or others could write it; states are not kept' % self._directory)
                 return False
             os.chmod(self._directory, 0o700)
             self._lock = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -269,9 +269,7 @@ class Watch:
         if self._sinks.send(fields) is not None:
             self._amiss.pop('record', None)
         elif 'record' not in self._amiss:
-            self._amiss['record'] = (
-                'a record was lost: neither journald nor syslog nor %s takes any' % self._installation.log
-            )
+            self._amiss['record'] = 'audit record lost: journald, syslog and %s all failed' % self._installation.log
             self._print(self._amiss['record'])
 
     def _status(self) -> str:
