@@ -184,7 +184,7 @@ class Fuzzer:
 
 
 # What libxml2 accepts, and libvirt refuses, or the guard itself.
-_VALUE = re.compile('.* (?:is none that libvirt knows|is no number|is to be filled in)')
+_VALUE = re.compile('.* (?:is not one that libvirt knows|is not a number|is to be filled in)')
 _ON_PURPOSE = re.compile('the XML has a DOCTYPE|' + _VALUE.pattern)
 
 

@@ -198,10 +198,10 @@ def _check_limit(element: 'etree._Element') -> None:
     text = element.text or ''
     number = text.strip(' \t\r\n').replace('+', '')
     if text and not re.match(_ZERO, text) and not re.match(_POSITIVE, number):
-        message = _to_fill_in(text) or '<%s> is %r, which is no number' % (element.tag, text)
+        message = _to_fill_in(text) or '<%s> is %r, which is not a number' % (element.tag, text)
         raise DomainXMLError(message, element.sourceline or 0)
 
 
 def _unknown(element: 'etree._Element', what: str, value: str) -> DomainXMLError:
-    message = _to_fill_in(value) or '%s is none that libvirt knows' % what
+    message = _to_fill_in(value) or '%s is not one that libvirt knows' % what
     return DomainXMLError(message, element.sourceline or 0)

@@ -63,7 +63,7 @@ def test_domains_of_other_drivers(form, type):
 @pytest.mark.parametrize('type', ['kvmm', 'KVM', '', ' kvm', 'none', 'qemu-kvm'])
 def test_types_that_do_not_exist(form, type):
     xml = FORMS[form](BASE).replace(TYPE, "<domain id='7' type='%s'>" % type)
-    assert_refused(xml, 'the domain type %r is none that libvirt knows' % type, 1)
+    assert_refused(xml, 'the domain type %r is not one that libvirt knows' % type, 1)
 
 
 @pytest.mark.parametrize('form', sorted(FORMS))
@@ -71,7 +71,7 @@ def test_types_that_do_not_exist(form, type):
 def test_architectures_that_do_not_exist(form, arch):
     for spelt in ("<type arch='%s'", "<type\t arch = '%s'", '<type extra="a" arch="%s"'):
         xml = FORMS[form](BASE).replace(ARCH, spelt % arch)
-        assert_refused(xml, 'the architecture %r is none that libvirt knows' % arch, 13)
+        assert_refused(xml, 'the architecture %r is not one that libvirt knows' % arch, 13)
 
 
 def test_what_is_judged():
@@ -124,7 +124,7 @@ def test_values_that_do_not_exist(old, new, attribute, value, tag):
     for judge in (parse_domain, Judge(POLICY, HOST, '2026-11-27').judge, Judge(NOTHING, HOST, '2026-11-27').judge):
         with pytest.raises(DomainXMLError) as error:
             judge(xml.encode())
-        assert error.value.message == '%s=%r of <%s> is none that libvirt knows' % (attribute, value, tag)
+        assert error.value.message == '%s=%r of <%s> is not one that libvirt knows' % (attribute, value, tag)
         assert error.value.line > 1 and not error.value.other_document
 
 
@@ -154,7 +154,7 @@ TEMPLATES = [
     ("machine='pc-q35-rhel8.6.0'", "machine='{{ machine }}'", "'{{ machine }}' %s" % TO_FILL_IN),
     ("arch='x86_64'", "arch='{{ arch }}'", "'{{ arch }}' %s" % TO_FILL_IN),
     ("<interface type='bridge'>", "<interface type='{{ t }}'>", "'{{ t }}' %s" % TO_FILL_IN),
-    ("<interface type='bridge'>", "<interface type='%(t)s'>", "type='%(t)s' of <interface> is none that libvirt knows"),
+    ("<interface type='bridge'>", "<interface type='%(t)s'>", "type='%(t)s' of <interface> is not one that libvirt knows"),
     ('<memballoon', "<tpm><backend type='${t}'/></tpm><memballoon", "'${t}' %s" % TO_FILL_IN),
     (
         '<memballoon',
@@ -207,12 +207,12 @@ def test_what_libvirt_takes_as_it_is_is_no_template(old, new):
 @pytest.mark.parametrize(
     'value, message',
     [
-        ('many', "<total_bytes_sec> is 'many', which is no number"),
-        ('0x10', "<total_bytes_sec> is '0x10', which is no number"),
-        ('-1', "<total_bytes_sec> is '-1', which is no number"),
-        ('1e6', "<total_bytes_sec> is '1e6', which is no number"),
-        ('1 000', "<total_bytes_sec> is '1 000', which is no number"),
-        ('१०', "<total_bytes_sec> is '१०', which is no number"),
+        ('many', "<total_bytes_sec> is 'many', which is not a number"),
+        ('0x10', "<total_bytes_sec> is '0x10', which is not a number"),
+        ('-1', "<total_bytes_sec> is '-1', which is not a number"),
+        ('1e6', "<total_bytes_sec> is '1e6', which is not a number"),
+        ('1 000', "<total_bytes_sec> is '1 000', which is not a number"),
+        ('१०', "<total_bytes_sec> is '१०', which is not a number"),
     ],
 )
 def test_limits_that_are_no_numbers(value, message):
@@ -278,5 +278,5 @@ def test_what_libvirt_refuses_is_refused_where_nothing_else_is_found(old, new, f
     assert old in xml
     judge = Judge(POLICY, HOST, '2026-11-27')
     assert judge.judge(xml.encode()).findings == ()
-    with pytest.raises(DomainXMLError, match='is none that libvirt knows'):
+    with pytest.raises(DomainXMLError, match='is not one that libvirt knows'):
         judge.judge(xml.replace(old, new, 1).encode())
