@@ -41,7 +41,7 @@ _WITH_ATTRIBUTES: 'Any' = etree.XPath(
 def are_local(plain: bytes) -> bool:
     """Whether the bytes show that outside of metadata no name is in a namespace: nearly all documents do.
 
-    :param plain: see marks.plain_part; if it is not well-formed, the answer means nothing
+    :param plain: see scan.plain_part; if it is not well-formed, the answer means nothing
     """
     if b'xmlns' not in plain and b'xml:' not in plain:
         return True

@@ -126,7 +126,7 @@ def may_be_refused(data: bytes) -> bool:
 
 
 def are_usual(words: 'FrozenSet[bytes]') -> bool:
-    """The same, the other way round, of a document of which all words are known, see sieve.Words."""
+    """The same, the other way round, of a document of which all words are known, see words.Words."""
     new = words - _seen
     if not all(map(_is_usual, new)):
         return False

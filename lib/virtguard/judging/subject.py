@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bytes -> a Subject, the document that is judged. Pure: no I/O; hardened against hostile XML.
 
-Policies see the document as libvirt wrote it, or as it would read it (see localnames), with one addition: below each
+Policies see the document as libvirt wrote it, or as it would read it (see local_names), with one addition: below each
 `<qemu:arg>` that completes an option stands that option in the `arg` namespace, read as QEMU reads it (see qemu_args).
-And the id of an operating system is the one that is meant (see osids).
+And the id of an operating system is the one that is meant (see os_ids).
 
 Well-formed is what libvirt accepts. It asks libxml2, and what that has to say of namespaces, of IDs and of validity is
 no reason for libvirt to refuse a document. Metadata is where such things stand, because libvirt copies it as it is.
@@ -72,7 +72,7 @@ def parse_domain(data: bytes, local: bool = False, usual: bool = False) -> Subje
     """Parse a `<domain>` document.
 
     :param data: the XML in any encoding that it declares, at most MAX_XML_BYTES
-    :param local: its bytes have shown that outside of metadata no name is in a namespace, see localnames
+    :param local: its bytes have shown that outside of metadata no name is in a namespace, see local_names
     :param usual: they have shown that no value is unusual, see refused
     :raises DomainXMLError: not well-formed, not a domain, too large, with a DOCTYPE, or libvirt itself is not of one
         mind about it

@@ -6,7 +6,7 @@ word `disk`, and `type='nvme'` or `type="nvme"` or some rarer spelling. A need b
 of a document in which it holds. A clause is (words, pieces): one of the words is there, or one of the pieces is
 somewhere, within a word or not. What is left is looked for once more, where the path says: within the parents' tags.
 
-This is sound where bytes mean what they say, see marks.plain_part, where names are what they look like, see localnames,
+This is sound where bytes mean what they say, see scan.plain_part, where names are what they look like, see local_names,
 and where the document is well-formed, which is not found out here.
 """
 
@@ -48,8 +48,8 @@ _TO_BLANKS = bytes.maketrans(_BLANKS, b' ' * len(_BLANKS))
 
 
 class Words:
-    """A document whose words can be relied on: `plain`, see marks.plain_part, and its distinct words. Its names are
-    local, see localnames."""
+    """A document whose words can be relied on: `plain`, see scan.plain_part, and its distinct words. Its names are
+    local, see local_names."""
 
     __slots__ = ('plain', 'distinct')
 

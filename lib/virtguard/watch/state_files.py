@@ -27,7 +27,7 @@ _HEAD = 64 << 10  # bytes
 
 
 class About:
-    """What a file is about: its `kind` (see transition), the `domain`, and the `name` of a snapshot or checkpoint."""
+    """What a file is about: its `kind` (see state), the `domain`, and the `name` of a snapshot or checkpoint."""
 
     __slots__ = ('kind', 'domain', 'name')
 
