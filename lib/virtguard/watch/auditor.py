@@ -35,7 +35,8 @@ _TO_LIBOSINFO = ['/', 'libosinfo:libosinfo']
 class Tracked:
     """One domain (or, named '', the host's own processes): its last `state`, and what holds: key -> since.
 
-    `run` tells one run of the domain from others, `told` how many times things have been told in this one (see event_id).
+    `run` tells one run of the domain from others, `told` how many times things have been told in this one: see
+    event_id.
     """
 
     __slots__ = ('name', 'uuid', 'state', 'held', 'run', 'told')

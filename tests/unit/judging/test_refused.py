@@ -154,7 +154,11 @@ TEMPLATES = [
     ("machine='pc-q35-rhel8.6.0'", "machine='{{ machine }}'", "'{{ machine }}' %s" % TO_FILL_IN),
     ("arch='x86_64'", "arch='{{ arch }}'", "'{{ arch }}' %s" % TO_FILL_IN),
     ("<interface type='bridge'>", "<interface type='{{ t }}'>", "'{{ t }}' %s" % TO_FILL_IN),
-    ("<interface type='bridge'>", "<interface type='%(t)s'>", "type='%(t)s' of <interface> is not one that libvirt knows"),
+    (
+        "<interface type='bridge'>",
+        "<interface type='%(t)s'>",
+        "type='%(t)s' of <interface> is not one that libvirt knows",
+    ),
     ('<memballoon', "<tpm><backend type='${t}'/></tpm><memballoon", "'${t}' %s" % TO_FILL_IN),
     (
         '<memballoon',
