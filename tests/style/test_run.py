@@ -2,6 +2,7 @@
 """tests/run, in a small checkout and with stand-ins for the programs that would change this host."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -162,3 +163,37 @@ def test_a_suite_of_which_something_runs_says_nothing(checkout):
     checkout.write('tests/live/test_this.py', SKIPPING % 'kvm' + '\n\ndef test_that():\n    pass\n')
     status, lines = checkout.run('--no-install', 'tests', CI='true')
     assert status == 0 and ' 2 passed, 1 skipped' in lines[-1]
+
+
+PASSING = 'def test_%s():\n    pass\n'
+FAILING = 'def test_%s():\n    assert False\n'
+
+
+@pytest.mark.parametrize('failing', [None, 'host', 'installer'])
+def test_all_jobs_are_waited_for_and_told_whole(checkout, failing):
+    script = checkout.root / 'tests/run'
+    text = re.sub(r'(?m)^    make_environment lint .*', '    :', script.read_text())
+    text = re.sub(r'(?m)^platforms="[^"]*"', 'platforms="\none 9.9 - - - .\nother 9.8 - - - .\n"', text)
+    script.write_text(text)
+    for name, directory in (('host', 'tests/host'), ('installer', 'tests/installed/installer')):
+        (checkout.root / directory).mkdir(parents=True)
+        text = (FAILING if failing == name else PASSING) % name
+        checkout.write('%s/test_%s.py' % (directory, name), text)
+    status, lines = checkout.run('--no-install', ID='1000', VIRT_GUARD_HOSTS='bookworm')
+    assert status == (1 if failing else 0)
+    headings = [number for number, line in enumerate(lines) if line.startswith('== ')]
+    assert [lines[number] for number in headings[2:]] == [
+        "== Debian's own: everything else",
+        '== other platforms',
+        '== whole hosts and the installer',
+    ]
+    own, platforms, rest = ['\n'.join(lines[a:b]) for a, b in zip(headings[2:], headings[3:] + [len(lines)])]
+    assert ' 1 passed' in own and 'test_host' not in own and 'test_installer' not in own
+    assert sorted(line for line in platforms.splitlines() if 'skipped' in line) == [
+        'one: skipped: there is no Python 9.9 here',
+        'other: skipped: there is no Python 9.8 here',
+    ]
+    assert rest.index('whole hosts: bookworm') < rest.index("Debian's own: the installer")
+    assert re.findall(r'\d (?:passed|failed)', rest) == [
+        '1 failed' if failing == name else '1 passed' for name in ('host', 'installer')
+    ]
