@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The errors that virt-guard raises on purpose. Imports nothing until a mistake is made.
+"""The errors that virt-guard raises on purpose, as far as a start may meet them. Imports nothing before that.
 
 Anything else that escapes is a defect of virt-guard itself.
 """
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, Iterable, List, Optional, Sequence
+    from typing import Dict, Iterable, List, Optional
 
 
 class GuardError(Exception):
@@ -48,69 +48,12 @@ class DomainXMLError(GuardError):
         self.other_document = other_document
 
 
-class StateFileError(GuardError):
-    """A file or directory of a running domain's state cannot be read, or is not to be trusted.
-
-    `head` is what it begins with, as far as that is known and libvirt has written it.
-    """
-
-    def __init__(self, message: str, hint: str = '', head: bytes = b'') -> None:
-        super().__init__(message, hint)
-        self.head = head
-
-
-class SchemaError(GuardError):
-    """A schema cannot be read, or is not RELAX NG."""
-
-
-class MissingLibraryError(GuardError):
-    """A library that judging needs cannot be imported, or is not whole. `settings` as in PolicyError."""
-
-    def __init__(self, error: Exception, settings: 'Dict[str, object]') -> None:
-        what = str(error) if isinstance(error, ImportError) else '%s: %s' % (type(error).__name__, error)
-        ours = str(getattr(error, 'name', '')).startswith('virtguard')
-        hint = 'run install.sh again' if ours else "install the distribution's lxml and PyYAML"
-        super().__init__('a library is missing or broken: %s' % what, hint)
-        self.settings = settings
-
-
 class Expired(BaseException):
     """The hook's deadline has passed. Not an Exception, so that nothing on the way takes it for its own."""
 
 
 class TooSlow(Expired):
     """Judging a document takes too long; the argument says how long it took."""
-
-
-class Problem:
-    """One defect of a policy: where (1-based line and column), what, and what to write instead."""
-
-    __slots__ = ('source', 'line', 'column', 'message', 'hint')
-
-    def __init__(self, source: str, line: int, column: int, message: str, hint: str = '') -> None:
-        self.source = source
-        self.line = line
-        self.column = column
-        self.message = message
-        self.hint = hint
-
-    def __str__(self) -> str:
-        text = '%s:%d:%d: %s' % (self.source, self.line, self.column, self.message)
-        return '%s (%s)' % (text, self.hint) if self.hint else text
-
-
-class PolicyError(GuardError):
-    """Every problem of a policy at once.
-
-    `settings` holds those top-level settings that were read without a problem, so that a guard whose rules are
-    broken still knows what its administrator wants to happen then (`failure`, `deadline`).
-    """
-
-    def __init__(self, problems: 'Sequence[Problem]', settings: 'Dict[str, object]') -> None:
-        count = len(problems)
-        super().__init__('the policy has %d problem%s: %s' % (count, '' if count == 1 else 's', problems[0]))
-        self.problems = tuple(problems)
-        self.settings = settings
 
 
 def nearest(word: str, known: 'List[str]') -> 'Optional[str]':

@@ -11,7 +11,7 @@ Whether they are whole is asked where something has failed, and nowhere else.
 import os
 import sys
 
-from .errors import GuardError, MissingLibraryError
+from .errors import GuardError
 from .trust import check_way
 
 TYPE_CHECKING = False
@@ -22,6 +22,17 @@ _OURS = ('lxml', 'yaml')
 _LOCAL = '/usr/local'
 _refused: 'Dict[str, str]' = {}  # directories that are not used, and why
 _added: 'List[str]' = []
+
+
+class MissingLibraryError(GuardError):
+    """A library that judging needs cannot be imported, or is not whole. `settings` as in PolicyError."""
+
+    def __init__(self, error: Exception, settings: 'Dict[str, object]') -> None:
+        what = str(error) if isinstance(error, ImportError) else '%s: %s' % (type(error).__name__, error)
+        ours = str(getattr(error, 'name', '')).startswith('virtguard')
+        hint = 'run install.sh again' if ours else "install the distribution's lxml and PyYAML"
+        super().__init__('a library is missing or broken: %s' % what, hint)
+        self.settings = settings
 
 
 def enable_packages() -> None:

@@ -13,12 +13,12 @@ from xml.sax.saxutils import quoteattr
 import pytest
 from support.policies import load_policy
 from virtguard import model
-from virtguard.errors import PolicyError
 from virtguard.judging.evaluate import evaluate
 from virtguard.judging.subject import parse_domain
 from virtguard.policy import load
 from virtguard.policy.layer import read_layer
 from virtguard.policy.merge import merge_layers
+from virtguard.policy.problems import PolicyError
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 POLICY = load_policy((TOP / 'policy.yaml').read_bytes(), 'policy.yaml')

@@ -28,6 +28,7 @@ LAZY = (
     'libraries',
     'judging/subject',
     'judging/evaluate',
+    'policy/problems',
 )
 GROUND = ('hook/call', 'hook/__init__', 'model', 'compiled', 'errors', 'scan', 'screening', 'trust', 'host', '__init__')
 

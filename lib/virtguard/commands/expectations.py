@@ -15,10 +15,11 @@ The file expected.yaml beside the documents says for each, by the name of its fi
 import yaml
 
 from .. import model
-from ..errors import PolicyError, suggest
+from ..errors import suggest
 from ..judging.evaluate import evaluate
 from ..judging.subject import Subject, parse_domain, parse_xml
 from ..match.check import ROOTS
+from ..policy.problems import PolicyError
 from ..policy.yaml_reader import Reader
 from .stated_facts import StatedFacts, read_stated
 

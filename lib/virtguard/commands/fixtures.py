@@ -8,10 +8,11 @@ that it names. A rule is tested if one case expects a finding of it, and another
 import os
 
 from .. import model
-from ..errors import GuardError, PolicyError, suggest
+from ..errors import GuardError, suggest
 from ..host import today
 from ..policy.files import read_policy_file
 from ..policy.installation import profiles
+from ..policy.problems import PolicyError
 from ..wording import counted, others
 from . import loading
 from .domain_files import DomainFile
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     import argparse
     from typing import Iterator, List, Optional, Set, Tuple
 
-    from ..errors import Problem
     from ..policy.installation import Installation
+    from ..policy.problems import Problem
 
 EXPECTED = 'expected.yaml'
 

@@ -11,8 +11,9 @@ import signal
 import time
 
 from .. import __version__, model, wording
-from ..errors import GuardError, PolicyError
+from ..errors import GuardError
 from ..policy.installation import Installation, not_installed
+from ..policy.problems import PolicyError
 from ..policy.waivers import parse_day
 from . import check, policy, rules, watch
 from .exit_status import INTERRUPTED, NOT_JUDGED

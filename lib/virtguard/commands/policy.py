@@ -3,8 +3,10 @@
 
 from .. import model, wording
 from ..compiled import compiled_path
-from ..errors import GuardError, PolicyError, SchemaError
+from ..errors import GuardError
+from ..match.relaxng import SchemaError
 from ..policy.load import load_timed
+from ..policy.problems import PolicyError
 from . import loading, notes
 from .exit_status import FINE, NOT_JUDGED
 from .terminal import show, show_line

@@ -7,9 +7,10 @@ beside it, as if it were in force.
 """
 
 from .. import model, wording
-from ..errors import GuardError, PolicyError
+from ..errors import GuardError
 from ..host import today
 from ..judging.judge import Judge
+from ..policy.problems import PolicyError
 from . import loading
 from .comparison import Comparer
 from .domain_files import defined_domain_files, find_domain_files
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     import argparse
     from typing import Dict, Iterable, List
 
-    from ..errors import Problem
     from ..policy.installation import Installation
+    from ..policy.problems import Problem
     from .comparison import Comparison
 
 

@@ -10,12 +10,13 @@ import shlex
 import signal
 
 from .. import __version__, model
-from ..errors import GuardError, PolicyError
+from ..errors import GuardError
 from ..host import read_facts, today
 from ..judging.judge import Judge
 from ..policy.host_profile import difference
 from ..policy.installation import Installation, installed_below
 from ..policy.load import drop_in_directory, load_timed
+from ..policy.problems import PolicyError
 from ..wording import PROGRAM, counted
 from .candidate import EDITED, LINK, SHIPPED, choose_profile, make_candidate
 from .domain_files import defined_domain_files

@@ -12,8 +12,8 @@ A fact that the file leaves out, or states as `unknown`, is unknown. This host i
 """
 
 from .. import model
-from ..errors import PolicyError
 from ..policy.layer import FACTS, PROBES
+from ..policy.problems import PolicyError
 from ..policy.yaml_reader import Reader
 
 TYPE_CHECKING = False

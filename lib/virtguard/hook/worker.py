@@ -18,15 +18,7 @@ import time
 from .. import model
 from ..deadline import MEMORY, Clock, memory, too_much_memory
 from ..digest import sha256_hex
-from ..errors import (
-    DomainXMLError,
-    Expired,
-    GuardError,
-    MissingLibraryError,
-    PolicyError,
-    PolicyFileError,
-    describe_defect,
-)
+from ..errors import DomainXMLError, Expired, GuardError, PolicyFileError, describe_defect
 from ..pipe import Reader, write_message
 
 TYPE_CHECKING = False
@@ -183,7 +175,7 @@ class _Worker:
         return evaluate(policy, parse_domain(xml), host, today())  # type: ignore[no-any-return]
 
     def _load_judge(self) -> 'Any':
-        from ..libraries import describe_copies
+        from ..libraries import MissingLibraryError, describe_copies
 
         try:
             self._task.sturdily(_import_lxml)
@@ -197,17 +189,17 @@ class _Worker:
         """Load the policy, and let the hook know its settings even where the rules are broken."""
         from contextlib import suppress
 
-        from ..libraries import describe_copies
+        from ..libraries import MissingLibraryError, describe_copies
 
-        load_trusted = self._task.sturdily(_import_sources)
+        load_trusted, policy_error = self._task.sturdily(_import_sources)
         with suppress(Exception):  # so that the policy's settings, as far as they are legible, come with the error
             self._task.sturdily(_import_layers)
         try:
             policy: model.Policy = load_trusted(self._task.policy_path)
             return policy
-        except (PolicyFileError, PolicyError, MissingLibraryError) as error:
+        except (PolicyFileError, policy_error, MissingLibraryError) as error:
             self._send({'stage': 'policy', 'settings': error.settings})
-            if isinstance(error, PolicyError):
+            if isinstance(error, policy_error):
                 raise GuardError(error.message, 'virt-guard policy check') from None
             if isinstance(error, MissingLibraryError):
                 error.message += describe_copies('yaml', 'lxml')
@@ -248,8 +240,9 @@ def _describe(verdict: model.Verdict) -> 'Message':
 
 def _import_sources() -> 'Any':
     from ..policy.load import trusted
+    from ..policy.problems import PolicyError
 
-    return trusted
+    return trusted, PolicyError
 
 
 def _import_layers() -> 'Any':

@@ -5,9 +5,9 @@ import glob
 import os
 import re
 
-from ..errors import NotAFileError, SchemaError
+from ..errors import NotAFileError
 from ..trust import read_file
-from .relaxng import Schema, load_schema
+from .relaxng import Schema, SchemaError, load_schema
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ never valid; what it knows need not be valid together.
 
 from lxml import etree
 
-from ..errors import SchemaError
+from ..errors import GuardError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +22,10 @@ _LIBRARIES = ('', 'http://www.w3.org/2001/XMLSchema-datatypes')
 _NAME_CLASSES = frozenset(('name', 'anyName', 'nsName'))
 _START = ''  # the key of a grammar's start among its definitions
 _EMPTY_TEXT = frozenset(('',))
+
+
+class SchemaError(GuardError):
+    """A schema cannot be read, or is not RELAX NG."""
 
 
 class Names:

@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
-    from ..errors import Problem
+    from .problems import Problem
 
     ValueReader = Callable[[Reader, yaml.Node], Any]
 

@@ -7,12 +7,13 @@ With these, a policy can be used all the same: what is wrong with a word of a ru
 import yaml
 
 from .. import model
-from ..errors import Problem, suggest
+from ..errors import suggest
 from ..match.lint import lint_match
 from ..match.needs import derive_need
 from ..match.relaxng import Schema
 from ..match.syntax import tokenize
 from .layer import Given
+from .problems import Problem
 from .yaml_reader import Reader
 
 TYPE_CHECKING = False

@@ -9,7 +9,8 @@ import os
 import time
 
 from .. import model
-from ..errors import MissingLibraryError, PolicyFileError, suggest
+from ..errors import PolicyFileError, suggest
+from ..libraries import MissingLibraryError
 from ..trust import check_ownership, directories
 from .files import read_policy_file, read_trusted_policy_file, stated_failure
 from .installation import SUFFIX, is_profile_name, profiles

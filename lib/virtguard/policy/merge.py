@@ -7,10 +7,12 @@ keys that it gives) and add waivers. A layer with a problem makes the policy inv
 
 from .. import model
 from ..digest import sha256_hex
-from ..errors import MissingLibraryError, PolicyError, suggest
+from ..errors import suggest
+from ..libraries import MissingLibraryError
 from ..match.syntax import MatchError
 from .layer import Given, KnownSystems, Layer, ReleasedBefore
 from .os_releases import known_systems, released_before
+from .problems import PolicyError
 from .waivers import MAX_DAYS_AHEAD, latest_expiry
 
 TYPE_CHECKING = False

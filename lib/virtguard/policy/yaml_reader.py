@@ -9,7 +9,8 @@ import re
 
 import yaml
 
-from ..errors import Problem, suggest
+from ..errors import suggest
+from .problems import Problem
 from .waivers import parse_day
 
 TYPE_CHECKING = False

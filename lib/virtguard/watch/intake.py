@@ -12,11 +12,12 @@ import time
 from collections import deque
 from itertools import islice
 
-from ..errors import DomainXMLError, StateFileError
+from ..errors import DomainXMLError
 from ..wording import escape
 from .ledger import HOST
 from .outcome import SMALL, Raw, is_light
 from .state import STATUS, State, check_document, shorten
+from .state_files import StateFileError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ LIB belongs to the user that QEMU runs as, so nothing below it is followed blind
 import os
 import stat
 
-from ..errors import NotAFileError, StateFileError
+from ..errors import GuardError, NotAFileError
 from ..model import MAX_XML_BYTES
 from ..trust import is_only_ours, read_file
 from .state import CHECKPOINT, SNAPSHOT, STATUS
@@ -24,6 +24,17 @@ if TYPE_CHECKING:
 
 SUFFIX = '.xml'
 _HEAD = 64 << 10  # bytes
+
+
+class StateFileError(GuardError):
+    """A file or directory of a running domain's state cannot be read, or is not to be trusted.
+
+    `head` is what it begins with, as far as that is known and libvirt has written it.
+    """
+
+    def __init__(self, message: str, hint: str = '', head: bytes = b'') -> None:
+        super().__init__(message, hint)
+        self.head = head
 
 
 class About:

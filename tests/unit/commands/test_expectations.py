@@ -5,7 +5,7 @@ import pytest
 from support.policies import load_policy
 from virtguard import model
 from virtguard.commands.expectations import Expectation, compare, judge_case, load_cases
-from virtguard.errors import PolicyError
+from virtguard.policy.problems import PolicyError
 
 POLICY = """\
 policy: test

@@ -4,7 +4,7 @@
 import pytest
 from virtguard import model
 from virtguard.commands.stated_facts import load_facts
-from virtguard.errors import PolicyError
+from virtguard.policy.problems import PolicyError
 
 FACTS = """\
 arch: x86_64

@@ -4,8 +4,8 @@
 import os
 
 import pytest
-from virtguard.errors import SchemaError
 from virtguard.match.libvirt_schema import libvirt_version, read_schema
+from virtguard.match.relaxng import SchemaError
 
 ROOT = "<element name='domain' xmlns='http://relaxng.org/ns/structure/1.0'>%s</element>"
 

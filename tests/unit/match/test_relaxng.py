@@ -2,8 +2,7 @@
 """RELAX NG, construct by construct: what it lets stand where."""
 
 import pytest
-from virtguard.errors import SchemaError
-from virtguard.match.relaxng import load_schema
+from virtguard.match.relaxng import SchemaError, load_schema
 
 RNG = "xmlns='http://relaxng.org/ns/structure/1.0'"
 XSD = "datatypeLibrary='http://www.w3.org/2001/XMLSchema-datatypes'"

@@ -10,12 +10,12 @@ import yaml
 from support.paths import CHECKOUT
 from support.policies import load_policy
 from virtguard import model
-from virtguard.errors import PolicyError
 from virtguard.model import DEFAULT_SETTINGS
 from virtguard.policy import yaml_reader
 from virtguard.policy.layer import read_layer
 from virtguard.policy.merge import merge_layers
 from virtguard.policy.os_releases import known_systems, released_before
+from virtguard.policy.problems import PolicyError
 
 SHIPPED = CHECKOUT / 'policy.yaml'
 PROFILES = sorted((CHECKOUT / 'data' / 'profiles').glob('*.yaml'))
@@ -492,11 +492,10 @@ def test_absurd_nesting_is_no_crash(loader):
     """In a process of its own: C code that recurses without a limit ends by a signal."""
     program = (
         'import sys, yaml; sys.path.insert(0, sys.argv[1])\n'
-        'from virtguard import errors\n'
-        'from virtguard.policy import layer, merge, yaml_reader\n'
+        'from virtguard.policy import layer, merge, problems, yaml_reader\n'
         'yaml_reader._LOADER = getattr(yaml, sys.argv[2])\n'
         'try: merge.merge_layers([layer.read_layer(b"[" * 100000, "policy.yaml")])\n'
-        'except errors.PolicyError: sys.exit(42)\n'
+        'except problems.PolicyError: sys.exit(42)\n'
     )
     child = [sys.executable, '-B', '-c', program, str(SHIPPED.parent / 'lib'), loader.__name__]
     assert subprocess.call(child) == 42

@@ -3,11 +3,12 @@
 
 import pytest
 from virtguard.commands.policy import look_closer
-from virtguard.errors import GuardError, PolicyError
+from virtguard.errors import GuardError
 from virtguard.policy import load
 from virtguard.policy.layer import read_layer
 from virtguard.policy.lint import lint_policy
 from virtguard.policy.merge import merge_layers
+from virtguard.policy.problems import PolicyError
 
 from ..match.test_lint import NEWER, SCHEMA
 

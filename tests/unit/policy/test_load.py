@@ -5,9 +5,11 @@ import os
 
 import pytest
 from support.policies import load_policy
-from virtguard.errors import MissingLibraryError, PolicyError, PolicyFileError
+from virtguard.errors import PolicyFileError
+from virtguard.libraries import MissingLibraryError
 from virtguard.policy import load
 from virtguard.policy.installation import profiles
+from virtguard.policy.problems import PolicyError
 
 RULE = '{id: %s, title: t, action: deny, match: /domain/%s, why: w, remedy: r}'
 POLICY = 'policy: base\nfailure: admit\nrules: [%s]\n' % (RULE % ('one', 'a'))

@@ -5,9 +5,9 @@ import hashlib
 from fnmatch import fnmatchcase
 
 import pytest
-from virtguard.errors import PolicyError
 from virtguard.policy.layer import read_layer
 from virtguard.policy.merge import merge_layers
+from virtguard.policy.problems import PolicyError
 
 BASE = """\
 policy: base

@@ -4,9 +4,8 @@
 import os
 
 import pytest
-from virtguard.errors import StateFileError
 from virtguard.watch.state import CHECKPOINT, SNAPSHOT, STATUS
-from virtguard.watch.state_files import StateFiles
+from virtguard.watch.state_files import StateFileError, StateFiles
 
 
 @pytest.fixture
