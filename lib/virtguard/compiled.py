@@ -4,11 +4,11 @@
 The file stands beside the policy. It is a line that names the format, the package's version and the interpreter, a
 line with a checksum of the rest (against damage; against enemies its owner and mode must do), and the rest, marshalled.
 Nothing depends on the file but time: one that is missing, damaged, out of date, or not to be trusted, is as good as
-none. See compiler for how it is made, and source_contents for what counts where a source only looks changed.
+none. See policy/compiler for how it is made, and source_contents for what counts where a source only looks changed.
 """
 
 import marshal
-import posix  # not os: see the import budget in hook
+import posix  # not os: see the import budget in hook/call
 import sys
 from binascii import crc32
 

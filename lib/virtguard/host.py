@@ -5,7 +5,7 @@ Everything here answers None where the host cannot tell. Nothing here has a time
 whoever looks at it, so the hook asks from a process that it can abandon.
 """
 
-import posix  # not os: see the import budget in hook
+import posix  # not os: see the import budget in hook/call
 import time
 
 from . import model
@@ -134,7 +134,7 @@ class Host:
     def probe(self, name: str, subject: str) -> 'model.Answered':
         """Answer one probe.
 
-        :param name: one of policy.PROBES
+        :param name: one of PROBES in policy/layer
         :param subject: for `multipath-device` the path of a source device, for `infiniband-vf` a PCI address, for
             `foreign-emulator` the path of an emulator
         """

@@ -5,7 +5,7 @@ Speaks journald's native protocol (https://systemd.io/JOURNAL_NATIVE_PROTOCOL/) 
 module and python3-systemd both cost more time than the rest of the record.
 """
 
-import posix  # not os: see the import budget in hook
+import posix  # not os: see the import budget in hook/call
 import time
 
 from . import model, wording

@@ -79,7 +79,7 @@ def find_marks(data: bytes, index: Index) -> 'Optional[Marks]':
 
 
 def is_plain_id(id: str) -> bool:
-    """Whether an id of an operating system means what it says; others are read anew, see osids."""
+    """Whether an id of an operating system means what it says; others are read anew, see policy/os_ids."""
     host, _, path = id[len('http://') :].partition('/')
     return (
         id.startswith('http://')

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which rules may match a document with these marks: most domains are admitted because none may. Pure: no I/O.
 
-Every start pays for this. See needs for how a rule's need is derived; a need is data, made to be marshalled:
+Every start pays for this. See match/needs for how a rule's need is derived; a need is data, made to be marshalled:
 
     True, False                       may match any domain, no domain
     ('and', need...), ('or', need...)
@@ -35,7 +35,7 @@ _RULE_FIELDS = 'id title action why remedy match values probe host reference ori
 class Screen:
     """A policy in the form in which most domains are admitted without its rules. `policy` lacks them, and waivers.
 
-    :param content: as compiler.prepare has made it
+    :param content: as prepare in policy/compiler has made it
     """
 
     __slots__ = ('policy', 'needed_facts', '_index', '_needs', '_details')
@@ -92,7 +92,7 @@ class Screen:
 
 
 def _is_usual(found: scan.Marks) -> bool:
-    """Whether a domain is one that can be judged, see refused."""
+    """Whether a domain is one that can be judged, see judging/refused."""
     types, architectures = found.values.get(scan.TYPE_KEY, ()), found.values.get(scan.ARCH_KEY, ())
     return model.KVM_TYPES.issuperset(types) and model.ARCHITECTURES.issuperset(architectures)
 

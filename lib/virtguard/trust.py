@@ -4,7 +4,7 @@
 What others have put in the place of a file, such as a FIFO, must neither make the reader wait nor be taken for one.
 """
 
-import posix  # not os: see the import budget in hook
+import posix  # not os: see the import budget in hook/call
 
 from .errors import NotAFileError, PolicyFileError
 

@@ -35,7 +35,7 @@ class Task:
     """What is to be judged.
 
     :param read_domain: reads the XML where `xml` is None
-    :param sturdily, nowhere: see hook
+    :param sturdily, nowhere: see hook/call
     :param policy: with the rules that may find something; None where it is to be read from `policy_path`
     """
 
@@ -246,7 +246,7 @@ def _import_sources() -> 'Any':
 
 
 def _import_layers() -> 'Any':
-    """What sources imports where this cannot be tried again."""
+    """What policy/load imports where this cannot be tried again."""
     from ..policy import layer, merge, osinfo_db
 
     return layer, osinfo_db, merge

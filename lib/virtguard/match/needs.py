@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""XPath -> what must be in a document for it to match. Pure: no I/O. See marks for the other half.
+"""XPath -> what must be in a document for it to match. Pure: no I/O. See screening for the other half.
 
 A need is an over-approximation: wherever it does not hold the expression matches nothing, but where it holds the
 expression need not match. Understood are location paths of names, `//`, `*` and attributes from the document; unions;

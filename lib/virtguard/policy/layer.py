@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """YAML text of one file -> a layer: the settings, rules and waivers that this file gives. Pure: no I/O.
 
-A layer need not be a whole policy: see policy for how layers become one. Every value knows its place, so that what only
+A layer need not be a whole policy: see merge for how layers become one. Every value knows its place, so that what only
 shows when the layers are put together is still reported where it was written.
 """
 

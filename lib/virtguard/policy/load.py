@@ -29,7 +29,7 @@ _MAX_EXTENDED = 8
 def trusted(path: str, today: str = '') -> model.Policy:
     """Load the policy that decides about starts, with its drop-ins.
 
-    :param today: see policy.merge_layers
+    :param today: see merge.merge_layers
     :raises PolicyFileError: a file is missing or unreadable, or somebody else could change it
     :raises PolicyError: with every problem of every file
     :raises MissingLibraryError:

@@ -3,7 +3,7 @@
 
 The database is libosinfo's: XML files, the distribution's below /usr/share/osinfo, the administrator's below
 /etc/osinfo. Its ids are what virt-install, virt-manager, virt-v2v and Cockpit write into a domain's metadata. Not every
-host has one, so a table of dates comes with this package, see osreleases. Nothing that is missing here, or damaged, or
+host has one, so a table of dates comes with this package, see os_releases. Nothing that is missing here, or damaged, or
 not to be trusted, can take away what the table says.
 """
 
