@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compiled file -> policy: what the hook loads instead of YAML and XPath, as long as its sources are unchanged.
 
-The file stands beside the policy. It is a line that names the format, the package's version and the interpreter, a
-line with a checksum of the rest (against damage; against enemies its owner and mode must do), and the rest, marshalled.
-Nothing depends on the file but time: one that is missing, damaged, out of date, or not to be trusted, is as good as
-none. See policy/compiler for how it is made, and source_contents for what counts where a source only looks changed.
+The file is beside the policy. Its first line names the format, the package's version and the interpreter. The second
+line is a checksum of the rest, which finds damage; owner and mode protect against attackers. The rest is marshalled.
+The file only saves time: if it is missing, damaged, out of date, or not trusted, the policy is read. policy/compiler
+makes it; source_contents finds out whether a source that looks changed has really changed.
 """
 
 import marshal
@@ -34,7 +34,7 @@ def compiled_path(policy_path: str) -> str:
 
 
 def load_compiled(policy_path: str) -> 'Tuple[Optional[Screen], str]':
-    """The compiled form of a policy, if it can be used; else None and why ('' where there just is none)."""
+    """The compiled form of a policy, if it can be used; else None and why ('' if there is no such file)."""
     path = compiled_path(policy_path)
     try:
         data = _read(path)
@@ -51,7 +51,7 @@ def load_compiled(policy_path: str) -> 'Tuple[Optional[Screen], str]':
         return Screen(content), ''
     except PolicyFileError as error:
         return None, error.message
-    except Exception as error:  # whatever is wrong with it, the policy itself is there
+    except Exception as error:  # whatever is wrong with it, the policy itself can be read
         return None, '%s cannot be used (%s); run virt-guard policy compile' % (path, error)
 
 
@@ -59,7 +59,7 @@ def _is_current(stamp: 'Stamp', contents: 'Tuple[Any, ...]') -> bool:
     sources = [entry[:2] for entry in stamp]
     if stamp == take_stamp(sources):
         return True
-    from .source_contents import is_same  # reads every source, for which the stamp is there in most cases
+    from .source_contents import is_same  # reads every source; most often the stamp is enough
 
     return is_same(sources, contents)
 
@@ -90,7 +90,7 @@ def _identity(status: 'stat_result') -> 'Tuple[int, ...]':
 def headline() -> bytes:
     """The first line of a file that this package, in this interpreter, can use.
 
-    Installed, the directory that the package is in is named for what is in it: two versions of one number differ, too.
+    An installed package is in a directory that is named for its content: two builds of one version differ, too.
     """
     tree = __file__.rsplit('/', 3)[-3]
     words = (_FORMAT, __version__, tree, sys.implementation.cache_tag, marshal.version)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """How long judging may take, and how much memory. Reads /proc; no clean start of a domain imports it.
 
-Three times are told apart, because they are the fault of three different parties: what the guard waits for (its input,
-a probe, a disk), what it works, which is the policy's or the document's doing, and what it waits for a processor, which
-is nobody's: a start is not refused because the host is busy.
+Three times are counted apart, because they have different causes: the time that the guard waits for something (its
+input, a probe, a disk); the time that it works, which the policy or the document causes; and the time that it waits for
+a processor, which does not count: a start is not refused because the host is busy.
 """
 
 import os
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Optional, Tuple, Union
 
 MEMORY = 1 << 30  # bytes that judging one document may take
-# Deadlines. On a host so busy that a call does not come to its end in this time, that is the answer.
+# In deadlines. A call that has not ended by then fails, even if it is only slow because the host is busy.
 _PATIENCE = 30
 _TICKS = 100.0  # a second, in /proc: USER_HZ, the same on every architecture that libvirt runs KVM on
 
@@ -25,7 +25,7 @@ class Clock:
     """The time that a process takes, from `began` on (time.monotonic).
 
     :param pid: its number
-    :param waited: what of the time that it may wait was used up before
+    :param waited: the seconds that were waited before it began, and count, too
     """
 
     def __init__(self, began: float, pid: 'Union[int, str]' = 'self', waited: float = 0.0) -> None:
@@ -35,7 +35,7 @@ class Clock:
         self._worked_before = 0.0
 
     def begin_stage(self) -> None:
-        """What the process has worked up to now is not counted against what comes."""
+        """Do not count the work done so far against the next stage."""
         self._worked_before = (_times(self._pid) or (0.0, 0.0))[0]
 
     def waited(self) -> float:
@@ -44,10 +44,10 @@ class Clock:
         return self._waited + max(time.monotonic() - self._began - worked - queued, 0.0)
 
     def left(self, deadline: float, judging: bool) -> float:
-        """After how many seconds to ask again.
+        """The seconds after which to ask again.
 
-        :raises TooSlow: it has worked on the document for longer than that
-        :raises Expired: it has waited, or worked on something else, for longer
+        :raises TooSlow: it has worked on the document for longer than `deadline`
+        :raises Expired: it has waited, or worked on something else, for longer than `deadline`
         """
         times = _times(self._pid)
         elapsed = time.monotonic() - self._began
@@ -84,7 +84,7 @@ def _times(pid: 'Union[int, str]') -> 'Optional[Tuple[float, float]]':
 def _read(path: str) -> 'Tuple[int, ...]':
     try:
         with open(path, 'rb') as file:
-            # What is before it in stat is the program's name, which may hold anything, and a letter.
+            # Before it, stat has the program's name, which may contain any character, and a letter.
             words = file.read(4096).rpartition(b') ')[2].split()
     except OSError:
         return ()

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _TYPE, _LINK, _REGULAR, _DIRECTORY = 0o170000, 0o120000, 0o100000, 0o040000  # from <sys/stat.h>
 _STICKY = 0o1000
-_MAX_LINKS = 40  # as the kernel has it
+_MAX_LINKS = 40  # as many as the kernel follows
 _ELF = b'\x7fELF'
 
 
@@ -23,8 +23,8 @@ class _Foreign(Exception):
 def foreign_emulator(path: str, root: str = '', owner: int = 0) -> 'Optional[Tuple[bool, str]]':
     """Whether a file is not the distribution's, and why; None where it cannot be looked at.
 
-    It is the distribution's where all links lead into a system directory, to a program by the name of an emulator, and
-    nobody but root can change any of that. A script may be anything, so the package manager must know it.
+    It is the distribution's if its links lead to a program with the name of an emulator in a system directory, and only
+    root can change any of that. A script may do anything, so it must belong to a package.
 
     :param root: stands for / in tests, `owner` for root
     """
@@ -76,7 +76,7 @@ def _check_owner(path: str, status: 'stat_result', owner: int) -> None:
     if status.st_uid != owner:
         raise _Foreign('%s belongs to user %d' % (path, status.st_uid))
     kind = status.st_mode & _TYPE
-    # Where a directory is sticky, others can add to it, and nothing else.
+    # In a sticky directory, others can add files, but not replace ours.
     if kind == _LINK or (kind == _DIRECTORY and status.st_mode & _STICKY):
         return
     if status.st_mode & 0o002 or (status.st_mode & 0o020 and status.st_gid != 0):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which emulators are a distribution's, as far as names tell; see emulator_file for the files. Pure: no I/O."""
+"""Which paths are those of a distribution's emulators; emulator_file looks at the files themselves. Pure: no I/O."""
 
 import re
 
@@ -27,7 +27,7 @@ _STORE = r'(?:nix|gnu)/store/[0-9a-z]{32}-qemu(?:-[a-z][a-z-]*)?-[0-9][A-Za-z0-9
 
 
 def is_foreign_name(path: str) -> bool:
-    """Whether a path is not one at which a distribution has an emulator."""
+    """Whether no distribution has an emulator at this path."""
     steps = path.split('/')[1:]
     if not path.startswith('/') or not is_emulator(steps[-1]) or not {'', '.', '..'}.isdisjoint(steps):
         return True
@@ -40,7 +40,7 @@ def is_emulator(name: str) -> bool:
 
 
 def in_system(directory: 'Sequence[str]') -> bool:
-    """Whether a directory, given by its steps, is one that the distribution alone fills."""
+    """Whether only the distribution puts files into a directory, given by its steps."""
     path = '/'.join(directory)
     return path in _SYSTEM or (path + '/').startswith(tuple(tree + '/' for tree in _SYSTEM_TREES))
 

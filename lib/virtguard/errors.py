@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The errors that virt-guard raises on purpose, as far as a start may meet them. Imports nothing before that.
+"""The errors that virt-guard raises on purpose and that a start may meet. Imports nothing until one is raised.
 
 Anything else that escapes is a defect of virt-guard itself.
 """
@@ -49,7 +49,7 @@ class DomainXMLError(GuardError):
 
 
 class Expired(BaseException):
-    """The hook's deadline has passed. Not an Exception, so that nothing on the way takes it for its own."""
+    """The hook's deadline has passed. Not an Exception, so that no `except Exception` on the way catches it."""
 
 
 class TooSlow(Expired):

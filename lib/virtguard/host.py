@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the guard knows of its host: facts, and probes about one matched node. Reads /proc, /sys, /etc; writes nothing.
 
-Everything here answers None where the host cannot tell. Nothing here has a time limit of its own: a device may hang
-whoever looks at it, so the hook asks from a process that it can abandon.
+Every answer is None where the host cannot tell. Nothing here has a time limit: looking at a broken device may hang, so
+the hook asks from a process that it can abandon.
 """
 
 import posix  # not os: see the import budget in hook/call
@@ -19,8 +19,8 @@ _TYPE, _BLOCK_DEVICE, _REGULAR_FILE = 0o170000, 0o060000, 0o100000  # from <sys/
 _ARPHRD_INFINIBAND = '32'  # linux/if_arp.h
 # The PID namespace that the kernel begins with: PROC_PID_INIT_INO of linux/proc_ns.h.
 _FIRST_PID_NAMESPACE = b'pid:[4026531836]'
-# What container managers put into the file system, and who they are where the file does not say it itself. An image
-# keeps it, wherever its tree is booted later.
+# The files that container managers create, and the manager's name if the file does not contain it. An image keeps such
+# a file, even if its tree is booted as a host later.
 _CONTAINER_FILES = (
     ('/run/systemd/container', ''),
     ('/run/host/container-manager', ''),
@@ -85,8 +85,8 @@ class Host:
         return True
 
     def container(self) -> 'Optional[str]':
-        """The container technology this host is itself inside of, or 'none': the order is systemd's (virt.c)."""
-        # In the kernel's own first namespace, a file is what somebody has left there.
+        """The container technology that this host runs in, or 'none'; asked in systemd's order (virt.c)."""
+        # The kernel's first namespace is not a container's, so such a file is a leftover there.
         is_first = self._is_in_first_pid_namespace()
         files = () if is_first else _CONTAINER_FILES
         for path, _ in files[:2]:
@@ -100,7 +100,7 @@ class Host:
         for path, technology in files[2:]:
             if self._exists(path):
                 return self._shown_by(path + ' is there; remove it if this host is no container', technology)
-        # Only root reads that environment; systemd as process 1 has written down for all others what it found there.
+        # Only root can read that environment; systemd, as process 1, has written a file for all others.
         return 'none' if is_first or environment is not None or self._exists('/run/systemd/system') else None
 
     def _shown_by(self, mark: str, technology: str) -> str:
@@ -154,7 +154,7 @@ class Host:
     def is_multipath_device(self, device: str) -> 'model.Answer':
         """Whether a block device is a multipath map, or is stacked on one (a partition, a logical volume).
 
-        Of a SCSI device (scsi:HOST:BUS:TARGET:UNIT), which a guest gets by itself, whether it is a path of a map.
+        For a SCSI device that is passed through (scsi:HOST:BUS:TARGET:UNIT): whether it is a path of a map.
         """
         if device.startswith('scsi:'):
             return self._is_path(device[len('scsi:') :])
@@ -196,8 +196,8 @@ class Host:
     def is_infiniband_vf(self, address: str) -> 'model.Answer':
         """Whether a PCI device is a virtual function of an InfiniBand adapter.
 
-        At `start` the function is bound to vfio-pci already, so its own network side is gone: its class, and what the
-        physical function's links are, remain.
+        At `start` the function is already bound to vfio-pci and has no network side any more. So its class and the
+        links of its physical function are looked at.
         """
         if address.startswith('/sys/bus/mdev/') and '..' not in address:
             return False
@@ -211,7 +211,7 @@ class Host:
             return infiniband or self._has_infiniband_link(device + '/physfn')
         if not infiniband or self._exists(device + '/sriov_totalvfs'):
             return False
-        # No function above it and none below: a plain adapter, or a virtual function handed to a host that is a guest.
+        # It has no physical and no virtual functions: a plain adapter, or a virtual function given to a nested host.
         return None
 
     def _has_infiniband_link(self, device: str) -> bool:
@@ -226,7 +226,7 @@ class Host:
 
 def _pci_name(address: str) -> str:
     """A PCI address as sysfs writes it, from QEMU's form too (03:10.1); '' where it is not one."""
-    # Not by a regular expression: the module costs more time than all that the hook does for a clean domain.
+    # No regular expression: importing re takes longer than all that the hook does for a clean domain.
     *domain, bus, rest = ['0'] * (2 - address.count(':')) + address.split(':')
     slot, _, function = rest.partition('.')
     try:

@@ -39,7 +39,7 @@ _ORDER = (model.DENY, model.ERROR, model.UNKNOWN, model.WARN, model.WAIVED)
 
 
 def verdict_fields(verdict: model.Verdict) -> 'Fields':
-    """The fields that a verdict fills. No XML and no values from it but the domain's own name and UUID."""
+    """The fields that a verdict fills. No XML, and of its values only the domain's name and UUID."""
     mode = verdict.policy.mode
     fields = _head(verdict.outcome, wording.headline(verdict, mode))
     fields.append(('VIRT_GUARD_UUID', verdict.uuid))
@@ -70,8 +70,8 @@ def _waiver_fields(verdict: model.Verdict) -> 'Fields':
 
 
 def runtime_fields(occurrence: 'Occurrence', verdict: model.Verdict) -> 'Fields':
-    """The fields of a record of one thing that happened to a running domain, or to the host; the verdict is on this
-    alone."""
+    """The fields of a record of one thing that happened to a running domain, or to the host; `verdict` judges only
+    this."""
     return _head(model.RUNTIME, wording.happening(occurrence, verdict)) + [
         ('VIRT_GUARD_DOMAIN', verdict.domain),
         ('VIRT_GUARD_UUID', verdict.uuid),
@@ -87,7 +87,7 @@ def runtime_fields(occurrence: 'Occurrence', verdict: model.Verdict) -> 'Fields'
 
 
 def _told(finding: model.Finding) -> 'List[str]':
-    """A finding, and in a value of its own how many more there are like it."""
+    """A finding, and as a second value how many more there are like it."""
     kind = '%s %s' % (finding.status, finding.rule.id)
     values = [
         '%s %s%s' % (kind, _bounded(finding.path, _MAX_FINDING), finding.line and ' line %d' % finding.line or '')
@@ -96,7 +96,7 @@ def _told(finding: model.Finding) -> 'List[str]':
 
 
 def failure_fields(message: str, outcome: str = model.ERROR) -> 'Fields':
-    """The fields of a record that no verdict could be reached, and of what followed from that."""
+    """The fields of a record which says that no verdict could be reached, and what was answered then."""
     return _head(outcome, message)
 
 
@@ -111,7 +111,7 @@ def _head(outcome: str, message: str) -> 'Fields':
 
 
 class Sinks:
-    """Where records go: the first of these that takes one. Paths are fixed at install time."""
+    """Where records go: to journald, else to syslog, else to a file. Paths are fixed at install time."""
 
     def __init__(self, log_file: str, journal: str = '/run/systemd/journal/socket', syslog: str = '/dev/log') -> None:
         self._log_file = log_file
@@ -121,7 +121,7 @@ class Sinks:
     def send(self, fields: 'Fields') -> 'Optional[str]':
         """Hand one record to a sink.
 
-        :returns: the name of the sink that took it, or None where none did; never raises for a broken sink
+        :returns: the name of the sink that took it, None if all have failed; a broken sink raises nothing
         """
         fields = [(name, _bounded(value)) for name, value in fields if value]
         for sink, write in (('journal', self._to_journal), ('syslog', self._to_syslog), ('file', self._to_file)):
@@ -165,13 +165,13 @@ def _native(name: str, value: str) -> bytes:
 
 
 def _line(fields: 'Fields') -> bytes:
-    """One line for sinks without fields: the message, then what it does not say already."""
+    """One line for a sink that has no fields: the message, then the fields that are ours."""
     extra = ['%s=%s' % (name, value) for name, value in fields if name.startswith('VIRT_GUARD_')]
     return wording.ascii_only(wording.escape(' '.join([dict(fields)['MESSAGE']] + extra))).encode()
 
 
 def _send_datagram(path: str, data: bytes) -> None:
-    import _socket  # not needed where the file must do
+    import _socket  # only when a record is sent
 
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
     try:

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where lxml and PyYAML come from, for an interpreter that was started without them (`-S`), and whether they are whole.
 
-The distribution's own package directories come first. What somebody has put below /usr/local is taken where the
-distribution has none, and only where nobody but root (or the caller) can write: on Debian, that may be everybody in the
-group staff. Neither sitecustomize nor a .pth file in a directory that is not to be trusted is run.
+The distribution's own package directories come first. A package below /usr/local is used only if the distribution has
+no copy of it and only root (or the caller) can write there: on Debian, the group staff may, too. sitecustomize is not
+run, nor is a .pth file in a directory that is not trusted.
 
-Whether they are whole is asked where something has failed, and nowhere else.
+Whether they are whole is checked only after something has failed.
 """
 
 import os
@@ -48,7 +48,7 @@ def enable_packages() -> None:
 
     site.addsitedir = add_trusted
     try:
-        # What site.main does, but for the user's directory, and for what somebody wants to run in each interpreter.
+        # As site.main does, but without the user's directory and without sitecustomize.
         site.addsitepackages(site.venv(set(before)))
     finally:
         site.addsitedir = add
@@ -58,7 +58,7 @@ def enable_packages() -> None:
 
 
 def describe_copies(*names: str) -> str:
-    """What to say of packages that cannot be used, where it is not the distribution's copy that was tried."""
+    """What to say of packages that cannot be used, if the copy that was tried is not the distribution's."""
     said = ''
     for name in names:
         having = [path for path in _added if os.path.isdir(os.path.join(path, name))]
@@ -71,9 +71,9 @@ def describe_copies(*names: str) -> str:
 
 
 def blame(error: Exception) -> 'Optional[MissingLibraryError]':
-    """What to tell instead of an exception that nobody expected, where a library is to blame; else None.
+    """The error to report instead of an unexpected exception, if a broken library has caused it; else None.
 
-    Half a copy of a library may be imported, and then lack anything, so it is not only ImportError that shows it.
+    An incomplete copy of a library may be imported and fail later, with any exception, not only ImportError.
     """
     if isinstance(error, (ImportError, AttributeError)) and any(name in str(error) for name in _OURS):
         return MissingLibraryError(error, {})
@@ -86,7 +86,7 @@ def blame(error: Exception) -> 'Optional[MissingLibraryError]':
 
 
 def _is_local(path: str) -> bool:
-    """Whether a package directory is the administrator's, not that of who made the interpreter."""
+    """Whether a package directory is the administrator's, not the interpreter's own."""
     return path.startswith(_LOCAL + '/') and not sys.prefix.startswith(_LOCAL)
 
 

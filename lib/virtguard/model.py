@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 # Far beyond any real domain, and any real policy; what is larger is an attack on memory.
 MAX_XML_BYTES = 32 * 1024 * 1024
 MAX_POLICY_BYTES = 1024 * 1024
-# Of one rule and one status in one domain, whose owner may repeat an element as often as he likes. Others are counted.
+# Findings of one rule and status in one domain; its owner may repeat an element at will. Further ones are counted.
 MAX_FINDINGS_PER_RULE = 16
 
-# What holds where a policy does not say, and where there is no policy to ask. `deadline` is in seconds.
+# The defaults, if a policy does not give a setting, or there is no policy. `deadline` is in seconds.
 DEFAULT_SETTINGS = {'mode': 'enforce', 'failure': 'deny', 'deadline': 5.0, 'audit': False}
 
-# What a domain may say of itself to be judged; None where it says nothing. The architectures are libvirt's (virArch).
+# What a domain that can be judged may state, or leave out (None). The architectures are libvirt's (virArch).
 KVM_TYPES = frozenset((None, 'kvm', 'qemu'))
 ARCHITECTURES = frozenset(
     (None,)
@@ -42,7 +42,7 @@ ERROR = 'error'
 # The keys of a rule that decide whether it finds something; the others say what follows.
 FINDING_KEYS = ('at', 'match', 'values', 'probe', 'host')
 
-# What a rule may rest on. What nothing at hand confirms is no ground to refuse a domain.
+# What a rule may be known from. A domain is not refused for something that nothing at hand confirms.
 UNCONFIRMED = 'unconfirmed'
 KNOWN_FROM = ('list', 'document', 'source', 'derived', UNCONFIRMED)
 
@@ -50,8 +50,8 @@ KNOWN_FROM = ('list', 'document', 'source', 'derived', UNCONFIRMED)
 ADMISSION = 'admission'
 RUNTIME = 'runtime'
 
-# Decisions of a verdict are these, DENY and ERROR. What follows from them is the business of `mode` and `failure`; of a
-# denial in mode audit follows WOULD_DENY.
+# The decisions of a verdict are ADMIT, DENY and ERROR. `mode` and `failure` say what follows from them: in mode audit,
+# a denial becomes WOULD_DENY.
 ADMIT = 'admit'
 WOULD_DENY = 'would-deny'
 
@@ -61,9 +61,9 @@ if TYPE_CHECKING:
     Answered = Union[Answer, Tuple[Answer, str]]
 
 
-# Whose releases can be counted: the ids that os-release has for them, what is built of them says in ID_LIKE. With the
-# highest major number, because some who derive from RHEL count years, and openSUSE Leap 42 came before Leap 15; and
-# with the minor number of a release that names none: CentOS Stream 9 is ahead of each 9.x, SLES 15 came before 15.1.
+# The vendors whose releases can be compared: their ids in os-release, which derivatives have in ID_LIKE; the highest
+# major number, because some derivatives of RHEL count years, and openSUSE Leap 42 came before Leap 15; and the minor
+# number of a release that states none: CentOS Stream 9 is ahead of every 9.x, SLES 15 came before 15.1.
 VENDORS = {
     'rhel': (frozenset('rhel centos almalinux rocky ol'.split()), 99, 9999),
     'sles': (frozenset('sles sled sles_sap sle_hpc sle_rt opensuse-leap'.split()), 41, 0),
@@ -71,7 +71,7 @@ VENDORS = {
 
 
 def release_of(os: str, like: 'Sequence[str]', vendor: str) -> 'Union[Release, Tuple[()], None]':
-    """The release that an os fact is of, as its vendor counts; () where it is none of his, None where nobody can tell.
+    """The release that an os fact is of, as its vendor counts; () if it is not one of this vendor, None if unknown.
 
     :param like: ID_LIKE of os-release
     """
@@ -87,9 +87,9 @@ def release_of(os: str, like: 'Sequence[str]', vendor: str) -> 'Union[Release, T
 
 
 class HostCondition:
-    """A rule's condition on one host fact: `fact` is (or, `negated`, is none) of `values`.
+    """A rule's condition on one host fact: `fact` is one of `values`, or, if `negated`, is not.
 
-    `span` is a range of releases, of which () is no bound; then `values` are its bounds in words.
+    `span` is a range of releases, in which () means no bound; then `values` are its bounds in words.
     """
 
     __slots__ = ('fact', 'values', 'negated', 'span')
@@ -116,7 +116,7 @@ class HostCondition:
 class ValueSet:
     """The values that a named set stands for.
 
-    `name` is the set as a policy writes it, `source` who knows its values, `problems` what of that could not be used.
+    `name` is the set as a policy writes it, `source` where its values come from, `problems` what could not be used.
     """
 
     __slots__ = ('name', 'values', 'source', 'problems')
@@ -131,8 +131,8 @@ class ValueSet:
 class Rule:
     """One requirement of a policy. Texts are the policy author's.
 
-    `values` are those of `value_set`, where the policy names a set; `negated`, they are those that find nothing.
-    `since` are names and values in `match` that not every libvirt knows, and since which version it does. `supported`
+    `values` are those of `value_set` if the policy names a set; if `negated`, the rule finds all other values.
+    `since` are names and values in `match` that older libvirts do not know, each with its first version. `supported`
     are products that support the feature. `origin` is where the rule is defined, `origins` where each of its keys got
     its value; `reason` why a site changed it; `known_from` what the rule rests on, one of KNOWN_FROM.
     """
@@ -221,9 +221,9 @@ class Waiver:
 class Policy:
     """A whole, valid policy; `deadline` is in seconds.
 
-    `sha256` is the hex digest of the file it was read from; where that are several, of what sha256sum prints of them,
-    so that `sha256sum FILE... | sha256sum` tells it. `files` are those files, the first ones first; `source` is the one
-    that the others change or serve. `origins` is where each setting got its value.
+    `sha256` is the hex digest of the file it was read from; if there are several, it is what
+    `sha256sum FILE... | sha256sum` prints. `files` are those files in the order in which they count; `source` is the
+    main one: the others are what it extends, and its drop-ins. `origins` is where each setting got its value.
     """
 
     __slots__ = 'name mode failure deadline audit_required rules waivers sha256 source files origins'.split()
@@ -285,7 +285,7 @@ class HostFacts:
 
     `arch` is the kernel's name of the machine (x86_64), `container` the container technology the host itself runs in
     or 'none', `os` the ID and VERSION_ID of os-release joined with '-' (rhel-8.10). `probe(name, subject)` answers a
-    rule's probe about one matched node. `evidence` has, of a fact that not everybody sees at once, what shows it;
+    rule's probe about one matched node. `evidence` tells, for a fact that is not obvious, what shows it;
     `os_like` is ID_LIKE of os-release.
     """
 
@@ -308,7 +308,7 @@ class HostFacts:
         self.os_like = os_like
 
 
-# What stands here is no element of libvirt's, which a remedy would have changed.
+# Remedies of rules speak of libvirt's elements; at these places something else must be changed.
 _QEMU = '/domain/qemu:'
 _PAST_LIBVIRT = (
     (
@@ -323,7 +323,7 @@ _PAST_LIBVIRT = (
 class Finding:
     """One rule, one place, one observed value. `line` is 1-based, 0 where the place has none.
 
-    `waiver` is the one that speaks of it, in force (then the status is WAIVED) or not (then the message says why not).
+    `waiver` is the one that speaks of it: if it is in force, the status is WAIVED, else the message says why not.
     `more` is how many further places with the same rule and status it stands for.
     """
 
@@ -351,7 +351,7 @@ class Finding:
 
     @property
     def remedy(self) -> str:
-        """What to do at this place: the rule's own remedy speaks of libvirt's elements, where it looks for them."""
+        """What to do at this place: the rule's own remedy, which speaks of libvirt's elements, or another one."""
         for passed, remedy in _PAST_LIBVIRT:
             if passed in self.path and any(
                 not part.strip().startswith(_QEMU) for part in (self.rule.match or '').split('|')
@@ -361,10 +361,10 @@ class Finding:
 
 
 class Occurrence:
-    """A finding that holds: its `key` tells it from others for as long as it does, `since` is when it began to hold.
+    """A finding that holds. `key` tells it from others as long as it holds, `since` is when it began to hold.
 
     `before` and `after` are what was seen at its place then and now ('': nothing is there). `event` is the same only
-    where the same occurrence is told again.
+    if the same occurrence is told again.
     """
 
     __slots__ = ('key', 'finding', 'before', 'after', 'since', 'event')
@@ -402,7 +402,7 @@ class Verdict:
 
     @property
     def outcome(self) -> str:
-        """The decision as the policy's mode has it."""
+        """What the policy's mode makes of the decision."""
         return WOULD_DENY if self.decision == DENY and self.policy.mode == 'audit' else self.decision
 
     def rule_ids(self, *statuses: str) -> 'Tuple[str, ...]':
@@ -410,7 +410,7 @@ class Verdict:
         return tuple(dict.fromkeys(f.rule.id for f in self.findings if f.status in statuses))
 
     def more(self) -> 'Dict[str, int]':
-        """How many findings are counted only: rule -> number, of the rules of which there are such."""
+        """How many findings were counted but not kept: rule -> number, for rules that have such findings."""
         counts: 'Dict[str, int]' = {}
         for finding in self.findings:
             if finding.more:

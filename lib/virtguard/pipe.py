@@ -20,14 +20,14 @@ def write_message(descriptor: int, message: 'Any') -> None:
 
 
 class Reader:
-    """Takes messages apart that come in pieces, for who waits for something else, too."""
+    """Reads messages that arrive in pieces, for a caller that also waits for other things."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         self._data = b''
 
     def read(self) -> 'Iterator[Any]':
-        """What has become complete, after reading once; in the end None."""
+        """Read once; the messages that are complete now, and None at the end."""
         chunk = os.read(self.descriptor, 1 << 16)
         if not chunk:
             yield None

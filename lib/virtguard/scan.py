@@ -79,7 +79,7 @@ def find_marks(data: bytes, index: Index) -> 'Optional[Marks]':
 
 
 def is_plain_id(id: str) -> bool:
-    """Whether an id of an operating system means what it says; others are read anew, see policy/os_ids."""
+    """Whether an id of an operating system is taken as it is written; policy/os_ids tells what others mean."""
     host, _, path = id[len('http://') :].partition('/')
     return (
         id.startswith('http://')
@@ -96,8 +96,8 @@ def is_plain_id(id: str) -> bool:
 
 
 def is_well_formed(data: bytes) -> bool:
-    """Let expat read a document, of any depth, and no more: that takes half the time. False where only lxml can tell:
-    expat refuses some names that libxml2 takes, and complaints about namespaces break no document for libvirt.
+    """Whether expat can read a document, of any depth; collecting no marks takes half the time. False if only lxml can
+    tell: expat refuses some names that libxml2 accepts, and errors of namespaces break no document for libvirt.
 
     :param data: known to be UTF-8: older expats (before 2.4.5) do not look that close
     :raises DomainXMLError: as find_marks does
@@ -106,7 +106,7 @@ def is_well_formed(data: bytes) -> bool:
 
 
 def is_well_formed_but_for_namespaces(data: bytes) -> bool:
-    """The same, whatever is wrong with namespaces, and of any size and encoding that expat knows.
+    """The same, but errors of namespaces do not count, and the size and an encoding that expat knows do not matter.
 
     :raises DomainXMLError: as find_marks does
     """
@@ -117,7 +117,7 @@ def is_well_formed_but_for_namespaces(data: bytes) -> bool:
 
 
 def _check_colons(name: str, attributes: 'Dict[str, str]') -> None:
-    # Some names that are none in a namespace break a document for libxml2, such as a:b:- .
+    # libxml2 refuses a document with a name that cannot be one with namespaces, such as a:b:- .
     for checked in (name, *attributes):
         prefix, colon, local = checked.partition(':')
         if colon and not (prefix and (local[:1].isalpha() or local[:1] == '_') and ':' not in local):
@@ -152,11 +152,11 @@ def _check_declaration(version: str, encoding: 'Optional[str]', standalone: int)
 
 
 def plain_part(data: bytes) -> 'Optional[bytes]':
-    """A document of UTF-8 in which each < is markup and all is spelt as it is read: without references, CDATA,
-    declarations, comments and processing instructions. A comment at the beginning is left out, because each of
+    """A document in UTF-8 in which each < begins a tag and texts are written as they are read: it has no references,
+    CDATA, declarations, comments and processing instructions. A comment at the beginning is left out, because each of
     libvirt's files has one. None for any other document.
 
-    That the document is well-formed is taken for granted. Text may have quotes and >, values may have >.
+    The document must be well-formed; that is not checked. Text may have quotes and >, values may have >.
     """
     if len(data) > MAX_BYTES or not data.startswith(b'<'):
         return None
@@ -174,8 +174,8 @@ def plain_part(data: bytes) -> 'Optional[bytes]':
 class _Scanner:
     """Collects the marks.
 
-    libvirt reads attributes by their local names, and many elements, too. Documents in which outside of metadata one is
-    in a namespace are left to lxml; `careful` is to look for them, which most documents need not be.
+    libvirt reads attributes, and many elements, by their local names. A document that has one in a namespace outside of
+    metadata is left to lxml. `careful` looks for it from the beginning, which most documents do not need.
     """
 
     def __init__(self, index: Index, careful: bool) -> None:
@@ -207,7 +207,7 @@ class _Scanner:
     def _is_extension(self, name: str) -> bool:
         if len(self._path) < 3:
             return len(self._path) == 2 and name.startswith(EXTENSION)
-        return NAMESPACE in self._path[2]  # else it would not have come to that
+        return NAMESPACE in self._path[2]  # that was checked when it began
 
     def _start(self, name: str, attributes: 'Dict[str, str]') -> None:
         if len(self._path) > MAX_DEPTH:

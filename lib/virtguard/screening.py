@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which rules may match a document with these marks: most domains are admitted because none may. Pure: no I/O.
+"""Which rules may match a document with these marks; if none may, as for most, a domain is admitted. Pure: no I/O.
 
 Every start pays for this. See match/needs for how a rule's need is derived; a need is data, made to be marshalled:
 
     True, False                       may match any domain, no domain
     ('and', need...), ('or', need...)
     ('present', key)                  an element or attribute is there
-    ('absent', key)                   none is
+    ('absent', key)                   no such element or attribute is there
     ('repeated', key)                 there are several elements
     ('missing', key)                  an element lacks the attribute
-    ('in', key, texts)                one has a value of these
+    ('in', key, texts)                one has one of these values
     ('out', key, texts)               one has another value than these, or lacks the attribute; texts may also be one
                                       string, see join_texts
     ('contains', key, text), ('starts-with', key, text)
@@ -33,7 +33,7 @@ _RULE_FIELDS = 'id title action why remedy match values probe host reference ori
 
 
 class Screen:
-    """A policy in the form in which most domains are admitted without its rules. `policy` lacks them, and waivers.
+    """A policy in a form that admits most domains without its rules; `policy` has no rules and no waivers.
 
     :param content: as prepare in policy/compiler has made it
     """
@@ -52,8 +52,8 @@ class Screen:
         self._details = details
 
     def screen(self, xml: bytes, host: model.HostFacts) -> 'Tuple[Optional[model.Verdict], List[int]]':
-        """The verdict on a domain that no rule can match; else None, and the numbers of the rules that lxml must judge,
-        or that the document is not well-formed.
+        """The verdict on a domain that no rule can match; else None, and the numbers of the rules that must be judged
+        with lxml, which may also find that the document is not well-formed.
 
         :raises DomainXMLError: it has a DOCTYPE
         """
@@ -107,7 +107,7 @@ def pack_rule(rule: model.Rule) -> 'Tuple[Any, ...]':
 
 
 def unpack_rule(packed: 'Tuple[Any, ...]') -> model.Rule:
-    """The rule that was packed so."""
+    """The rule that pack_rule has packed."""
     fields: 'Dict[str, Any]' = dict(zip(_RULE_FIELDS, packed))
     fields['host'] = tuple(model.HostCondition(*condition) for condition in fields['host'])
     return model.Rule(**fields)
@@ -124,7 +124,7 @@ def pack_waiver(waiver: model.Waiver) -> 'Tuple[Any, ...]':
 
 
 def join_texts(texts: 'Iterable[str]') -> str:
-    """Texts as one string, which is loaded in a tenth of the time that a thousand take. None may hold NAMESPACE."""
+    """Texts joined to one string, which loads ten times as fast as a thousand texts. None may contain NAMESPACE."""
     return NAMESPACE + ''.join(text + NAMESPACE for text in texts)
 
 
@@ -160,7 +160,7 @@ def holds(need: 'Need', marks: scan.Marks) -> bool:
     return bool(_TESTS[operator](values, need[2] if len(need) > 2 else None))
 
 
-# An element without wanted text has no value; an attribute that is lacking everywhere has only None.
+# An element whose text is not asked for has no values; an attribute that no element has, only None.
 _TESTS: 'Dict[str, Any]' = {
     'present': lambda values, _: values != {None},
     'absent': lambda values, _: values == {None},
@@ -175,6 +175,6 @@ _TESTS: 'Dict[str, Any]' = {
 
 def _is_above(value: 'Optional[str]', number: float) -> bool:
     try:
-        return float(value or 'nan') > number  # which reads more than XPath does, and that as XPath does
+        return float(value or 'nan') > number  # it reads all that XPath reads, in the same way, and more
     except ValueError:
         return False

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the sources of a compiled policy hold, and whether only their owner may change them. See compiled.
 
-It is compared where their stamps differ, as after a restored backup, a deployment, or where a file was only touched.
+It is compared if their stamps differ, as after a backup was restored, a deployment, or when a file was only touched.
 """
 
 import os
@@ -39,7 +39,7 @@ def is_same(sources: 'Sequence[Tuple[str, str]]', contents: 'Contents') -> bool:
 
 def _content(path: str, kind: str) -> 'Any':
     if kind == FILE:
-        check_way(path)  # on whatever way it is reached now
+        check_way(path)  # on the way by which it is reached now
         return _held(path, check_ownership)
     try:
         status = os.stat(path)

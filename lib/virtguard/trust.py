@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether somebody else than root, or the caller, could change what a path leads to; and files, read and written.
+"""Whether anybody but root and the caller could change what a path leads to; reads and writes files.
 
-What others have put in the place of a file, such as a FIFO, must neither make the reader wait nor be taken for one.
+If others have put something else in the place of a file, such as a FIFO, the reader must not wait for it or read it.
 """
 
 import posix  # not os: see the import budget in hook/call
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     Check = Callable[[str, stat_result], None]
 
-# What counts of a source: of a file, all; of a directory on the way to one, who may change it; of a directory whose
-# files are sources, also what is in it, or that there is none; the same of a file that there need not be.
+# What is compared of a source. FILE: everything. WAY, a directory on the way to a file: who may change it. LISTING, a
+# directory whose files are sources: also what is in it, or that it is missing; the same for a file that may be missing.
 FILE, WAY, LISTING = 'file', 'way', 'listing'
 # From <sys/stat.h>; the stat module would cost its import.
 _TYPE, _DIRECTORY, _REGULAR, _STICKY, _OTHERS_WRITE = 0o170000, 0o040000, 0o100000, 0o1000, 0o022
@@ -24,9 +24,9 @@ _MAX_LINKS = 40  # as many as the kernel follows
 
 
 def read_file(path: str, max_bytes: int, trusted: 'Optional[Check]' = None, follow_links: bool = True) -> bytes:
-    """Read a regular file; of one that is larger than `max_bytes`, so much that it shows: one byte more.
+    """Read a regular file; if it is larger than `max_bytes`, only one byte more than that, which shows it.
 
-    :param trusted: looks at the open file before it is read, and raises what it has against it
+    :param trusted: checks the open file before it is read, and raises an error if it must not be read
     :raises NotAFileError, OSError:
     """
     # O_NONBLOCK: opening a FIFO must not wait for a writer.
@@ -55,7 +55,7 @@ def read_file(path: str, max_bytes: int, trusted: 'Optional[Check]' = None, foll
 def write_file(path: str, data: bytes, mode: int, durable: bool) -> None:
     """Put a file in place in one step, so that a reader sees the old one or the new one.
 
-    What a writer that was killed may leave behind is named for the file and the writer's process: PATH.PID.
+    A writer that is killed may leave a file behind, which is named PATH.PID for its process.
 
     :param durable: whether it is on the disk before it is in place, for a host that may lose power
     :raises OSError: it cannot be written; nothing is left behind
@@ -64,7 +64,7 @@ def write_file(path: str, data: bytes, mode: int, durable: bool) -> None:
     flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC | posix.O_NOFOLLOW
     try:
         descriptor = posix.open(temporary, flags, mode)
-    except FileExistsError:  # left behind by a writer of the same number that was killed
+    except FileExistsError:  # left behind by a killed writer that had the same number
         posix.unlink(temporary)
         descriptor = posix.open(temporary, flags, mode)
     try:
@@ -78,7 +78,7 @@ def write_file(path: str, data: bytes, mode: int, durable: bool) -> None:
             posix.close(descriptor)
         posix.rename(temporary, path)
     except BaseException:
-        posix.unlink(temporary)  # a full disk has room for what others can write whole
+        posix.unlink(temporary)  # on a full disk, others need the room
         raise
 
 
@@ -87,7 +87,7 @@ def directories(path: str) -> 'List[str]':
 
     :raises PolicyFileError: links lead in a circle, or a link could be changed by somebody else
     """
-    import os  # where nothing is compiled, or it has been changed
+    import os  # only needed if nothing is compiled, or a source has changed
 
     found = set()
     rest = os.path.abspath(path).split('/')[:0:-1]
@@ -111,7 +111,7 @@ def directories(path: str) -> 'List[str]':
 
 
 def check_way(path: str) -> None:
-    """Refuse a path where somebody else could change a directory or link on the way.
+    """Refuse a path if somebody else could change a directory or link on the way.
 
     :raises OSError, PolicyFileError:
     """
@@ -151,6 +151,6 @@ def check_owner(path: str, status: 'stat_result') -> None:
 
 
 def _hint(path: str, status: 'stat_result', command: str) -> str:
-    """What to do. A directory, or link, that is not ours has its owner and mode for a reason that is not known here."""
+    """What to do. The owner and mode of a directory or link that is not ours may have a reason, so they are left."""
     is_ours = status.st_mode & _TYPE == _REGULAR or (path + '/').find('/virt-guard/') >= 0
     return command + path if is_ours else 'keep what decides about starts where only root can write'

@@ -85,12 +85,12 @@ def describe(number: int, finding: model.Finding) -> str:
 
 
 def others(finding: model.Finding) -> str:
-    """What is said of the places that a finding stands for beside its own."""
+    """What to say of the further places that a finding stands for."""
     return 'and %d more' % finding.more
 
 
 def happening(occurrence: 'Occurrence', verdict: model.Verdict) -> str:
-    """What happened to a running domain, or ('') to the host, in one line; the verdict is on this alone."""
+    """What happened to a running domain, or ('') to the host, in one line; `verdict` judges only this."""
     finding = occurrence.finding
     who = "domain '%s'" % escape(verdict.domain) if verdict.domain else 'this host'
     text = '%s: %s: %s [%s]' % (who, finding.status, escape(finding.message), finding.rule.id)

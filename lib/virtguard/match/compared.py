@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""XPath -> what of a matched element it compares, so that a finding can show that. Pure: no I/O."""
+"""XPath -> the parts of a matched element that it compares, so that a finding can show them. Pure: no I/O."""
 
 from functools import lru_cache
 
@@ -16,8 +16,8 @@ TEXT = '.'
 
 @lru_cache(maxsize=None)
 def compared_by(match: str) -> 'FrozenSet[str]':
-    """Of the elements that an expression selects, the children (their names, as in the expression) and the text (TEXT)
-    that its last predicates compare with something."""
+    """The children (by their names in the expression) and the text (TEXT) of the selected elements that the last
+    predicates of an expression compare with something."""
     try:
         node = parse(match)
     except MatchError:

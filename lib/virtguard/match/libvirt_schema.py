@@ -51,7 +51,7 @@ def _read(directory: str, name: str) -> bytes:
 
 
 def libvirt_version(root: str = '') -> 'Optional[model.Version]':
-    """The version of the host's libvirt, which its library has in its name; None where there is not exactly one."""
+    """The version of the host's libvirt, from the name of its library; None if there is not exactly one."""
     versions = set()
     for directory in ('/usr/lib', '/usr/lib64', '/usr/lib/*'):
         for link in glob.glob(glob.escape(root) + directory + '/libvirt.so.0'):

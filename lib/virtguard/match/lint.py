@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A match and libvirt's schema -> the names and values in the match that no domain can have. Pure: no I/O.
 
-At each step of a path stands the set of all that its nodes may be. Wherever that cannot be told the set has
-`_ANYTHING` in it, and nothing is said: what this finds is wrong, but not all that is wrong is found.
+For each step of a path there is the set of all patterns that its nodes may have. Where that is not known, the set has
+`_ANYTHING` in it, and nothing is reported: what this finds is wrong, but not all that is wrong is found.
 """
 
 from .. import model
@@ -38,7 +38,7 @@ def _anything() -> Content:
 
 
 def _frame(names: 'Iterable[str]', children: 'Sequence[Element]') -> Element:
-    """What stands around a domain in the document of a change."""
+    """An element around the domain in the document of a change."""
     return Element(Names(('', name) for name in names), lambda: Content(children, [_ANY_VALUE], None))
 
 
@@ -60,8 +60,8 @@ def lint_match(
     :param match: one that check_match lets pass
     :param domains: the schema of a domain
     :param newer: names and values that the schema need not know
-    :param at: when the rule is judged: over a domain, or over the change of a running one. Of all that is beside
-        libvirt's status, and beside the domain in it, nothing is known.
+    :param at: when the rule is judged: over a domain, or over the change of a running one. Nothing is known of what is
+        beside libvirt's status, and beside the domain in it.
     """
     linter = _Linter(domains, frozenset(newer) | (_STATE_ONLY if at == model.RUNTIME else frozenset()), at)
     tree = parse(match)
@@ -91,7 +91,7 @@ class _Linter:
     # --- what an expression selects -----------------------------------------------------------------------------
 
     def select(self, node: Node, patterns: 'Patterns', report: 'Optional[Report]') -> 'Patterns':
-        """What an expression selects from `patterns`; reports what is wrong in it, where that is asked for."""
+        """What an expression selects from `patterns`; reports what is wrong in it if `report` is given."""
         if node.kind == 'path':
             return self._follow(node.steps, [self.document] if node.absolute else patterns, report)
         if node.kind == 'union':
@@ -104,7 +104,7 @@ class _Linter:
         return [_ANYTHING]
 
     def _check_operands(self, node: Node, patterns: 'Patterns', report: 'Report') -> None:
-        """Report what is wrong in the operands of a node, and where it compares one with a text that it never has."""
+        """Report what is wrong in a node's operands, and a comparison of one with a text that it never has."""
         found_of = {operand: self.select(operand, patterns, report) for operand in node.operands}
         if node.kind != 'compare' or node.text not in ('=', '!='):
             return
@@ -118,7 +118,7 @@ class _Linter:
             report(self.wrong_value(path, patterns, found, literal.text, literal.offset))
 
     def _follow(self, steps: 'Sequence[Step]', patterns: 'Patterns', report: 'Optional[Report]') -> 'Patterns':
-        origin = patterns  # what a step is said to be missing under; for //x, under what // begins with
+        origin = patterns  # the place under which a step is reported as missing; for //x, what is before //
         for step in steps:
             reached = self._take(step, patterns, origin)
             if patterns and not reached:
@@ -133,7 +133,7 @@ class _Linter:
         return patterns
 
     def _keep(self, predicates: 'Sequence[Node]', patterns: 'Patterns', report: 'Optional[Report]') -> 'Patterns':
-        """Those of `patterns` that may meet every predicate; reports what is wrong in them, where that is asked for."""
+        """Those of `patterns` that may meet every predicate; reports what is wrong in these if `report` is given."""
         if report is None:
             for predicate in predicates:
                 patterns = self._those_that_may_meet(predicate, patterns)
@@ -152,8 +152,8 @@ class _Linter:
         return patterns
 
     def _those_that_may_meet(self, predicate: Node, patterns: 'Patterns') -> 'Patterns':
-        """Those of `patterns` of which a predicate can be true, and their namesakes: libvirt's parser is less strict
-        than its schema about what goes together."""
+        """Those of `patterns` for which a predicate can be true, and others of the same names: libvirt's parser accepts
+        combinations that its schema does not."""
         names = {name for pattern in patterns if self._may_hold(predicate, pattern) for name in names_of(pattern)}
         return [p for p in patterns if self._may_hold(predicate, p) or not names.isdisjoint(names_of(p))]
 
@@ -191,7 +191,7 @@ class _Linter:
         is_search = origin is not patterns or step.axis in ('descendant', 'descendant-or-self')
         if not is_search or ':' in step.test or not is_name(step.test) or _ANYTHING in reached:
             return reached
-        # What may have any name (below <metadata>) is not what `//` looks for, unless it begins there.
+        # `//` does not look for elements of any name (below <metadata>), unless it begins there.
         axis = 'attribute' if step.axis == 'attribute' else 'child'
         near = {pattern for start in origin for pattern in self._axis(axis, start)}
         return [pattern for pattern in reached if names_of(pattern) or pattern in near]
@@ -272,7 +272,7 @@ class _Linter:
         offset: int,
         number: 'Optional[int]' = None,
     ) -> Mistake:
-        """That no node which `node` selects from `patterns`, which are `found`, can have a value."""
+        """The mistake that no node which `node` selects from `patterns` (these are `found`) can have a value."""
         what = mistakes.describe(found)
         if node.kind == 'path' and node.steps and node.steps[-1].axis == 'attribute':
             owners = self._follow(node.steps[:-1], [self.document] if node.absolute else patterns, None)
@@ -301,7 +301,7 @@ def _expand(test: str) -> 'Name':
 def _values(pattern: 'Pattern') -> 'Optional[FrozenSet[str]]':
     if isinstance(pattern, Value):
         return pattern.values
-    # Of a PCI address it is not the text that is compared.
+    # A rule compares a PCI address as a whole, not its text.
     return None if ('', 'address') in pattern.names.known else pattern.values()
 
 
@@ -311,7 +311,7 @@ def _nodes_first(comparison: Node) -> 'Tuple[Node, Node]':
 
 
 def _contradictions(predicates: 'Sequence[Node]') -> 'Iterator[Mistake]':
-    """Of the conditions that one node must meet: those that want another value than an earlier one of the same."""
+    """Among the conditions on one node, those that want another value of something than an earlier condition."""
     wanted: 'Dict[str, str]' = {}
     conditions = [part for node in predicates for part in (node.operands if node.kind == 'and' else (node,))]
     for condition in conditions:
@@ -325,7 +325,7 @@ def _contradictions(predicates: 'Sequence[Node]') -> 'Iterator[Mistake]':
 
 
 def _own_value(path: Node) -> str:
-    """How to call what a path selects of a node, if that is an attribute or the node itself; '' for anything else."""
+    """The name of what a path selects, if that is an attribute of the node or the node itself; else ''."""
     if path.kind != 'path' or path.absolute or len(path.steps) != 1 or path.steps[0].predicates:
         return ''
     (step,) = path.steps

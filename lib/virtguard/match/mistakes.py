@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is said of a name or a value in a match that no domain can have. Pure: no I/O."""
+"""The messages about a name or a value in a match that no domain can have. Pure: no I/O."""
 
 from ..errors import nearest, suggest
 from .relaxng import Element, Value
@@ -37,9 +37,9 @@ def missing(
     of_other_kind: 'Patterns',
     schema: 'Schema',
 ) -> Mistake:
-    """That a step leads nowhere.
+    """The mistake that a step leads nowhere.
 
-    :param origin: what it is said to be missing under; None for the whole document
+    :param origin: the place under which it is missing, for the message; None for the whole document
     :param there: what the step could have reached, whatever its name
     :param of_other_kind: the children where an attribute is asked for, the attributes where anything else is
     """
@@ -80,24 +80,24 @@ def _elsewhere(step: 'Step', schema: 'Schema') -> str:
 
 
 def wrong_value(what: str, value: str, known: 'List[str]', offset: int, number: 'Optional[int]') -> Mistake:
-    """That `what` never has a value; `known` are those that it may have."""
+    """The mistake that `what` never has a value; `known` are those that it may have."""
     hint = suggest(value, known) if known else 'it has no text'
     return Mistake(_by_schema('%s is never %r' % (what, value)), hint, offset, number)
 
 
 def wrong_name(patterns: 'Patterns', literal: 'Node', known: 'List[str]') -> Mistake:
-    """That none of `patterns` has the name in a literal; `known` are those that they have."""
+    """The mistake that none of `patterns` has the name in a literal; `known` are those that they have."""
     message = _by_schema('%s is never named %r' % (describe(patterns), literal.text))
     return Mistake(message, suggest(literal.text, known), literal.offset)
 
 
 def unmet(patterns: 'Patterns', offset: int) -> Mistake:
-    """That none of `patterns` meets the condition at `offset`."""
+    """The mistake that none of `patterns` meets the condition at `offset`."""
     return Mistake(_by_schema('no %s can meet this condition and those before it' % describe(patterns)), '', offset)
 
 
 def contradiction(shown: str, first: str, literal: 'Node') -> Mistake:
-    """That one and the same text is compared with `first` and, later, with a literal."""
+    """The mistake that the same text is compared with `first` and, later, with a literal."""
     message = '%s cannot be %r and %r at once' % (shown, first, literal.text)
     return Mistake(message, 'join them with or', literal.offset)
 

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """XPath -> what must be in a document for it to match. Pure: no I/O. See screening for the other half.
 
-A need is an over-approximation: wherever it does not hold the expression matches nothing, but where it holds the
-expression need not match. Understood are location paths of names, `//`, `*` and attributes from the document; unions;
-`and`, `or`, `not()`; predicates that compare an attribute, a child path or `.` with a literal, by `=`, `!=`,
-`contains()`, `starts-with()`, and by `>` with a number; a rule's `values`. Of everything else the need is True: the
-rule is always a candidate.
+A need is an over-approximation: if it does not hold, the expression matches nothing; if it holds, the expression may
+match. What is understood: location paths of names, `//`, `*` and attributes from the document; unions; `and`, `or`,
+`not()`; predicates that compare an attribute, a child path or `.` with a literal, by `=`, `!=`, `contains()`,
+`starts-with()`, and by `>` with a number; a rule's `values`. For everything else the need is True: the rule is always a
+candidate.
 
-Two things keep this sound. A condition on one of several nodes becomes one on any of them. And a negation becomes a
-need only where the opposite can be known for certain: of the value of the node itself or its attribute, or of what is
-below the document's single root, there also of the first ones of a name (`pm[1]`).
+Two things keep this sound. A condition on one of several nodes becomes a condition on any of them. And a negation
+becomes a need only if the opposite can be known for certain: for the value of the node itself or of its attribute, and
+for what is below the document's single root, where that includes the first ones of a name (`pm[1]`).
 """
 
 from .. import model
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class _Here:
-    """Where a path has come to: the key of its nodes (None: not known), and whether there is one at the most."""
+    """Where a path has arrived: the key of its nodes (None: not known), and whether there is at most one."""
 
     __slots__ = ('key', 'single')
 
@@ -144,7 +144,7 @@ def _over_comparison(node: Node, here: _Here) -> 'Need':
     if left.kind == 'literal':
         left, right = right, left
     if left.kind != 'path' or right.kind not in ('literal', 'number', 'path'):
-        return True  # a set of nodes is compared with a boolean as one, and so may be empty
+        return True  # compared with a boolean, a set of nodes becomes one; so it may be empty
     if right.kind == 'literal' and node.text in ('=', '!='):
         return _over_value(left, here, 'in' if node.text == '=' else 'out', (right.text,))
     if right.kind == 'number' and node.text == '>':
@@ -156,18 +156,18 @@ def _over_value(path: Node, here: _Here, operator: str, argument: 'Any') -> 'Nee
     if path.kind != 'path':
         return _over(path, here)
     need, end = _over_path(path, here)
-    # Of a PCI address it is not the text that a rule's values are compared with.
+    # A rule's values are compared with the PCI address as a whole, not with its text.
     if end.key is None or end.key.endswith(ELEMENT + 'address'):
         return need
     return _all([need, (operator, end.key, argument)])
 
 
 def _over_other_value(path: Node, values: 'Tuple[str, ...]') -> 'Need':
-    """What must be there for a path to select something of which the text is none of these."""
+    """What must be there for a path to select something whose text is not one of these."""
     if path.kind != 'path':
         return _over(path, _DOCUMENT)
     need, end = _over_path(path, _DOCUMENT)
-    # The text of an element may be long, and hardly ever is one of them.
+    # The text of an element may be long, and is hardly ever one of these.
     return _all([need, ('out', end.key, values)]) if end.key is not None and ATTRIBUTE in end.key else need
 
 
@@ -190,7 +190,7 @@ def _over_not(node: Node, here: _Here) -> 'Need':
 
 
 def _join_values(needs: 'List[Need]') -> 'List[Need]':
-    """Needs of one and the same node: where its value is to be none of these and none of those, it is none of all."""
+    """Join the needs about one node: if its value must not be one of these, nor of those, it must not be one of all."""
     values: 'Dict[str, Any]' = {}
     others = []
     for need in needs:
@@ -222,7 +222,7 @@ def _is_first(step: Step) -> bool:
 
 
 def _over_no_first(path: Node, firsts: 'List[bool]', here: _Here) -> 'Need':
-    """What `not(a[1]/b)` needs: that there is none, or more than one `a`, of which another may have it."""
+    """What `not(a[1]/b)` needs: no `a/b` at all, or several `a`, because not the first one may have the `b`."""
     here = _DOCUMENT if path.absolute else here
     certain = here.single
     repeated: 'List[Need]' = []
@@ -253,7 +253,7 @@ def _over_path(path: Node, here: _Here) -> 'Tuple[Need, _Here]':
     needs: 'List[Need]' = []
     for step in path.steps:
         if _is_reading(step):
-            # What stands in an argument is the guard's own reading; that there is an argument must do.
+            # A scan does not read arguments as the guard does, so all that it can look for is an argument.
             return _all(needs + [_presence(here)]), _SOMEWHERE
         here = _take_step(step, here, needs)
         needs += [_over(predicate, here) for predicate in step.predicates]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """RELAX NG (XML syntax) -> what may stand where: children, attributes and values of each element. Pure: no I/O.
 
-What one branch of a pattern allows is allowed here whatever stands beside it. So what this model does not know is
-never valid; what it knows need not be valid together.
+What one branch of a pattern allows is allowed here together with all other branches. So what this model does not know
+is never valid; things that it knows may still not be valid together.
 """
 
 from lxml import etree
@@ -29,7 +29,7 @@ class SchemaError(GuardError):
 
 
 class Names:
-    """A name class: the names in `known`, and of each wildcard (namespace or None for all, exceptions) the rest."""
+    """A name class: the names in `known`, and for each wildcard (namespace or None for all, exceptions) all others."""
 
     __slots__ = ('known', 'wildcards')
 
@@ -75,7 +75,7 @@ class Content:
 
 
 class Element:
-    """A pattern of elements: their names, and what they may have, which is found out when it is asked for."""
+    """A pattern of elements: their names, and what they may have, which is read when it is first needed."""
 
     __slots__ = ('names', '_find', '_content')
 
@@ -85,7 +85,7 @@ class Element:
         self._content: 'Optional[Content]' = None
 
     def content(self) -> 'Optional[Content]':
-        """None where the schema says that there is no such element after all."""
+        """None if the schema does not allow the element after all."""
         if self._content is None:
             self._content = self._find()
         return self._content
@@ -142,7 +142,7 @@ def _load(name: str, read: 'Callable[[str], bytes]', including: 'Tuple[str, ...]
     if name in including:
         raise SchemaError('%s includes itself' % name)
     root = _parse(name, read)
-    root.set('datatypeLibrary', root.get('datatypeLibrary', ''))  # the only setting that an including file hands not on
+    root.set('datatypeLibrary', root.get('datatypeLibrary', ''))  # an included file does not inherit this setting
     for node in list(root.iter(_rng('include'), _rng('externalRef'))):
         found = _load(node.get('href', ''), read, including + (name,))
         if node.tag == _rng('include'):
@@ -329,21 +329,21 @@ def _inherited(node: 'etree._Element', setting: str) -> str:
 
 
 def _read_value(node: 'etree._Element') -> Content:
-    # Of other types, one value may be written in several ways (1, 01).
+    # A value of another type may be written in several ways (1, 01).
     is_text = node.get('type', 'token') in ('token', 'string') and _inherited(node, 'datatypeLibrary') in _LIBRARIES
     return Content([], [], frozenset([normalize(node.text or '')])) if is_text else _ANY_TEXT
 
 
 def normalize(text: str) -> str:
-    """Text as values are compared: what a schema calls a token has no say in its blanks."""
+    """A text in the form in which values are compared: how many blanks there are does not matter."""
     return ' '.join(text.split())
 
 
 def _read_names(node: 'etree._Element') -> Names:
-    """The name class of an element, an attribute, or what makes a name class up."""
+    """The name class of an element, of an attribute, or of a part of a name class."""
     kind = etree.QName(node).localname
     if kind in ('element', 'attribute') and node.get('name') is not None:
-        # Unlike all else, an attribute named in short is in no namespace but its own.
+        # Unlike all others, an attribute with its name in `name` does not inherit a namespace.
         namespace = node.get('ns', '') if kind == 'attribute' else _inherited(node, 'ns')
         return _read_name(node, _name_of(node), namespace)
     children = _rng_children(node)

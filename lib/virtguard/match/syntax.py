@@ -85,7 +85,7 @@ def grammar_text(token: Token) -> str:
 
 
 def is_name(test: str) -> bool:
-    """Whether a step's node test is a name: none of `*`, `prefix:*`, `node()`."""
+    """Whether a step's node test is a name, not `*`, `prefix:*` or `node()`."""
     return not test.endswith(('*', '()'))
 
 
@@ -128,7 +128,7 @@ class Step:
         self.offset = offset
 
 
-# XPath 1.0's functions but id(), for which no DTD says what an id is: how many arguments they take, at least and most.
+# The least and the most arguments of XPath 1.0's functions; not of id(), because no DTD says what an id is.
 FUNCTIONS = {
     'boolean': (1, 1),
     'ceiling': (1, 1),
@@ -183,9 +183,9 @@ def parse(expression: str) -> Node:
 
 
 def check_calls(node: Node) -> None:
-    """Find calls that libxml2 would only refuse when it comes to them, at the first domain that has what they ask.
+    """Find calls that libxml2 refuses only when it evaluates them, at the first domain that has what they ask for.
 
-    :raises MatchError: a function has too few or too many arguments, or what must be nodes is none
+    :raises MatchError: a function has too few or too many arguments, or one that must be nodes is not
     """
     if node.kind == 'call' and node.text in FUNCTIONS:
         least, most = FUNCTIONS[node.text]

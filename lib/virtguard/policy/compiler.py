@@ -31,7 +31,7 @@ _CLOCK_GRAIN = 0.02  # seconds: two ticks of a kernel with HZ=100
 
 
 def prepare(policy: model.Policy) -> 'Tuple[Any, ...]':
-    """A valid policy as screening.Screen takes it: of its rules, those of admission, numbered."""
+    """A valid policy as screening.Screen takes it, with its rules of admission, numbered."""
     rules = policy.rules_at(model.ADMISSION)
     needs = [derive_need(rule) for rule in rules]
     index = build_index(needs)
@@ -59,7 +59,7 @@ def compile_policy(policy: model.Policy, stamp: 'Stamp', contents: 'Contents') -
     """The compiled file of a valid policy.
 
     :param stamp: what `take_stamp` said before its sources were read
-    :param contents: what `take_contents` said, while they were the same
+    :param contents: what `take_contents` said while the stamp stayed the same
     """
     payload = marshal.dumps(_share((stamp, contents, prepare(policy)), {}))
     return b'%s\n%08x\n%s' % (headline(), crc32(payload), payload)
@@ -74,7 +74,7 @@ def compile_in_place(load: 'Callable[[], model.Policy]') -> bytes:
     listed = what_it_depends_on(load())
     let_clock_advance(listed)
     stamp = take_stamp(listed)
-    # Read anew, so that what is compiled is what the stamp is of.
+    # Read again: what is compiled must be what the stamp was taken of.
     policy = load()
     contents = take_contents(listed)
     if what_it_depends_on(policy) != listed or take_stamp(listed) != stamp:
@@ -83,18 +83,18 @@ def compile_in_place(load: 'Callable[[], model.Policy]') -> bytes:
 
 
 def what_it_depends_on(policy: model.Policy) -> 'List[Tuple[str, str]]':
-    """What a policy in force, and the answer who may change it, depend on: path and kind, as take_stamp asks for."""
+    """All that a policy in force, and who may change it, depends on: paths and kinds, as take_stamp takes them."""
     drop_ins = drop_in_directory(policy.source)
     files = [policy.source] + [path for path in policy.files if path != policy.source]
     ways = {way for path in [*files, os.path.join(drop_ins, '*')] for way in directories(path)} - {drop_ins}
-    # Of osinfo-db, any part may be missing, and come into being.
+    # Any part of osinfo-db may be missing now, and be created later.
     named_set = any(rule.value_set is not None for rule in policy.rules)
     database = [(path, LISTING) for path in osinfo_db.sources()] if named_set else []
     return [(path, FILE) for path in files] + [(drop_ins, LISTING)] + [(way, WAY) for way in sorted(ways)] + database
 
 
 def let_clock_advance(sources: 'Sequence[Tuple[str, str]]') -> None:
-    """Wait until a change of a source after its stamp is bound to show: file times have the kernel tick's grain.
+    """Wait until every later change of a source gets another time: file times are as coarse as the kernel's ticks.
 
     :raises OSError: a source is missing
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which of the shipped lists is that of a host, and what to say where its policy is made of another one. Only reads."""
+"""Which of the shipped lists fits a host, and what to say if its policy is made of another one. Only reads."""
 
 import os
 import re
@@ -22,9 +22,9 @@ _NAME = re.compile(rb'^policy:[ \t]+["\']?([a-z0-9-]+)', re.MULTILINE)
 
 
 class HostList:
-    """`host` is the host's name and version, `profile` the list to take there; `remark` says why, where it must.
+    """`host` is the host's name and version, `profile` the list to use there; `remark` says why, if it is not obvious.
 
-    `is_certain`: it was made for this host, or is the newest where the host is newer than all.
+    `is_certain`: the list was made for this host, or it is the newest one and the host is newer than all lists.
     """
 
     __slots__ = ('host', 'profile', 'is_certain', 'remark')
@@ -45,7 +45,7 @@ def list_of_host(root: str = '/') -> HostList:
         return HostList(host + ' (Red Hat Virtualization Host)', _RHV, True)
     major = version.partition('.')[0]
     names = {id, *release.get('ID_LIKE', '').split()}
-    # What else SUSE makes (Tumbleweed, MicroOS, SLE Micro) has numbers of its own, and no list.
+    # SUSE's other systems (Tumbleweed, MicroOS, SLE Micro) have numbers of their own, and no list.
     for family, (members, last, _) in VENDORS.items():
         if names & members and major.isdecimal() and len(major) < 9:
             numbers = _numbers(family, profiles())
@@ -77,7 +77,7 @@ def profile_of(policy: 'Policy') -> str:
 
 
 def _stated_name(path: str) -> str:
-    """What a file calls its policy: where a drop-in gives it another name, that alone tells what was installed."""
+    """The name that a file gives its policy: if a drop-in gives another one, only this tells what was installed."""
     try:
         stated = _NAME.search(read_policy_file(path))
     except GuardError:
@@ -86,7 +86,7 @@ def _stated_name(path: str) -> str:
 
 
 def difference(profile: str, root: str = '/') -> str:
-    """What to say where a policy is made of `profile` and the host has another list; '' where it has not."""
+    """What to say if a policy is made of `profile` but the host has another list; else ''."""
     host = list_of_host(root)
     if not profile or not host.is_certain or profile == host.profile:
         return ''

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Dict, Tuple
 
 SUFFIX = '.yaml'  # of a policy's files
-_FIRST_PROFILE = 'rhel-8'  # is the policy that a checkout, or a Python environment, brings along
+_FIRST_PROFILE = 'rhel-8'  # the policy of a checkout or a Python environment
 _PROFILE_NAME = re.compile(r'[a-z][a-z0-9-]*\Z')
 
 
@@ -20,8 +20,8 @@ class Installation:
     """`policy`: the policy that is in force; `installed` tells whether a hook on this host obeys it.
 
     libvirt's own: `domains`, definitions; `run`, the status of what runs; `lib`, metadata of snapshots and checkpoints.
-    `host` stands for the / of the host's own libvirt, whose programs and schemas no --root moves.
-    Written to: `state`, the directory of what a watch keeps; `log`, the file for records that nobody else takes.
+    `host` stands for the / of the host's own libvirt: --root does not move its programs and schemas.
+    Written to: `state`, the directory where a watch keeps states; `log`, the file for records that no other sink takes.
     """
 
     __slots__ = ('policy', 'installed', 'host', 'domains', 'run', 'lib', 'state', 'log')

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """YAML text of one file -> a layer: the settings, rules and waivers that this file gives. Pure: no I/O.
 
-A layer need not be a whole policy: see merge for how layers become one. Every value knows its place, so that what only
-shows when the layers are put together is still reported where it was written.
+A layer need not be a whole policy: see merge for how layers become one. Every value has its place with it, so that
+a problem that only shows when the layers are put together is still reported where it was written.
 """
 
 import re
@@ -38,7 +38,7 @@ _BOUNDS = ('from', 'before')
 _EXAMPLES = 'write it like rhel-9.4 or sles-15.6'
 _NAME_OR_VALUE = re.compile(r'[\w.-]+(:[\w.-]+)?\Z')
 _VERSION = re.compile(r'(\d{1,4})\.(\d{1,3})(?:\.(\d{1,3}))?\Z')
-# Meant as a UUID, and mistyped.
+# Most likely a mistyped UUID.
 _LIKE_UUID = re.compile(r'[0-9a-f-]{30,40}\Z')
 # Of a glob: the inside of [...], and the ranges there.
 _SET = re.compile(r'\[!?(\]?[^]]*)\]')
@@ -83,7 +83,7 @@ class ReleasedBefore:
 
 
 class KnownSystems:
-    """The named set of values `{os-known: false}`: what is none (or, where `known`, one) of osinfo-db's ids."""
+    """The named set of values `{os-known: false}`: all texts but osinfo-db's ids; if `known`, these ids."""
 
     __slots__ = ('known',)
 
@@ -94,8 +94,8 @@ class KnownSystems:
 class Layer:
     """What one file gives.
 
-    `settings` has the top-level keys with one value. Each of `rules` and `waivers` is a dict from its keys to what they
-    are given; the lists themselves are None where the file has none. `root` is None where the text is not a mapping.
+    `settings` has the top-level keys with one value. Each of `rules` and `waivers` is a dict from its keys to what
+    the file gives them; the list itself is None if the file has none. `root` is None where the text is not a mapping.
     """
 
     __slots__ = ('source', 'sha256', 'root', 'settings', 'rules', 'waivers', '_reader')
@@ -120,7 +120,7 @@ def read_layer(data: bytes, source: str, is_drop_in: bool = False) -> Layer:
 
     :param data: YAML, UTF-8
     :param source: the name for messages, usually the path
-    :param is_drop_in: it serves a policy, so it may say nothing
+    :param is_drop_in: it belongs to a policy, so it may be empty
     """
     reader = Reader(source)
     layer = Layer(source, sha256_hex(data), reader)
@@ -131,7 +131,7 @@ def read_layer(data: bytes, source: str, is_drop_in: bool = False) -> Layer:
         layer.settings = _read(reader, nodes, _SETTINGS)
         for setting in layer.settings.values():
             if setting.node in reader.repeated:
-                setting.value = None  # which of the two is meant, nobody knows
+                setting.value = None  # nobody knows which of the two is meant
         layer.rules = _read_list(reader, nodes, 'rules', _read_rule, is_drop_in or 'extends' in nodes)
         layer.waivers = _read_list(reader, nodes, 'waivers', _read_waiver, True)
     return layer
@@ -226,7 +226,7 @@ def _read_span(reader: Reader, node: 'yaml.Node') -> 'List[model.HostCondition]'
 
 
 def _read_release(reader: Reader, node: 'yaml.Node', what: str) -> 'Optional[Tuple[str, model.Release]]':
-    # A number alone, which YAML takes for one, is no release either; quoting it does not help.
+    # A number alone, which YAML reads as a number, is not a release, and quoting it does not help.
     is_number = isinstance(node, yaml.ScalarNode) and node.tag.rpartition(':')[2] in ('int', 'float')
     text = str(node.value) if is_number else reader.line_of_text(node, what)
     if text is None:
@@ -293,7 +293,7 @@ def _read_domain(reader: Reader, node: 'yaml.Node') -> 'model.DomainEntry':
 
 def _read_name(reader: Reader, node: 'Optional[yaml.Node]', what: str) -> str:
     name = reader.line_of_text(node, what) or ''
-    # Some Pythons raise an error at one that is turned round, as soon as there is a name to compare.
+    # With a reversed range, some versions of Python raise an error when they compare a name.
     for first, last in (ends for inside in _SET.findall(name) for ends in _RANGE.findall(inside)):
         if first > last:
             reader.problem(node, '%r has a range that is empty' % name, 'write %s-%s' % (last, first))

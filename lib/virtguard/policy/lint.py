@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A policy and libvirt's schema -> the problems of its rules, each with file, line and column. Pure: no I/O.
 
-With these, a policy can be used all the same: what is wrong with a word of a rule is no reason to refuse domains.
+A policy with such problems can still be used: a wrong word in a rule is not a reason to refuse domains.
 """
 
 import yaml
@@ -27,11 +27,11 @@ def lint_policy(
     domains: 'Optional[Schema]',
     version: 'Optional[model.Version]' = None,
 ) -> 'List[Problem]':
-    """Find what no domain of the host's libvirt can have, in every match and values, and denials without a ground.
+    """Find names and values in rules that no domain of the host's libvirt can have, and denials that nothing confirms.
 
     :param files: the text of each of the policy's files, as it was read from them
     :param domains: the schema of that libvirt, None where there is none to ask
-    :param version: of that libvirt, None where it cannot be told; it says which names of `since` it must know
+    :param version: of that libvirt, None if not known; it decides which names of `since` that libvirt must know
     """
     texts = {source: _Text(data, source) for source, data in files.items()}
     for rule in policy.rules:
@@ -58,14 +58,14 @@ def lint_policy(
                 value.problem('values: ' + mistake.message, mistake.hint)
             else:
                 _find(texts, rule, 'values').problem('values: ' + mistake.message, mistake.hint)
-                break  # all of a named set stand in one place
+                break  # all values of a named set have the same place
     return [problem for text in texts.values() for problem in text.problems()]
 
 
 def _denies_what_is_unconfirmed(rule: model.Rule, policy: model.Policy) -> bool:
     if rule.action != model.DENY or rule.known_from != model.UNCONFIRMED:
         return False
-    # Who refuses in a later file what an earlier one only warns of has decided that for his site.
+    # If a later file denies what an earlier one only warns of, the site has decided so.
     known, action = (policy.files.index(rule.origins[key][0]) for key in ('known-from', 'action'))
     return known >= action
 

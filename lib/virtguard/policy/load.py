@@ -43,7 +43,7 @@ def trusted(path: str, today: str = '') -> model.Policy:
 
 
 def as_if_in_force(path: str, today: str = '') -> model.Policy:
-    """As `trusted`, whoever may have written the files."""
+    """As `trusted`, but the files may have been written by anybody."""
     _refuse_drop_in(path)
     return _load(path, _drop_ins(path, trusted=False), read_policy_file, today)
 
@@ -83,9 +83,9 @@ def load_timed(load: 'Callable[[], model.Policy]') -> 'Tuple[model.Policy, str]'
 
 
 def note_on_reading(policy: model.Policy, seconds: float) -> str:
-    """What to say of a policy that took so many seconds of processor time to read; '' where that is no matter.
+    """What to say if a policy took too many seconds of processor time to read; else ''.
 
-    The hook reads it where its compiled form is out of date, within the deadline, and on a host with other work.
+    If the compiled form is out of date, the hook reads the policy within the deadline, maybe on a busy host.
     """
     if seconds * 5 <= policy.deadline:
         return ''
@@ -102,7 +102,7 @@ def drop_in_directory(path: str) -> str:
 
 
 def ignored_drop_ins(path: str) -> 'List[str]':
-    """Files in the directory of drop-ins that are none, because of their names."""
+    """The files in the directory of drop-ins whose names are not those of drop-ins."""
     directory = drop_in_directory(path)
     names = os.listdir(directory) if os.path.isdir(directory) else []
     return [os.path.join(directory, name) for name in sorted(names) if not _is_drop_in(name)]
@@ -126,7 +126,7 @@ def _is_drop_in(name: str) -> bool:
 
 
 def _load(path: str, drop_ins: 'Sequence[str]', read: 'Callable[[str], bytes]', today: str) -> model.Policy:
-    # Of what is made on the way, nothing is garbage before the end; to look for it takes up to a third of the time.
+    # Nothing becomes garbage before the end, and looking for garbage takes up to a third of the time.
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -141,7 +141,7 @@ def _read_and_merge(path: str, drop_ins: 'Sequence[str]', read: 'Callable[[str],
     try:
         from .layer import Given, read_layer
         from .merge import merge_layers
-    except Exception as error:  # of a broken library, any
+    except Exception as error:  # a broken library may raise anything
         raise MissingLibraryError(error, _stated(files)) from None
     layers = [read_layer(data, name, name != path) for name, data in files]
     for layer, file in zip(layers, files):
@@ -155,7 +155,7 @@ def _read_and_merge(path: str, drop_ins: 'Sequence[str]', read: 'Callable[[str],
 
 
 def _read_files(paths: 'Sequence[str]', read: 'Callable[[str], bytes]') -> 'Files':
-    """The files of a policy; the error over one of them knows what those before it say of `failure`."""
+    """Read the files of a policy; an error about one of them has what the files before it say of `failure`."""
     files: 'Files' = []
     try:
         for path in paths:

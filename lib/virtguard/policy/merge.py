@@ -35,7 +35,7 @@ def merge_layers(
     """Make one policy of layers.
 
     :param source: what the policy is known by (default: the name of the first layer)
-    :param today: YYYY-MM-DD, and no waiver may reach too far beyond it; '' to let them
+    :param today: YYYY-MM-DD: a waiver must not reach too far beyond it; '' if that does not matter
     :param released_before: knows the operating systems that were released before a day (YYYY-MM-DD)
     :param known_systems: knows all operating systems that there are
     :raises PolicyError: with every problem at once; a broken policy is never half loaded
@@ -68,7 +68,7 @@ def merge_layers(
 
 
 def stated_settings(layers: 'Sequence[Layer]') -> 'Dict[str, Any]':
-    """The settings that hold whatever else is wrong, with their defaults; one that has a problem itself is left out."""
+    """The settings, with defaults, that hold even if other things are wrong; one with a problem itself is left out."""
     settings: 'Dict[str, Any]' = dict(model.DEFAULT_SETTINGS)
     for layer in layers:
         settings.update((key, given.value) for key, given in layer.settings.items() if key in model.DEFAULT_SETTINGS)
@@ -77,7 +77,7 @@ def stated_settings(layers: 'Sequence[Layer]') -> 'Dict[str, Any]':
 
 def _require(first: Layer) -> None:
     if 'extends' in first.settings:
-        # Whoever could have followed it has said why not.
+        # If it could not be followed, a problem already says why.
         if not first.problems:
             first.settings['extends'].problem('extends another policy, which is not at hand')
     elif first.root is not None:
@@ -88,7 +88,7 @@ def _require(first: Layer) -> None:
 
 
 def combined_sha256(files: 'Sequence[Tuple[str, str]]') -> str:
-    """The digest of a policy by those of its files (and their names), in their order."""
+    """The digest of a policy, made of the digests and names of its files in their order."""
     if len(files) == 1:
         return files[0][0]
     lines = ''.join('%s  %s\n' % file for file in files)
@@ -131,7 +131,7 @@ def _rules_of(layer: Layer) -> 'Iterator[Tuple[Optional[str], Given]]':
 
 
 class _Draft:
-    """A rule on its way through the layers. `known` are the rules that there were before it, in earlier layers."""
+    """A rule on its way through the layers. `known` are the ids of the rules in earlier layers."""
 
     def __init__(self, first: Given, known: 'Sequence[str]') -> None:
         self._first = first
@@ -155,7 +155,7 @@ class _Draft:
         self._given.update(later.value)
 
     def check(self) -> None:
-        """Report what can only be seen of the whole rule."""
+        """Report what can only be seen in the whole rule."""
         given = self._given
         for key in _RULE_REQUIRED:
             if key not in given:
@@ -209,7 +209,7 @@ class _Draft:
 
 
 def _check_match(match: Given, at: str) -> None:
-    from ..match.check import check_match  # lxml: the settings are read before it can be missed
+    from ..match.check import check_match  # imports lxml: if it is missing, the settings are known by now
 
     try:
         check_match(match.value, at)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A libosinfo id as somebody wrote it -> as osinfo-db has it. Pure: no I/O.
 
-libosinfo compares ids as texts, so https://microsoft.com/win/7, HTTP://Microsoft.com/win/7/ and win7, its short id, are
-none of its systems; a person, or a program that does not ask it, means Windows 7 by each of them. Rules are matched
-with the id that is meant. Only what osinfo-db knows, or what is named like a system of one of its vendors, is read
-anew: a site's own ids stay as they are.
+libosinfo compares ids as texts, so it does not know https://microsoft.com/win/7, HTTP://Microsoft.com/win/7/ and win7,
+its short id; a person, or a program that does not ask libosinfo, means Windows 7 by each of them. Rules are matched
+with the id that is meant. An id is only changed if osinfo-db knows the system, or if it is named like a system of one
+of its vendors: a site's own ids stay as they are.
 """
 
 import re
@@ -30,7 +30,7 @@ def meant_id(text: str) -> str:
 
 
 def has_another_meaning(document: bytes) -> bool:
-    """Whether a well-formed document without references has an attribute `id` that may be an id to be read anew."""
+    """Whether a well-formed document without references has an attribute `id` that may mean another id."""
     for quoted, in_apostrophes in re.findall(_WRITTEN_ID, document):
         written = (quoted or in_apostrophes).decode('utf-8', 'replace')
         if meant_id(written) != written:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which operating systems there are, and which were released before a day, by the shipped tables and what a host knows
-more. Pure: no I/O."""
+"""Which operating systems there are, and which were released before a day, by the shipped tables and the host's own
+database. Pure: no I/O."""
 
 from .. import model
 from .osinfo_table import RELEASED, VERSION
@@ -25,8 +25,8 @@ def released_before(
 
 
 def known_systems(more: 'Iterable[str]' = (), version: str = '', problems: 'Sequence[str]' = ()) -> model.ValueSet:
-    """The libosinfo ids of all that the tables, or a host's own database, know. In its words some of them are unknown:
-    systems of a vendor of which nobody can tell which.
+    """The libosinfo ids of all that the tables, or a host's own database, know. The database calls some of them
+    unknown: the vendor of the system is known, but not which of his systems it is.
 
     :param more: the ids in that database; the others are as for released_before
     """

@@ -3,8 +3,8 @@
 
 The database is libosinfo's: XML files, the distribution's below /usr/share/osinfo, the administrator's below
 /etc/osinfo. Its ids are what virt-install, virt-manager, virt-v2v and Cockpit write into a domain's metadata. Not every
-host has one, so a table of dates comes with this package, see os_releases. Nothing that is missing here, or damaged, or
-not to be trusted, can take away what the table says.
+host has one, so a table of dates comes with this package, see os_releases. If something in the database is missing,
+damaged, or not trusted, what the table says still counts.
 """
 
 import os
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from .. import model
 
-# In libosinfo's order: a file replaces that of the same name in a place before. What users keep at home is for them.
+# In libosinfo's order: a file replaces one of the same name in an earlier place. Users' homes are not looked at.
 _DISTRIBUTION, _ADMINISTRATOR = '/usr/share/osinfo', '/etc/osinfo'
 _VERSION = _DISTRIBUTION + '/VERSION'
 _MAX_BYTES = 1024 * 1024  # of one file; the largest has 60 kB
@@ -41,7 +41,7 @@ def known_released_before(date: str, root: str = '') -> 'model.ValueSet':
 def known_systems(root: str = '') -> 'model.ValueSet':
     """The ids of all operating systems, by the database below `root` ('' stands for /) and by the tables.
 
-    What of the database cannot be used is told by known_released_before alone.
+    Only known_released_before tells what of the database cannot be used.
     """
     ids: 'Set[str]' = set()
     files: 'Dict[str, str]' = {}
@@ -70,7 +70,7 @@ class Database:
 
 
 def sources(root: str = '') -> 'Tuple[str, ...]':
-    """The paths whose change makes an answer stale; one that does not exist may come into being.
+    """The paths whose change makes an answer stale; one that does not exist may be created later.
 
     An update of the package replaces VERSION; an administrator adds to and edits what is below /etc/osinfo.
     """
@@ -81,7 +81,7 @@ def sources(root: str = '') -> 'Tuple[str, ...]':
 
 
 def read_database(root: str, before: str = '') -> Database:
-    """Read the database below `root`. Of several dates of one id, as where an entry is split, the earliest counts.
+    """Read the database below `root`. If an id has several dates, as when its entry is split, the earliest counts.
 
     :param before: leave out files in which no date is earlier than this one
     """
@@ -118,7 +118,7 @@ def _find_files(top: str, problems: 'List[str]') -> 'Dict[str, str]':
         try:
             check_ownership(directory, os.stat(directory))
         except (OSError, GuardError) as error:
-            # Without the hint: what is to be done about it is for those whose directory it is.
+            # Without the hint: the owners of the directory decide what to do about it.
             problems.append(error.message if isinstance(error, GuardError) else str(error))
             names.clear()
             continue
@@ -169,10 +169,10 @@ def _read_ids(path: str) -> 'List[str]':
 
 
 def _is_all_later(data: bytes, before: bytes) -> bool:
-    """Whether it can be seen without parsing that a file has dates, and none earlier. It can of two files in three."""
+    """Whether a file is seen, without parsing, to have dates, and none earlier; two files in three are."""
     dates = _PLAIN_DATE.findall(data)
     if len(dates) != data.count(b'<release-date') or b'\0' in data:
-        return False  # a date written in another way, or in an encoding that is not ASCII's, is for the parser
+        return False  # only the parser can read a date that is written differently, or not in ASCII
     return min(dates, default=b'') >= before
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Policy -> YAML text, in which every value has the place that it came from. Pure: no I/O.
 
-What is shown is a policy again: read back, it judges as the one that it was made of.
+The text is a policy again: read back, it judges as the policy that it was made of.
 """
 
 import json
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Lines = Iterator[Tuple[str, str]]  # the line, and the comment behind it
 
 _COLUMN = 40  # of the comments, where the line is not longer
-# What YAML takes for text, and cannot be taken for anything else.
+# What YAML reads as text, and never as anything else.
 _PLAIN = re.compile(r'[A-Za-z/][\w./-]*(?: [\w./-]+)*\Z', re.ASCII)
 _NOT_TEXT = frozenset('true false yes no on off null y n none'.split())
 
@@ -118,5 +118,5 @@ def _boolean(value: bool) -> str:
 def _scalar(text: str) -> str:
     if _PLAIN.match(text) and text.lower() not in _NOT_TEXT:
         return text
-    # JSON's strings are YAML's, but for characters that JSON would write as two.
+    # A JSON string is a YAML string, unless it has characters that JSON writes as two.
     return json.dumps(text, ensure_ascii=not text.isprintable())

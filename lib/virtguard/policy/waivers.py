@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Waivers: which one speaks of a finding, and whether it is in force. Pure: no I/O, and no clock: the day is given.
 
-Days are texts, YYYY-MM-DD, whose order as texts is their order in time.
+Days are texts, YYYY-MM-DD, so that their order as texts is their order in time.
 """
 
 import re
@@ -35,12 +35,12 @@ def is_uuid(text: str) -> bool:
 
 
 def names_alone(waiver: model.Waiver) -> 'List[str]':
-    """The names by which a waiver speaks of domains whatever their UUID."""
+    """The names of domains that a waiver speaks of, whatever their UUID."""
     return [entry for entry in waiver.domains if isinstance(entry, str) and not is_uuid(entry)]
 
 
 def uuids_not_among(waiver: model.Waiver, uuids: 'Container[str]') -> 'List[str]':
-    """The UUIDs that a waiver names and that are none of these, in lower case."""
+    """The UUIDs that a waiver names and that are not among these (in lower case)."""
     named = [entry if isinstance(entry, str) else entry[0] for entry in waiver.domains]
     return [uuid for uuid in named if is_uuid(uuid) and uuid not in uuids]
 
@@ -79,9 +79,9 @@ class Waivers:
                 self._by_rule.setdefault(rule, []).append(waiver)
 
     def apply(self, finding: model.Finding, name: str, uuid: str) -> model.Finding:
-        """A finding in the domain of that name and UUID, as its waiver has it; the finding itself where there is none.
+        """What a waiver makes of a finding in the domain of that name and UUID; the finding itself if there is none.
 
-        A waiver is named also where it is not in force, so that a person sees why a domain that started yesterday does
+        A waiver that is not in force is named, too, so that a person sees why a domain that started yesterday does
         not start today. An error is never waived: nobody knows what the rule would have found.
         """
         if finding.status == model.ERROR or not finding.rule.waivable:
@@ -89,7 +89,7 @@ class Waivers:
         speaking = [w for w in self._by_rule.get(finding.rule.id, ()) if _speaks_of(w, name, uuid)]
         if not speaking:
             return finding
-        # Of two, the one that is in force; of those, the one that is so for longer.
+        # Take one that is in force, and of several that are, the one that lasts longest.
         why_not, waiver = max(
             ((self._why_not(w), w) for w in speaking), key=lambda pair: (not pair[0], pair[1].expires)
         )

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """YAML text -> checked values; each that is not what it must be becomes a problem with line and column. Pure: no I/O.
 
-Nodes are read before YAML turns them into values, because there a repeated key is already lost, `off` is already
-False, and nothing knows its line any more.
+Nodes are read before YAML turns them into values, because in values a repeated key is lost, `off` is False, and lines
+are not known any more.
 """
 
 import re
@@ -39,7 +39,7 @@ class Reader:
     def __init__(self, source: str) -> None:
         self.source = source
         self.problems: 'List[Problem]' = []
-        self.repeated: 'Set[yaml.Node]' = set()  # values of keys that have another value, too
+        self.repeated: 'Set[yaml.Node]' = set()  # the first values of repeated keys
 
     def problem(self, node: 'Optional[yaml.Node]', message: str, hint: str = '', offset: int = 0) -> None:
         assert node is not None
@@ -47,7 +47,7 @@ class Reader:
         self.problems.append(Problem(self.source, mark.line + 1, mark.column + 1 + offset, message, hint))
 
     def compose(self, data: bytes, what: str, may_be_empty: bool = False) -> 'Optional[yaml.Node]':
-        """The root of a document; None after a problem, and, where that is none, for a document without anything."""
+        """The root of a document; None after a problem, and for an empty document if `may_be_empty`."""
         try:
             deep = _find_too_deep(data)
             if deep is not None:
@@ -185,12 +185,12 @@ class Reader:
 
 
 def _is_nothing(node: 'Optional[yaml.Node]') -> bool:
-    """Whether there is nothing but comments: no node, or what YAML takes the lack of one for."""
+    """Whether there is nothing but comments: no node, or the null that YAML reads instead."""
     return node is None or (isinstance(node, yaml.ScalarNode) and bool(node.tag.endswith(':null')))
 
 
 def _find_too_deep(data: bytes) -> 'Optional[Tuple[int, int]]':
-    """The line and column where a text is too deep: composing recurses, and libyaml's does so without a limit."""
+    """The line and column where a text is nested too deep: composing is recursive, in libyaml without a limit."""
     depth = 0
     for event in yaml.parse(data, Loader=_LOADER):
         depth += isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent))
