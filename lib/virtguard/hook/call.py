@@ -3,7 +3,7 @@
 
 Import budget: this module and what it imports at the top are paid at every start of every domain. So no argparse,
 json, logging, pathlib, re, signal, socket, subprocess or typing, and not even os, which costs an eighth of the
-interpreter's start; posix and _signal are what it and signal are made of. Only the worker imports yaml and lxml.
+interpreter's start; posix and _signal are the modules in C below os and signal. Only the worker imports yaml and lxml.
 """
 
 import _signal
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 JUDGED = ('prepare', 'start')
 ADMITTED, DENIED, UNDECIDED = 0, 1, 2
 
-# The end of a policy's path that only install.sh writes into a program, to prove it before it is put in force.
+# The path of a policy only ends like this when install.sh proves a program before it puts it in force.
 PROOF_POLICY = '/.virt-guard-check.yaml'
 _STAGES = {
     'policy': 'reading the policy',
@@ -33,7 +33,7 @@ _STAGES = {
     'loading': 'loading what judging needs',
     'judging': 'judging',
 }
-# Where that is not what is wrong, the same error comes again from the source.
+# What a damaged cache raises. If the cache is not the cause, the source raises the same error again.
 _DAMAGED_CACHE = (EOFError, ImportError, SyntaxError, TypeError, ValueError)
 
 
@@ -70,7 +70,7 @@ def main(arguments: 'Sequence[str]', policy_path: str, log_file: str) -> int:
 
 
 def sturdily(load: 'Callable[[], Any]') -> 'Any':
-    """What `load` imports; from the sources where a cache is damaged: Python takes a truncated one for good."""
+    """What `load` imports; from the sources if a cache is damaged, because Python accepts a truncated one."""
     try:
         return load()
     except _DAMAGED_CACHE:
@@ -83,12 +83,12 @@ def _no_cache(*arguments: object, **options: object) -> 'NoReturn':
 
 
 def _text(argument: str) -> str:
-    """An argument as UTF-8, whatever Python has taken it for: 3.6 decodes it as ASCII under libvirt's LC_ALL=C."""
+    """An argument decoded as UTF-8, whatever Python has done: 3.6 decodes it as ASCII under libvirt's LC_ALL=C."""
     return argument.encode(sys.getfilesystemencoding(), 'surrogateescape').decode('utf-8', 'surrogateescape')
 
 
 def _occupy_standard_descriptors() -> None:
-    """Where the caller left 0, 1 or 2 closed, let no file of ours take its place."""
+    """If the caller has closed 0, 1 or 2, open it, so that no file of ours gets that number."""
     for descriptor in (0, 1, 2):
         try:
             posix.fstat(descriptor)
@@ -97,7 +97,7 @@ def _occupy_standard_descriptors() -> None:
 
 
 def nowhere() -> int:
-    """A descriptor that nothing comes from, or goes to; also where there is no /dev/null."""
+    """A descriptor that gives and takes nothing, even if there is no /dev/null."""
     try:
         return posix.open('/dev/null', posix.O_RDWR)
     except OSError:
@@ -136,7 +136,7 @@ class Call:
         _signal.setitimer(_signal.ITIMER_REAL, 0)
 
     def expire(self, number: int, frame: object) -> None:
-        """Handle the deadline's signal: end the call, unless it is late, or it is the host that is slow."""
+        """Handle the deadline's signal: end the call, unless the signal is late, or only the host is slow."""
         if self._armed and not self._judged:
             from ..deadline import Clock
 
@@ -158,7 +158,7 @@ class Call:
             return self._decide_by(screen)
         except GuardError:
             raise
-        except Exception as error:  # it was made by something else than the compiler
+        except Exception as error:  # the file was not made by the compiler
             self._warning = '%s cannot be used: %s' % (compiled_path(self._policy_path), describe_defect(error))
             self.note({'stage': 'policy'})
             return self._ask_worker(None, self._xml)
@@ -179,7 +179,7 @@ class Call:
     def _ask_worker(self, *prepared: 'Any') -> 'Dict[str, Any]':
         worker = sturdily(_import_worker)
         task = worker.Task(self._policy_path, read_domain, sturdily, nowhere, *prepared)
-        self.disarm()  # from here on the time is kept without signals, which a verdict might cross
+        self.disarm()  # from here on the time is kept without signals: one might cross a verdict
         return worker.ask(task, self)  # type: ignore[no-any-return]
 
     def note(self, message: 'Dict[str, Any]') -> None:
@@ -205,9 +205,9 @@ class Call:
         return status
 
     def fail(self, reason: str, hint: str = '', of_document: bool = False) -> int:
-        """Answer without a verdict: as the policy's `failure` says, but where the reason is the document.
+        """Answer without a verdict: as the policy's `failure` says, unless the document is the reason.
 
-        Whoever defines a domain chooses that, so it is denied, as the policy's `mode` has it.
+        Whoever defines a domain chooses its document. So the domain is refused then, unless the mode is `audit`.
         """
         journal, wording, worker = sturdily(_import_reporters)
         status, outcome, answer = self._undecided(), model.ERROR, 'is refused'
@@ -231,9 +231,9 @@ class Call:
         return status
 
     def _is_to_be_recorded(self, status: int, outcome: str) -> bool:
-        """One start, one record: `start` follows an admission at `prepare`, and judges again.
+        """One record for one start: an admission at `prepare` is followed by `start`, which judges again.
 
-        It does not follow where the start fails in between, and what mode `audit` lets pass must not be lost by that.
+        `start` does not come if something fails in between. So what mode `audit` lets pass is recorded each time.
         """
         if self._policy_path.endswith(PROOF_POLICY):
             return False  # install.sh sees the answer, and no domain has tried to start
@@ -262,7 +262,7 @@ class Call:
 
 
 def read_domain() -> bytes:
-    """The XML that libvirt writes to standard input; of one that is too large, so much that it shows."""
+    """The XML that libvirt writes to standard input; if it is too large, just so much that this shows."""
     chunks: 'List[bytes]' = []
     size = 0
     while size <= model.MAX_XML_BYTES:

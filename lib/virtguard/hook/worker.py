@@ -2,8 +2,8 @@
 """The process in which the hook lets a domain be judged, seen from both sides.
 
 It runs apart because limits must also hold inside C code (a pathological expression, a document made to be slow or
-large) and inside the kernel (a probe on a dead device), where no signal handler runs. It keeps libvirt's standard input
-only, so that it can be killed, or abandoned where even that does not help, while the hook itself answers.
+large) and inside the kernel (a probe on a dead device), where no signal handler runs. It keeps only libvirt's standard
+input open. So the hook can kill it, or abandon it if even that does not help, and answer itself.
 
 Its messages are dictionaries: any number of {stage, settings, fields, xml_sha256, uuid}, to say what is going on, then
 one result.
@@ -63,10 +63,10 @@ class Task:
 def ask(task: Task, call: 'Any') -> 'Message':
     """Let a new process judge.
 
-    :param call: `note` gets the messages as they come; `started`, `stage` and `settings` are as these leave them
+    :param call: `note` gets the messages as they come, and sets `stage` and `settings`; `started` is when it began
     :returns: {outcome, text, fields}: what was decided, the text for the user, the fields of the record
-    :raises DomainXMLError, TooSlow: it could not be decided, by fault of the document
-    :raises GuardError, Expired: by another one's
+    :raises DomainXMLError, TooSlow: there is no decision, because of the document
+    :raises GuardError, Expired: there is no decision, for another reason
     """
     waited = Clock(call.started).waited()
     reader, writer = os.pipe()
@@ -80,7 +80,7 @@ def ask(task: Task, call: 'Any') -> 'Message':
     if result is None:
         _, status = os.waitpid(worker, 0)
         ending = 'by signal %d' % (status & 0x7F) if status & 0x7F else 'with exit status %d' % (status >> 8)
-        # Of what kills it then, the document is the only thing that others choose.
+        # While it judges, the document is the only possible cause that others choose.
         raise (DomainXMLError if call.stage == 'judging' else GuardError)('the judging process ended %s' % ending)
     if 'failed' in result:
         error = DomainXMLError(result['failed']) if result['of_document'] else GuardError(result['failed'])
@@ -90,9 +90,9 @@ def ask(task: Task, call: 'Any') -> 'Message':
 
 
 def _result_of(worker: int, messages: Reader, clock: Clock, call: 'Any') -> 'Optional[Message]':
-    """The last message of a worker; None where it has ended without.
+    """The last message of a worker; None if it has ended without one.
 
-    No signal is involved, so none can come between a verdict and its use, or after another process has got the number.
+    This uses no signals, so none can come between a verdict and its use, or when another process has got the number.
     """
     poll = select.poll()
     poll.register(messages.descriptor, select.POLLIN)
@@ -149,7 +149,7 @@ class _Worker:
             return _failed(error.message, error.hint, False)
         except (ImportError, SyntaxError) as error:
             return _failed('a part of the guard is missing or broken: %s' % error, 'run install.sh again', False)
-        except Exception as error:  # a defect of the guard is a failure to judge, and no more
+        except Exception as error:  # a defect of the guard must only be a failure to judge
             return _failed('internal error: %s' % describe_defect(error), '', self._judging)
 
     def _judge(self) -> model.Verdict:
@@ -166,8 +166,8 @@ class _Worker:
         self._send({'stage': 'loading'})
         parse_domain, evaluate, read_facts, today = self._load_judge()
         host = task.host or read_facts(policy.needed_facts())
-        # A library that is refused memory may go on with what it has, and find nothing. So this is for what outruns the
-        # one who looks.
+        # A library that gets no memory may go on with what it has, and find nothing. So this limit is only for what
+        # grows faster than the hook looks.
         limit_memory(4 * MEMORY)
         self._judging = True
         told = {} if task.policy is not None else {'xml_sha256': sha256_hex(xml), 'uuid': stated_uuid(xml)}
@@ -216,7 +216,7 @@ def stated_uuid(xml: bytes) -> str:
 
 
 def limit_memory(more: int) -> None:
-    """Let this process take so many bytes more than it has, and then fail. Where that is not known, it may take all."""
+    """Let this process take so many bytes more, and then fail. If its size is not known, there is no limit."""
     try:
         with open('/proc/self/statm', 'rb') as file:
             limit = int(file.read().split()[0]) * resource.getpagesize() + more
@@ -246,7 +246,7 @@ def _import_sources() -> 'Any':
 
 
 def _import_layers() -> 'Any':
-    """What policy/load imports where this cannot be tried again."""
+    """What policy/load imports at a place where it cannot be tried again."""
     from ..policy import layer, merge, osinfo_db
 
     return layer, osinfo_db, merge

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from .subject import Node
 
-# Where a probe has found so many times as much as is shown, it is asked no more: it is what takes time.
+# A probe that has found so many times the number that is shown is not asked any more: probes take time.
 _TIMES_THE_LIMIT = 16
 
 
@@ -30,7 +30,7 @@ def evaluate(
     rules: 'Optional[Iterable[model.Rule]]' = None,
     limit: 'Optional[int]' = model.MAX_FINDINGS_PER_RULE,
 ) -> model.Verdict:
-    """Judge one domain by every rule of admission. One that fails becomes a finding of status `error`, never a pass.
+    """Judge one domain by every rule of admission. A rule that fails becomes a finding of status `error`, never a pass.
 
     :param today: YYYY-MM-DD by the host's calendar; waivers expire
     :param rules: those of the rules in use that may find something, where that is known; in the policy's order
@@ -51,9 +51,9 @@ def evaluate(
 
 
 class _Found:
-    """What one rule finds. Each place once: an argument that can be read in two ways may be found in both.
+    """What one rule finds; each place once, although an argument that can be read in two ways may be found twice.
 
-    A finding takes a hundred times as long to make as to count.
+    Making a finding takes a hundred times as long as counting it.
     """
 
     def __init__(self, rule: model.Rule, paths: Paths, limit: 'Optional[int]') -> None:
@@ -77,7 +77,7 @@ class _Found:
         self._counts[status] = self._counts.get(status, 0) + number
 
     def is_known(self) -> bool:
-        """Whether there are so many that no other answer of a probe makes a difference to anybody."""
+        """Whether there are so many that further answers of a probe do not matter."""
         return self._limit is not None and self._counts.get(self._rule.action, 0) >= self._limit * _TIMES_THE_LIMIT
 
     def findings(self) -> 'List[model.Finding]':
@@ -220,7 +220,7 @@ def _base_0(text: str) -> int:
 
 
 def _is_listed(node: 'Node', asked: str, values: 'Collection[str]') -> bool:
-    """Whether a rule's values have what is meant, or what is written."""
+    """Whether a rule's values have the value that is meant, or the one that is written."""
     if asked in values:
         return True
     if isinstance(node, etree._Element) or not node.is_attribute:

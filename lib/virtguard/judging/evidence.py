@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 _LENGTH = 200
 _SAYS_WHAT = ('driver', 'qom-type', 'type')  # settings of a value that tell of what kind it is
-# A verdict goes into logs and on screens: what opens a lock is not shown.
+# A verdict goes into logs and on screens, so secrets are not shown.
 _SECRET_NAME = re.compile(r'passw|secret|token|^key$', re.IGNORECASE)
-# What ends a secret differs by syntax, so all that follows goes with it.
+# Where a secret ends differs by syntax, so all that follows it is hidden, too.
 _SECRET_IN_TEXT = re.compile(r'((?:passw[a-z]*|secret|data|key|token)["\']?\s*[=:]\s*).+', re.IGNORECASE | re.DOTALL)
 _CREDENTIALS = re.compile(r'(://)[^/@\s]*@')
 
@@ -33,7 +33,7 @@ def compared_in(rule: model.Rule) -> 'Collection[str]':
 def evidence_of(node: 'Node', compared: 'Collection[str]' = ()) -> str:
     """What was seen, as XML: the start tag of an element, or its content where it has no attribute.
 
-    :param compared: the children of an element, and TEXT, that are shown whatever it has
+    :param compared: the children of an element, and TEXT, that are always shown
     """
     element = element_of(node)
     is_element = isinstance(node, etree._Element)
@@ -48,7 +48,7 @@ def evidence_of(node: 'Node', compared: 'Collection[str]' = ()) -> str:
 
 
 def _option_of(node: 'Node', element: 'etree._Element') -> str:
-    """Of an argument's value that does not say itself what it makes, the option before it, which does."""
+    """The option before an argument's value, if the value does not say itself what it makes; else ''."""
     reading = node if isinstance(node, etree._Element) else node.getparent()
     if reading is None or not is_reading(reading) or any(reading.get(key) for key in _SAYS_WHAT):
         return ''
@@ -93,7 +93,7 @@ def _start_tag(element: 'etree._Element', only: 'Optional[str]', end: str) -> st
 def _mask(name: str, value: str) -> str:
     if _SECRET_NAME.search(name):
         return '***'
-    if '=' not in value and ':' not in value:  # as most are, and the expressions below take long to see it
+    if '=' not in value and ':' not in value:  # so are most; the expressions below take long to find out
         return value
     return _CREDENTIALS.sub(r'\1***@', _SECRET_IN_TEXT.sub(r'\1***', value))
 
@@ -103,7 +103,7 @@ def _text(element: 'etree._Element') -> str:
 
 
 def _named(element: 'etree._Element', attribute: str) -> str:
-    """What an attribute's value is the value of: `<qemu:env name= value=>` and `<qemu:property>` say so themselves."""
+    """The name of a value: for `<qemu:env name= value=>` and `<qemu:property>`, their `name`; else the attribute's."""
     return str(element.get('name', attribute)) if attribute == 'value' else attribute
 
 

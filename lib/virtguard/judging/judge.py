@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Judges one document after another by one policy: what can be known without parsing a document is found out first."""
+"""Judges one document after another by one policy; finds out first what can be known without parsing it."""
 
 from .. import model
 from ..policy.compiler import prepare
@@ -14,12 +14,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Optional
 
-_LEAST_SECONDS = 5.0  # of processor time for each, where the hook's deadline is shorter
+_LEAST_SECONDS = 5.0  # of processor time for a document, even if the hook's deadline is shorter
 
 
 class Judge:
-    """Judges documents by one policy for one host on one day; what a rule needs is derived once. `seconds` are what a
-    document may take of processor time.
+    """Judges documents by one policy for one host on one day; what a rule needs is derived once. `seconds` is the
+    processor time that a document may take.
 
     :param limit: of findings, see evaluate
     """

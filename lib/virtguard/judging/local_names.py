@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Names in namespaces -> names as libvirt reads them. Pure: no I/O.
 
-What libvirt writes itself has no namespace but in metadata and in extensions such as <qemu:commandline>. Files may have
-others anywhere. libvirt asks for attributes by their local names: `<driver z:type='virtiofs'/>` is of that type. Where
-there are two of one local name, which of them counts depends on the version. It asks for the root by its local name;
-for what stands in it, and for devices, by XPath, which knows the difference; for what stands in devices, and for
-features, in some versions so, in others by local names. What it may read is read here.
+libvirt itself writes namespaces only in metadata and in extensions such as <qemu:commandline>. Other files may have
+them anywhere. libvirt looks for attributes by their local names: `<driver z:type='virtiofs'/>` is of that type. If two
+attributes have the same local name, its version decides which of them counts. It looks for the root by its local name;
+for the children of the root, and for devices, by XPath, which respects namespaces; for what is in devices, and for
+features, by XPath in some versions and by local names in others. Whatever some version may read is read here.
 """
 
 import re
@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# Compiled by the module re when they are first needed, for the hook never asks for them.
+# re compiles them when they are first needed, because the hook never needs them.
 # A domain up to its metadata, as libvirt writes it.
 _UP_TO_METADATA = (
     rb'\s*<domain(?:\s[^<>]*)?>\s*'
@@ -47,7 +47,7 @@ def are_local(plain: bytes) -> bool:
         return True
     found = re.match(_UP_TO_METADATA, plain)
     if found is not None:
-        # If this is the end of something of the same name within, so much the better: a declaration holds no further.
+        # If this ends an inner element of the same name, more is looked at than needed, which does no harm.
         end = plain.find(b'</metadata', found.end())
         if plain.find(b'xmlns', end) < 0 and plain.find(b'xml:', end) < 0 and b'xml' not in found.group():
             return True
@@ -56,7 +56,7 @@ def are_local(plain: bytes) -> bool:
 
 
 def _has_only_extensions(outside: bytes) -> bool:
-    """Whether what is in a namespace are libvirt's own elements, and stands where it writes them: at the end."""
+    """Whether only libvirt's own elements are in a namespace, and are at the end, where it writes them."""
     prefixes = re.findall(_EXTENSION, outside)
     if len(prefixes) != outside.count(b'xmlns') or len(set(prefixes)) != 1:
         return False
@@ -68,12 +68,12 @@ def _has_only_extensions(outside: bytes) -> bool:
 
 
 def make_local(root: 'etree._Element') -> None:
-    """Take names of a domain's document out of their namespaces, as far as libvirt disregards these.
+    """Take names of a domain's document out of their namespaces, as far as libvirt ignores these.
 
-    :raises DomainXMLError: the document says two things in one place
+    :raises DomainXMLError: an element has an attribute twice, with different values
     """
     namespace = root.tag.rpartition('}')[0]
-    if namespace:  # for some, that of all of it
+    if namespace:  # in some documents, everything is in it
         for element in [root, *root.iterchildren(namespace + '}*')]:
             _rename(element)
             if element is not root and element.tag != 'metadata':
@@ -91,7 +91,7 @@ def _rename(element: 'etree._Element') -> None:
     try:
         element.tag = element.tag.rpartition('}')[2]
     except ValueError:
-        return  # with a colon: libvirt asks for no such name
+        return  # it has a colon, and libvirt never looks for such a name
 
 
 def _move_attribute(element: 'etree._Element', name: str, value: str) -> None:
@@ -102,7 +102,7 @@ def _move_attribute(element: 'etree._Element', name: str, value: str) -> None:
             local,
         )
         raise DomainXMLError(message, element.sourceline or 0)
-    # Of names with a colon, which libvirt never asks for, and of URIs with a brace, lxml cannot do all of it.
+    # lxml fails with names that have a colon, which libvirt never looks for, and with URIs that have a brace.
     try:
         element.set(local, value)
         del element.attrib[name]

@@ -39,11 +39,11 @@ _ALIASES = {'M': 'machine'}
 _GLOBAL_SHORT_FORM = re.compile(r'([^.=]+)\.([^=]+)=(.*)', re.DOTALL)
 _SET_FORM = re.compile(r'([^.=]+)\.([^.=]+)\.([^=]+)=(.*)', re.DOTALL)
 _HAS_SETTING = re.compile(r'(?:^|,)[\w.-]+=')
-# Ends with the text where no quote ends it: so it never has to go back, whatever the text.
+# A string without a closing quote ends with the text, so that matching never has to go back.
 _STRING = re.compile(r""""(?:[^"\\]+|\\.?)*"?|'(?:[^'\\]+|\\.?)*'?""", re.DOTALL)
 _ESCAPE_OR_QUOTE = re.compile(r'\\.|"', re.DOTALL)
 _PSEUDO_FILE = re.compile(r'json:\s*\{')
-# More than any real argument has; beyond, reading them would take longer than the hook may.
+# More than any real argument has; reading more would take longer than the hook may take.
 _MAX_SETTINGS = 1000
 _MAX_SETTINGS_IN_ALL = 20000
 _MAX_PSEUDO_FILES = 16
@@ -61,10 +61,10 @@ class Option:
         self.token = token
 
     def readings(self) -> 'Iterator[Dict[str, str]]':
-        """Each setting once: of a repeated key the last one; and again with those before it, where they may count.
+        """Each key once, with its last value; and again with the values before it, if these may count.
 
-        Some keys make a list, and in JSON, where one setting can be written in two ways ("file.driver" and "file":
-        {"driver"}), it is not the order that decides.
+        They may count for keys that make a list, and in JSON, where one setting can be written in two ways
+        ("file.driver" and "file": {"driver"}) and the order does not decide.
         """
         values: 'Dict[str, List[str]]' = {}
         for key, value in self.settings:
@@ -79,11 +79,11 @@ class Option:
 def parse_tokens(tokens: 'Sequence[str]') -> 'List[Option]':
     """Read command line tokens; `token` of each option is the index of the one that holds its value.
 
-    Whether an option takes a value, and whether as JSON, is QEMU's knowledge, and differs by version. Here every token
-    that follows one and does not look like an option is read as its value, and a stray token as a disk image; a value
-    is read in every way that it can be. Too much is read rather than too little.
+    Only QEMU knows whether an option takes a value, and whether as JSON; versions differ. Here every token that follows
+    an option and does not look like one is read as its value, and a stray token as a disk image; a value is read in
+    every way that it can be. Too much is read rather than too little.
 
-    :raises DomainXMLError: an argument has more settings, or is nested deeper, than any real one, or all have
+    :raises DomainXMLError: an argument is nested deeper, or one or all have more settings, than in any real domain
     """
     options: 'List[Option]' = []
     number = index = 0
@@ -150,7 +150,7 @@ def _read_value(name: str, value: str) -> 'Iterator[Settings]':
     as_json = _read_json('', value) if value.startswith('{') else []
     if as_json:
         yield as_json
-    # Which options take JSON differs by version; what only looks like it is read as settings by the others.
+    # Which options take JSON differs by version; all others read the same text as settings.
     if not as_json or _HAS_SETTING.search(value):
         yield list(_read_pairs(name, value))
     if name in _OLD_CHARACTER_DEVICES and '=' in value.partition(',')[0]:
@@ -160,7 +160,7 @@ def _read_value(name: str, value: str) -> 'Iterator[Settings]':
 
 
 def _read_pairs(name: str, value: str) -> 'Iterator[Tuple[str, str]]':
-    # A doubled comma stands for a comma inside a value; XML has no NUL, so it can hold the place.
+    # A doubled comma stands for a comma inside a value; XML has no NUL, so NUL can stand for it.
     for number, part in enumerate(value.replace(',,', '\0').split(',')):
         key, equals, setting = part.replace('\0', ',').partition('=')
         if equals:
@@ -174,7 +174,7 @@ def _read_pairs(name: str, value: str) -> 'Iterator[Tuple[str, str]]':
 
 
 def _expand(key: str, value: str) -> 'Iterator[Tuple[str, str]]':
-    """The setting itself and, where it is or has in it a `json:` pseudo file name, what that says."""
+    """The setting itself, and what the `json:` pseudo file names in it say."""
     yield key, value
     for number, found in enumerate(_PSEUDO_FILE.finditer(value)):
         if number == _MAX_PSEUDO_FILES:
@@ -202,7 +202,7 @@ def _load_json(text: str) -> object:
 
 
 def _double_quoted(match: 're.Match[str]') -> str:
-    """A string of QEMU's JSON, which may be in single quotes and may escape both kinds, as JSON has it."""
+    """Standard JSON for a string of QEMU's JSON, which may be in single quotes and may escape both kinds."""
     text = match.group()
     closed = len(text) > 1 and text.endswith(text[0])
     return '"%s%s' % (_ESCAPE_OR_QUOTE.sub(_escape, text[1:-1] if closed else text[1:]), '"' if closed else '')

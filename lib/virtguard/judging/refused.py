@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Domains of other drivers of libvirt, and values that libvirt would refuse where rules decide by them. Pure: no I/O.
+"""Refuses domains of libvirt's other drivers, and values that rules compare and libvirt would refuse. Pure: no I/O.
 
-The hook gets what libvirt has read and written anew, but a file may say anything, and a rule that compares it with what
-it knows would find nothing and let it pass.
+The hook gets XML that libvirt has read and written again. But a file may say anything: a rule that compares a value
+with those that it knows would find nothing, and let it pass.
 """
 
 import re
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
     from lxml import etree
 
-# As libvirt has them (virDomainVirt), but for those of KVM's own driver.
+# libvirt's types (virDomainVirt), without those of the driver that runs KVM.
 _OTHER_TYPES = frozenset('bhyve hvf hyperv kqemu lxc openvz parallels phyp test uml vbox vmware vz xen'.split())
-# Patterns are compiled by the module re when they are first needed, which the hook hardly ever does.
+# re compiles patterns when they are first needed; the hook hardly ever needs them.
 _ZERO = r'[ \t\r\n]*[+-]?0+\Z'
 _POSITIVE = r'(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)\Z'  # what XPath takes for a number, and rules object to
-# Of attributes that rules compare, by the element and the one above it: all values that there are...
+# For attributes that rules compare, by their element and its parent: all values that there are...
 _SWITCH = frozenset(('yes', 'no'))
 _ALL_VALUES = {
     ('pm', 'suspend-to-mem'): {'enabled': _SWITCH},
@@ -29,7 +29,7 @@ _ALL_VALUES = {
     ('devices', 'disk'): {'device': frozenset('disk cdrom floppy lun'.split()), 'rawio': _SWITCH},
     ('devices', 'hostdev'): {'mode': frozenset('subsystem capabilities'.split()), 'rawio': _SWITCH},
 }
-# ... and those that rules know, where newer versions of libvirt may know more. Another spelling is nobody's value.
+# ... and those that rules know, if newer versions of libvirt may know more. Other spellings of these are wrong.
 _KNOWN_VALUES = {
     ('devices', 'disk'): {'type': frozenset('file block dir network volume nvme vhostuser vhostvdpa'.split())},
     ('devices', 'interface'): {'type': frozenset('vhostuser hostdev vdpa network bridge direct user'.split())},
@@ -50,20 +50,20 @@ _KNOWN_VALUES = {
     ('video', 'model'): {'type': frozenset('cirrus qxl'.split())},
 }
 _PARENTS = frozenset(parent for parent, _ in _KNOWN_VALUES)
-# What no value has that is a word of libvirt's, but one that a template is to fill in.
+# Characters that none of libvirt's words has, but a value that a template fills in.
 _NO_WORD = '[{}$%<>]'
-# Between elements libvirt skips text; in a template, elements come there.
+# libvirt skips text between elements; a template puts elements there.
 _TO_FILL_IN = r'(?s)\{[{%#].{0,200}?[}%#]\}|\$\{.{0,200}?\}|<%.{0,200}?%>'
 _TEMPLATE_MARKS = (b'{{', b'{%', b'{#', b'${', b'&lt;%')
 _FILLED = frozenset(('devices', '{http://libvirt.org/schemas/domain/qemu/1.0}commandline'))  # also where they are empty
 _FREE_TEXT = frozenset(('metadata', 'title', 'description', 'name'))
 _PLAIN_VALUE = rb'[^A-Z\s&"\'{}$%<>]+'
-# What the values are of all documents that libvirt has written, and of most others.
+# The values in all documents that libvirt has written, and in most others.
 _USUAL_VALUES = {
     b'enabled': rb'(?:yes|no)',
     b'rawio': rb'(?:yes|no)',
     b'device': rb'(?:disk|cdrom|floppy|lun)',
-    # Of hostdev there are two; the others are of other elements.
+    # The first two are of hostdev, the others of other elements.
     b'mode': rb'(?:subsystem|capabilities|host-model|host-passthrough|maximum|custom|bridge|vepa|private|passthrough|'
     rb'open|nat|bind|connect|client|server|strict|preferred|interleave|restrictive|native|emulate|auto|any|off)',
     b'machine': rb'[^\s&"\'{}$%<>]+',
@@ -73,7 +73,7 @@ _USUAL_VALUES = {
 }
 _UNUSUAL = tuple(name + rb'=["\'](?!' + usual + rb'["\'])' for name, usual in _USUAL_VALUES.items())
 _USUAL_ENDS = {name: rb'["\']' + usual + rb'["\']/?\Z' for name, usual in _USUAL_VALUES.items()}
-# Words that are usual. Documents share most of theirs.
+# Words that are known to be usual. Documents have most of their words in common.
 _seen: 'Set[bytes]' = set()
 _MOST_SEEN, _LONGEST_SEEN = 20000, 64
 _SPACED = tuple(text for blank in (b' ', b'\n', b'\t', b'\r') for text in (blank + b'=', b'=' + blank))
@@ -99,7 +99,7 @@ def check_values(root: 'etree._Element', usual: bool = False) -> None:
         machine = element.get('machine', '')
         if re.search(_NO_WORD, machine):
             raise _unknown(element, 'the machine type %r' % machine, machine)
-    if usual:  # but for what other elements may have
+    if usual:  # but hostdev may have what is only usual in other elements
         for element in _children(root, 'devices', 'hostdev'):
             _check_attributes(element, ('devices', 'hostdev'))
     else:
@@ -119,14 +119,14 @@ def _children(root: 'etree._Element', parent: str, name: str) -> 'Iterator[etree
 
 
 def may_be_refused(data: bytes) -> bool:
-    """Whether a document of UTF-8 may have a value that libvirt refuses, beside those that marks tell of."""
+    """Whether a document of UTF-8 may have a value that libvirt refuses, other than those that marks show."""
     spaced = any(text in data for text in _SPACED)
     template = any(mark in data for mark in _TEMPLATE_MARKS)
     return spaced or template or any(re.search(unusual, data) is not None for unusual in _UNUSUAL)
 
 
 def are_usual(words: 'FrozenSet[bytes]') -> bool:
-    """The same, the other way round, of a document of which all words are known, see words.Words."""
+    """The opposite of may_be_refused, for all words of a document, see words.Words."""
     new = words - _seen
     if not all(map(_is_usual, new)):
         return False
@@ -156,7 +156,7 @@ def _check_attributes(element: 'etree._Element', place: 'Tuple[str, str]') -> No
     for table in (_ALL_VALUES, _KNOWN_VALUES):
         for attribute, values in table.get(place, {}).items():
             value = element.get(attribute)
-            # XML has no other letters that are these in lower case.
+            # No other letters that XML allows become these in lower case.
             if value is None or value in values:
                 continue
             another = value.strip().lower() not in values and not re.search(_NO_WORD, value)
@@ -166,7 +166,7 @@ def _check_attributes(element: 'etree._Element', place: 'Tuple[str, str]') -> No
 
 
 def _check_filled_in(root: 'etree._Element') -> None:
-    for emulator in _children(root, 'devices', 'emulator'):  # the one text that a rule takes for a value
+    for emulator in _children(root, 'devices', 'emulator'):  # the only text that a rule uses as a value
         _check_between(emulator.text, emulator)
     for child in root:
         _check_between(child.tail, child)
@@ -187,7 +187,7 @@ def _check_between(text: 'Optional[str]', element: 'etree._Element') -> None:
 
 
 def _to_fill_in(text: str) -> str:
-    """What to say of a text that a template is to fill in; '' of others."""
+    """What to say of a text that a template must fill in; '' for others."""
     found = re.search(_TO_FILL_IN, text)
     if found is None:
         return ''

@@ -3,10 +3,10 @@
 
 Policies see the document as libvirt wrote it, or as it would read it (see local_names), with one addition: below each
 `<qemu:arg>` that completes an option stands that option in the `arg` namespace, read as QEMU reads it (see qemu_args).
-And the id of an operating system is the one that is meant (see os_ids).
+And the id of an operating system is the one that is meant (see policy/os_ids).
 
-Well-formed is what libvirt accepts. It asks libxml2, and what that has to say of namespaces, of IDs and of validity is
-no reason for libvirt to refuse a document. Metadata is where such things stand, because libvirt copies it as it is.
+A document is well-formed if libvirt accepts it. libvirt asks libxml2, but does not refuse a document because of
+complaints about namespaces, IDs and validity. Metadata may cause them, because libvirt copies it as it is.
 """
 
 import re
@@ -40,7 +40,7 @@ _COMMANDLINE = '{%s}commandline' % QEMU_NS
 _OS = '{%s}os' % LIBOSINFO_NS
 _WRITTEN = '{%s}written' % ARG_NS
 
-# What the document itself has in the namespace of readings is put into this one.
+# Elements that the document itself has in the namespace of readings are moved into this one.
 _NOT_A_READING = '{urn:virt-guard:not-a-reading}'
 
 _OPTIONS = {
@@ -49,11 +49,11 @@ _OPTIONS = {
     'load_dtd': False,
     'remove_pis': True,
 }
-# One for all: to make a parser takes as long as to parse some KB. The first one stops at what breaks a document, the
-# second one passes over it, so that it must never be asked alone.
+# Made once: making a parser takes as long as parsing some KB. The first one stops at an error that breaks a document;
+# the second one goes on after it, so it must never be used alone.
 _PARSER = etree.XMLParser(remove_comments=True, **_OPTIONS)
 _TOLERANT_PARSER = etree.XMLParser(remove_comments=True, recover=True, **_OPTIONS)
-# What libxml2 2.11 finds after so many complaints is not in its log.
+# libxml2 2.11 does not log what it finds after so many complaints.
 _LOGGED_COMPLAINTS = 100
 
 
@@ -74,14 +74,14 @@ def parse_domain(data: bytes, local: bool = False, usual: bool = False) -> Subje
     :param data: the XML in any encoding that it declares, at most MAX_XML_BYTES
     :param local: its bytes have shown that outside of metadata no name is in a namespace, see local_names
     :param usual: they have shown that no value is unusual, see refused
-    :raises DomainXMLError: not well-formed, not a domain, too large, with a DOCTYPE, or libvirt itself is not of one
-        mind about it
+    :raises DomainXMLError: not well-formed, not a domain, too large, with a DOCTYPE, or versions of libvirt
+        read it in different ways
     """
     return as_domain(parse_xml(data), local, usual)
 
 
 def parse_xml(data: bytes) -> 'etree._Element':
-    """Parse any XML document; return its root. Nothing in it passes for the guard's own reading of arguments.
+    """Parse any XML document; return its root. Nothing in it can pose as the guard's own reading of arguments.
 
     :raises DomainXMLError: not well-formed, too large, or with a DOCTYPE
     """
@@ -95,7 +95,7 @@ def parse_xml(data: bytes) -> 'etree._Element':
     for planted in list(root.iter('{%s}*' % ARG_NS)):
         try:
             planted.tag = _NOT_A_READING + tag_name(planted).rpartition(':')[2]
-        except ValueError:  # libxml2 takes names that lxml does not make
+        except ValueError:  # libxml2 accepts names that lxml cannot make
             planted.tag = _NOT_A_READING + 'element'
     return root
 
@@ -105,11 +105,11 @@ def _parse(data: bytes) -> 'etree._Element':
     complaints = _refuse_broken(_PARSER)
     if root is not None and not complaints:
         return root
-    # It complains, but of nothing that breaks the document.
+    # libxml2 complains, but not about anything that breaks the document.
     root = _try(data, _TOLERANT_PARSER)
     complaints = _refuse_broken(_TOLERANT_PARSER)
-    # After a complaint, libxml2 2.11 and newer do not mind if the document goes on after its end, or has none; and
-    # after many of them, they say no more. So somebody else must have seen it whole.
+    # After a complaint, libxml2 2.11 and newer do not report that a document is cut off, or goes on after its end; and
+    # after many complaints they report nothing. So another parser must read all of it.
     if root is None or not scan.is_well_formed_but_for_namespaces(data):
         if root is None or not _has_end(data):
             message = 'the XML is not well-formed: it is cut off, or goes on after its end'
@@ -130,18 +130,18 @@ def _try(data: bytes, parser: etree.XMLParser) -> 'Optional[etree._Element]':
 
 
 def _has_end(data: bytes) -> bool:
-    """Whether libxml2 arrives at the end of a document: sees a comment that is put there."""
+    """Whether libxml2 reads a document to its end: finds a comment that is added there."""
     if b'\0' in data:
         raise DomainXMLError('the XML has errors of namespaces, and is in UTF-16: declare the prefixes, or use UTF-8')
-    mark = sha256_hex(data)  # which the document itself cannot have
+    mark = sha256_hex(data)  # the document itself cannot contain it
     root = _try(data + b'<!--%s-->' % mark.encode(), etree.XMLParser(recover=True, **_OPTIONS))
     return root is not None and [node.text for node in root.itersiblings()][-1:] == [mark]
 
 
 def _refuse_broken(parser: etree.XMLParser) -> int:
-    """The number of complaints about the last document, none of which breaks it.
+    """The number of complaints about the last document, if none of them breaks it.
 
-    :raises DomainXMLError: one does
+    :raises DomainXMLError: one of them does
     """
     log = parser.error_log
     if not log:
@@ -159,16 +159,16 @@ def _check_size(data: bytes) -> None:
 
 
 def as_domain(root: 'etree._Element', local: bool = False, usual: bool = False) -> Subject:
-    """The domain that a document of its own describes; its QEMU arguments are read, too.
+    """The domain that a document describes; its QEMU arguments are read, too.
 
     :param local: no name outside of metadata is in a namespace, or it is one of libvirt's own elements
     :param usual: see parse_domain
-    :raises DomainXMLError: it is not a domain, or libvirt itself is not of one mind about it
+    :raises DomainXMLError: it is not a domain, or versions of libvirt read it in different ways
     """
     name = str(root.tag).rpartition('}')[2]
     if name != 'domain':
         raise DomainXMLError('the document is <%s>, not <domain>' % name, root.sourceline or 0, other_document=True)
-    # Where some have no namespace, libvirt takes none of the others.
+    # If there is one without a namespace, libvirt takes that one.
     name, uuid = _child_text(root, 'name'), _child_text(root, 'uuid')
     if not local:
         local_names.make_local(root)
@@ -197,7 +197,7 @@ def _add_arguments(root: 'etree._Element') -> None:
 
 
 def _read_ids(root: 'etree._Element') -> None:
-    """Let the ids of operating systems be those that are meant; what was written goes below."""
+    """Replace ids of operating systems by those that are meant; a child element keeps what was written."""
     for system in list(root.iter(_OS)):
         written = system.get('id')
         meant = written if written is None else os_ids.meant_id(written)
@@ -207,7 +207,7 @@ def _read_ids(root: 'etree._Element') -> None:
 
 
 def written_value(element: 'etree._Element', name: str) -> str:
-    """An attribute that there is, as the document itself has it."""
+    """The value of an attribute (which must be there) in the document itself."""
     reading = element.find(_WRITTEN) if element.tag == _OS else None
     value: 'Optional[str]' = None if reading is None else reading.get(name)
     return str(element.get(name)) if value is None else value
@@ -219,10 +219,10 @@ def _xml_name(text: str) -> str:
 
 
 class Paths:
-    """Names elements as a person would: /domain/devices/disk[2]/source. Made for one document, which stays as it is."""
+    """Names elements as a person would: /domain/devices/disk[2]/source. For one document, which must not change."""
 
     def __init__(self) -> None:
-        # Numbering all at once those that share a parent and a tag takes no more time for all of them than for one.
+        # Numbering all children of one parent and tag takes no longer than numbering one of them.
         self._numbers: 'Dict[Tuple[etree._Element, str], Dict[etree._Element, int]]' = {}
 
     def path(self, element: 'etree._Element') -> str:
@@ -244,7 +244,7 @@ class Paths:
 def _number(element: 'etree._Element', parent: 'etree._Element') -> 'Dict[etree._Element, int]':
     """The children of a parent that have the element's tag."""
     numbers = {child: number for number, child in enumerate(parent.iterchildren(element.tag), 1)}
-    if element not in numbers:  # lxml does not find what is no proper name, such as p:x without such a prefix
+    if element not in numbers:  # lxml does not find an improper name, such as p:x with an unknown prefix
         same = [child for child in parent if child.tag == element.tag]
         numbers = {child: number for number, child in enumerate(same, 1)}
     return numbers

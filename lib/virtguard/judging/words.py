@@ -2,12 +2,12 @@
 """Needs and XML bytes -> the rules that may match, as far as the words in the bytes tell. Pure: no I/O.
 
 Where many documents are judged, most rules can be ruled out before anything is parsed: `disk[@type = 'nvme']` takes a
-word `disk`, and `type='nvme'` or `type="nvme"` or some rarer spelling. A need becomes clauses, all of which are true
-of a document in which it holds. A clause is (words, pieces): one of the words is there, or one of the pieces is
-somewhere, within a word or not. What is left is looked for once more, where the path says: within the parents' tags.
+word `disk`, and `type='nvme'` or `type="nvme"` or some rarer spelling. A need becomes clauses, which are all true for a
+document in which the need holds. A clause is (words, pieces): one of the words is there, or one of the pieces is
+somewhere, within a word or not. The rules that are left are looked for again where the path says: within their parents.
 
-This is sound where bytes mean what they say, see scan.plain_part, where names are what they look like, see local_names,
-and where the document is well-formed, which is not found out here.
+This is sound if bytes mean what they say (see scan.plain_part), names are what they look like (see local_names), and
+the document is well-formed, which is not checked here.
 """
 
 import re
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     Clauses = List[Clause]
     Insides = Dict[bytes, Optional[bytes]]
 
-_MOST_CLAUSES = 4  # more hardly ever rule out what these do not
+_MOST_CLAUSES = 4  # further ones hardly ever rule out a rule
 _MANY_PIECES = 8
-# Of a domain whose name and UUID come first, as libvirt writes it.
+# The head of a domain that begins with name and UUID, as libvirt writes it.
 _HEAD = re.compile(
     rb'<domain(?: [^<>]*)?>\s*<name>([^<\r]*)</name>\s*<uuid>([\da-fA-F]{8}(?:-[\da-fA-F]{4}){3}-[\da-fA-F]{12})</uuid>'
 )
@@ -69,8 +69,8 @@ def read_words(data: bytes) -> 'Optional[Words]':
 class Sieve:
     """The needs of numbered rules, ready for many documents.
 
-    Sets of clauses are numbers in which each has a bit: first those of the first clauses of all rules, then those of
-    the second ones, and so on.
+    A set of clauses is a number with a bit for each clause: first the first clauses of all rules, then the second ones,
+    and so on.
     """
 
     __slots__ = (
@@ -92,19 +92,19 @@ class Sieve:
         self._located = [_locate(need) for _, need in kept]
         self._all = (1 << len(kept)) - 1
         self._shifts = [layer * len(kept) for layer in range(_MOST_CLAUSES)]
-        self._given = 0  # the clauses that a rule does not have
-        self._words: 'Dict[bytes, int]' = {}  # for each the clauses that ask for it; so have the pieces
+        self._given = 0  # the bits of clauses that rules with fewer do not have
+        self._words: 'Dict[bytes, int]' = {}  # word -> the clauses that ask for it; the same for pieces
         self._pieces: 'Dict[bytes, int]' = {}
         for place, (_, need) in enumerate(kept):
             self._add(place, _derive_clauses(need))
             for word in _words_of(self._located[place]):
                 self._words.setdefault(word, 0)
         self._wanted = frozenset(self._words)
-        # Few documents have the namespaces that many rules ask for, and then nothing else has to be looked for.
+        # Many rules ask for a namespace, and few documents have it: without it, nothing else must be looked for.
         self._uris = [item for item in self._pieces.items() if b'://' in item[0]]
         for uri, _ in self._uris:
             del self._pieces[uri]
-        self._asking = reduce(or_, self._pieces.values(), 0)  # all that another piece might meet
+        self._asking = reduce(or_, self._pieces.values(), 0)  # all clauses that another piece may meet
 
     def _add(self, place: int, clauses: 'Clauses') -> None:
         for shift in self._shifts[len(clauses) :]:
@@ -133,15 +133,15 @@ class Sieve:
         return numbers[::-1]
 
     def _met_by_pieces(self, document: Words, left: int, met: int) -> int:
-        """The clauses that pieces of the document meet; looked for are those that the rules left still ask for."""
+        """The clauses that pieces of the document meet; looks only for pieces that the rules left still need."""
         worth = self._asking & ~met & reduce(or_, [left << shift for shift in self._shifts])
         asked = [item for item in self._pieces.items() if item[1] & worth]
-        # No piece goes beyond a word, and most words recur: to leave them out pays where much is asked for.
+        # No piece is longer than a word, and most words recur: for many pieces, look at each word only once.
         text = b' '.join(document.distinct) if len(asked) > _MANY_PIECES else document.plain
         return reduce(or_, [clauses for piece, clauses in asked if piece in text], 0)
 
     def _left(self, met: int) -> int:
-        """The places of the rules of which all clauses are met: a bit for each."""
+        """The places of the rules whose clauses are all met: a bit for each."""
         left = self._all
         for shift in self._shifts:
             left &= met >> shift
@@ -149,7 +149,7 @@ class Sieve:
 
 
 def read_head(document: Words) -> 'Optional[Tuple[str, str]]':
-    """The name and the UUID of a well-formed document; None where it is no domain, does not begin with them, or cannot
+    """The name and the UUID of a well-formed document; None if it is not a domain, does not begin with them, or cannot
     be judged by rules about KVM (see refused)."""
     plain = document.plain.lstrip()
     found = _HEAD.match(plain)
@@ -161,7 +161,7 @@ def read_head(document: Words) -> 'Optional[Tuple[str, str]]':
 
 
 def _derive_clauses(need: 'Need') -> 'Clauses':
-    """Clauses, those first that tell most; none where words cannot tell."""
+    """The clauses of a need, the most telling ones first; none if words cannot tell."""
     if need is True or need[0] == 'absent':
         return []
     if need[0] == 'and':
@@ -179,12 +179,12 @@ def _most_telling(clauses: 'Iterable[Clause]') -> 'Clauses':
     for clause in clauses:
         if clause not in distinct:
             distinct.append(clause)
-    # To look for a piece takes time, and of words those that a document can hardly lack tell nothing.
+    # Looking for a piece takes time, and a word that hardly any document lacks tells nothing.
     return sorted(distinct, key=lambda c: (bool(c[1]), not any(b'=' in word for word in c[0])))[:_MOST_CLAUSES]
 
 
 def _transpose(parts: 'List[Clauses]') -> 'Iterable[Clauses]':
-    """The first clauses of all parts, then the second ones, and so on; of a part that has fewer, the last."""
+    """The first clauses of all parts, then the second ones, and so on; a part that has fewer repeats its last."""
     for place in range(max(map(len, parts))):
         yield [part[min(place, len(part) - 1)] for part in parts]
 
@@ -197,7 +197,7 @@ def _test_clauses(operator: str, key: str, argument: 'Any' = None) -> 'Iterable[
     path, _, attribute = key.partition(ATTRIBUTE)
     if attribute and operator in ('present', 'in', 'contains', 'starts-with'):
         yield _attribute_clause(attribute, operator, argument)
-    # The elements above these tell little: hardly a document lacks them.
+    # The elements above these tell little: hardly any document lacks them.
     for name in path.split(ELEMENT)[:0:-1][:2]:
         yield _element_clause(name)
 
@@ -220,12 +220,12 @@ def _element_clause(name: str) -> 'Clause':
 
 
 def _namespace_clause(name: str) -> 'Clause':
-    """A document may choose the prefix; it cannot but spell out the URI."""
+    """A document may choose the prefix, but it must contain the URI."""
     return _NONE, frozenset((name.partition(NAMESPACE)[0].encode(),))
 
 
 def _spellings(name: bytes, value: bytes) -> 'Iterable[bytes]':
-    """Words one of which a document has where an attribute has this value."""
+    """Words of which a document has at least one if an attribute has this value."""
     first, more, _ = value.translate(_TO_BLANKS).partition(b' ')
     for quote in (b"'", b'"'):
         for begin in (name + b'=', b'='):  # a blank may stand before the equals sign
@@ -236,7 +236,7 @@ def _spellings(name: bytes, value: bytes) -> 'Iterable[bytes]':
 
 def _locate(need: 'Need') -> 'Any':
     """A need with each test replaced by ('within', name, clauses): what there must be between the tags of an element of
-    that name. True where that tells no more."""
+    that name. True if that tells nothing more."""
     if need is True or need[0] in ('absent', 'name'):
         return True
     if need[0] == 'and':
@@ -254,7 +254,7 @@ def _locate(need: 'Need') -> 'Any':
 
 
 def _locate_all(parts: 'Iterable[Any]') -> 'Any':
-    """All of some located needs. What is asked of elements of one name is asked together."""
+    """Join located needs that must all hold; those about elements of one name become one."""
     together: 'Dict[bytes, Clauses]' = {}
     others = []
     for part in parts:

@@ -27,7 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Dict, List, Optional, Tuple
 
-# Of one rule and status in one domain. What is beyond is counted, and another number is news.
+# Findings of one rule and status in one domain. Further ones are counted, and another count is news.
 _MAX_HELD = 1000
 _TO_LIBOSINFO = ['/', 'libosinfo:libosinfo']
 
@@ -77,7 +77,7 @@ class Auditor:
         self._index = build_index(need for _, need in self._admission)
 
     def advance(self, tracked: Tracked, state: State, now: str) -> 'List[Occurrence]':
-        """Take a domain to another state (or the same, where the policy is another); return what is news."""
+        """Take a domain to another state (or the same one, if the policy has changed); return what is news."""
         before = tracked.state
         document = transition(before, state)
         if is_another_run(document):
@@ -181,7 +181,7 @@ class _Comparison:
         return Occurrence(key, finding, then, present, self._held.get(key, self._now))
 
     def _look(self, place: LastingPlace, text_counts: bool) -> 'Tuple[str, str, str]':
-        """How a place is called, what is seen there before, and what is seen there after."""
+        """The name of a place, what is seen there before, and what is seen there after."""
         seen = place.evidence(text_counts)
         if self._before is not None and self._before in (place.element, *place.element.iterancestors()):
             opposite = place.in_other(self._before, self._after)
@@ -191,8 +191,8 @@ class _Comparison:
 
 
 def _has_same_domain(before: State, after: State) -> bool:
-    """Whether a domain that runs is defined as before. Where both are one state, it is the policy that has changed, and
-    the domain is judged again."""
+    """Whether a domain that runs is defined as before. If both are the same state, the policy has changed, and the
+    domain is judged again."""
     if before is after or before.status is None or after.status is None:
         return False
     return before.domain_text() == after.domain_text()
@@ -215,8 +215,8 @@ def _shown(news: 'List[Occurrence]') -> 'List[Occurrence]':
 
 
 def _asks_for_metadata(match: str) -> bool:
-    """Whether an expression names what a watch leaves out otherwise (see metadata). What it finds without naming it,
-    as by // and by *, it does not find there: such a rule speaks of what libvirt itself reads."""
+    """Whether an expression names what a watch leaves out otherwise (see metadata). If it does not, but could find such
+    things by // or *, they stay out: such a rule speaks of what libvirt itself reads."""
     names = [token.text for token in tokenize(match) if token.kind == 'name' or token.text in ('/', '*', '.')]
     return any(
         name in ('title', 'description') or name == 'metadata' and names[place + 1 : place + 3] != _TO_LIBOSINFO

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What tells an occurrence from all others, so that who reads records can drop doubles. Pure: no I/O.
+"""What tells an occurrence from all others, so that readers of records can drop duplicates. Pure: no I/O.
 
-A watch that was killed after it had told something, and before it had kept that, tells it again. The domain has the
-state then that it had the first time, and so have the counts of what was told in it: the same occurrence is the same
-event, and one that happens again is another.
+A watch that is killed after it has told something, and before it has kept that, tells it again. The state of the domain
+and the counts of what was told in it are then the same as the first time, so the event is the same. When something
+happens again, its count is another, so the event is another.
 """
 
 import re
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 _LENGTH = 32  # hexadecimal digits
 _MOST_COUNTS = 4096
-_EPOCH = 'epoch'  # how often there were more
+_EPOCH = 'epoch'  # how often there were more, and counting began again
 _ID = re.compile(rb'^  <domain\b[^>]*? id=["\'](\d+)', re.MULTILINE)
 
 
 def name_events(before: 'Tracked', after: 'Tracked', news: 'Sequence[Occurrence]', boot: str) -> None:
-    """Give each of a change's news its event, and count it.
+    """Give each occurrence of a change its event, and count it.
 
-    :param before, after: the domain
+    :param before, after: the domain before and after the change
     """
     if not news:
         return
@@ -45,7 +45,7 @@ def name_events(before: 'Tracked', after: 'Tracked', news: 'Sequence[Occurrence]
 
 
 def _run(state: 'State') -> str:
-    """'' where it does not run."""
+    """What tells this run of the domain from others; '' if it does not run."""
     if state.status is None:
         return ''
     found = _ID.search(state.status)

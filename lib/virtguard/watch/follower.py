@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which of libvirt's state files may have changed: by inotify, or where that cannot be had, by looking again.
+"""Which of libvirt's state files may have changed: by inotify, or if that cannot be used, by looking again.
 
-Directories come and go: each that is missing is waited for in the nearest one above it that is there.
+Directories come and go: for a missing one, the nearest existing directory above it is watched.
 """
 
 import errno
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Dict, Iterable, List, Optional, Tuple
 
 _GONE = inotify.DELETE_SELF | inotify.MOVE_SELF
-# What is watched for, by what a directory is to us: it holds files, it holds directories of files, it leads there.
+# The events to watch for, by the role of a directory: it has files, it has directories of files, it leads there.
 _FILES, _DOMAINS, _WAY = 'files', 'domains', 'way'
 _MASKS = {
     # Not MOVED_FROM: it comes for the new file of every rewrite, and libvirt moves no file away.
@@ -48,7 +48,7 @@ class Follower:
 
     def __init__(self, files: str, domains: 'Iterable[str]') -> None:
         self._bases = dict([(files, _FILES)] + [(path, _DOMAINS) for path in domains])
-        self._watched: 'Dict[int, Tuple[str, str]]' = {}  # number -> path, what it is to us
+        self._watched: 'Dict[int, Tuple[str, str]]' = {}  # number -> path, role
         self._inodes: 'Dict[str, Tuple[int, int]]' = {}  # of the bases that are watched
         self._inotify: 'Optional[inotify.Inotify]' = None
         self.polling = ''
@@ -83,7 +83,7 @@ class Follower:
         return changes
 
     def check(self) -> bool:
-        """Whether a directory has been replaced without an event, as by a mount; it is followed then."""
+        """Whether a directory has been replaced without an event, as by a mount; if so, the new one is followed."""
         for path, inode in list(self._inodes.items()):
             if inode != _inode(path):
                 self._drop(path)
@@ -94,7 +94,7 @@ class Follower:
         if event.mask & inotify.Q_OVERFLOW:
             self.overflows += 1
             changes.everything = True
-            self._inodes.clear()  # what has come or gone was not told: all are looked for
+            self._inodes.clear()  # events are missing, so look for all directories
             return True
         if event.watch not in self._watched:
             return False
@@ -138,7 +138,7 @@ class Follower:
         return new
 
     def _reach(self, path: str, role: str) -> bool:
-        """Watch a directory; where it is missing, watch for it, and see that it has not come meanwhile."""
+        """Watch a directory; if it is missing, watch for it, and check that it has not come meanwhile."""
         while not self._add(path, role):
             self._reach(os.path.dirname(path), _WAY)
             if not os.path.isdir(path):
@@ -165,7 +165,7 @@ class Follower:
         try:
             return self._add(directory, _FILES)
         except PermissionError:
-            return False  # nor can it be listed, and whoever does that will say so
+            return False  # it cannot be listed either, and listing it will report that
 
     def _enter(self, directory: str) -> 'List[str]':
         """Watch a new directory of files; return those that are there already."""
@@ -193,7 +193,7 @@ def _names(directory: str) -> 'List[str]':
     try:
         return os.listdir(directory)
     except FileNotFoundError:
-        return []  # it is gone since it is watched, which an event will tell
+        return []  # it has gone since the watch began; an event will tell that
 
 
 def _inode(path: str) -> 'Optional[Tuple[int, int]]':

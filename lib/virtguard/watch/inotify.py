@@ -64,11 +64,11 @@ class Inotify:
         return int(number)
 
     def unwatch(self, number: int) -> None:
-        """End a watch; one that the kernel has ended already is none."""
+        """End a watch, if the kernel has not ended it already."""
         self._libc.inotify_rm_watch(self._descriptor, number)
 
     def read(self) -> 'List[Event]':
-        """The events that wait, none where none does."""
+        """The events that are waiting, if any."""
         try:
             data = os.read(self._descriptor, _BUFFER)
         except BlockingIOError:

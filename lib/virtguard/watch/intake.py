@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """From files that have changed to states that are judged: reads ahead, and sees that each domain gets its turn.
 
-It reads ahead of the judging, so that of two changes in quick succession none is overwritten before it was read. But
-what one domain can make it read, and have judged, is limited: of a domain that is being judged so much is read; one
-that could not be judged is left alone for a while, each time longer. What a file holds then is judged later.
+It reads ahead of the judging, so that of two quick changes the first is read before the second overwrites it. But what
+one domain can make it read and judge is limited: while a domain is being judged, only some of its changes are read; a
+domain that could not be judged is left alone for a while, each time longer, and its files are judged as they are then.
 """
 
 import os
@@ -32,7 +32,7 @@ _READ_AHEAD_OF_ONE = 16
 _BYTES_AHEAD = 16 << 20
 _BYTES_AHEAD_OF_ONE = 2 << 20
 _HEAD = 64 << 10  # in which libvirt has written the UUID
-_LARGE = 1 << 20  # of such files one is held at a time
+_LARGE = 1 << 20  # only one such file is held at a time
 # Seconds
 _LEFT_ALONE = 1.0
 _LEFT_ALONE_AT_MOST = 60.0
@@ -43,9 +43,9 @@ _UUID = re.compile(rb'<uuid>([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})</uuid>
 
 
 class _Suspect:
-    """A domain that could not be judged, or took long: it is left alone for `pause` seconds, `until` then.
+    """A domain that could not be judged, or took long: it is left alone for `pause` seconds, until `until`.
 
-    What one that only took long has in its files meanwhile is read ahead.
+    If it only took long, its files are read ahead meanwhile.
     """
 
     __slots__ = ('pause', 'until', 'has_failed')
@@ -57,7 +57,7 @@ class _Suspect:
 
 
 class Intake:
-    """What is between the files and the ledger. `alive` is called now and then where there is much to do."""
+    """Takes documents from the files to the ledger. `alive` is called now and then while there is much to do."""
 
     def __init__(self, files: 'StateFiles', unobserved: 'Unobserved', alive: 'Callable[[], None]') -> None:
         self._files = files
@@ -105,7 +105,7 @@ class Intake:
         return self._take_next()
 
     def retry(self) -> None:
-        """Read again what could not be read, as far as it is nobody's turn."""
+        """Read again all files that could not be read."""
         self.announce(self._broken)
         self._broken = {}
 
@@ -118,7 +118,7 @@ class Intake:
             self._unobserved.mend(domain, thing)
         suspect = self.suspects.get(domain)
         now = time.monotonic()
-        if seconds > _COSTLY:  # it may cost as much time as it is left alone
+        if seconds > _COSTLY:  # it is left alone for as long as it took
             suspect = self.suspects.setdefault(domain, _Suspect(seconds, False))
             suspect.until = now + seconds
             suspect.has_failed = False
@@ -163,7 +163,7 @@ class Intake:
         if size is not None and self._must_wait(about.domain, size):
             later = self._later.setdefault(about.domain, {})
             has_failed = any(self._unobserved.has_failed(about.domain, thing) for thing in ('', path))
-            if path in later and not has_failed:  # it was written anew, unread
+            if path in later and not has_failed:  # it was written again before it was read
                 text = "%s: domain '%s' changes faster than it can be judged" % (path, about.domain)
                 self._unobserved.fail(about.domain, self._ledger.uuid(about.domain), '', escape(text))
             later[path] = None
@@ -236,7 +236,7 @@ class Intake:
             self._submitted.pop(domain, None)
 
     def _document(self, path: str, data: bytes) -> 'Optional[bytes]':
-        """What a file says; None where it is no good, which has been said then."""
+        """What a file says; None if it cannot be used, which is reported."""
         about = self._files.about(path)
         if isinstance(data, Raw):
             self._uuids[about.domain] = _uuid_in(data)
@@ -256,7 +256,7 @@ class Intake:
         return document
 
     def _set_aside(self, path: str, text: str, data: bytes) -> None:
-        """The state before stays until the file can be read."""
+        """Report a file that cannot be used; the state before it stays until it can."""
         domain = self._files.about(path).domain
         uuid = _uuid_in(data) or self._ledger.uuid(domain)
         is_new = not self._unobserved.has_failed(domain, path)
@@ -266,7 +266,7 @@ class Intake:
     # Everything
 
     def take_everything(self) -> 'Dict[str, StateFileError]':
-        """Read all that has changed, whatever was announced; a domain's files are one change. Return the directories
+        """Read all that has changed, announced or not; all files of a domain are one change. Return the directories
         that cannot be listed."""
         while self._take_next():
             self._alive()
@@ -307,7 +307,7 @@ class Intake:
         return self._ledger.is_busy(domain) or domain in self._read or self._is_left_alone(domain)
 
     def _out_of_sight(self, name: str, unlisted: 'Collection[str]') -> State:
-        """What is known of a domain from directories that cannot be listed, which may be so still."""
+        """What was known of a domain from directories that cannot be listed now; it may still be so."""
         state, known = State(), self._ledger.state(name)
         for kind, file in [(STATUS, ''), *known.others]:
             if any(directory in unlisted for directory in self._files.directories(kind, name)):
@@ -315,7 +315,7 @@ class Intake:
         return state
 
     def _look_for(self, name: str, here: 'Collection[str]', unlisted: 'Collection[str]') -> None:
-        """Of a domain that is held up, see later that files have gone."""
+        """Note the files of a held-up domain that have gone, so that they are looked at later."""
         state = self._ledger.state(name)
         for kind, file in [(STATUS, ''), *state.others]:
             path = self._files.path(kind, name, file)
@@ -324,7 +324,7 @@ class Intake:
                 self._later.setdefault(name, {})[path] = None
 
     def _document_now(self, path: str) -> 'Optional[bytes]':
-        """What is in a file now, or the old one where it has not changed, is no good, or takes long to judge."""
+        """The document in a file now; the old one if the file is unchanged, cannot be used, or takes long to judge."""
         about = self._files.about(path)
         old = self._ledger.state(about.domain).document(about.kind, about.name)
         if (_size(path) or 0) > _LARGE:
@@ -336,7 +336,7 @@ class Intake:
         if data is None:
             return None
         document = self._document(path, data) if len(data) <= SMALL else Raw()
-        if isinstance(document, Raw):  # by itself, and not all that there are at once
+        if isinstance(document, Raw):  # later by itself, and not together with all others
             self._files.forget(path)
             self._changed[path] = None
             return old
@@ -344,13 +344,13 @@ class Intake:
 
 
 def _uuid_in(data: bytes) -> str:
-    """The domain's UUID, where it can be found at once; '' elsewhere."""
+    """The domain's UUID, if it can be found at once; else ''."""
     found = _UUID.search(data, 0, _HEAD)
     return found.group(1).decode() if found else ''
 
 
 def _size(path: str) -> 'Optional[int]':
-    """None where a file is gone."""
+    """The size of a file; None if it is gone."""
     try:
         return os.lstat(path).st_size
     except OSError:

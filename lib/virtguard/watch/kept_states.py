@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The last states of domains on disk, so that a watch that is started again finds what has changed meanwhile.
 
-One file for each domain, written in one step: a line that names the format, with a checksum (against damage; against
-enemies owner and mode must do), and JSON. What is damaged, or could be somebody else's, is as good as none.
+One file for each domain, written in one step: a line that names the format and has a checksum, which finds damage
+(owner and mode protect against attackers), and JSON. A file that is damaged, or could be somebody else's, is ignored.
 
 One watch at a time keeps states: it has the directory locked (flock(2)) for as long as it lives.
 """
@@ -33,9 +33,9 @@ _UNFIT = 'it is not a regular file, or it is too large, or others could write it
 
 
 class KeptStates:
-    """A directory of kept states; where it cannot be used, nothing is kept and `warn` has been told why.
+    """A directory of kept states; if it cannot be used, nothing is kept, and `warn` was told why.
 
-    `is_taken`: another watch keeps its states there. This one may read them. `boot` tells this run of the host.
+    `is_taken`: another watch keeps its states there. This one may read them. `boot` identifies this boot of the host.
     """
 
     def __init__(self, directory: str, warn: 'Callable[[str], None]') -> None:
@@ -66,13 +66,13 @@ class KeptStates:
         return True
 
     def load(self) -> 'List[Tuple[Tracked, bool]]':
-        """Everything that was kept and can be used, and whether the host has been started anew since."""
+        """Everything that was kept and can be used, each with whether the host has been booted since."""
         domains = []
         for name in sorted(os.listdir(self._directory)) if self._usable or self.is_taken else []:
             path = os.path.join(self._directory, name)
             if not name.endswith(_SUFFIX):
                 if _SUFFIX + '.' in name and not self.is_taken:
-                    os.unlink(path)  # of a watch that was killed while it wrote
+                    os.unlink(path)  # left by a watch that was killed while it wrote
                 continue
             try:
                 domains.append(_unpack(_read(path), self.boot))
@@ -81,7 +81,7 @@ class KeptStates:
         return domains
 
     def keep(self, tracked: Tracked) -> bool:
-        """Write one domain's state down, or, where there is none, remove it; False: it must be tried again."""
+        """Write a domain's state down; if there is none, remove the old one. False: it must be tried again."""
         if not self._usable:
             return True
         path = self._path(tracked.name)
@@ -131,7 +131,7 @@ def _unpack(data: bytes, boot: str) -> 'Tuple[Tracked, bool]':
     status = None if content['status'] is None else _bytes(content['status'])
     held = {str(key): str(since) for key, since in content['held'].items()}
     told = {str(key): int(count) for key, count in content.get('told', {}).items()}  # older ones have none
-    # What is long is parsed where it is judged.
+    # A long document is parsed when it is judged.
     for document in others.values():
         if is_light([document]):
             parse_xml(document)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a finding is, told so that it stays the same while the document around it changes. Pure: no I/O.
+"""The place of a finding, in terms that stay the same while the document around it changes. Pure: no I/O.
 
 A path of numbers (`disk[2]`) names another disk as soon as the first one is unplugged. So an element is known by what
-libvirt itself knows it by: its alias, its target, its name. Only where it has none of these, it is counted.
+libvirt itself knows it by: its alias, its target, its name. Only an element without any of these is counted.
 
 A document may have ten thousand siblings, and a finding in each: they are counted once.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Step = Tuple[str, str, int]  # the tag, the key or '', the number among those with this tag and key
 
-# What libvirt says of these changes as they go on; each is the same one as long as its key is.
+# What libvirt writes here changes while they go on; each is the same one as long as its key is the same.
 _PROGRESSING = frozenset(('job', 'blockjob', 'mirror', 'domainbackup', 'domainsnapshot', 'domaincheckpoint'))
 _ONLY_ONE = frozenset(('domstatus', 'domain'))
 _KEYS = ('name', 'alias', 'dev', 'id', 'flag', 'index', 'asyncStarted', 'async')
@@ -29,7 +29,7 @@ _STEP = re.compile(r'(.*?)(?:\[(\d+)\])?$')
 
 
 class Siblings:
-    """Counts the children of elements, each element's once. Made for documents that stay as they are."""
+    """Counts the children of elements, each element's once. For documents that do not change."""
 
     def __init__(self) -> None:
         self._by_tag: 'Dict[etree._Element, Dict[str, List[etree._Element]]]' = {}
@@ -85,7 +85,7 @@ class LastingPlace:
         return any(node.tag in _PROGRESSING for node in (self.element, *self.element.iterancestors()))
 
     def key(self, top: 'etree._Element') -> str:
-        """The path from below `top`, in terms that stay."""
+        """The path below `top`, in terms that stay the same."""
         names = []
         for tag, key, number in self.steps(top):
             names.append(tag + ('[%s]' % key if key else '') + ('[%d]' % number if number else ''))
@@ -116,7 +116,7 @@ class LastingPlace:
 def find_place(root: 'etree._Element', path: str, siblings: 'Optional[Siblings]' = None) -> 'Optional[LastingPlace]':
     """The place of a finding's path (see subject.Paths) in the document that it was found in.
 
-    :param siblings: the same for all places of a document, and of that which it is compared with
+    :param siblings: shared by all places of a document, and of the document that it is compared with
     """
     siblings = siblings or Siblings()
     first, *rest = path.lstrip('/').split('/')

@@ -2,7 +2,7 @@
 """What is known of every domain: takes each new state, has it judged, tells what is news, and keeps it on disk.
 
 No domain may keep the others waiting. What takes long is judged apart, and the domain is busy until that has ended;
-where it cannot be judged, its last state stays, with which the next one will be compared.
+if it cannot be judged, its last state stays, and the next one will be compared with that.
 """
 
 import time
@@ -44,11 +44,11 @@ class _Task:
 
 
 class Ledger:
-    """`tell` gets each thing that is news, before it counts as told: rather twice than never.
+    """`tell` gets each thing that is news before it counts as told, so that it is rather told twice than never.
 
-    `judged` gets the name of each domain of which a state was judged, before anything is told of it, and for how long
-    it kept a process of its own busy; `failed` gets that of each of which none could be judged, and why. `suspects` are
-    those domains of which at most one is judged apart at a time.
+    When a state of a domain was judged, and before anything is told of it, `judged` gets the domain's name and the
+    seconds that it kept a process of its own busy; when one could not be judged, `failed` gets the name and the reason.
+    Of the domains in `suspects`, at most one is judged apart at a time.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Ledger:
     def load(self) -> None:
         """Take up what was kept."""
         for tracked, is_rebooted in self._kept_states.load():
-            tracked.state = self._shortened(tracked.state)  # by a watch that kept all metadata, it was not
+            tracked.state = self._shortened(tracked.state)  # a watch that kept all metadata has not shortened it
             self._tracked[tracked.name] = tracked
             if is_rebooted:  # what ran then does not run now
                 self.take(tracked.name, State(None, {} if tracked.name == HOST else tracked.state.others))
@@ -107,11 +107,11 @@ class Ledger:
         return name in self._running or name in self._waiting
 
     def has_waiting(self) -> bool:
-        """Whether there is more to be judged apart than may be at a time."""
+        """Whether a state must wait, because as many are being judged apart as may be."""
         return bool(self._waiting)
 
     def take(self, name: str, state: State) -> None:
-        """Take a domain to another state. Where several are, those that are not known yet go first: see _recognise."""
+        """Take a domain to another state. If there are several, take new domains first: see _recognise."""
         assert not self.is_busy(name)
         tracked = self._tracked.get(name) or Tracked(name, '', State(), {})
         is_stale = name in self._stale
@@ -140,7 +140,7 @@ class Ledger:
 
     def _recognise(self, tracked: Tracked, state: State) -> Tracked:
         """A domain that is shut off may get another name. Its snapshots and checkpoints, which have its UUID in them,
-        are moved, or written anew and then removed. Under the new name they are no news: it has them already."""
+        are moved, or written anew and then removed. They are not news under the new name."""
         tracked = tracked.copy()
         for key in state.others.keys() - tracked.state.others.keys():
             for other in self._tracked.values():
@@ -263,7 +263,7 @@ class Ledger:
     # What is kept
 
     def keep(self, limit: 'Optional[int]' = None) -> bool:
-        """Keep so many of the states that have changed without news, or all; return whether all of these could be."""
+        """Keep `limit` of the states that have changed without news (None: all); return whether these could be kept."""
         names = list(self._unkept)[:limit]
         kept = [self._keep(self._tracked.get(name) or Tracked(name, '', State(), {})) for name in names]
         return all(kept)
@@ -283,7 +283,7 @@ class Ledger:
 def _taken(state: State, all_metadata: bool) -> State:
     """A state whose documents are all as they are kept.
 
-    :raises GuardError: one of them is no such document, or they are too large
+    :raises GuardError: one of them is not such a document, or they are too large
     """
     for kind, name in [(STATUS, ''), *state.others]:
         document = state.document(kind, name)
@@ -296,6 +296,6 @@ def _taken(state: State, all_metadata: bool) -> State:
 
 
 def _without_raw(state: State) -> State:
-    """The same without what was read, which may be much: what is kept of it comes back from where it is judged."""
+    """The same without the content of raw files, which may be much; judging returns what is kept of it."""
     others = {key: Raw() if isinstance(document, Raw) else document for key, document in state.others.items()}
     return State(Raw() if isinstance(state.status, Raw) else state.status, others)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Work that may take any time and memory, done by a process of its own, which has limits to both.
+"""Does work that could take any time and memory in a process of its own, with limits for both.
 
 The process is a copy of this one, so that what it works on need not be sent to it. What it returns must be data that
-can be marshalled. It holds nothing open but its way to answer, and where its parent dies, it soon does so, too.
+can be marshalled. It has only the pipe for its answer open, and it soon ends after its parent has died.
 
 Three modules let a process of its own do work under limits. Here a process does one piece of work, while the watch goes
 on with other things. Those of commands/pool each do many, because judging a document takes less time than starting a
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable, List, NoReturn
 
 PROCESSOR_SECONDS = 2.0
-SECONDS = 20.0  # also where the host is busy
+SECONDS = 20.0  # even if the host is busy
 MEMORY = 64 << 20  # bytes, beyond what the process begins with
 MOST_BYTES = 8 << 20  # of an answer
 
@@ -33,9 +33,9 @@ _KEPT_OPEN = 3  # standard input, output, error
 
 
 class Apart:
-    """A process that does some work; it has been started then.
+    """A process that does some work; it is started at once.
 
-    :raises OSError: it could not be
+    :raises OSError: it could not be started
     """
 
     def __init__(self, work: 'Callable[[], Any]') -> None:
@@ -118,13 +118,13 @@ def _work(work: 'Callable[[], Any]', writer: int) -> 'NoReturn':
         signal.set_wakeup_fd(-1)
         signal.setitimer(signal.ITIMER_PROF, PROCESSOR_SECONDS)
         signal.setitimer(signal.ITIMER_REAL, SECONDS)
-        # What the parent has locked must not stay so when it is gone.
+        # A lock of the parent must not outlive the parent.
         for name in os.listdir('/proc/self/fd'):
             if int(name) >= _KEPT_OPEN and int(name) != writer:
-                with contextlib.suppress(OSError):  # the one that listed them
+                with contextlib.suppress(OSError):  # one of them was only open to list them
                     os.close(int(name))
         null = os.open(os.devnull, os.O_RDWR)
-        os.dup2(null, 1)  # libxml2 complains of its own accord
+        os.dup2(null, 1)  # libxml2 prints complaints by itself
         os.dup2(null, 2)
         os.close(null)
         gc.disable()
@@ -153,6 +153,6 @@ def _answer(work: 'Callable[[], Any]') -> bytes:
         failure = str(error)
     except MemoryError:
         failure = _TOO_LARGE
-    except Exception as error:  # a defect of the guard is a failure to judge, and no more
+    except Exception as error:  # a defect of the guard must only be a failure to judge
         failure = 'internal error: %s' % describe_defect(error)
     return marshal.dumps((None, failure)) if failure else data

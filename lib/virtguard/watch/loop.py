@@ -33,7 +33,7 @@ _LOOK = 10.0  # between looks at what nothing announces: processes, directories 
 _LOOK_WITHOUT_INOTIFY = 1.0
 _KEEP = 1.0  # until a state that brought no news is kept, or longer while there is much to do
 
-_LOOKS = 6  # until all files are looked at as well, though nothing was announced
+_LOOKS = 6  # after so many looks, all files are looked at, too, even if nothing was announced
 
 _KEEP_AT_ONCE = 100  # states
 
@@ -98,9 +98,9 @@ class Watch:
         self._ledger.keep()
 
     def _watch_beside_another(self) -> None:
-        """Only show what happens: twice in the records would be twice for who reads them.
+        """Only show what happens, because the other watch records it, and a second record would be a duplicate.
 
-        :raises GuardError: nobody would see it
+        :raises GuardError: nobody would see what is shown
         """
         if self._notifier.listens:
             raise GuardError('another watch keeps its states in %s' % self._installation.state, 'end that one first')
@@ -125,7 +125,7 @@ class Watch:
             self._ended = True
 
     def _wait(self, waker: int) -> None:
-        """Until there is something to do."""
+        """Wait until there is something to do."""
         poll = select.poll()
         poll.register(waker, select.POLLIN)
         descriptor = self._follower.fileno()
@@ -133,7 +133,7 @@ class Watch:
             poll.register(readable, select.POLLIN)
         idle = min(self._notifier.due(), self._intake.due(), *self._due.values()) - time.monotonic()
         poll.poll(0 if self._intake.has_work() else min(max(0, idle), _LOOK) * 1000 + 1)
-        with contextlib.suppress(BlockingIOError):  # where it was no signal
+        with contextlib.suppress(BlockingIOError):  # if it was not a signal
             os.read(waker, 4096)
 
     def _turn(self) -> None:
@@ -154,7 +154,7 @@ class Watch:
         self._intake.turn()
         for action in [action for action, due in self._due.items() if due <= time.monotonic()]:
             due = self._due.pop(action)
-            # What a look takes itself is no part of the time between two.
+            # The interval begins when a look was due, so the time that it takes is not added.
             if action == self._look_at_files and self._follower.polling:
                 self._in(max(0, due + _LOOK_WITHOUT_INOTIFY - time.monotonic()), action)
             action()
@@ -205,7 +205,7 @@ class Watch:
         self._intake.retry()
         self._looks += 1
         if self._follower.polling:
-            self._follower = self._follow()  # there may be room again
+            self._follower = self._follow()  # inotify may be usable again
         if self._follower.check() or self._looks % _LOOKS == 0:
             self._take_everything()
         if not self._ledger.is_busy(HOST):
@@ -226,7 +226,7 @@ class Watch:
             self._amiss.pop('policy', None)
             is_other = auditor.all_metadata != self._ledger.auditor.all_metadata
             self._ledger.judge_again(auditor)
-            if is_other:  # what was left out of the files is asked for now
+            if is_other:  # the rules now need more of the files, or less
                 self._files.forget_others(())
                 self._take_everything()
 
@@ -263,7 +263,7 @@ class Watch:
         self._print(text)
 
     def _record(self, fields: 'journal.Fields') -> None:
-        self._notifier.alive()  # where nobody takes records in time, many take long
+        self._notifier.alive()  # if the sinks are slow, many records take long
         if not self._is_alone:
             return
         if self._sinks.send(fields) is not None:

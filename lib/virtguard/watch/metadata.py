@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cuts off what a domain's owner may write at any length, and no rule asks for: on the bytes, so that nothing is ever
-built from it. Pure: no I/O.
+"""Cuts off what a domain's owner may write at any length and no rule asks for. It works on bytes, so that nothing is
+ever built from that. Pure: no I/O.
 
-libvirt copies `<metadata>` as it stands, and looks at nothing in it but whether it is well-formed: it may be as large
-as the limits of a call allow, and hold what parsers choke on (names that are not declared, namespaces that are no
-URIs). All else that libvirt writes is its own: indented, and with < escaped in what it was given.
+libvirt copies `<metadata>` as it is, and checks only that it is well-formed: it may be as large as the limits of a call
+allow, and have in it what parsers choke on (undeclared prefixes, namespaces that are not URIs). Everything else that
+libvirt writes is its own: indented, and with < escaped in what it was given.
 
-A < begins markup wherever it stands outside of comments, CDATA sections and processing instructions, in values, too;
-so these and the tags of one name are all that has to be told apart to find where an element ends.
+Outside of comments, CDATA sections and processing instructions, every < begins markup, in values, too. So to find where
+an element ends, it is enough to recognise these and the tags of one name.
 """
 
 import re
@@ -22,7 +22,7 @@ _LIBOSINFO = b'http://libosinfo.org/xmlns/libvirt/domain/1.0'
 _LONG_TEXT = 1024  # bytes of a title or description
 _MOST_LINES = 3000  # that are kept, so that all that follows has the line it had
 
-# What is no markup, whatever it looks like, and how it ends. Of a document type nobody knows how it ends.
+# What is not markup, even if it looks like it, and how it ends. How a document type ends is not known.
 _ENDS = {b'!--': b'-->', b'![CDATA[': b']]>', b'?': b'?>'}
 _NO_MARKUP = rb'<(?P<other>!--|!\[CDATA\[|[?!])'
 _TO_END_OF_TAG = rb'[^<>"\']*(?:(?:"[^"<]*"|\'[^\'<]*\')[^<>"\']*)*'
@@ -34,7 +34,7 @@ _OUTER = re.compile(
 _INNER = re.compile(
     _NO_MARKUP + rb'|<(?P<end>/?)(?P<name>[^\s<>/"\'=!?]+)(?P<rest>%s>)|<(?P<broken>)' % _TO_END_OF_TAG,
 )
-# So many elements with nothing in them but text that one step takes them all; not those that may be kept.
+# Up to 100 elements with only text in them, which one step passes over; not those that may be kept.
 _LEAVES = re.compile(
     rb'(?:<(?![^\s<>/"\'=]*libosinfo)[^\s<>/"\'=!?]+%s(?:(?<=/)>|(?<!/)>[^<]*</[^<>]*>)[^<]*){1,100}' % _TO_END_OF_TAG
 )
@@ -42,12 +42,12 @@ _ATTRIBUTE = re.compile(rb'([^\s<>/"\'=]+)\s*=\s*("[^"<]*"|\'[^\'<]*\')')
 _PLAIN_NAME = re.compile(rb'[A-Za-z_][\w.-]*$')
 _REFERENCE = re.compile(rb'&(?:#(?:x([0-9a-fA-F]{1,6})|([0-9]{1,7}))|(amp|lt|gt|quot|apos));')
 _ENTITIES = {b'amp': b'&', b'lt': b'<', b'gt': b'>', b'quot': b'"', b'apos': b"'"}
-# A namespace that is spelt in another way than it is read.
+# A namespace that is not written as it is read.
 _HIDDEN_NAMESPACE = re.compile(rb'xmlns[^\s<>="\']*\s*=\s*(?:"[^"<&]*&|\'[^\'<&]*&)')
 _DECLARATION = re.compile(rb'xmlns[^\s<>="\']*\s*=\s*["\']' + re.escape(_LIBOSINFO))
 _ENCODING = re.compile(rb'(?:\xef\xbb\xbf)?\s*<\?xml[^>]*?encoding\s*=\s*["\']([^"\'>]*)')
 _PLAIN_ENCODINGS = (b'utf-8', b'us-ascii', b'ascii', b'iso-8859-1')
-# As nearly all metadata is.
+# Nearly all metadata is like this.
 _ONLY_LIBOSINFO = re.compile(
     rb'\s*<libosinfo:libosinfo xmlns:libosinfo=(["\'])%s\1>\s*(?:<libosinfo:os id=(?:"[^"<>&]*"|\'[^\'<>&]*\')/>\s*)*'
     rb'</libosinfo:libosinfo>\s*$' % re.escape(_LIBOSINFO)
@@ -64,18 +64,18 @@ class _Uncertain(Exception):
 def cut_metadata(data: bytes) -> bytes:
     """A file of libvirt's (the status of a domain, a snapshot, a checkpoint, a domain) without foreign metadata.
 
-    Of each outermost element `metadata` are left, in the order and the lines in which they were: its children
-    `libosinfo` of libosinfo's namespace, within these the elements of that namespace whose names are ASCII, and of each
-    the attributes without a prefix, the text, and CDATA sections. The prefix is always `libosinfo`. Everything else in
-    it is gone: elements, text, comments, processing instructions, the attributes of `metadata` itself. Of a `title` or
-    `description` of more than 1,024 bytes that holds no markup nothing is left but the element.
+    In each outermost element `metadata`, this is kept, in the same order and lines: its children `libosinfo` of
+    libosinfo's namespace, within these the elements of that namespace whose names are ASCII, and in each of them the
+    attributes without a prefix, the text, and CDATA sections. The prefix is always `libosinfo`. Everything else in it
+    is cut off: elements, text, comments, processing instructions, the attributes of `metadata` itself. A `title` or
+    `description` of more than 1,024 bytes without markup loses its text.
 
-    All that follows keeps its line, if no more than some 3,000 lines go. A well-formed document stays one, and differs
-    in nothing else. Where the bytes do not tell for certain, the document is returned as it is: with a DOCTYPE, in an
-    encoding other than UTF-8, ASCII and ISO 8859-1, with a comment or the like that does not end, with `metadata` that
-    does not end, or with libosinfo's namespace declared outside of `metadata`.
+    Everything after that keeps its line, unless more than some 3,000 lines are cut off. A well-formed document stays
+    well-formed, and nothing else in it changes. If the bytes do not tell for certain, the document is returned as it
+    is: with a DOCTYPE, in an encoding other than UTF-8, ASCII and ISO 8859-1, with a comment or the like that does not
+    end, with `metadata` that does not end, or with libosinfo's namespace declared outside of `metadata`.
 
-    Takes time in proportion to the length, and no memory beyond the result, but for what is of libosinfo.
+    This takes time in proportion to the length, and memory only for the result and for libosinfo's part.
     """
     encoding = _ENCODING.match(data)
     if encoding and encoding.group(1).lower() not in _PLAIN_ENCODINGS:
@@ -99,7 +99,7 @@ def cut_metadata(data: bytes) -> bytes:
 
 
 def _find_spans(data: bytes) -> 'List[Tuple[int, int, int, int]]':
-    """Where what can be cut begins and ends, and what is in it: begins, and ends.
+    """The spans that can be cut: where each begins, where its content begins, where that ends, where it ends itself.
 
     :raises _Uncertain: that cannot be told
     """
@@ -114,7 +114,7 @@ def _find_spans(data: bytes) -> 'List[Tuple[int, int, int, int]]':
         elif kind == 'long':
             if not depth:
                 spans.append((found.start('long'), position - 2, position - 2, position - 2))
-        elif kind == 'end':  # without a rest
+        elif kind == 'end':  # the tag is not whole
             raise _Uncertain
         elif found.group('end'):
             depth -= 1
@@ -136,7 +136,7 @@ def _find_spans(data: bytes) -> 'List[Tuple[int, int, int, int]]':
 
 
 def _pass_by(data: bytes, found: 're.Match[bytes]') -> int:
-    """Where something that is no markup ends.
+    """Where something that is not markup ends.
 
     :raises _Uncertain: it does not end
     """
@@ -168,7 +168,7 @@ def _lines(number: int) -> bytes:
 
 
 class _Extraction:
-    """What is of libosinfo in the content of a `metadata`, and newlines for what is not."""
+    """Takes what is libosinfo's from the content of a `metadata`, with newlines in the place of the rest."""
 
     def __init__(self, inner: bytes, scope: 'Scope', lines: int) -> None:
         self._inner = inner
@@ -219,7 +219,7 @@ class _Extraction:
         return b''.join(self._parts)
 
     def _open(self, found: 're.Match[bytes]') -> bool:
-        """Keep a start tag, if it is to be kept; all that stands before it has been dealt with then."""
+        """Take the text before a start tag, and keep the tag if it is libosinfo's; return whether it was kept."""
         self._text(found.start())
         rest = found.group('rest')
         name = found.group('name')
@@ -258,7 +258,7 @@ class _Extraction:
         self._position = found.end()
 
     def _text(self, end: int) -> None:
-        """What has come since the last markup: text, which is kept where what it stands in is kept."""
+        """Take the text since the last markup: it is kept if the element around it is kept."""
         if len(self._scopes) == 1:
             self._leave_out(end)
         else:

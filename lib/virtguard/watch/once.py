@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What holds now, without regard to what was before: `virt-guard watch --once`.
 
-As in a watch, what may take long is judged apart, so that no domain keeps anybody from the verdicts on all others.
+As in a watch, what may take long is judged apart, so that no domain can prevent the verdicts on all others.
 """
 
 import os
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class _Present:
-    """What one domain's files say: its `state`, the path of its status, what is wrong with others."""
+    """What one domain's files say: its `state`, the path of its status, what is wrong with its files."""
 
     __slots__ = ('state', 'status', 'problems')
 
@@ -39,8 +39,8 @@ class _Present:
 
 
 def audit_now(installation: 'Installation', auditor: 'Auditor') -> 'Iterator[Outcome]':
-    """What holds now: for the status file of each domain that runs a verdict, or why there is none; then, if there is
-    something to say of them, for the host's processes. For a directory of metadata that cannot be listed, why.
+    """What holds now. First, why directories of metadata cannot be listed; then, for the status file of each running
+    domain, a verdict, or why there is none; last, a verdict on the host's processes, if it has findings.
 
     :raises StateFileError: the directory of status files cannot be listed
     """
@@ -78,7 +78,7 @@ def audit_now(installation: 'Installation', auditor: 'Auditor') -> 'Iterator[Out
 def _domain_outcomes(
     files: StateFiles, auditor: 'Auditor', domain: str, paths: 'List[str]'
 ) -> 'Tuple[int, List[Outcome]]':
-    """The process of a domain, and what is to be said of its files.
+    """The process of a domain, and the outcomes for its files.
 
     :raises GuardError: it cannot be judged
     """
@@ -95,7 +95,7 @@ def _domain_outcomes(
 
 
 def _read(files: StateFiles, auditor: 'Auditor', paths: 'List[str]', limit: 'Optional[int]') -> 'Optional[_Present]':
-    """What files say; None where there is so much that they should be read apart."""
+    """What files say; None if that is so much that they should be read apart."""
     if limit is not None and sum(map(_size, paths)) > limit:
         return None
     present = _Present()

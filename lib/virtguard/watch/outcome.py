@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What judging one change of a domain has come to, as data that another process can send. Pure: no I/O.
 
-Also how much a change may be to be judged in this process: it must not keep the others waiting.
+Also how large a change may be that this process judges itself, without keeping the others waiting.
 """
 
 from .. import model
@@ -14,19 +14,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, Iterable, List, Sequence, Tuple
 
-# What is within these takes some 50 ms at the worst: an OS id in each element, a rule that finds each.
+# At worst, documents within these limits take some 50 ms: an OS id in each element, a rule that finds each.
 _LIGHT_BYTES = 64 << 10
 _LIGHT_TAGS = 1500
 _LIGHT_TAG = 4096  # bytes, not twice as many: libxml2 compares each attribute of an element with each other
-SMALL = 256 << 10  # bytes of files, within which it takes no time to see whether they are light
+SMALL = 256 << 10  # bytes of files: up to this, checking whether they are light takes no time
 
-# What a domain may have kept of it. Beyond, it is an attack on memory.
+# How much is kept of a domain. More would be an attack on memory.
 MAX_DOCUMENT = 1 << 20
 MAX_STATE = 2 << 20
 
 
 class Raw(bytes):
-    """A file's content as it was read: what it is, and whether it can be parsed, is found out apart."""
+    """A file's content as it was read; a process of its own finds out what it is, and whether it can be parsed."""
 
 
 def is_light(documents: 'Iterable[bytes]') -> bool:
@@ -61,7 +61,7 @@ def check_size(state: State) -> None:
 
 
 def pack(tracked: Tracked, news: 'Sequence[Occurrence]', submitted: State, policy: model.Policy) -> 'Dict[str, Any]':
-    """A domain that was judged, and what is news of it; of its documents those that were Raw when it was submitted."""
+    """A domain that was judged, and what is news of it; only those documents that were Raw when it was submitted."""
     taken = [(kind, name, tracked.state.others[kind, name]) for kind, name in _raw(submitted)]
     return {
         'uuid': str(tracked.uuid),
@@ -75,7 +75,7 @@ def pack(tracked: Tracked, news: 'Sequence[Occurrence]', submitted: State, polic
 def unpack(
     message: 'Dict[str, Any]', tracked: Tracked, submitted: State, policy: model.Policy
 ) -> 'Tuple[Tracked, List[Occurrence]]':
-    """The same on the other side; `tracked` is as it was before."""
+    """What `pack` has packed; `tracked` is the domain as it was before."""
     status = message['status'] if isinstance(submitted.status, Raw) else submitted.status
     others = dict(submitted.others)
     others.update(((kind, name), document) for kind, name, document in message['others'])
@@ -102,7 +102,7 @@ def _unpack_occurrence(packed: 'Tuple[Any, ...]', rules: 'Dict[str, model.Rule]'
 def pack_finding(finding: model.Finding, policy: model.Policy) -> 'Tuple[Any, ...]':
     f = finding
     waiver = -1 if f.waiver is None else policy.waivers.index(f.waiver)
-    # What comes from lxml may be of a kind of text that only lxml knows.
+    # A text from lxml may be of a class that only lxml knows.
     return f.rule.id, str(f.status), str(f.path), f.line, str(f.evidence), str(f.message), waiver, f.more
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The policy in force, for a process that outlives its edits, and the day, which its waivers depend on."""
+"""The policy in force, for a process that runs while it is edited, and the day, on which its waivers depend."""
 
 import time
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 # Seconds
 _INTERVAL = 1.0  # between two looks at the files
-_RETRY = 5.0  # for a policy that is no good, though none of the files of the one before changes
+_RETRY = 5.0  # for a policy that cannot be used, even if none of its known files changes
 
 
 class PolicyInForce:
-    """`load` reads the policy; what it was read from is looked at again when somebody asks whether it has changed."""
+    """`load` reads the policy; its files are looked at again when somebody asks whether it has changed."""
 
     def __init__(self, load: 'Callable[[], model.Policy]') -> None:
         self._load = load
@@ -32,30 +32,30 @@ class PolicyInForce:
         self._fields: 'List[Tuple[str, str]]' = []
 
     def load(self) -> Auditor:
-        """One that judges by the policy as it is now.
+        """An Auditor that judges by the policy as it is now.
 
-        :raises GuardError: it is no good
+        :raises GuardError: the policy cannot be used
         """
         policy = self._load()
         self._sources = what_it_depends_on(policy)
         self._asks_os = 'os' in policy.needed_facts() | policy.needed_facts(model.RUNTIME)
         self._seen = self._look()
-        policy = self._load()  # anew, so that what is in force is not older than what was seen
+        policy = self._load()  # again, so that it is not older than what was seen
         self.name, self._fields = policy.name, policy.fields()
         return Auditor(policy, read_facts(policy.needed_facts() | policy.needed_facts(model.RUNTIME)), today())
 
     def fields(self) -> 'List[Tuple[str, str]]':
-        """What records say of it; nothing where there has been none yet."""
+        """What records say of the policy; nothing before one was loaded."""
         return self._fields
 
     def forget(self) -> None:
-        """Take the policy for changed."""
+        """Treat the policy as changed."""
         self._seen, self._next = None, 0.0
 
     def renewed(self) -> 'Optional[Auditor]':
-        """The same, where the policy, the day or the host's release has changed; else None.
+        """A new Auditor if the policy, the day or the host's release has changed; else None.
 
-        :raises GuardError: the policy has changed, and is no good; said again as long as it is
+        :raises GuardError: the policy has changed and cannot be used; raised again as long as that is so
         """
         now = time.monotonic()
         if now < self._next:

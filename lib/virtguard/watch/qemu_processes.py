@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """QEMU processes that the host's libvirt does not own, from /proc.
 
-Owned is a process whose number is in the status of a domain, or in a pid file beside it. Not looked at are processes
-of another PID namespace (a container's libvirt has its state where we do not see it), and the QEMU that libvirt asks
-for its capabilities, which has no machine: it is known by the arguments that libvirt gives it, word for word, by whom
-it runs as, and because it ends soon. A process gets GRACE seconds before it is one without an owner, because libvirt
+A process is owned if its number is in the status of a domain, or in a pid file beside it. Two kinds of processes are
+left out: those of another PID namespace (a container's libvirt has its state where we do not see it), and the QEMU,
+without a machine, that libvirt asks for its capabilities: it is known by the exact arguments that libvirt gives it, by
+its user, and because it ends soon. A process counts as one without an owner only after GRACE seconds, because libvirt
 writes the owner down while the process starts.
 """
 
@@ -23,7 +23,7 @@ GRACE = 5.0  # seconds
 PROBE_SECONDS = 60.0  # half a second is usual
 _NAMES = ('qemu-kvm', 'qemu-system-')
 _DELETED = ' (deleted)'  # the kernel's mark of a program that was upgraded under the process
-# Anybody may call his program so, start it a thousand times, and give it arguments of a MiB.
+# Anybody may give such a name to a program, start it a thousand times, and give it a MiB of arguments.
 _MAX_ARGUMENTS = 64 << 10  # bytes
 _MAX_NAME = 256  # characters
 _LIB = '/var/lib/libvirt/qemu'
@@ -60,7 +60,7 @@ class Processes:
     def unowned(self, owned: 'Set[int]') -> 'Tuple[Others, float]':
         """The QEMU processes that no domain owns, and the seconds until the youngest QEMU will be one of them.
 
-        A process that cannot be looked at, or has just ended, is none.
+        A process that cannot be looked at, or has just ended, is not one of them.
 
         :param owned: the processes that status files name
         """
@@ -103,7 +103,7 @@ class Processes:
         except OSError:
             return None  # it has ended
         if not self._link(pid, 'exe'):
-            return None  # so has this one: while it ends, its arguments are empty
+            return None  # it is ending, so its arguments are empty
         age = up - int(fields[19]) / self._tick
         if self._link(pid, 'ns/pid') not in ('', self._namespace):
             return None
@@ -113,9 +113,9 @@ class Processes:
         return Process(int(pid), process_document(attributes), age)
 
     def _is_libvirts(self, pid: str, uid: int) -> bool:
-        """Whether a process runs as root, or as those to whom libvirt has given the directory that is QEMU's."""
+        """Whether a process runs as root, or as the user to whom libvirt has given QEMU's directory."""
         try:
-            # The kernel shows as root's what does not let itself be looked into; here it tells who it really is.
+            # A process that must not be inspected seems to be root's in /proc; this file has its real user.
             found = re.search(r'^Uid:((?:\s+\d+){4})$', self._read(os.path.join(pid, 'status')), re.MULTILINE)
         except OSError:
             return False  # it has ended
@@ -143,7 +143,7 @@ def _following(arguments: 'List[str]', *options: str) -> 'Iterable[str]':
 
 
 def is_probe(arguments: 'List[str]', lib: str = _LIB) -> bool:
-    """Whether these are the arguments of a QEMU that libvirt, whose directory for it is `lib`, asks what it can do."""
+    """Whether these are the arguments of a QEMU that libvirt asks for its capabilities, in its directory `lib`."""
     words = arguments[1:-1] if arguments[-1:] == [''] else arguments[1:]
     found = _PROBE.match('\0'.join(words))
     return found is not None and (found.group('all') or os.path.dirname(found.group('one'))) == lib

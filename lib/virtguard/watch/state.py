@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What libvirt has written about a domain: its status while it runs, and the metadata of snapshots and checkpoints.
 
-The documents are libvirt's own, as it writes them for itself, but for what no rule asks about: the list of QEMU's
-capabilities (`<qemuCaps>` is empty), metadata that others keep in a domain (see metadata), and the copies of the domain
-with snapshots and checkpoints (of `<domain>` the UUID is left). That is most of their size. Pure: no I/O.
+The documents are those that libvirt writes for itself, without what no rule asks about: the list of QEMU's capabilities
+(`<qemuCaps>` is empty), metadata that others keep in a domain (see metadata), and the copies of the domain in snapshots
+and checkpoints (of `<domain>`, only the UUID is left). These are most of their size. Pure: no I/O.
 """
 
 import re
@@ -33,7 +33,7 @@ _PID = re.compile(rb'<domstatus\b[^>]*?\spid=["\'](\d+)')
 class State:
     """What libvirt has written about one domain: `status` (None while it does not run), and metadata by kind and name.
 
-    The state of the host has processes that libvirt does not own in their place.
+    The state of the host has processes that libvirt does not own, in the place of metadata.
     """
 
     __slots__ = ('status', 'others')
@@ -86,7 +86,7 @@ def take_document(kind: str, data: bytes, all_metadata: bool = False) -> bytes:
 
 
 def check_document(kind: str, data: bytes) -> bytes:
-    """What take_document returns for what has been shortened already."""
+    """As take_document, for data that has been shortened already."""
     declaration = _DECLARATION.match(data)
     root = parse_xml(data)
     if root.tag != _ROOTS[kind]:
@@ -110,7 +110,7 @@ def _start_of_domain(data: bytes) -> int:
 
 
 def _without_capabilities(data: bytes) -> bytes:
-    """The same, with all lines where they were."""
+    """A status without the list of capabilities; all lines stay where they were."""
     start = data.find(_CAPABILITIES)
     end = data.find(_END_OF_CAPABILITIES, start)
     domain = _start_of_domain(data)

@@ -72,8 +72,8 @@ class StateFiles:
         return os.path.join(self.metadata[kind], domain, name + SUFFIX)
 
     def paths(self) -> 'Tuple[List[str], Dict[str, StateFileError]]':
-        """Every file that is there now, metadata first: a status that was written after it is then seen after it; and
-        the directories that are there, but cannot be listed."""
+        """Every file that is there now, metadata first, so that a status that was written after it is seen after
+        it; and the directories that are there, but cannot be listed."""
         unlisted: 'Dict[str, StateFileError]' = {}
         paths = []
         for parent in self.metadata.values():
@@ -90,7 +90,7 @@ class StateFiles:
     def read(self, path: str) -> 'Tuple[bool, Optional[bytes]]':
         """Whether a file may have changed since it was read last, and its content then (None: it is gone).
 
-        :raises StateFileError: it is nothing that libvirt has written; it counts as never read
+        :raises StateFileError: it was not written by libvirt; it counts as never read
         """
         before = self._read.pop(path, None)
         try:
@@ -106,7 +106,7 @@ class StateFiles:
         return True, data
 
     def forget(self, path: str) -> None:
-        """Read a file again the next time, though it be unchanged."""
+        """Read a file again the next time, even if it has not changed."""
         self._read.pop(path, None)
 
     def forget_others(self, paths: 'Iterable[str]') -> None:
@@ -139,7 +139,7 @@ def _is_directory(path: str) -> bool:
     except FileNotFoundError:
         return False
     except OSError:
-        return True  # for all that can be seen: who lists it will say why that cannot be done
+        return True  # perhaps; listing it will report why that cannot be done
 
 
 def _signature(status: os.stat_result) -> 'Signature':
@@ -153,7 +153,7 @@ def _read(path: str) -> 'Tuple[bytes, Signature]':
         if not is_only_ours(status):
             owner = (path, status.st_uid, stat.S_IMODE(status.st_mode))
             raise StateFileError('%s could be written by others than libvirt (uid %d, mode %04o)' % owner)
-        signatures.append(_signature(status))  # from before it is read: a later change must show
+        signatures.append(_signature(status))  # taken before reading, so that a later change shows
 
     try:
         data = read_file(path, MAX_XML_BYTES, look, follow_links=False)

@@ -41,7 +41,7 @@ class Notifier:
         return float('inf') if self._watchdog is None else self._next
 
     def alive(self) -> None:
-        """Say so as often as the manager wants to hear it; to be called whenever it is due."""
+        """Tell the manager that this process is alive, as often as it wants to hear that; call this when it is due."""
         if self._watchdog is not None and time.monotonic() >= self._next:
             self._next = time.monotonic() + self._watchdog / 2
             self._send('WATCHDOG=1')
@@ -51,7 +51,7 @@ class Notifier:
             return
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as connection:
             connection.settimeout(1)
-            with contextlib.suppress(OSError):  # the manager is gone or does not listen: that is its affair
+            with contextlib.suppress(OSError):  # if the manager is gone or does not listen, nothing is to be done
                 connection.sendto(message.encode('utf-8', 'backslashreplace'), os.fsencode(self._address))
 
 

@@ -49,11 +49,11 @@ def _parse_all(documents: 'List[bytes]') -> 'List[etree._Element]':
 
 
 def is_another_run(document: 'etree._Element') -> bool:
-    """Whether a transition leads from one process of the domain to another, with a moment between that nobody saw."""
+    """Whether a transition leads from one process of the domain to another, with an unseen moment in between."""
     before, after = (half.find('domstatus') for half in document)
     if before is None or after is None:
         return False
-    # The process is 0 in what libvirt writes before it has started one.
+    # libvirt writes 0 as the process before it has started one.
     pids = {before.get('pid', '0'), after.get('pid', '0')} - {'0'}
     return len(pids) > 1 or before.find('domain').get('id') != after.find('domain').get('id')
 
@@ -77,12 +77,12 @@ def admitted_domain(status: 'etree._Element') -> Subject:
 
 
 def _make_actual(interface: 'etree._Element', actual: 'etree._Element') -> None:
-    """Make an interface of a network what it has been resolved to, as libvirt shows it to everybody but itself."""
+    """Replace an interface of a network by what it was resolved to, as libvirt shows it to everybody but itself."""
     for name, value in actual.items():
         interface.set(name, value)
     source, resolved = interface.find('source'), actual.find('source')
     if source is not None and resolved is not None:
-        if actual.get('type') != 'hostdev':  # of a host device the network's name is not shown
+        if actual.get('type') != 'hostdev':  # libvirt does not show a host device's network
             for name in set(source.keys()) - set(resolved.keys()):
                 resolved.set(name, source.get(name))
         interface.replace(source, resolved)

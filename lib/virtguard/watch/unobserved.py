@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which domains cannot be observed at present, since when, and why; says so when that begins, and when it is over.
 
-Each cause is said once for a domain, however often its file is written anew meanwhile; one that goes and comes again
-soon is said again only if it stays.
+Each cause is said once for a domain, no matter how often its file is written meanwhile. A cause that goes and comes
+back soon is only said again if it stays.
 """
 
 import re
