@@ -18,7 +18,7 @@ from ..host import read_facts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List, NoReturn, Sequence
+    from typing import Any, Callable, Dict, List, NoReturn, Optional, Sequence
 
     from ..screening import Screen
 
@@ -148,11 +148,11 @@ class Call:
 
         :returns: the result, see worker.ask
         """
-        self.note({'stage': 'policy'})
+        self.note('policy')
         screen, self._warning = load_compiled(self._policy_path)
         if screen is None:
             return self._ask_worker()
-        self.note({'stage': 'xml', 'settings': screen.policy.settings(), 'fields': screen.policy.fields()})
+        self.note('xml', screen.policy.settings(), screen.policy.fields())
         self._xml = read_domain()
         try:
             return self._decide_by(screen)
@@ -160,15 +160,15 @@ class Call:
             raise
         except Exception as error:  # the file was not made by the compiler
             self._warning = '%s cannot be used: %s' % (compiled_path(self._policy_path), describe_defect(error))
-            self.note({'stage': 'policy'})
+            self.note('policy')
             return self._ask_worker(None, self._xml)
 
     def _decide_by(self, screen: 'Screen') -> 'Dict[str, Any]':
         host = read_facts(screen.needed_facts)
-        self.note({'stage': 'judging'})
+        self.note('judging')
         verdict, candidates = screen.screen(self._xml, host)
         if verdict is None:
-            self.note({'stage': 'loading'})
+            self.note('loading')
             return self._ask_worker(screen.narrowed(candidates), self._xml, host)
         self._judged = True
         if self.operation != 'start':
@@ -182,14 +182,21 @@ class Call:
         self.disarm()  # from here on the time is kept without signals: one might cross a verdict
         return worker.ask(task, self)  # type: ignore[no-any-return]
 
-    def note(self, message: 'Dict[str, Any]') -> None:
+    def note(
+        self,
+        stage: str,
+        settings: 'Optional[Dict[str, Any]]' = None,
+        fields: 'Optional[List[Any]]' = None,
+        xml_sha256: str = '',
+        uuid: str = '',
+    ) -> None:
         """Note what is being done, and what was found out on the way."""
-        self.stage = message['stage']
-        self._xml_sha256 = message.get('xml_sha256', self._xml_sha256)
-        self._uuid = message.get('uuid', self._uuid)
-        self._policy_fields = message.get('fields', self._policy_fields)
-        if 'settings' in message:
-            self.settings.update(message['settings'])
+        self.stage = stage
+        self._xml_sha256 = xml_sha256 or self._xml_sha256
+        self._uuid = uuid or self._uuid
+        self._policy_fields = self._policy_fields if fields is None else fields
+        if settings is not None:
+            self.settings.update(settings)
             if self._armed:
                 self.arm()
 

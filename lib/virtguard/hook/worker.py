@@ -108,7 +108,7 @@ def _result_of(worker: int, messages: Reader, clock: Clock, call: 'Any') -> 'Opt
             for message in messages.read():
                 if message is None or 'stage' not in message:
                     return message
-                call.note(message)
+                call.note(**message)
                 clock.begin_stage()
     except (Expired, DomainXMLError):
         os.kill(worker, _signal.SIGKILL)  # it was not waited for, so the number is still its own
