@@ -71,10 +71,10 @@ def test_a_host_without_domains(root, tmp_path):
     assert head[0].endswith(', a preview: nothing on this host is changed')
     assert re.match(r'profile    [a-z]+-[0-9]+ \(this host is ', head[1])
     assert head[2] == 'policy     as the profile is shipped: mode enforce, failure deny'
-    assert said == ['No domain is defined on this host: there is no *.xml file in %s/etc/libvirt/qemu.' % root]
+    assert said == ['No domain is defined: there is no *.xml file in %s/etc/libvirt/qemu.' % root]
     assert following[0] == 'Next:'
     without = preview(tmp_path / 'nowhere', status=0)
-    assert sections(without)[1][0].startswith('No domain is defined on this host: ')
+    assert sections(without)[1][0].startswith('No domain is defined: ')
     assert not (tmp_path / 'nowhere').exists()
 
 

@@ -22,7 +22,7 @@ def preview(host, status):
 
 def test_what_it_says_before_an_installation_comes_true(new_machine):
     host = new_machine()
-    assert 'No domain is defined on this host: there is no *.xml file in /etc/libvirt/qemu.' in preview(host, 0)
+    assert 'No domain is defined: there is no *.xml file in /etc/libvirt/qemu.' in preview(host, 0)
 
     assert host.try_define_and_start(domain('runs')).returncode == 0
     assert host.try_define_and_start(domain('emulated', domains.TCG)).returncode == 0

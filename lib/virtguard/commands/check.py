@@ -30,6 +30,7 @@ def check(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     files = find_domain_files(arguments.paths)
     tally, _ = _judge(arguments, policy, output, files)
     if not tally.total:
+        show(output.summary())
         raise GuardError('there is no domain in the files given')
     if installation.domains in map(os.path.abspath, arguments.paths):
         notes.complain_of_unknown_uuids(policy, installation)

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What each format of the command's output must be able to express. Formats do not print: they return text.
 
-The text about a domain is made in the process that judges it, so it must not depend on the domains before it.
+The text about a domain is made in the process that judges it, so it must not depend on the domains before it. A format
+that is one document writes a first element in `begin`, a comma before each further one, and the end in `summary`. Every
+command that prints verdicts or rules offers every format.
 """
 
 from abc import ABC, abstractmethod

@@ -141,9 +141,7 @@ class _Preview:
         if not self._decisions:
             if not self._is_incomplete:
                 show_line('')
-                show_line(
-                    'No domain is defined on this host: there is no *.xml file in %s.' % self._installation.domains
-                )
+                show_line('No domain is defined: there is no *.xml file in %s.' % self._installation.domains)
             return
         for heading, outputs in (
             ('These domains %s at their next start:' % _would_be_refused(policy), self._refused),

@@ -44,6 +44,8 @@ def _watch(arguments: 'argparse.Namespace', installation: 'Installation', policy
             complain('%s: %s' % (wording.PROGRAM, text))
 
     Watch(installation, policy, show_happening, complain_of).run()
+    if not is_service:
+        show(output.summary())
     return FINE
 
 
