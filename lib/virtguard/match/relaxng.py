@@ -147,7 +147,7 @@ def _load(name: str, read: 'Callable[[str], bytes]', including: 'Tuple[str, ...]
         found = _load(node.get('href', ''), read, including + (name,))
         if node.tag == _rng('include'):
             if found.tag != _rng('grammar'):
-                raise SchemaError('%s is included by %s and is no grammar' % (node.get('href'), name))
+                raise SchemaError('%s is included by %s and is not a grammar' % (node.get('href'), name))
             _include(node, found)
             continue
         if node.get('ns') is not None and found.get('ns') is None:
@@ -240,7 +240,7 @@ class _Grammars:
         if kind in ('ref', 'parentRef'):
             grammar = _grammar_around(node)
             return self._refer(_grammar_around(grammar) if kind == 'parentRef' else grammar, _name_of(node))
-        raise SchemaError('<%s> is no pattern of RELAX NG' % kind)
+        raise SchemaError('<%s> is not a pattern of RELAX NG' % kind)
 
     def _all(self, node: 'etree._Element') -> 'Optional[Content]':
         return _both([self._read(child) for child in _patterns(node)])
@@ -317,7 +317,7 @@ def _patterns(node: 'etree._Element') -> 'List[etree._Element]':
 def _grammar_around(node: 'etree._Element') -> 'etree._Element':
     for grammar in node.iterancestors(_rng('grammar')):
         return grammar
-    raise SchemaError('<%s> is in no grammar' % etree.QName(node).localname)
+    raise SchemaError('<%s> is not in a grammar' % etree.QName(node).localname)
 
 
 def _inherited(node: 'etree._Element', setting: str) -> str:
@@ -359,7 +359,7 @@ def _read_names(node: 'etree._Element') -> Names:
         exceptions = [_read_names(name) for child in children for name in _rng_children(child)]
         namespace = None if kind == 'anyName' else _inherited(node, 'ns')
         return Names((), [(namespace, _join_names(exceptions))])
-    raise SchemaError('<%s> is no name class of RELAX NG' % kind)
+    raise SchemaError('<%s> is not a name class of RELAX NG' % kind)
 
 
 def _read_name(node: 'etree._Element', name: str, namespace: str) -> Names:

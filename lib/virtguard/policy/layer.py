@@ -243,7 +243,7 @@ def _read_release(reader: Reader, node: 'yaml.Node', what: str) -> 'Optional[Tup
         hint = 'did you mean %r?' % (text.replace(name, near, 1)) if near and written else _EXAMPLES
         if is_number:
             hint = 'write it with its vendor: %s' % ' or '.join('%s-%s' % (vendor, text) for vendor in model.VENDORS)
-        reader.problem(node, '%s is %r, which is no release that can be counted' % (what, text), hint)
+        reader.problem(node, '%s is %r, which is not a release that can be counted' % (what, text), hint)
         return None
     return name, (int(written.group(2)), int(written.group(3) or 0))
 
@@ -257,9 +257,9 @@ def _read_since(reader: Reader, node: 'yaml.Node') -> 'Tuple[Tuple[str, model.Ve
         # The text, because YAML takes 11.10 for the number 11.1.
         version = _VERSION.match(str(value.value)) if isinstance(value, yaml.ScalarNode) else None
         if not _NAME_OR_VALUE.match(name):
-            reader.problem(value, 'since has %r, which is no name' % name, 'of an element, an attribute or a value')
+            reader.problem(value, 'since has %r, which is not a name' % name, 'of an element, an attribute or a value')
         elif version is None:
-            reader.problem(value, 'since.%s is no version of libvirt' % name, 'write it like 11.2.0')
+            reader.problem(value, 'since.%s is not a version of libvirt' % name, 'write it like 11.2.0')
         else:
             major, minor, micro = version.groups('0')
             since.append((name, (int(major), int(minor), int(micro))))
@@ -280,14 +280,14 @@ def _read_domain(reader: Reader, node: 'yaml.Node') -> 'model.DomainEntry':
         nodes = reader.mapping(node, 'the domain', ('uuid', 'name'), ('uuid', 'name'))
         uuid = (reader.line_of_text(nodes.get('uuid'), 'uuid') or '').lower()
         if uuid and not is_uuid(uuid):
-            reader.problem(nodes['uuid'], 'uuid is %r, which is no UUID' % uuid, 'virsh domuuid DOMAIN tells it')
+            reader.problem(nodes['uuid'], 'uuid is %r, which is not a UUID' % uuid, 'virsh domuuid DOMAIN tells it')
         return uuid, _read_name(reader, nodes.get('name'), 'name')
     domain = _read_name(reader, node, 'domains')
     folded = domain.lower()
     if is_uuid(folded):
         return folded
     if _LIKE_UUID.match(folded):
-        reader.problem(node, '%r is no UUID, and hardly a name' % domain, 'virsh domuuid DOMAIN tells it')
+        reader.problem(node, '%r is not a UUID, and hardly a name' % domain, 'virsh domuuid DOMAIN tells it')
     return domain
 
 

@@ -58,9 +58,8 @@ def _refuse_drop_in(path: str) -> None:
     served = os.path.dirname(os.path.abspath(path))
     served = served[: -len('.d')] + SUFFIX if served.endswith('.d') else ''
     if os.path.isfile(served):
-        raise PolicyFileError(
-            '%s is a drop-in, and no policy without %s' % (path, served), 'check them together: virt-guard policy check'
-        )
+        message = '%s is a drop-in of %s, not a policy by itself' % (path, served)
+        raise PolicyFileError(message, 'check them together: virt-guard policy check')
 
 
 def candidate(path: str, data: bytes, today: str = '') -> model.Policy:
@@ -196,7 +195,7 @@ def _read_extended(layer: 'Layer', drop_ins: 'Sequence[str]', read: 'Callable[[s
         extends = layer.settings['extends']
         path = _extended_path(extends.value, layer.source)
         if path is None:
-            extends.problem('extends %r, which is no profile' % extends.value, suggest(extends.value, profiles()))
+            extends.problem('extends %r, which is not a profile' % extends.value, suggest(extends.value, profiles()))
             break
         if os.path.realpath(path) in seen or len(seen) > _MAX_EXTENDED:
             extends.problem('extends %s, which leads in a circle, or too far' % path)

@@ -148,7 +148,7 @@ class _Draft:
         """Take over what a later layer gives."""
         assert later.node is not None
         if len(later.node.value) == 1:
-            later.problem('%s is changed in nothing' % self._name, 'give the keys to change, or delete the entry')
+            later.problem('nothing of %s is changed' % self._name, 'give the keys to change, or delete the entry')
         action = later.value.get('action')
         if action is not None and action.value == 'off' and 'reason' not in later.value:
             action.problem('%s is turned off without a reason' % self._name, 'add reason: and who decided it')

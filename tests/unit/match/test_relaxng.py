@@ -285,8 +285,8 @@ def test_parents():
         ({'main': '<start><notAllowed/></start>'}, 'the schema allows no document'),
         ({'main': '<start><text/></start>'}, 'the schema allows no document'),
         ({'main': "<start><ref name='a'/></start>" + define('a', "<ref name='a'/>")}, "'a' consists of itself"),
-        ({'main': '<start><something/></start>'}, '<something> is no pattern of RELAX NG'),
-        ({'main': '<start><element><something/></element></start>'}, '<something> is no name class of RELAX NG'),
+        ({'main': '<start><something/></start>'}, '<something> is not a pattern of RELAX NG'),
+        ({'main': '<start><element><something/></element></start>'}, '<something> is not a name class of RELAX NG'),
         ({'main': '<start><element/></start>'}, '<element> has no name'),
         ({'main': "<start><element name='p:a'/></start>"}, "the prefix of the name 'p:a' is not declared"),
         ({'main': "<include href='main.rng'/>"}, 'main.rng includes itself'),
@@ -297,7 +297,7 @@ def test_parents():
         ),
         ({'main': '<start>'}, 'main.rng is not well-formed'),
         ({'main': "<?xml version='1.0'?><grammar/>"}, 'main.rng is not RELAX NG'),
-        ({'main': "<?xml version='1.0'?><ref name='a' %s/>" % RNG}, '<ref> is in no grammar'),
+        ({'main': "<?xml version='1.0'?><ref name='a' %s/>" % RNG}, '<ref> is not in a grammar'),
     ],
 )
 def test_what_is_no_schema(files, message):

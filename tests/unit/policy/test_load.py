@@ -232,7 +232,7 @@ def test_extends_a_profile(tmp_path):
 @pytest.mark.parametrize(
     'text, message',
     [
-        ('extends: rhel-88\n', "site.yaml:1:10: extends 'rhel-88', which is no profile (did you mean 'rhel-8'?)"),
+        ('extends: rhel-88\n', "site.yaml:1:10: extends 'rhel-88', which is not a profile (did you mean 'rhel-8'?)"),
         ('extends: nowhere.yaml\n', 'site.yaml:1:10: extends a policy that cannot be used: cannot read the policy'),
         ('extends: site.yaml\n', '/site.yaml, which leads in a circle, or too far'),
         ('extends: ./../missing/../site.yaml\n', 'site.yaml:1:10: extends'),
@@ -290,7 +290,7 @@ def test_extends_is_not_passed_over():
 
 def test_a_drop_in_alone_is_no_policy(policy, drop_ins):
     path = write(drop_ins / '10.yaml', 'mode: audit\n')
-    assert 'is a drop-in, and no policy without %s' % policy in refused(path, load.single_file).message
+    assert 'is a drop-in of %s, not a policy by itself' % policy in refused(path, load.single_file).message
 
 
 def test_a_policy_named_by_hand_has_no_drop_ins(policy, drop_ins):

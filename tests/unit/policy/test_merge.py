@@ -123,7 +123,7 @@ def test_a_misspelt_id_is_no_new_rule():
 
 def test_a_change_changes_something():
     assert problems(BASE, 'rules: [{id: two}]\n') == [
-        "10-site.yaml:1:9: rule 'two' is changed in nothing (give the keys to change, or delete the entry)"
+        "10-site.yaml:1:9: nothing of rule 'two' is changed (give the keys to change, or delete the entry)"
     ]
 
 
@@ -227,7 +227,7 @@ def test_domains_of_a_waiver():
         (
             '[build-*]',
             '[6f3b1c52-8a4e-4c0b-9a57-2d1f6b0c7e1]',
-            "10-site.yaml:3:15: '6f3b1c52-8a4e-4c0b-9a57-2d1f6b0c7e1' is no UUID, and hardly a name "
+            "10-site.yaml:3:15: '6f3b1c52-8a4e-4c0b-9a57-2d1f6b0c7e1' is not a UUID, and hardly a name "
             '(virsh domuuid DOMAIN tells it)',
         ),
         ('[build-*]', '[a, "b[!z-a]*"]', "10-site.yaml:3:18: 'b[!z-a]*' has a range that is empty (write a-z)"),
@@ -235,13 +235,13 @@ def test_domains_of_a_waiver():
         (
             '[build-*]',
             '[a, {uuid: 6f3b1c52-8a4e-4c0b-9a57-2d1f6b0c7e1, name: b}]',
-            "10-site.yaml:3:25: uuid is '6f3b1c52-8a4e-4c0b-9a57-2d1f6b0c7e1', which is no UUID "
+            "10-site.yaml:3:25: uuid is '6f3b1c52-8a4e-4c0b-9a57-2d1f6b0c7e1', which is not a UUID "
             '(virsh domuuid DOMAIN tells it)',
         ),
         (
             '[build-*]',
             '[{uuid: build-7, name: b}]',
-            "10-site.yaml:3:22: uuid is 'build-7', which is no UUID (virsh domuuid DOMAIN tells it)",
+            "10-site.yaml:3:22: uuid is 'build-7', which is not a UUID (virsh domuuid DOMAIN tells it)",
         ),
         ('[build-*]', '[{uuid: 7, name: b}]', '10-site.yaml:3:22: uuid is a number, not text (write "7")'),
         ('[build-*]', '[{name: b}]', "10-site.yaml:3:15: the domain has no 'uuid'"),
