@@ -156,7 +156,7 @@ def test_what_an_upgrade_will_refuse(installed, policy, domains, tmp_path):
 def test_a_release_that_nobody_can_count(installed, release):
     result = installed.run_cli('scan', '--os', release)
     assert result.returncode == 2
-    assert b'is not a release that can be counted; write it like rhel-10.1' in result.stderr
+    assert b'is not a release that virt-guard can compare; write it like rhel-10.1' in result.stderr
 
 
 def test_profiles_go_by_name(installed, domains, tmp_path):

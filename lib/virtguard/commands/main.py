@@ -65,7 +65,9 @@ def _day(text: str) -> str:
 
 def _release(text: str) -> str:
     if not any(model.release_of(text, (), vendor) for vendor in model.VENDORS):
-        raise argparse.ArgumentTypeError('%r is not a release that can be counted; write it like rhel-10.1' % text)
+        raise argparse.ArgumentTypeError(
+            '%r is not a release that virt-guard can compare; write it like rhel-10.1' % text
+        )
     return text
 
 
