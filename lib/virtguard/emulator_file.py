@@ -86,11 +86,11 @@ def _check_owner(path: str, status: 'stat_result', owner: int) -> None:
 def _check(steps: 'List[str]', status: 'stat_result', root: str) -> str:
     path = '/' + '/'.join(steps)
     if not (in_system(steps[:-1]) or in_store(steps)):
-        raise _Foreign('%s is in no directory of the system' % path)
+        raise _Foreign('%s is not in a directory of the system' % path)
     if status.st_mode & _TYPE != _REGULAR:
-        raise _Foreign('%s is no file' % path)
+        raise _Foreign('%s is not a file' % path)
     if not is_emulator(steps[-1]):
-        raise _Foreign('%s has not the name of an emulator' % path)
+        raise _Foreign('%s does not have the name of an emulator' % path)
     with open(_encode(root + path), 'rb') as file:
         is_program = file.read(len(_ELF)) == _ELF
     if not is_program and not in_store(steps) and not _is_packaged(path, root):

@@ -99,7 +99,7 @@ class Host:
                 return self._shown_by('process 1 has it in its environment', variable[len('container=') :])
         for path, technology in files[2:]:
             if self._exists(path):
-                return self._shown_by(path + ' is there; remove it if this host is no container', technology)
+                return self._shown_by(path + ' is there; remove it if this host is not a container', technology)
         # Only root can read that environment; systemd, as process 1, has written a file for all others.
         return 'none' if is_first or environment is not None or self._exists('/run/systemd/system') else None
 

@@ -20,7 +20,7 @@ FACTS = 'arch: x86_64\ncontainer: none\nos: rhel-8.10\n'
 
 @pytest.fixture
 def facts(tmp_path):
-    """A host that is no container, whatever this one is."""
+    """A host that is not a container, whatever this one is."""
     path = tmp_path / 'facts'
     path.write_text(FACTS)
     return str(path)

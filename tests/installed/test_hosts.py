@@ -246,7 +246,7 @@ def test_a_container_is_told_by_its_mark(on_host):
     if 'unshare: ' in output:
         missing('no PID namespaces here')
     assert answer == 0, output
-    shown = 'host container is docker (/.dockerenv is there; remove it if this host is no container)'
+    shown = 'host container is docker (/.dockerenv is there; remove it if this host is not a container)'
     assert last_lines(output)[1] == '[container-host] domain created in a container: ' + shown
 
 

@@ -162,6 +162,6 @@ def test_refusal_for_the_host_names_no_place_in_the_domain(host):
         text = refusal(host.try_define_and_start(domain('guest')), 1)
     finally:
         mark.unlink()
-    seen = 'host container is podman (/run/.containerenv is there; remove it if this host is no container)'
+    seen = 'host container is podman (/run/.containerenv is there; remove it if this host is not a container)'
     line = '  (1) [container-host] domain created in a container: %s; remedy: ' % seen
     assert text.splitlines()[1].startswith(line)

@@ -65,7 +65,7 @@ NATIVE = {
     'qemu-wrapper': Case(
         'emulator-unknown',
         replace('/usr/bin/qemu-system-x86_64', '/usr/local/bin/wrapper'),
-        '(/usr/local/bin/wrapper is in no directory of the system): <emulator>/usr/local/bin/wrapper</emulator>',
+        '(/usr/local/bin/wrapper is not in a directory of the system): <emulator>/usr/local/bin/wrapper</emulator>',
     ),
     'iotune': Case('qemu-io-throttling', domains.disk(domains.IOTUNE), '<total_iops_sec>100</total_iops_sec>'),
     'vhost-user-net': Case('vhost-user', device(domains.VHOST_USER_INTERFACE), '<interface type="vhostuser">'),

@@ -243,7 +243,7 @@ def _read_release(reader: Reader, node: 'yaml.Node', what: str) -> 'Optional[Tup
         hint = 'did you mean %r?' % (text.replace(name, near, 1)) if near and written else _EXAMPLES
         if is_number:
             hint = 'write it with its vendor: %s' % ' or '.join('%s-%s' % (vendor, text) for vendor in model.VENDORS)
-        reader.problem(node, '%s is %r, which is not a release that can be counted' % (what, text), hint)
+        reader.problem(node, '%s is %r, which is not a release that virt-guard can compare' % (what, text), hint)
         return None
     return name, (int(written.group(2)), int(written.group(3) or 0))
 

@@ -356,8 +356,18 @@ PROBLEMS = [
     ('    why', '    host: {os: {from: «9.10}}\n    why', "'9.10', which is not a release", 'rhel-9.10 or sles-9.10'),
     ('    why', '    host: {os: {from: «[rhel-9.0]}}\n    why', 'host.os.from is a list, not text', ''),
     ('    why', '    host: {os: {from: «rhle-9.0}}\n    why', "host.os.from is 'rhle-9.0'", "did you mean 'rhel-9.0'?"),
-    ('    why', '    host: {os: {from: «debian-12}}\n    why', 'not a release that can be', 'like rhel-9.4 or'),
-    ('    why', '    host: {os: {from: «RHEL-9.0}}\n    why', 'not a release that can be', 'like rhel-9.4 or'),
+    (
+        '    why',
+        '    host: {os: {from: «debian-12}}\n    why',
+        'not a release that virt-guard can compare',
+        'like rhel-9.4 or',
+    ),
+    (
+        '    why',
+        '    host: {os: {from: «RHEL-9.0}}\n    why',
+        'not a release that virt-guard can compare',
+        'like rhel-9.4 or',
+    ),
     (
         '    why',
         '    host: {os: {before: «rhel}}\n    why',
