@@ -9,8 +9,10 @@ import stat
 import time
 
 import pytest
+from support import made
+from support.made import verdict
 from support.records import ADMITTED_ID, DENIED_ID, FAILED_ID, WOULD_DENY_ID, decode
-from virtguard import journal, model
+from virtguard import journal
 
 NASTY = 'a\nb\0\x1b[31m\u2028=\udcff\udcfeé漢'
 MESSAGE = [('MESSAGE', 'hello'), ('PRIORITY', '4')]
@@ -73,14 +75,8 @@ def log(tmp_path):
     return tmp_path / 'log'
 
 
-def verdict(*findings, mode='enforce', domain='payroll'):
-    policy = model.Policy('example', mode, 'deny', 5.0, False, (), 'f' * 64, 'policy.yaml')
-    return model.Verdict(domain, '6f3b1c52-8a4e-4c0b-9a57-2d1f6b0c7e11', policy, findings)
-
-
 def finding(id, status='deny', path='/domain/devices/tpm', line=7, more=0):
-    rule = model.Rule(id, 'title', 'deny', 'why', 'remedy', match='/domain')
-    return model.Finding(rule, status, path, line, '<secret evidence="hunter2">', 'hunter2', more=more)
+    return made.finding(made.rule('/domain', id), status, path, line, '<secret evidence="hunter2">', 'hunter2', more)
 
 
 # The journal

@@ -2,6 +2,8 @@
 """What people read when a domain does not start. libvirt passes it on as it is, to terminals and web pages."""
 
 import pytest
+from support import made
+from support.made import verdict
 from virtguard import model, wording
 
 UUID = '6f3b1c52-8a4e-4c0b-9a57-2d1f6b0c7e11'
@@ -9,18 +11,8 @@ UUID = '6f3b1c52-8a4e-4c0b-9a57-2d1f6b0c7e11'
 NASTY = 'a\nb\r\x1b[31m\x07\x00\x7f\x85\u2028\u202e\ufeff\udcff\ud800é漢\U0001f600'
 
 
-def rule(id, remedy='mend it', **fields):
-    return model.Rule(id, 'title of ' + id, 'deny', 'why', remedy, match='/domain', **fields)
-
-
-def finding(id, status='deny', line=1, evidence='<x a="1">', message=None, **fields):
-    one = rule(id, **fields)
-    return model.Finding(one, status, '/domain/x', line, evidence, message or one.title)
-
-
-def verdict(*findings, domain='payroll', name='example', mode='enforce'):
-    policy = model.Policy(name, mode, 'deny', 5.0, False, (), 'sha', 'policy.yaml')
-    return model.Verdict(domain, UUID, policy, findings)
+def finding(id, status='deny', line=1, evidence='<x a="1">', message=None, remedy='mend it', **fields):
+    return made.finding(made.rule('/domain', id, remedy=remedy, **fields), status, '/domain/x', line, evidence, message)
 
 
 def assert_clean(text):

@@ -3,6 +3,7 @@
 
 import pytest
 from lxml import etree
+from support.made import policy, rule, waiver
 from virtguard import model
 from virtguard.judging.evaluate import evaluate, pci_address, scsi_address
 from virtguard.judging.subject import parse_domain
@@ -30,15 +31,6 @@ XML = (
 
 
 TODAY = '2026-11-25'
-
-
-def rule(match=None, id='one', action='deny', **fields):
-    fields.setdefault('title', 'the title of ' + id)
-    return model.Rule(id=id, action=action, why='w', remedy='r', match=match, origin=('p', 1), **fields)
-
-
-def policy(*rules, mode='enforce'):
-    return model.Policy('example', mode, 'deny', 5.0, False, rules, '', 'p')
 
 
 def facts(arch='x86_64', container='none', os='rhel-8.10', probe=None):
@@ -86,7 +78,7 @@ def test_places(match, places):
 
 def test_a_finding_says_which_rule_and_what():
     found = finding('/domain/@type', id='two')
-    assert (found.rule.id, found.status, found.message) == ('two', 'deny', 'the title of two')
+    assert (found.rule.id, found.status, found.message) == ('two', 'deny', 'title of two')
 
 
 @pytest.mark.parametrize('action, expected', [('deny', ['deny']), ('warn', ['warn']), ('off', [])])
@@ -342,8 +334,8 @@ def test_a_probe_is_asked_until_it_finds_something():
 
 
 def test_waived_findings_keep_their_number():
-    waiver = model.Waiver(('one',), ('payroll',), 'reason', 'me', '2026-12-01')
-    waived = model.Policy('example', 'enforce', 'deny', 5.0, False, (rule('//tpm'),), '', 'p', (waiver,))
+    permission = waiver(('one',), ('payroll',), '2026-12-01')
+    waived = policy(rule('//tpm'), waivers=[permission])
     result = evaluate(waived, parse_domain(many(100).encode()), facts(), TODAY)
     assert (result.decision, result.more(), {f.status for f in result.findings}) == ('admit', {'one': 84}, {'waived'})
 

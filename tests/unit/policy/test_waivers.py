@@ -2,6 +2,7 @@
 """Which waiver speaks of a finding, on which day it holds, and what is said of it."""
 
 import pytest
+from support import made
 from virtguard import model
 from virtguard.policy.waivers import (
     Waivers,
@@ -17,16 +18,12 @@ UUID = '6f3b1c52-8a4e-4c0b-9a57-2d1f6b0c7e11'
 TODAY = '2026-11-25'
 
 
-def rule(id='one', **fields):
-    return model.Rule(id=id, title='the title', action='deny', why='w', remedy='r', match='/domain', **fields)
-
-
 def waiver(expires='2027-01-31', domains=('build-*',), rules=('one',), approved_by='operations', **fields):
-    return model.Waiver(rules, domains, 'the reason', approved_by, expires, **fields)
+    return made.waiver(rules, domains, expires, approved_by, **fields)
 
 
 def finding(status=model.DENY, **fields):
-    return model.Finding(rule(**fields), status, '/domain', 1, '<domain>', 'the title')
+    return made.finding(made.rule('/domain', **fields), status, '/domain', 1, '<domain>', 'the title')
 
 
 def apply(*waivers, name='build-7', uuid=UUID, today=TODAY, of=None):

@@ -4,6 +4,8 @@
 import json
 
 import pytest
+from support import made
+from support.made import policy
 from virtguard import journal, model, wording
 from virtguard.commands.formats import FORMATS
 from virtguard.watch.auditor import Auditor, Tracked
@@ -15,7 +17,7 @@ TODAY = '2026-11-25'
 
 
 def rule(id, match, at=model.RUNTIME, action='deny', **kw):
-    return model.Rule(id, 'title of ' + id, action, 'why', 'remedy', match, at=at, **kw)
+    return made.rule(match, id, action, at=at, **kw)
 
 
 FEWER = rule('fewer', '/transition/after//vcpu[@current < /transition/before//vcpu/@current]')
@@ -24,10 +26,6 @@ TPM = rule('tpm', '/domain/devices/tpm', model.ADMISSION)
 WARNED = rule('sound', '/domain/devices/sound', model.ADMISSION, 'warn')
 PROBED = rule('probed', '/domain/devices/disk/source/@dev', model.ADMISSION, probe='multipath-device')
 STRANGER = rule('stranger', '/transition/after/process')
-
-
-def policy(*rules, waivers=()):
-    return model.Policy('p', 'enforce', 'deny', 5.0, False, rules, 'ab' * 32, 'p.yaml', waivers)
 
 
 def auditor(*rules, **kw):
