@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The hook in an installation that is damaged: one line, `failure` decides, and a verdict where one can be had."""
 
+import contextlib
 import os
 import pathlib
 import re
@@ -245,15 +246,29 @@ def test_a_guard_that_waits_is_none_that_hangs(fragile, journal):
 
 def test_no_process_stays_behind(fragile):
     """But for those that have ended, and that a container's first process does not look after."""
-    before = sleeps()
+    ours = {'LC_ALL': 'C', 'PATH': '/usr/sbin:/usr/bin:/sbin:/bin', 'VIRT_GUARD_TEST': str(fragile.root)}
+    waiting = subprocess.Popen([str(fragile.hook), 'guest', 'prepare', 'begin', '-'], env=ours, stdin=subprocess.PIPE)
+    assert b'sleep' in running_with(ours, until=b'sleep')
+    waiting.communicate(fragile.clean)
     for _ in range(5):
-        fragile.run_hook('guest', 'prepare', fragile.clean)
+        fragile.run_hook('guest', 'prepare', fragile.clean, env=ours)
     time.sleep(0.5)
-    assert set(sleeps()) <= set(before)
+    assert running_with(ours) == []
 
 
-def sleeps():
-    return subprocess.run(['pgrep', '-x', '-r', 'RSDT', 'sleep'], stdout=subprocess.PIPE).stdout.split()
+def running_with(environment, until=None):
+    """The names of the processes of this environment, once one of the name `until` is among them."""
+    mark = ('VIRT_GUARD_TEST=%(VIRT_GUARD_TEST)s' % environment).encode()
+    deadline = time.monotonic() + 20
+    while True:
+        names = []
+        for process in pathlib.Path('/proc').glob('[0-9]*'):
+            with contextlib.suppress(OSError):
+                if mark in (process / 'environ').read_bytes().split(b'\0'):
+                    names.append((process / 'comm').read_bytes().strip())
+        if until is None or until in names or time.monotonic() > deadline:
+            return names
+        time.sleep(0.05)
 
 
 @pytest.fixture
