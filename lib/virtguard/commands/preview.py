@@ -20,6 +20,7 @@ from ..policy.problems import PolicyError
 from ..wording import PROGRAM, counted
 from .candidate import EDITED, LINK, SHIPPED, choose_profile, make_candidate
 from .domain_files import defined_domain_files
+from .exit_status import ADMITTED, NOT_JUDGED
 from .hook_link import choose_link
 from .next_boot import AUTOSTART, RUNNING, autostart_domains, note_on_saved_state, running_domains, summary
 from .parallel import judge_all
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from .candidate import Candidate
 
 # Not 1, with which Python itself ends where it cannot run this.
-CLEAN, NOT_JUDGED, REFUSED = 0, 2, 3
+REFUSED = 3
 _STATES = {
     SHIPPED: 'as the profile is shipped',
     EDITED: 'edited here: an installation keeps it',
@@ -43,7 +44,7 @@ _STATES = {
 
 
 def main(argv: 'Sequence[str]', stdout: 'TextIO') -> int:
-    """Tell what would be refused. Returns CLEAN, REFUSED or NOT_JUDGED.
+    """Tell what would be refused. Returns ADMITTED, REFUSED or NOT_JUDGED.
 
     :param argv: the root (see installed_below), the file with what was shipped when virt-guard was installed, libvirt's
         directory of hooks, the hook of this version and that of earlier ones, the profile and the mode that somebody
@@ -106,7 +107,7 @@ class _Preview:
             show('\nAn installation would stop here:\n')
             show_line(str(error))
         self._tell_what_next(candidate, policy)
-        return NOT_JUDGED if self._is_incomplete else REFUSED if self._refused else CLEAN
+        return NOT_JUDGED if self._is_incomplete else REFUSED if self._refused else ADMITTED
 
     def _judge(self, judge: Judge) -> None:
         try:

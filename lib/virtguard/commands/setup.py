@@ -17,6 +17,7 @@ from ..policy.files import read_policy_file
 from ..policy.host_profile import difference
 from ..policy.installation import find_policy
 from ..policy.load import drop_in_directory, load_timed
+from ..trust import write_file
 from .candidate import Candidate, choose_profile, is_offer_settled, make_candidate, make_offer
 from .hook_link import choose_link
 
@@ -124,10 +125,8 @@ def proof_policy(profile: str, path: str) -> str:
     rules = [
         rule.id for rule in load.single_file(find_policy(profile)).rules if rule.host and rule.action == model.DENY
     ]
-    with open(path, 'w') as file:
-        os.fchmod(file.fileno(), 0o644)  # whatever a default ACL of the directory says
-        file.write(_PROOF % (profile, _LONGEST) + 'rules:\n' * bool(rules))
-        file.writelines(_RULE_OFF % rule for rule in rules)
+    text = _PROOF % (profile, _LONGEST) + 'rules:\n' * bool(rules) + ''.join(_RULE_OFF % rule for rule in rules)
+    write_file(path, text.encode('ascii'), 0o644, durable=False)
     write_compiled(compiled_path(path), compile_in_place(lambda: load.trusted(path, today())))
     return ''
 

@@ -6,7 +6,6 @@ one domain can make it read and judge is limited: while a domain is being judged
 domain that could not be judged is left alone for a while, each time longer, and its files are judged as they are then.
 """
 
-import os
 import re
 import time
 from collections import deque
@@ -17,7 +16,7 @@ from ..wording import escape
 from .ledger import HOST
 from .outcome import SMALL, Raw, is_light
 from .state import STATUS, State, check_document, shorten
-from .state_files import StateFileError
+from .state_files import StateFileError, size_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -159,7 +158,7 @@ class Intake:
     def _read_one(self, path: str) -> None:
         """Read a file, or leave that for later."""
         about = self._files.about(path)
-        size = _size(path)
+        size = size_of(path)
         if size is not None and self._must_wait(about.domain, size):
             later = self._later.setdefault(about.domain, {})
             has_failed = any(self._unobserved.has_failed(about.domain, thing) for thing in ('', path))
@@ -327,7 +326,7 @@ class Intake:
         """The document in a file now; the old one if the file is unchanged, cannot be used, or takes long to judge."""
         about = self._files.about(path)
         old = self._ledger.state(about.domain).document(about.kind, about.name)
-        if (_size(path) or 0) > _LARGE:
+        if (size_of(path) or 0) > _LARGE:
             self._changed[path] = None
             return old
         is_changed, data = self._content(path)
@@ -347,11 +346,3 @@ def _uuid_in(data: bytes) -> str:
     """The domain's UUID, if it can be found at once; else ''."""
     found = _UUID.search(data, 0, _HEAD)
     return found.group(1).decode() if found else ''
-
-
-def _size(path: str) -> 'Optional[int]':
-    """The size of a file; None if it is gone."""
-    try:
-        return os.lstat(path).st_size
-    except OSError:
-        return None

@@ -4,7 +4,6 @@
 As in a watch, what may take long is judged apart, so that no domain can prevent the verdicts on all others.
 """
 
-import os
 import time
 from functools import partial
 
@@ -15,7 +14,7 @@ from .limited import wait_for
 from .outcome import SMALL, check_size, documents_of, is_light, pack_finding, unpack_finding
 from .qemu_processes import Processes
 from .state import STATUS, State, check_document, shorten
-from .state_files import StateFiles
+from .state_files import StateFiles, size_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,7 +95,7 @@ def _domain_outcomes(
 
 def _read(files: StateFiles, auditor: 'Auditor', paths: 'List[str]', limit: 'Optional[int]') -> 'Optional[_Present]':
     """What files say; None if that is so much that they should be read apart."""
-    if limit is not None and sum(map(_size, paths)) > limit:
+    if limit is not None and sum(size_of(path) or 0 for path in paths) > limit:
         return None
     present = _Present()
     for path in paths:
@@ -118,13 +117,6 @@ def _read(files: StateFiles, auditor: 'Auditor', paths: 'List[str]', limit: 'Opt
         if about.kind == STATUS:
             present.status = path
     return present
-
-
-def _size(path: str) -> int:
-    try:
-        return os.lstat(path).st_size
-    except OSError:
-        return 0
 
 
 def _judge_apart(files: StateFiles, auditor: 'Auditor', domain: str, paths: 'List[str]') -> 'Dict[str, Any]':

@@ -166,3 +166,11 @@ def _read(path: str) -> 'Tuple[bytes, Signature]':
     if len(data) > MAX_XML_BYTES:
         raise StateFileError('%s is larger than %d MiB' % (path, MAX_XML_BYTES >> 20), head=data[:_HEAD])
     return data, signatures[0]
+
+
+def size_of(path: str) -> 'Optional[int]':
+    """The size of a file in bytes; None if it is gone."""
+    try:
+        return os.lstat(path).st_size
+    except OSError:
+        return None
