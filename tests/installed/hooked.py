@@ -17,13 +17,13 @@ ENDLESS_RULE = """
 """
 
 
-def start_hook(installed, name, operation):
+def start_hook(installed, name, operation, env=ENVIRONMENT):
     return subprocess.Popen(
         [str(installed.hook), name, operation, 'begin', '-'],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=ENVIRONMENT,
+        env=env,
         cwd='/',
     )
 

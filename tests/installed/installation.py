@@ -2,6 +2,7 @@
 """An installation of its own below a temporary directory, driven as libvirt drives it: helpers of its tests."""
 
 import contextlib
+import os
 import pathlib
 import re
 import shutil
@@ -10,7 +11,9 @@ import subprocess
 import sys
 from typing import Any, Iterator, Mapping, Optional, Sequence, Union
 
+import pytest
 from support import policies, records
+from support.capabilities import missing
 from support.domain import clean_domain
 from support.paths import CHECKOUT
 
@@ -227,3 +230,21 @@ class Journal:
     def close(self):
         self._socket.close()
         self._path.unlink()
+
+
+def as_nobody() -> None:
+    """Become an ordinary user, as a preexec_fn."""
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+
+
+def need_an_ordinary_user() -> None:
+    """For tests that become one, who must be able to read this checkout. The interpreter of another platform may be
+    root's alone."""
+    if os.geteuid() != 0:
+        missing('needs root, to become somebody else')
+    if subprocess.call(['test', '-x', sys.executable], preexec_fn=as_nobody) != 0:
+        pytest.skip('an ordinary user cannot run %s' % sys.executable)
+    if subprocess.call(['test', '-r', str(CHECKOUT / 'lib/virtguard/hook/call.py')], preexec_fn=as_nobody) != 0:
+        missing('an ordinary user cannot read %s' % CHECKOUT)

@@ -247,7 +247,7 @@ def test_a_guard_that_waits_is_none_that_hangs(fragile, journal):
 def test_no_process_stays_behind(fragile):
     """But for those that have ended, and that a container's first process does not look after."""
     ours = {'LC_ALL': 'C', 'PATH': '/usr/sbin:/usr/bin:/sbin:/bin', 'VIRT_GUARD_TEST': str(fragile.root)}
-    waiting = subprocess.Popen([str(fragile.hook), 'guest', 'prepare', 'begin', '-'], env=ours, stdin=subprocess.PIPE)
+    waiting = start_hook(fragile, 'guest', 'prepare', ours)
     assert b'sleep' in running_with(ours, until=b'sleep')
     waiting.communicate(fragile.clean)
     for _ in range(5):

@@ -14,7 +14,16 @@ import sys
 import tempfile
 
 import pytest
-from installation import CHECKOUT, DENIED, Installed, copy_checkout, domain_xml, run_installer
+from installation import (
+    CHECKOUT,
+    DENIED,
+    Installed,
+    as_nobody,
+    copy_checkout,
+    domain_xml,
+    need_an_ordinary_user,
+    run_installer,
+)
 from support.capabilities import missing
 
 # By rhel-8, a warning: no list of this host has such a machine type.
@@ -322,17 +331,7 @@ def test_while_an_installation_is_at_work(root):
 
 
 def test_an_ordinary_user_is_told_what_he_cannot_read():
-    if os.geteuid() != 0:
-        missing('needs root, to become somebody else')
-
-    def as_nobody():
-        os.setgroups([])
-        os.setgid(65534)
-        os.setuid(65534)
-
-    readable = ['test', '-x', sys.executable, '-a', '-r', str(CHECKOUT / 'lib/virtguard/hook/call.py')]
-    if subprocess.call(readable, preexec_fn=as_nobody) != 0:
-        pytest.skip('an ordinary user cannot read %s or run %s' % (CHECKOUT, sys.executable))
+    need_an_ordinary_user()
     with contextlib.ExitStack() as stack:
         root = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
         root.chmod(0o755)

@@ -4,10 +4,10 @@
 import glob
 import os
 import subprocess
-import sys
 
 import pytest
-from installation import CHECKOUT, copy_checkout
+from installation import as_nobody, copy_checkout, need_an_ordinary_user
+from support.capabilities import missing
 
 LIBVIRT = ('/usr/lib/libvirt.so.0', '/usr/lib64/libvirt.so.0', '/usr/lib/*/libvirt.so.0')
 
@@ -30,7 +30,7 @@ def fake_libvirt(tmp_path_factory):
     """A function: version -> command prefix that runs the installer where libvirt's library has that version."""
     links = [path for pattern in LIBVIRT for path in glob.glob(pattern)]
     if os.geteuid() != 0 or len(links) != 1:
-        pytest.skip('needs root and libvirt')
+        missing('needs root and libvirt')
     directory = tmp_path_factory.mktemp('libvirt')
 
     def prefix(version):
@@ -42,7 +42,7 @@ def fake_libvirt(tmp_path_factory):
         return ['unshare', '--mount', '--', 'sh', '-c', hide, str(directory)]
 
     if subprocess.call(prefix('1.0.0') + ['true'], stderr=subprocess.DEVNULL) != 0:
-        pytest.skip('no mount namespaces here')
+        missing('no mount namespaces here')
     return prefix
 
 
@@ -50,7 +50,7 @@ def fake_libvirt(tmp_path_factory):
 def on_system(tmp_path):
     """A function: the text of an os-release file -> command prefix that runs the installer on that system."""
     if os.geteuid() != 0 or not os.path.exists('/etc/os-release'):
-        pytest.skip('needs root and /etc/os-release')
+        missing('needs root and /etc/os-release')
 
     def prefix(text):
         file = tmp_path / 'os-release'
@@ -58,22 +58,12 @@ def on_system(tmp_path):
         return ['unshare', '--mount', '--', 'sh', '-c', 'mount --bind "$0" /etc/os-release && exec "$@"', str(file)]
 
     if subprocess.call(prefix('') + ['true'], stderr=subprocess.DEVNULL) != 0:
-        pytest.skip('no mount namespaces here')
+        missing('no mount namespaces here')
     return prefix
-
-
-def as_nobody():
-    os.setgroups([])
-    os.setgid(65534)
-    os.setuid(65534)
 
 
 @pytest.fixture
 def nobody():
     """What makes a command run as an ordinary user; skips where that user cannot read this checkout."""
-    if os.geteuid() != 0:
-        pytest.skip('needs root, to become somebody else')
-    readable = ['test', '-x', sys.executable, '-a', '-r', str(CHECKOUT / 'lib/virtguard/hook/call.py')]
-    if subprocess.call(readable, preexec_fn=as_nobody) != 0:
-        pytest.skip('an ordinary user cannot read %s or run %s' % (CHECKOUT, sys.executable))
+    need_an_ordinary_user()
     return as_nobody

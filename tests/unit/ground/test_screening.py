@@ -299,6 +299,17 @@ ATTRIBUTES = ['type', 'dev', 'bus']
 VALUES = ['kvm', 'qemu', 'k', '', '0', '2', 'a b', 'k>v', ' ', '/']
 
 
+def examples(count):
+    """So many, the same in each run, however long they take."""
+    return hypothesis.settings(
+        max_examples=count,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+
+
 def element(children):
     """(name, attributes, text, children)"""
     attributes = st.dictionaries(st.sampled_from(ATTRIBUTES), st.sampled_from(VALUES), max_size=3)
@@ -367,13 +378,7 @@ EXPRESSIONS = (
 )
 
 
-@hypothesis.settings(
-    max_examples=800,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=list(hypothesis.HealthCheck),
-)
+@examples(800)
 @hypothesis.given(TREES, EXPRESSIONS, st.none() | st.lists(st.sampled_from(VALUES), min_size=1).map(tuple))
 def test_generated_expressions_on_generated_documents(tree, match, values):
     try:
@@ -393,13 +398,7 @@ FIRSTS = st.lists(
 NEGATED = st.tuples(FIRSTS.map('/'.join), st.sampled_from(['', '/@type', '/@dev'])).map(''.join)
 
 
-@hypothesis.settings(
-    max_examples=800,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=list(hypothesis.HealthCheck),
-)
+@examples(800)
 @hypothesis.given(TREES, NEGATED, st.sampled_from(['/domain[not(%s)]', 'not(/domain/%s)', '/domain[not(%s and @dev)]']))
 def test_generated_documents_that_lack_the_first(tree, path, match):
     assert_sound(rule_of(match % path), domain_of(tree))
@@ -432,13 +431,7 @@ PLAIN_PATHS = st.tuples(
 PLAIN_MATCHES = st.lists(PLAIN_PATHS, min_size=1, max_size=3).map(' | '.join)
 
 
-@hypothesis.settings(
-    max_examples=800,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=list(hypothesis.HealthCheck),
-)
+@examples(800)
 @hypothesis.given(
     TREES,
     PLAIN_MATCHES | EXPRESSIONS,
@@ -492,9 +485,7 @@ def mutated(draw):
     return etree.tostring(root)
 
 
-@hypothesis.settings(
-    max_examples=600, deadline=None, derandomize=True, database=None, suppress_health_check=list(hypothesis.HealthCheck)
-)
+@examples(600)
 @hypothesis.given(mutated())
 def test_shipped_rules_on_mutated_domains(xml):
     for rule in RULES:
