@@ -4,7 +4,6 @@
 from .. import model, wording
 from ..compiled import compiled_path
 from ..errors import GuardError
-from ..match.relaxng import SchemaError
 from ..policy.load import load_timed
 from ..policy.problems import PolicyError
 from . import loading, notes
@@ -51,6 +50,7 @@ def look_closer(policy: model.Policy, host: str) -> 'List[str]':
     """
     from ..digest import sha256_hex
     from ..match.libvirt_schema import libvirt_version, read_schema
+    from ..match.relaxng import SchemaError
     from ..policy.files import read_policy_file
     from ..policy.lint import lint_policy
     from ..policy.merge import combined_sha256
