@@ -14,8 +14,7 @@ from itertools import islice
 from ..errors import DomainXMLError
 from ..wording import escape
 from .ledger import HOST
-from .outcome import SMALL, Raw, is_light
-from .state import STATUS, State, check_document, shorten
+from .state import SMALL, STATUS, Raw, State, take_document
 from .state_files import StateFileError, size_of
 
 TYPE_CHECKING = False
@@ -237,19 +236,17 @@ class Intake:
     def _document(self, path: str, data: bytes) -> 'Optional[bytes]':
         """What a file says; None if it cannot be used, which is reported."""
         about = self._files.about(path)
-        if isinstance(data, Raw):
-            self._uuids[about.domain] = _uuid_in(data)
-            return data
-        document = shorten(about.kind, data, self._ledger.auditor.all_metadata)
-        if not is_light([document]):
+        document = data
+        if not isinstance(data, Raw):
+            try:
+                document = take_document(about.kind, data, self._ledger.auditor.all_metadata, beside=())
+            except DomainXMLError as error:
+                self._files.forget(path)
+                self._set_aside(path, '%s: %s' % (path, error), data)
+                return None
+        if isinstance(document, Raw):
             self._uuids[about.domain] = _uuid_in(document)
-            return Raw(data)
-        try:
-            document = check_document(about.kind, document)
-        except DomainXMLError as error:
-            self._files.forget(path)
-            self._set_aside(path, '%s: %s' % (path, error), data)
-            return None
+            return document
         self._broken.pop(path, None)
         self._unobserved.mend(about.domain, path)
         return document

@@ -19,8 +19,7 @@ from ..errors import GuardError, NotAFileError
 from ..judging.subject import parse_xml
 from ..trust import is_only_ours, read_file, write_file
 from .auditor import Tracked
-from .outcome import is_light
-from .state import STATUS, State, check_document
+from .state import STATUS, State, check_document, is_light
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from ..host import now
 from .auditor import Auditor, Tracked
 from .event_id import name_events
 from .limited import Apart
-from .outcome import Raw, check_size, documents_of, is_light, pack, unpack
-from .state import STATUS, State, check_document, shorten
+from .outcome import pack, unpack
+from .state import STATUS, Raw, State, check_size, documents_of, is_light, shorten, take_document
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -288,9 +288,7 @@ def _taken(state: State, all_metadata: bool) -> State:
     for kind, name in [(STATUS, ''), *state.others]:
         document = state.document(kind, name)
         if isinstance(document, Raw):
-            shortened = bytes(shorten(kind, document, all_metadata))
-            check_size(State(shortened))
-            state = state.with_document(kind, name, check_document(kind, shortened))
+            state = state.with_document(kind, name, take_document(kind, document, all_metadata))
     check_size(state)
     return state
 

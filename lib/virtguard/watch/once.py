@@ -11,9 +11,9 @@ from ..errors import GuardError
 from ..model import Verdict
 from .ledger import HOST
 from .limited import wait_for
-from .outcome import SMALL, check_size, documents_of, is_light, pack_finding, unpack_finding
+from .outcome import pack_finding, unpack_finding
 from .qemu_processes import Processes
-from .state import STATUS, State, check_document, shorten
+from .state import SMALL, STATUS, Raw, State, check_size, documents_of, is_light, take_document
 from .state_files import StateFiles, size_of
 
 TYPE_CHECKING = False
@@ -105,14 +105,13 @@ def _read(files: StateFiles, auditor: 'Auditor', paths: 'List[str]', limit: 'Opt
             data = files.read(path)[1]
             if data is None:
                 continue
-            data = shorten(about.kind, data, auditor.all_metadata)
-            if limit is not None and not is_light([data, *documents_of(present.state)]):
-                return None
-            check_size(State(data))
-            document = check_document(about.kind, data)
+            beside = None if limit is None else documents_of(present.state)
+            document = take_document(about.kind, data, auditor.all_metadata, beside)
         except GuardError as error:
             present.problems.append((path, str(error)))
             continue
+        if isinstance(document, Raw):
+            return None
         present.state = present.state.with_document(about.kind, about.name, document)
         if about.kind == STATUS:
             present.status = path

@@ -1,63 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What judging one change of a domain has come to, as data that another process can send. Pure: no I/O.
-
-Also how large a change may be that this process judges itself, without keeping the others waiting.
-"""
+"""What judging one change of a domain has come to, as data that another process can send. Pure: no I/O."""
 
 from .. import model
-from ..errors import GuardError
 from ..model import Occurrence
 from .auditor import Tracked
-from .state import State
+from .state import Raw, State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, Iterable, List, Sequence, Tuple
-
-# At worst, documents within these limits take some 50 ms: an OS id in each element, a rule that finds each.
-_LIGHT_BYTES = 64 << 10
-_LIGHT_TAGS = 1500
-_LIGHT_TAG = 4096  # bytes, not twice as many: libxml2 compares each attribute of an element with each other
-SMALL = 256 << 10  # bytes of files: up to this, checking whether they are light takes no time
-
-# How much is kept of a domain. More would be an attack on memory.
-MAX_DOCUMENT = 1 << 20
-MAX_STATE = 2 << 20
-
-
-class Raw(bytes):
-    """A file's content as it was read; a process of its own finds out what it is, and whether it can be parsed."""
-
-
-def is_light(documents: 'Iterable[bytes]') -> bool:
-    """Whether documents can be parsed and judged in no time."""
-    size = tags = 0
-    for document in documents:
-        size += len(document)
-        if size > _LIGHT_BYTES or isinstance(document, Raw):
-            return False
-        tags += document.count(b'<')
-        if tags > _LIGHT_TAGS:
-            return False
-        for start in range(0, len(document) - _LIGHT_TAG, _LIGHT_TAG):
-            if document.find(b'<', start, start + _LIGHT_TAG) < 0:
-                return False
-    return True
-
-
-def documents_of(*states: State) -> 'Iterable[bytes]':
-    for state in states:
-        if state.status is not None:
-            yield state.status
-        yield from state.others.values()
-
-
-def check_size(state: State) -> None:
-    """:raises GuardError: it is too much to be kept"""
-    sizes = [len(document) for document in documents_of(state)]
-    if max(sizes, default=0) > MAX_DOCUMENT or sum(sizes) > MAX_STATE:
-        limit = MAX_DOCUMENT if max(sizes) > MAX_DOCUMENT else MAX_STATE
-        raise GuardError('it is larger than %d MiB without what no rule asks about' % (limit >> 20))
 
 
 def pack(tracked: Tracked, news: 'Sequence[Occurrence]', submitted: State, policy: model.Policy) -> 'Dict[str, Any]':

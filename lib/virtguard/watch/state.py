@@ -3,20 +3,23 @@
 
 The documents are those that libvirt writes for itself, without what no rule asks about: the list of QEMU's capabilities
 (`<qemuCaps>` is empty), metadata that others keep in a domain (see metadata), and the copies of the domain in snapshots
-and checkpoints (of `<domain>`, only the UUID is left). These are most of their size. Pure: no I/O.
+and checkpoints (of `<domain>`, only the UUID is left). These are most of their size.
+
+Also how much of that may be kept, and how much this process reads itself, without keeping other domains waiting. Pure:
+no I/O.
 """
 
 import re
 
 from lxml import etree
 
-from ..errors import DomainXMLError
+from ..errors import DomainXMLError, GuardError
 from ..judging.subject import NOT_AN_XML_CHARACTER, parse_xml
 from .metadata import cut_metadata
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, Mapping, Optional, Tuple
+    from typing import Dict, Iterable, Mapping, Optional, Tuple
 
     Others = Dict[Tuple[str, str], bytes]
 
@@ -28,6 +31,16 @@ _DECLARATION = re.compile(rb'\s*<\?xml[^>]*\?>')
 _CAPABILITIES, _END_OF_CAPABILITIES = b'\n  <qemuCaps>\n', b'  </qemuCaps>\n'
 _DOMAIN = b'\n  <domain'
 _PID = re.compile(rb'<domstatus\b[^>]*?\spid=["\'](\d+)')
+
+# At worst, documents within these limits take some 50 ms: an OS id in each element, a rule that finds each.
+_LIGHT_BYTES = 64 << 10
+_LIGHT_TAGS = 1500
+_LIGHT_TAG = 4096  # bytes, not twice as many: libxml2 compares each attribute of an element with each other
+SMALL = 256 << 10  # bytes of files: up to this, checking whether they are light takes no time
+
+# How much is kept of a domain. More would be an attack on memory.
+MAX_DOCUMENT = 1 << 20
+MAX_STATE = 2 << 20
 
 
 class State:
@@ -70,6 +83,41 @@ class State:
         return self.status if start < 0 else self.status[start:]
 
 
+class Raw(bytes):
+    """A file's content as it was read; a process of its own finds out what it is, and whether it can be parsed."""
+
+
+def is_light(documents: 'Iterable[bytes]') -> bool:
+    """Whether documents can be parsed and judged in no time."""
+    size = tags = 0
+    for document in documents:
+        size += len(document)
+        if size > _LIGHT_BYTES or isinstance(document, Raw):
+            return False
+        tags += document.count(b'<')
+        if tags > _LIGHT_TAGS:
+            return False
+        for start in range(0, len(document) - _LIGHT_TAG, _LIGHT_TAG):
+            if document.find(b'<', start, start + _LIGHT_TAG) < 0:
+                return False
+    return True
+
+
+def documents_of(*states: State) -> 'Iterable[bytes]':
+    for state in states:
+        if state.status is not None:
+            yield state.status
+        yield from state.others.values()
+
+
+def check_size(state: State) -> None:
+    """:raises GuardError: it is too much to be kept"""
+    sizes = [len(document) for document in documents_of(state)]
+    if max(sizes, default=0) > MAX_DOCUMENT or sum(sizes) > MAX_STATE:
+        limit = MAX_DOCUMENT if max(sizes) > MAX_DOCUMENT else MAX_STATE
+        raise GuardError('it is larger than %d MiB without what no rule asks about' % (limit >> 20))
+
+
 def shorten(kind: str, data: bytes, all_metadata: bool = False) -> bytes:
     """A file's content without what no rule asks about, as far as that can be cut off before anything is parsed."""
     if kind == STATUS:
@@ -77,16 +125,24 @@ def shorten(kind: str, data: bytes, all_metadata: bool = False) -> bytes:
     return data if all_metadata else cut_metadata(data)
 
 
-def take_document(kind: str, data: bytes, all_metadata: bool = False) -> bytes:
+def take_document(
+    kind: str, data: bytes, all_metadata: bool = False, beside: 'Optional[Iterable[bytes]]' = None
+) -> bytes:
     """A file's content as a State keeps it.
 
+    :param beside: if given, a content that is not light together with these documents is only shortened, and Raw
     :raises DomainXMLError: it is not a whole document of this kind
+    :raises GuardError: it is too much to be kept
     """
-    return check_document(kind, shorten(kind, data, all_metadata))
+    shortened = shorten(kind, data, all_metadata)
+    if beside is not None and not is_light([shortened, *beside]):
+        return Raw(shortened)
+    check_size(State(shortened))
+    return check_document(kind, bytes(shortened))
 
 
 def check_document(kind: str, data: bytes) -> bytes:
-    """As take_document, for data that has been shortened already."""
+    """As take_document, for data that has been shortened already, and may be kept."""
     declaration = _DECLARATION.match(data)
     root = parse_xml(data)
     if root.tag != _ROOTS[kind]:

@@ -3,9 +3,9 @@
 
 import pytest
 from lxml import etree
-from virtguard.errors import DomainXMLError
+from virtguard.errors import DomainXMLError, GuardError
 from virtguard.match.syntax import ARG_NS
-from virtguard.watch.state import CHECKPOINT, PROCESS, SNAPSHOT, STATUS, State, process_document, take_document
+from virtguard.watch.state import CHECKPOINT, PROCESS, SNAPSHOT, STATUS, Raw, State, process_document, take_document
 from virtguard.watch.transition import admitted_domain, is_another_run, transition, uuid_of
 
 UUID = '5dd0a2f7-6f3c-4b5e-9c43-6a3f6e1b7a10'
@@ -90,6 +90,21 @@ def test_metadata_keeps_what_is_said_of_it_and_the_uuid():
 def test_what_is_no_document_of_its_kind(kind, data):
     with pytest.raises(DomainXMLError):
         take_document(kind, data)
+
+
+def test_a_document_that_takes_long_to_parse_is_only_shortened():
+    heavy, light = STATUS_XML % (b'<disk/>' * 800), STATUS_XML % b''
+    taken = take_document(STATUS, heavy, beside=())
+    assert isinstance(taken, bytes) and not isinstance(taken, Raw)
+    for shortened in take_document(STATUS, heavy, beside=[heavy]), take_document(STATUS, heavy * 2, beside=()):
+        assert isinstance(shortened, Raw) and b'spice' not in shortened[: len(light)]
+    later = take_document(STATUS, take_document(STATUS, heavy, beside=[heavy]))
+    assert later == taken and not isinstance(later, Raw)
+
+
+def test_a_document_that_is_too_large_to_be_kept():
+    with pytest.raises(GuardError, match='larger than 1 MiB'):
+        take_document(STATUS, STATUS_XML % (b'<disk/>' * (1 << 18)))
 
 
 def test_the_document():
