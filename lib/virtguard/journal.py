@@ -73,7 +73,7 @@ def runtime_fields(occurrence: 'Occurrence', verdict: model.Verdict) -> 'Fields'
     """The fields of a record of one thing that happened to a running domain, or to the host; `verdict` judges only
     this."""
     return _head(model.RUNTIME, wording.happening(occurrence, verdict)) + [
-        ('VIRT_GUARD_DOMAIN', verdict.domain),
+        ('VIRT_GUARD_DOMAIN', verdict.domain_name),
         ('VIRT_GUARD_UUID', verdict.uuid),
         ('VIRT_GUARD_OPERATION', 'watch'),
         ('VIRT_GUARD_RULE', occurrence.finding.rule.id),

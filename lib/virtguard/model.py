@@ -381,12 +381,12 @@ class Occurrence:
 class Verdict:
     """The result for one domain: the decision and everything that led to it, on the day `today` (YYYY-MM-DD)."""
 
-    __slots__ = ('domain', 'uuid', 'policy', 'findings', 'today')
+    __slots__ = ('domain_name', 'uuid', 'policy', 'findings', 'today')
 
     def __init__(
-        self, domain: str, uuid: str, policy: Policy, findings: 'Sequence[Finding]' = (), today: str = ''
+        self, domain_name: str, uuid: str, policy: Policy, findings: 'Sequence[Finding]' = (), today: str = ''
     ) -> None:
-        self.domain = domain
+        self.domain_name = domain_name
         self.uuid = uuid
         self.policy = policy
         self.findings = tuple(findings)

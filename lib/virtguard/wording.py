@@ -37,7 +37,7 @@ def counted(number: int, noun: str) -> str:
 
 def headline(verdict: model.Verdict, mode: str) -> str:
     """The verdict in one line."""
-    domain = "domain '%s'" % escape(verdict.domain)
+    domain = "domain '%s'" % escape(verdict.domain_name)
     policy = "policy '%s'" % escape(verdict.policy.name)
     denied = verdict.rule_ids(model.DENY)
     failed = verdict.rule_ids(model.ERROR)
@@ -92,7 +92,7 @@ def others(finding: model.Finding) -> str:
 def happening(occurrence: 'Occurrence', verdict: model.Verdict) -> str:
     """What happened to a running domain, or ('') to the host, in one line; `verdict` judges only this."""
     finding = occurrence.finding
-    who = "domain '%s'" % escape(verdict.domain) if verdict.domain else 'this host'
+    who = "domain '%s'" % escape(verdict.domain_name) if verdict.domain_name else 'this host'
     text = '%s: %s: %s [%s]' % (who, finding.status, escape(finding.message), finding.rule.id)
     if finding.more:
         text += ' (%s)' % others(finding)

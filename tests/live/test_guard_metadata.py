@@ -58,7 +58,7 @@ def judged(xml):
         return None
     in_bulk = JUDGE.judge(xml)
     assert found(in_bulk) == found(slow), xml
-    assert (in_bulk.domain, in_bulk.uuid) == (slow.domain, slow.uuid), xml
+    assert (in_bulk.domain_name, in_bulk.uuid) == (slow.domain_name, slow.uuid), xml
     fast, candidates = COMPILED.screen(xml, HOST)
     if fast is not None:
         assert found(fast) == found(slow), xml

@@ -38,8 +38,10 @@ def finding(
     return model.Finding(of, status, path, line, evidence, of.title if message is None else message, more=more)
 
 
-def verdict(*findings: 'Finding', domain: str = 'payroll', name: str = 'example', mode: str = 'enforce') -> 'Verdict':
-    return model.Verdict(domain, UUID, policy(name=name, mode=mode), findings)
+def verdict(
+    *findings: 'Finding', domain_name: str = 'payroll', name: str = 'example', mode: str = 'enforce'
+) -> 'Verdict':
+    return model.Verdict(domain_name, UUID, policy(name=name, mode=mode), findings)
 
 
 def waiver(

@@ -34,7 +34,7 @@ class JsonLines(OutputFormat):
                 more[change.finding.rule.id] = more.get(change.finding.rule.id, 0) + number
         described: 'Dict[str, Any]' = {
             'source': file,
-            'domain': comparison.new.domain,
+            'domain': comparison.new.domain_name,
             'uuid': comparison.new.uuid,
             'old': comparison.old.outcome,
             'new': comparison.new.outcome,
@@ -47,7 +47,7 @@ class JsonLines(OutputFormat):
 
     def happening(self, occurrence: 'Occurrence', verdict: model.Verdict) -> str:
         described: 'Dict[str, Any]' = {
-            'domain': verdict.domain,
+            'domain': verdict.domain_name,
             'uuid': verdict.uuid,
             'policy': {'name': verdict.policy.name, 'sha256': verdict.policy.sha256},
             'since': occurrence.since,
@@ -66,7 +66,7 @@ class JsonLines(OutputFormat):
 def _verdict_object(file: str, verdict: model.Verdict) -> 'Dict[str, Any]':
     described: 'Dict[str, Any]' = {
         'source': file,
-        'domain': verdict.domain,
+        'domain': verdict.domain_name,
         'uuid': verdict.uuid,
         'decision': verdict.decision,
         'mode': verdict.policy.mode,

@@ -29,17 +29,17 @@ class Text(OutputFormat):
     def verdict(self, file: str, verdict: model.Verdict) -> str:
         lines = self._findings(file, verdict)
         if self._show_admitted and verdict.decision == model.ADMIT:
-            lines.insert(0, self._domain(file, model.ADMIT, verdict.domain))
+            lines.insert(0, self._domain(file, model.ADMIT, verdict.domain_name))
         return ''.join(line + '\n' for line in lines)
 
     def next_start(self, file: str, verdict: model.Verdict, when: 'Sequence[str]') -> str:
-        head = '%s (%s)' % (self._domain(file, verdict.decision, verdict.domain), ', '.join(when))
+        head = '%s (%s)' % (self._domain(file, verdict.decision, verdict.domain_name), ', '.join(when))
         return ''.join(line + '\n' for line in [head] + self._findings(file, verdict))
 
     def comparison(self, file: str, comparison: 'Comparison') -> str:
         old, new = comparison.old, comparison.new
         decided = old.outcome if old.outcome == new.outcome else '%s -> %s' % (old.outcome, new.outcome)
-        lines = ["%s: %s '%s'" % (file, decided, new.domain)]
+        lines = ["%s: %s '%s'" % (file, decided, new.domain_name)]
         lines += ['    ' + _cause(cause) for cause in comparison.causes]
         for change, more in comparison.shown():
             finding = change.finding

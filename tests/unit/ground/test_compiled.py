@@ -70,7 +70,7 @@ def assert_same_verdict(policy, judge, xml):
     verdict = judge.judge(xml)
     assert findings(verdict) == findings(expected)
     assert (verdict.decision, verdict.outcome) == (expected.decision, expected.outcome)
-    assert (verdict.domain, verdict.uuid) == (expected.domain, expected.uuid)
+    assert (verdict.domain_name, verdict.uuid) == (expected.domain_name, expected.uuid)
     assert (verdict.policy.name, verdict.policy.sha256) == (policy.name, policy.sha256)
     return verdict.decision
 

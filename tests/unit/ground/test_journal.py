@@ -137,7 +137,7 @@ def test_long_values_are_cut(sinks, receivers):
 def test_the_largest_record_fits(sinks, receivers):
     receiver = receivers('journal')
     findings = [finding('rule-%d' % number, path='/domain/' + 'x' * 3000) for number in range(1000)]
-    assert sinks.send(journal.verdict_fields(verdict(*findings, domain='x' * 3000))) == 'journal'
+    assert sinks.send(journal.verdict_fields(verdict(*findings, domain_name='x' * 3000))) == 'journal'
     fields = decode(receiver.read())
     assert ('VIRT_GUARD_DECISION', b'deny') in fields
     shown = [value for name, value in fields if name == 'VIRT_GUARD_FINDING']
@@ -147,7 +147,7 @@ def test_the_largest_record_fits(sinks, receivers):
 def test_the_widest_record_fits(sinks, receivers):
     receiver = receivers('journal')
     findings = [finding('rule-%d' % number, path='/domain/' + '\u6f22' * 3000) for number in range(1000)]
-    assert sinks.send(journal.verdict_fields(verdict(*findings, domain='\U0001f600' * 3000))) == 'journal'
+    assert sinks.send(journal.verdict_fields(verdict(*findings, domain_name='\U0001f600' * 3000))) == 'journal'
     assert ('VIRT_GUARD_DECISION', b'deny') in decode(receiver.read())
 
 

@@ -113,7 +113,7 @@ SEVERAL = '<p:a/>' * 150
 
 def described(verdict):
     return (
-        verdict.domain,
+        verdict.domain_name,
         verdict.uuid,
         [(f.rule.id, f.status, f.path, f.line, f.evidence, f.message) for f in verdict.findings],
     )

@@ -106,7 +106,7 @@ def test_failure():
 
 
 def test_names_are_shown_as_they_are():
-    text = wording.refusal(verdict(finding('a', evidence='<x a="漢">', remedy='ändern'), domain='ünïcödé'))
+    text = wording.refusal(verdict(finding('a', evidence='<x a="漢">', remedy='ändern'), domain_name='ünïcödé'))
     assert text.startswith("virt-guard: domain 'ünïcödé' denied by policy 'example': a\n")
     assert '<x a="漢"> (line 1 of virsh dumpxml); remedy: ändern.' in text
     assert wording.failure('日本', 'ja', 'nein').startswith("virt-guard: domain '日本' could not")
@@ -146,10 +146,10 @@ def test_a_cut_is_between_characters():
         assert '\ufffd' not in text
 
 
-@pytest.mark.parametrize('where', ['domain', 'name', 'evidence', 'message', 'remedy'])
+@pytest.mark.parametrize('where', ['domain_name', 'name', 'evidence', 'message', 'remedy'])
 def test_nothing_nasty_gets_out(where):
     fields = {where: NASTY}
-    settings = {key: fields.pop(key) for key in ('domain', 'name') if key in fields}
+    settings = {key: fields.pop(key) for key in ('domain_name', 'name') if key in fields}
     for status in ('deny', 'error'):
         text = wording.refusal(verdict(finding('a', status, **fields), **settings))
         assert_clean(text)
@@ -210,7 +210,10 @@ def test_a_text_just_below_the_limit_is_whole():
 @pytest.mark.parametrize('domain', ['x' * 100000, 'é' * 100000, '\x1b' * 100000])
 def test_a_name_without_end(domain):
     """The first line is shortened too, and still says whose it is and what it is about."""
-    for text in (wording.refusal(verdict(finding('tcg'), domain=domain)), wording.failure(domain, 'no policy', 'wait')):
+    for text in (
+        wording.refusal(verdict(finding('tcg'), domain_name=domain)),
+        wording.failure(domain, 'no policy', 'wait'),
+    ):
         assert_clean(text)
         assert text.startswith("virt-guard: domain '")
 

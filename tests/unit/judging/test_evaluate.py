@@ -443,7 +443,7 @@ def test_decisions(rules, decision, audited):
 
 def test_a_verdict_names_domain_policy_and_rules():
     result = verdict(rule('//target', id='b'), rule('/domain', id='a'), rule('//source', id='c', action='warn'))
-    assert (result.domain, result.uuid) == ('payroll', '6f3b1c52-8a4e-4c0b-9a57-2d1f6b0c7e11')
+    assert (result.domain_name, result.uuid) == ('payroll', '6f3b1c52-8a4e-4c0b-9a57-2d1f6b0c7e11')
     assert result.policy.name == 'example'
     assert result.rule_ids('deny') == ('b', 'a')
     assert result.rule_ids('deny', 'warn') == ('b', 'a', 'c')

@@ -43,7 +43,7 @@ def found(xml):
     assert [(f.rule.id, f.path, f.line) for f in verdict.findings] == [
         (f.rule.id, f.path, f.line) for f in slow.findings
     ]
-    assert (verdict.domain, verdict.uuid) == (slow.domain, slow.uuid)
+    assert (verdict.domain_name, verdict.uuid) == (slow.domain_name, slow.uuid)
     return [finding.rule.id for finding in verdict.findings]
 
 
@@ -160,7 +160,7 @@ def test_two_of_one_name_cannot_be_judged(inside, line):
 def test_a_domain_in_a_namespace(xml):
     assert found(xml) == ['tcg', 'os']
     verdict = JUDGE.judge(xml.encode())
-    assert (verdict.domain, verdict.uuid) == ('n', UUID)
+    assert (verdict.domain_name, verdict.uuid) == ('n', UUID)
 
 
 @pytest.mark.parametrize('uri', ['urn:z', 'u}v', '{', 'not a uri'])
@@ -169,7 +169,7 @@ def test_a_domain_in_a_namespace_with_all_that_is_in_it(uri):
     xml = "<domain xmlns='%s'><name>n</name>%s%s</domain>" % (uri, OS, inside)
     verdict = JUDGE.judge(xml.encode())
     assert [finding.rule.id for finding in verdict.findings] == ['driver'] or '}' in uri
-    assert verdict.domain in ('n', '')
+    assert verdict.domain_name in ('n', '')
 
 
 @pytest.mark.parametrize(

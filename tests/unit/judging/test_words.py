@@ -56,7 +56,7 @@ def test_every_document_in_every_spelling():
             expected = evaluate(POLICY, parse_domain(xml), HOST, TODAY)
             verdict = judge.judge(xml)
             assert findings(verdict) == findings(expected), '%s: %s' % (path, name)
-            assert (verdict.domain, verdict.uuid) == (expected.domain, expected.uuid)
+            assert (verdict.domain_name, verdict.uuid) == (expected.domain_name, expected.uuid)
 
 
 MATCHES = (

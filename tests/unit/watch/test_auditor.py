@@ -218,4 +218,4 @@ def test_metadata_without_a_status_has_a_uuid(domain):
 def test_everything_that_holds():
     verdict = auditor(FEWER, JOB, TPM, WARNED).verdict('vm', state(4, '<tpm/><sound/>', "  <job async='backup'/>\n"))
     assert verdict.rule_ids(model.DENY, model.WARN) == ('tpm', 'sound', 'job')
-    assert (verdict.domain, verdict.uuid, verdict.decision) == ('vm', UUID, model.DENY)
+    assert (verdict.domain_name, verdict.uuid, verdict.decision) == ('vm', UUID, model.DENY)

@@ -25,7 +25,7 @@ class Told:
         self.ledger = Ledger(
             Auditor(made.policy(*rules), HOST, TODAY),
             self.kept_states,
-            lambda occurrence, verdict: self.news.append((verdict.domain, occurrence.finding.rule.id)),
+            lambda occurrence, verdict: self.news.append((verdict.domain_name, occurrence.finding.rule.id)),
             lambda name, seconds: self.judged.append(name),
             lambda name, reason: self.failed.append((name, reason)),
             (),
