@@ -8,6 +8,7 @@ if it cannot be judged, its last state stays, and the next one will be compared 
 import time
 from functools import partial
 
+from ..digest import sha256_hex
 from ..errors import GuardError, describe_defect
 from ..host import now
 from .auditor import Auditor, Tracked
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 HOST = ''  # the name under which the host's own processes go
 
+# Documents that have gone, for which the same under another name is looked for.
+_MOST_GONE = 256
+_GONE_FOR = 60.0  # seconds
 _MOST_APART = 2  # processes
 _OUT_OF_MEMORY = 'emory'  # in what libxml2 says then
 
@@ -71,6 +75,8 @@ class Ledger:
         self._stale: 'Set[str]' = set()  # those that are still to be judged by another policy than before
         self._waiting: 'Dict[str, _Task]' = {}
         self._running: 'Dict[str, _Task]' = {}
+        # Kind, name and digest of documents that have gone: when, and what was held of their domain.
+        self._gone: 'Dict[Tuple[str, str, str], Tuple[float, Dict[str, str]]]' = {}
         self.changes = 0  # that were judged
 
     def load(self) -> None:
@@ -140,15 +146,29 @@ class Ledger:
 
     def _recognise(self, tracked: Tracked, state: State) -> Tracked:
         """A domain that is shut off may get another name. Its snapshots and checkpoints, which have its UUID in them,
-        are moved, or written anew and then removed. They are not news under the new name."""
+        are moved, or written anew and then removed; on a busy host the removal of one may be read before the new one
+        of another. They are not news under the new name."""
         tracked = tracked.copy()
         for key in state.others.keys() - tracked.state.others.keys():
-            for other in self._tracked.values():
-                if other.state.others.get(key) == state.others[key]:
-                    tracked.state = tracked.state.with_document(key[0], key[1], state.others[key])
-                    tracked.held = dict(other.held, **tracked.held)
-                    break
+            held = self._held_with(key, state.others[key])
+            if held is not None:
+                tracked.state = tracked.state.with_document(key[0], key[1], state.others[key])
+                tracked.held = dict(held, **tracked.held)
         return tracked
+
+    def _held_with(self, key: 'Tuple[str, str]', document: bytes) -> 'Optional[Dict[str, str]]':
+        """What is held of the domain that has this snapshot or checkpoint, or had it a moment ago; None: none has."""
+        for other in self._tracked.values():
+            if other.state.others.get(key) == document:
+                return other.held
+        since, held = self._gone.get((*key, sha256_hex(document)), (0.0, None))
+        return held if held is not None and time.monotonic() - since < _GONE_FOR else None
+
+    def _remember_gone(self, before: Tracked, after: Tracked) -> None:
+        for key in before.state.others.keys() - after.state.others.keys():
+            self._gone[(*key, sha256_hex(before.state.others[key]))] = (time.monotonic(), before.held)
+        while len(self._gone) > _MOST_GONE:
+            del self._gone[next(iter(self._gone))]
 
     def _take_here(self, tracked: Tracked, state: State) -> None:
         name = tracked.name
@@ -179,6 +199,7 @@ class Ledger:
         name = after.name
         if after.state is not before.state:
             self.changes += 1
+            self._remember_gone(before, after)
         self._judged(name, seconds)
         name_events(before, after, news, self._kept_states.boot)
         for occurrence in news:

@@ -74,6 +74,13 @@ def test_snapshots_of_a_domain_with_a_new_name_are_no_news(told):
     assert told.take('new', both) == [('new', 'snapshots')]
 
 
+def test_snapshots_are_no_news_whichever_name_is_read_first(told):
+    assert told.take('vm', with_snapshot('a')) == [('vm', 'snapshots')]
+    told.take('vm', State())
+    assert told.take('other', with_snapshot('a')) == []
+    assert told.take('other', with_snapshot('b')) == [('other', 'snapshots')]
+
+
 def test_another_policy_tells_what_it_finds_besides(told):
     told.take('vm', running('<tpm/><sound/>'))
     del told.news[:]
