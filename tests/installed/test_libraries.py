@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from installation import CHECKOUT, CLEAN, DENIED
-from virtguard.commands import main
+from virtguard.commands.parser import build_parser
 from virtguard.host import today
 
 PROGRAM = 'import sys; from virtguard.commands.main import main; sys.exit(main(sys.argv[1:]))'
@@ -65,7 +65,7 @@ def sub_commands(parser, above=''):
 
 
 def test_every_sub_command_is_among_them():
-    assert set(sub_commands(main._parser())) == {name.partition(' --')[0] for name in COMMANDS}
+    assert set(sub_commands(build_parser())) == {name.partition(' --')[0] for name in COMMANDS}
 
 
 @pytest.mark.parametrize('command', sorted(COMMANDS))
@@ -89,10 +89,10 @@ def test_a_library_that_cannot_be_used(tmp_path, library, command):
 def test_a_defect_of_the_guard_is_not_blamed_on_a_library():
     defective = """
 import sys
-from virtguard.commands import main
+from virtguard.commands import main, parser
 def fail(*arguments):
     raise ValueError('a defect')
-main.check.check = fail
+parser.check.check = fail
 main.main(['check', 'x.xml'])
 """
     result = subprocess.run(

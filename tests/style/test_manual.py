@@ -16,7 +16,8 @@ import sys
 import pytest
 from support.capabilities import missing
 from support.paths import CHECKOUT
-from virtguard.commands import exit_status, expectations, main
+from virtguard.commands import exit_status, expectations
+from virtguard.commands.parser import build_parser
 from virtguard.journal import MESSAGE_IDS
 from virtguard.policy import layer, load
 
@@ -152,7 +153,7 @@ def commands(parser, path=()):
         yield ' '.join(path), {text for action in parser._actions for text in action.option_strings} - {'-h', '--help'}
 
 
-COMMANDS = dict(commands(main._parser()))
+COMMANDS = dict(commands(build_parser()))
 
 
 def options_in(text):

@@ -4,10 +4,10 @@
 import argparse
 
 import pytest
-from virtguard.commands import main
 from virtguard.commands.exit_status import ADMITTED, DENIED, NOT_JUDGED, Tally
 from virtguard.commands.formats import FORMATS
 from virtguard.commands.output_format import OutputFormat
+from virtguard.commands.parser import build_parser
 
 
 def options(parser):
@@ -21,7 +21,7 @@ def options(parser):
 
 
 def test_every_format_option_offers_every_format():
-    offered = [option for option in options(main._parser()) if '--format' in option.option_strings]
+    offered = [option for option in options(build_parser()) if '--format' in option.option_strings]
     assert len(offered) == 5
     assert all((option.choices, option.default) == (list(FORMATS), 'text') for option in offered)
 
