@@ -14,16 +14,19 @@ if TYPE_CHECKING:
     from ..policy.installation import Installation
 
 
-def policy(name: 'Optional[str]', installation: 'Installation') -> model.Policy:
+def policy(
+    name: 'Optional[str]', installation: 'Installation', changes: 'Optional[load.Changes]' = None
+) -> model.Policy:
     """The policy of a file or profile; without a name, the policy in force.
 
+    :param changes: of the policy in force, see load.trusted
     :raises GuardError: it cannot be used
     """
     if name is not None:
         return load.single_file(find_policy(name), today())
     # The hook checks owners and modes of the policy in force; the command must not accept what the hook refuses.
     from_file = load.trusted if installation.installed else load.as_if_in_force
-    return from_file(installation.policy, today())
+    return from_file(installation.policy, today(), changes)
 
 
 def policy_with_drop_ins(name: str) -> model.Policy:

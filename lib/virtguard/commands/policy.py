@@ -13,9 +13,10 @@ from .terminal import show, show_line
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from typing import List
+    from typing import List, Optional
 
     from ..policy.installation import Installation
+    from ..policy.load import Changes
 
 
 def check(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
@@ -42,10 +43,11 @@ def check(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     return FINE
 
 
-def look_closer(policy: model.Policy, host: str) -> 'List[str]':
+def look_closer(policy: model.Policy, host: str, changes: 'Optional[Changes]' = None) -> 'List[str]':
     """Find mistakes in a policy that can be used: names that are not in the schema of this host's libvirt, and denials
     without a ground. Returns the reason, in a list, if the schema cannot be read.
 
+    :param changes: those with which the policy was loaded
     :raises PolicyError: there is something
     """
     from ..digest import sha256_hex
@@ -60,7 +62,8 @@ def look_closer(policy: model.Policy, host: str) -> 'List[str]':
         domains = read_schema(host)
     except SchemaError as error:
         unchecked = ['names are not checked: %s' % error]
-    files = {path: read_policy_file(path) for path in policy.files}
+    given = {path: data for path, data in (changes or {}).items() if data is not None}
+    files = {path: given[path] if path in given else read_policy_file(path) for path in policy.files}
     if combined_sha256([(sha256_hex(data), path) for path, data in files.items()]) != policy.sha256:
         raise GuardError('the files of the policy changed while they were being checked', 'run it again')
     problems = lint_policy(policy, files, domains, libvirt_version(host) if domains is not None else None)

@@ -30,6 +30,14 @@ def read_trusted_policy_file(path: str) -> bytes:
     return _read(path, 'the policy', check_ownership)
 
 
+def refuse_too_large(path: str, data: bytes, what: str = 'the policy') -> None:
+    """
+    :raises PolicyFileError: a file that holds this is larger than MAX_POLICY_BYTES
+    """
+    if len(data) > MAX_POLICY_BYTES:
+        raise PolicyFileError('%s %s is larger than %d bytes' % (what, path, MAX_POLICY_BYTES))
+
+
 def stated_failure(data: bytes) -> 'Dict[str, str]':
     """What a policy that cannot be read as YAML says of `failure`, as a setting; nothing where that is not clear."""
     import re  # only for a broken policy
@@ -45,6 +53,5 @@ def _read(path: str, what: str, trusted: 'Optional[Check]' = None) -> bytes:
         raise PolicyFileError('%s %s is not a regular file' % (what, path)) from None
     except OSError as error:
         raise PolicyFileError('cannot read %s %s: %s' % (what, path, error.strerror)) from None
-    if len(data) > MAX_POLICY_BYTES:
-        raise PolicyFileError('%s %s is larger than %d bytes' % (what, path, MAX_POLICY_BYTES))
+    refuse_too_large(path, data, what)
     return data

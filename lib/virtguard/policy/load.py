@@ -12,46 +12,69 @@ from .. import model
 from ..errors import PolicyFileError, suggest
 from ..libraries import MissingLibraryError
 from ..trust import check_ownership, directories
-from .files import read_policy_file, read_trusted_policy_file, stated_failure
+from .files import read_policy_file, read_trusted_policy_file, refuse_too_large, stated_failure
 from .installation import SUFFIX, is_profile_name, profiles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+    from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
     from .layer import Layer
 
     Files = List[Tuple[str, bytes]]
+    # What is to be taken as if it were on the disk: path -> what the file holds, None if there is no such file.
+    Changes = Mapping[str, Optional[bytes]]
 
 _MAX_EXTENDED = 8
+_NAME_OF_DROP_IN = 'the name of a drop-in ends with %s and does not begin with a dot' % SUFFIX
 
 
-def trusted(path: str, today: str = '') -> model.Policy:
+def trusted(path: str, today: str = '', changes: 'Optional[Changes]' = None) -> model.Policy:
     """Load the policy that decides about starts, with its drop-ins.
 
     :param today: see merge.merge_layers
-    :raises PolicyFileError: a file is missing or unreadable, or somebody else could change it
+    :param changes: load it as if these files, which may be new drop-ins, were like this; nothing is written
+    :raises PolicyFileError: a file is missing or unreadable, or somebody else could change it; or a change would be
+        ignored, because of its name
     :raises PolicyError: with every problem of every file
     :raises MissingLibraryError:
     """
+    changes = changes or {}
     try:
-        return _load(path, _drop_ins(path, trusted=True), read_trusted_policy_file, today)
+        drop_ins = _drop_ins(path, True, changes)
+        return _load(path, drop_ins, _with_changes(changes, read_trusted_policy_file), today)
     except PolicyFileError as error:
         if not os.path.lexists(path):
             error.hint = 'run install.sh again'
         raise
 
 
-def as_if_in_force(path: str, today: str = '') -> model.Policy:
+def as_if_in_force(path: str, today: str = '', changes: 'Optional[Changes]' = None) -> model.Policy:
     """As `trusted`, but the files may have been written by anybody."""
     _refuse_drop_in(path)
-    return _load(path, _drop_ins(path, trusted=False), read_policy_file, today)
+    changes = changes or {}
+    return _load(path, _drop_ins(path, False, changes), _with_changes(changes, read_policy_file), today)
 
 
 def single_file(path: str, today: str = '') -> model.Policy:
     """As `trusted`, of any file that the caller may read, and without drop-ins."""
     _refuse_drop_in(path)
     return _load(path, (), read_policy_file, today)
+
+
+def _with_changes(changes: 'Changes', read: 'Callable[[str], bytes]') -> 'Callable[[str], bytes]':
+    """How to read a file as if some were changed."""
+
+    def read_changed(path: str) -> bytes:
+        if path not in changes:
+            return read(path)
+        data = changes[path]
+        if data is None:
+            raise PolicyFileError('the policy %s would be removed' % path)
+        refuse_too_large(path, data)
+        return data
+
+    return read_changed
 
 
 def _refuse_drop_in(path: str) -> None:
@@ -65,13 +88,12 @@ def _refuse_drop_in(path: str) -> None:
 def candidate(path: str, data: bytes, today: str = '') -> model.Policy:
     """As `trusted`, if the file of that path had these bytes, and this package were installed."""
     of_package = set(profiles().values())
+    changes = {path: data}
 
     def read(name: str) -> bytes:
-        if name == path:
-            return data
         return read_policy_file(name) if name in of_package else read_trusted_policy_file(name)
 
-    return _load(path, _drop_ins(path, trusted=True), read, today)
+    return _load(path, _drop_ins(path, True, changes), _with_changes(changes, read), today)
 
 
 def load_timed(load: 'Callable[[], model.Policy]') -> 'Tuple[model.Policy, str]':
@@ -107,8 +129,20 @@ def ignored_drop_ins(path: str) -> 'List[str]':
     return [os.path.join(directory, name) for name in sorted(names) if not _is_drop_in(name)]
 
 
-def _drop_ins(path: str, trusted: bool) -> 'List[str]':
+def _drop_ins(path: str, trusted: bool, changes: 'Changes') -> 'List[str]':
     directory = drop_in_directory(path)
+    names = set(filter(_is_drop_in, _list_drop_ins(directory, trusted)))
+    for changed, data in changes.items():
+        name = os.path.basename(changed)
+        if os.path.dirname(changed) != directory:
+            continue
+        if not _is_drop_in(name):
+            raise PolicyFileError('%s would be ignored' % changed, _NAME_OF_DROP_IN)
+        names = names - {name} if data is None else names | {name}
+    return [os.path.join(directory, name) for name in sorted(names)]
+
+
+def _list_drop_ins(directory: str, trusted: bool) -> 'List[str]':
     try:
         names = os.listdir(directory)
         for way in directories(os.path.join(directory, '*')) if trusted else ():
@@ -117,7 +151,7 @@ def _drop_ins(path: str, trusted: bool) -> 'List[str]':
         return []
     except OSError as error:
         raise PolicyFileError('cannot list the drop-ins in %s: %s' % (directory, error.strerror)) from None
-    return [os.path.join(directory, name) for name in sorted(filter(_is_drop_in, names))]
+    return names
 
 
 def _is_drop_in(name: str) -> bool:
