@@ -25,8 +25,16 @@ MESSAGE_IDS = {
     model.WOULD_DENY: '26094ee951604dfc931e71473e1c5bc3',
     model.ERROR: 'f5fed29b16764425ac01972c7559af07',
     model.RUNTIME: '56f3aa9fc0884aca888aa25eb2ec6229',
+    model.POLICY_CHANGED: '8a207a7f96844ca98aa39f027b04ad4a',
 }
-PRIORITIES = {model.ADMIT: 6, model.DENY: 4, model.WOULD_DENY: 4, model.ERROR: 3, model.RUNTIME: 4}
+PRIORITIES = {
+    model.ADMIT: 6,
+    model.DENY: 4,
+    model.WOULD_DENY: 4,
+    model.ERROR: 3,
+    model.RUNTIME: 4,
+    model.POLICY_CHANGED: 5,
+}
 
 _SOCKET_TIMEOUT = 0.5  # seconds; a stopped daemon must not hold up a start
 _FACILITY_DAEMON = 3
@@ -98,6 +106,19 @@ def _told(finding: model.Finding) -> 'List[str]':
 def failure_fields(message: str, outcome: str = model.ERROR) -> 'Fields':
     """The fields of a record which says that no verdict could be reached, and what was answered then."""
     return _head(outcome, message)
+
+
+def policy_change_fields(message: str, user: str, path: str, before: str, after: str) -> 'Fields':
+    """The fields of a record which says that somebody has changed a file of the policy in force.
+
+    :param before, after: the SHA-256 of what the file held and holds, '' where there was or is none
+    """
+    return _head(model.POLICY_CHANGED, message) + [
+        ('VIRT_GUARD_USER', user),
+        ('VIRT_GUARD_FILE', path),
+        ('VIRT_GUARD_FILE_SHA256_BEFORE', before),
+        ('VIRT_GUARD_FILE_SHA256', after),
+    ]
 
 
 def _head(outcome: str, message: str) -> 'Fields':

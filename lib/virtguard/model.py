@@ -55,6 +55,9 @@ RUNTIME = 'runtime'
 ADMIT = 'admit'
 WOULD_DENY = 'would-deny'
 
+# What records are about that have no verdict on a domain.
+POLICY_CHANGED = 'policy-changed'
+
 # Answers to a condition on the host: True, False, or None where the host cannot tell. A probe may add why it is so.
 if TYPE_CHECKING:
     Answer = Optional[bool]

@@ -52,15 +52,15 @@ def read_file(path: str, max_bytes: int, trusted: 'Optional[Check]' = None, foll
         posix.close(descriptor)
 
 
-def write_file(path: str, data: bytes, mode: int, durable: bool) -> None:
+def write_file(path: str, data: bytes, mode: int, durable: bool, temporary: str = '') -> None:
     """Put a file in place in one step, so that a reader sees the old one or the new one.
 
-    A writer that is killed may leave a file behind, which is named PATH.PID for its process.
-
     :param durable: whether it is on the disk before it is in place, for a host that may lose power
+    :param temporary: what the file is called while it is written; a writer that is killed may leave it behind.
+        The default is PATH.PID, named for its process
     :raises OSError: it cannot be written; nothing is left behind
     """
-    temporary = '%s.%d' % (path, posix.getpid())
+    temporary = temporary or '%s.%d' % (path, posix.getpid())
     flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC | posix.O_NOFOLLOW
     try:
         descriptor = posix.open(temporary, flags, mode)
