@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from typing import List
 
 # From <sys/inotify.h>
+ATTRIB = 0x00000004
 CLOSE_WRITE = 0x00000008
 MOVED_FROM = 0x00000040
 MOVED_TO = 0x00000080

@@ -14,6 +14,7 @@ from .follower import Follower
 from .intake import Intake
 from .kept_states import KeptStates
 from .ledger import HOST, Ledger
+from .policy_follower import PolicyFollower
 from .policy_in_force import PolicyInForce
 from .qemu_processes import Processes
 from .state import State
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _LOOK = 10.0  # between looks at what nothing announces: processes, directories that were mounted over
 _LOOK_WITHOUT_INOTIFY = 1.0
 _KEEP = 1.0  # until a state that brought no news is kept, or longer while there is much to do
+_SETTLED = 0.5  # until the policy is looked at, after a sign that it has changed: whoever edits it may not be done
 
 _LOOKS = 6  # after so many looks, all files are looked at, too, even if nothing was announced
 
@@ -55,6 +57,7 @@ class Watch:
     ) -> None:
         self._installation = installation
         self._policy = policy
+        self._policy_follower = PolicyFollower()
         self._show = show
         self._print = complain
         self._sinks = journal.Sinks(installation.log)
@@ -77,6 +80,7 @@ class Watch:
         """
         waker = self._catch_signals()
         auditor = self._policy.load()
+        self._policy_follower.follow(self._policy.paths())
         kept_states = KeptStates(self._installation.state, self._complain)
         if kept_states.is_taken:
             self._watch_beside_another()
@@ -128,9 +132,12 @@ class Watch:
         """Wait until there is something to do."""
         poll = select.poll()
         poll.register(waker, select.POLLIN)
-        descriptor = self._follower.fileno()
-        for readable in self._ledger.descriptors() + ([] if descriptor is None else [descriptor]):
-            poll.register(readable, select.POLLIN)
+        followed = [self._follower.fileno()]
+        if self._look_at_policy not in self._due:  # however often it is touched meanwhile
+            followed.append(self._policy_follower.fileno())
+        for readable in [*self._ledger.descriptors(), *followed]:
+            if readable is not None:
+                poll.register(readable, select.POLLIN)
         idle = min(self._notifier.due(), self._intake.due(), *self._due.values()) - time.monotonic()
         poll.poll(0 if self._intake.has_work() else min(max(0, idle), _LOOK) * 1000 + 1)
         with contextlib.suppress(BlockingIOError):  # if it was not a signal
@@ -148,6 +155,8 @@ class Watch:
             self._intake.announce(changes.paths)
             if changes.everything:
                 self._take_everything()
+        if self._policy_follower.has_changed():
+            self._in(_SETTLED, self._look_at_policy)
         self._ledger.collect()
         if self._intake.has_work():
             self._check_policy()
@@ -216,6 +225,10 @@ class Watch:
 
     # The policy
 
+    def _look_at_policy(self) -> None:
+        self._policy.look_at_once()
+        self._check_policy()
+
     def _check_policy(self) -> None:
         try:
             auditor = self._policy.renewed()
@@ -224,6 +237,7 @@ class Watch:
             return
         if auditor is not None:
             self._amiss.pop('policy', None)
+            self._policy_follower.follow(self._policy.paths())
             is_other = auditor.all_metadata != self._ledger.auditor.all_metadata
             self._ledger.judge_again(auditor)
             if is_other:  # the rules now need more of the files, or less

@@ -7,6 +7,7 @@ from .. import model
 from ..compiled import take_stamp
 from ..host import read_facts, today
 from ..policy.compiler import what_it_depends_on
+from ..trust import WAY
 from .auditor import Auditor
 
 TYPE_CHECKING = False
@@ -47,6 +48,16 @@ class PolicyInForce:
     def fields(self) -> 'List[Tuple[str, str]]':
         """What records say of the policy; nothing before one was loaded."""
         return self._fields
+
+    def paths(self) -> 'List[str]':
+        """The files and directories of which a change is to be noticed soon."""
+        return [path for path, kind in self._sources if kind != WAY]
+
+    def look_at_once(self) -> None:
+        """Let the next question whether the policy has changed be answered by another look at the files."""
+        self._next = 0.0
+        if self._retry < float('inf'):  # what it lacks may have come, even if nothing that is known has changed
+            self._retry = 0.0
 
     def forget(self) -> None:
         """Treat the policy as changed."""

@@ -9,6 +9,8 @@ from watching import IOTUNE, OTHER_UUID, UUID, disk, rules_text
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root, for a /run of its own')
 
+LOOK = 10  # seconds between two looks at what nothing announces
+
 
 def test_an_edited_policy_is_obeyed_at_once(installation, watch):
     watch.start()
@@ -21,6 +23,38 @@ def test_an_edited_policy_is_obeyed_at_once(installation, watch):
     installation.policy.write_text(text)
     rules = {watch.receive(timeout=20)['VIRT_GUARD_RULE'], watch.receive()['VIRT_GUARD_RULE']}
     assert rules == {'qemu-io-throttling', 'test-new'}
+
+
+CHANGE = 'rules: [{id: qemu-io-throttling, action: %s}]'
+EDITS = {
+    'etc/virt-guard/policy.yaml': lambda base, action: '{policy: site, extends: %s, %s}' % (base, CHANGE % action),
+    'etc/virt-guard/policy.d/60-test.yaml': lambda base, action: CHANGE % action,
+    'srv/base.yaml': lambda base, action: rules_text(qemu_io_throttling=action),
+}
+
+
+@pytest.mark.parametrize('path', EDITS)
+def test_an_edit_is_noticed_before_the_next_regular_look(installation, watch, path):
+    edited, base = installation.root / path, installation.root / 'srv/base.yaml'
+    base.parent.mkdir(exist_ok=True)
+    base.write_text(rules_text())
+    installation.policy.write_text('{policy: site, extends: %s}' % base)
+    watch.start()
+    watch.put(devices=disk('vda', IOTUNE))
+    assert watch.told() == [('vm', 'qemu-io-throttling')]
+    try:
+        for _ in range(5):
+            begun = time.monotonic()
+            for action in ('warn', 'deny'):
+                edited.write_text(EDITS[path](base, action))
+                assert watch.receive(timeout=30)['MESSAGE'].startswith("domain 'vm': %s: " % action)
+            elapsed = time.monotonic() - begun
+            if elapsed < LOOK:  # two edits in the time in which there is one regular look
+                break
+        assert elapsed < LOOK
+    finally:
+        if edited.parent.name == 'policy.d':
+            edited.unlink()
 
 
 def test_a_host_that_is_upgraded_is_judged_as_what_it_has_become(installation, watching, tmp_path):
