@@ -68,7 +68,7 @@ class GuardedMachine(Machine):
     # What an administrator does
 
     def install(self, *options: str) -> str:
-        said = self.run([CHECKOUT / 'install.sh', *options]).stdout
+        said = self.run([CHECKOUT / 'install.sh', *options], timeout=180).stdout
         self._compiled = self._policy()
         return said
 
