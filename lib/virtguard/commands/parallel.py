@@ -11,7 +11,7 @@ from .pool import Workers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterable, Iterator, List, Tuple, Union
+    from typing import Any, Callable, Iterable, Iterator, List, Tuple, Union
 
     from ..judging.judge import Judge
     from .file_parts import Section
@@ -49,11 +49,32 @@ class Outcome:
 def judge_all(judge: 'Judge', output: 'OutputFormat', files: 'Iterable[DomainFile]') -> 'Iterator[Outcome]':
     """Judge all files. The outcomes come in the same order, while later files are still being judged."""
 
-    def work(item: 'Item') -> 'Fields':
-        return _fields(_judge_file(judge, output, DomainFile(*item)))
+    def work(file: DomainFile) -> 'Fields':
+        return _fields(_judge_file(judge, output, file))
 
-    def give_up(item: 'Item', reason: str) -> 'Fields':
-        return _fields(_failed(output, DomainFile(*item), DomainXMLError(reason)))
+    def give_up(file: DomainFile, error: GuardError) -> 'Fields':
+        return _fields(_failed(output, file, error))
+
+    for fields in work_on_files(work, give_up, judge.seconds, files):
+        yield Outcome(*fields)
+
+
+def work_on_files(
+    work: 'Callable[[DomainFile], Any]',
+    give_up: 'Callable[[DomainFile, GuardError], Any]',
+    seconds: float,
+    files: 'Iterable[DomainFile]',
+) -> 'Iterator[Any]':
+    """What `work` makes of each file, in the same order, in processes with limits; see pool.Workers.
+
+    :param give_up: makes the result for a file that exceeded a limit
+    """
+
+    def work_on_item(item: 'Item') -> 'Any':
+        return work(DomainFile(*item))
+
+    def give_up_item(item: 'Item', reason: str) -> 'Any':
+        return give_up(DomainFile(*item), DomainXMLError(reason))
 
     chunks = _chunks(files)
     head: 'List[Chunk]' = []
@@ -62,12 +83,11 @@ def judge_all(judge: 'Judge', output: 'OutputFormat', files: 'Iterable[DomainFil
         if chunk is None:
             break
         head.append(chunk)
-    workers = Workers(work, give_up, judge.seconds)
+    workers = Workers(work_on_item, give_up_item, seconds)
     try:
         for several, count in ((head, 1), (chunks, len(os.sched_getaffinity(0)))):
             for results in workers.results(several, count):
-                for fields in results:
-                    yield Outcome(*fields)
+                yield from results
     finally:
         workers.end()
 
