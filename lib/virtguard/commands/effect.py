@@ -69,18 +69,13 @@ class Effect:
             yield 'This could not be judged:'
             yield from map(escape, self.missed)
         changed = sum(map(len, self.texts.values()))
-        if not self.judged and not self.missed:
-            yield 'No domain is defined on this host.'
+        if not self.judged:
+            yield from [] if self.missed else ['No domain is defined on this host.']
         elif not changed:
             yield 'The verdict on %s of this host stays as it is.' % counted(self.judged, 'domain')
         else:
             counts = ((kind, len(texts)) for kind, texts in self.texts.items())
-            words = {
-                REFUSED_LATER: 'refused in mode enforce',
-                PERMITTED: 'no longer refused',
-                OTHER: 'otherwise changed',
-            }
-            shown = ['%d %s' % (count, words.get(kind, kind)) for kind, count in counts if count]
+            shown = ['%d %s' % (count, _SUMMED[kind]) for kind, count in counts if count]
             yield '%s: %s' % (counted(self.judged, 'domain'), ', '.join(shown))
 
 
