@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Judging with the sieve is judging: the same verdicts, and the same refusals, however a document is spelt.
 
-See test_screening for generated rules and documents.
+See test_screening_generated for generated rules and documents.
 """
 
 import random
