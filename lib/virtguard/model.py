@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     Origin = Tuple[str, int]  # file, 1-based line
     Version = Tuple[int, int, int]  # major, minor, micro
     Release = Tuple[int, int]  # major, minor
-    Span = Tuple[str, Union[Release, Tuple[()]], Union[Release, Tuple[()]]]
+    Span = Tuple[str, Tuple[int, ...], Tuple[int, ...]]  # vendor, and two bounds with the numbers that are written
     DomainEntry = Union[str, Tuple[str, str]]  # a UUID or a glob over names; a UUID and a glob
 
 # Far beyond any real domain, and any real policy; what is larger is an attack on memory.
@@ -92,7 +92,7 @@ def release_of(os: str, like: 'Sequence[str]', vendor: str) -> 'Union[Release, T
 class HostCondition:
     """A rule's condition on one host fact: `fact` is one of `values`, or, if `negated`, is not.
 
-    `span` is a range of releases, in which () means no bound; then `values` are its bounds in words.
+    `span` is a range of releases, in which () means no bound; then there are no `values`.
     """
 
     __slots__ = ('fact', 'values', 'negated', 'span')

@@ -119,7 +119,7 @@ class Comparer:
 
 def _value(rule: model.Rule, key: str) -> 'Any':
     if key == 'host':
-        return [(condition.fact, condition.values, condition.negated) for condition in rule.host]
+        return [(condition.fact, condition.values, condition.negated, condition.span) for condition in rule.host]
     return (rule.values, rule.negated) if key == 'values' else getattr(rule, key)
 
 

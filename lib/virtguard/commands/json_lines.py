@@ -4,6 +4,7 @@
 import json
 
 from .. import model
+from ..policy.show import bounds_of
 from .output_format import OutputFormat
 
 TYPE_CHECKING = False
@@ -140,5 +141,5 @@ def _rule_object(rule: model.Rule) -> 'Dict[str, Any]':
 
 def _condition(condition: model.HostCondition) -> 'Any':
     if condition.span is not None:
-        return dict(value.split() for value in condition.values)
+        return dict(bounds_of(condition.span))
     return {'not': condition.values} if condition.negated else condition.values

@@ -5,6 +5,7 @@ import textwrap
 
 from .. import model, wording
 from ..errors import suggest
+from ..policy.show import bounds_of
 from . import loading
 from .exit_status import FINE, NOT_JUDGED
 from .formats import FORMATS
@@ -60,7 +61,8 @@ def _explain(rule: model.Rule) -> str:
     rows.append(('probe', rule.probe or ''))
     for condition in rule.host:
         relation = 'is not one of' if condition.negated else 'is'
-        rows.append(('host', '%s %s %s' % (condition.fact, relation, ', '.join(condition.values))))
+        values = condition.values if condition.span is None else map(' '.join, bounds_of(condition.span))
+        rows.append(('host', '%s %s %s' % (condition.fact, relation, ', '.join(values))))
     rows += [('waivable', '' if rule.waivable else 'no'), ('reason', rule.reason)]
     rows += [
         ('supported', ', '.join(rule.supported)),

@@ -219,13 +219,16 @@ def _read_span(reader: Reader, node: 'yaml.Node') -> 'List[model.HostCondition]'
     if vendor and other and vendor != other:
         message = 'host.os is a range from a release of %s to one of %s' % (vendor, other)
         reader.problem(nodes['before'], message, 'both are of one vendor; make it two rules')
-    elif first and end and not first < end:
+    elif first and end and not _whole(first) < _whole(end):
         reader.problem(node, 'host.os is a range without any release', 'from must be older than before')
-    words = tuple('%s %s' % (key, nodes[key].value) for key in _BOUNDS if key in nodes)
-    return [model.HostCondition('os', words, False, (vendor or other, first, end))]
+    return [model.HostCondition('os', (), False, (vendor or other, first, end))]
 
 
-def _read_release(reader: Reader, node: 'yaml.Node', what: str) -> 'Optional[Tuple[str, model.Release]]':
+def _whole(release: 'Tuple[int, ...]') -> 'Tuple[int, ...]':
+    return (release + (0,))[:2]
+
+
+def _read_release(reader: Reader, node: 'yaml.Node', what: str) -> 'Optional[Tuple[str, Tuple[int, ...]]]':
     # A number alone, which YAML reads as a number, is not a release, and quoting it does not help.
     is_number = isinstance(node, yaml.ScalarNode) and node.tag.rpartition(':')[2] in ('int', 'float')
     text = str(node.value) if is_number else reader.line_of_text(node, what)
@@ -245,7 +248,7 @@ def _read_release(reader: Reader, node: 'yaml.Node', what: str) -> 'Optional[Tup
             hint = 'write it with its vendor: %s' % ' or '.join('%s-%s' % (vendor, text) for vendor in model.VENDORS)
         reader.problem(node, '%s is %r, which is not a release that virt-guard can compare' % (what, text), hint)
         return None
-    return name, (int(written.group(2)), int(written.group(3) or 0))
+    return name, tuple(int(number) for number in written.groups()[1:] if number is not None)
 
 
 def _read_since(reader: Reader, node: 'yaml.Node') -> 'Tuple[Tuple[str, model.Version], ...]':

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Policy -> YAML text, in which every value has the place that it came from. Pure: no I/O.
 
-The text is a policy again: read back, it judges as the policy that it was made of.
+The text is a policy again: read back, it judges as the policy that it was made of. Also how a policy writes a range of
+releases, for all that shows one.
 """
 
 import json
@@ -102,9 +103,16 @@ def _both(uuid: str, name: str) -> str:
 
 def _condition(condition: model.HostCondition) -> str:
     if condition.span is not None:
-        return '%s: {%s}' % (condition.fact, ', '.join(value.replace(' ', ': ') for value in condition.values))
+        return '%s: {%s}' % (condition.fact, ', '.join('%s: %s' % bound for bound in bounds_of(condition.span)))
     values = '[%s]' % ', '.join(_scalar(value) for value in condition.values)
     return '%s: %s' % (condition.fact, '{not: %s}' % values if condition.negated else values)
+
+
+def bounds_of(span: 'model.Span') -> 'List[Tuple[str, str]]':
+    """The bounds of a range of releases: `from` or `before`, and a release."""
+    vendor, first, end = span
+    numbers = {'from': first, 'before': end}
+    return [(key, '%s-%s' % (vendor, '.'.join(map(str, number)))) for key, number in numbers.items() if number]
 
 
 def _origin_text(origin: 'Optional[model.Origin]') -> str:

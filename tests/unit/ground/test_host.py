@@ -10,7 +10,7 @@ import time
 import pytest
 from support.paths import LIB
 from virtguard.host import Host, read_facts, today
-from virtguard.model import HostCondition
+from virtguard.model import HostCondition, HostFacts
 
 
 @pytest.fixture
@@ -226,6 +226,14 @@ def test_which_release_it_is(host, text, expected):
     else:
         assert own == set()
     assert [name for name, answer in answers.items() if answer] == ([expected] if expected else [])
+
+
+@pytest.mark.parametrize(
+    'os, met', [('rhel-8.10', False), ('rhel-9', True), ('rhel-9.0', True), ('rhel-9.10', True), ('rhel-10.0', False)]
+)
+def test_a_bound_without_a_minor_number_is_its_first_release(os, met):
+    facts = HostFacts('x86_64', 'none', os, lambda name, subject: None)
+    assert HostCondition('os', (), False, ('rhel', (9,), (10,))).met_by(facts) is met
 
 
 def test_where_there_is_no_os_release_nobody_can_tell(host):

@@ -76,18 +76,18 @@ def test_host_conditions(text, expected):
 
 
 @pytest.mark.parametrize(
-    'text, values, span',
+    'text, span',
     [
-        ('{from: rhel-9.0, before: rhel-9.4}', ('from rhel-9.0', 'before rhel-9.4'), ('rhel', (9, 0), (9, 4))),
-        ('{before: rhel-9.10, from: rhel-9.9}', ('from rhel-9.9', 'before rhel-9.10'), ('rhel', (9, 9), (9, 10))),
-        ('{from: "rhel-10.1"}', ('from rhel-10.1',), ('rhel', (10, 1), ())),
-        ('{before: sles-15.6}', ('before sles-15.6',), ('sles', (), (15, 6))),
-        ('{from: rhel-9, before: rhel-10}', ('from rhel-9', 'before rhel-10'), ('rhel', (9, 0), (10, 0))),
+        ('{from: rhel-9.0, before: rhel-9.4}', ('rhel', (9, 0), (9, 4))),
+        ('{before: rhel-9.10, from: rhel-9.9}', ('rhel', (9, 9), (9, 10))),
+        ('{from: "rhel-10.1"}', ('rhel', (10, 1), ())),
+        ('{before: sles-15.6}', ('sles', (), (15, 6))),
+        ('{from: rhel-9, before: rhel-10}', ('rhel', (9,), (10,))),
     ],
 )
-def test_a_range_of_releases(text, values, span):
+def test_a_range_of_releases(text, span):
     (rule,) = load(changed('match: /domain/devices/disk', 'host: {os: %s}' % text)).rules
-    assert [(c.fact, c.values, c.negated, c.span) for c in rule.host] == [('os', values, False, span)]
+    assert [(c.fact, c.values, c.negated, c.span) for c in rule.host] == [('os', (), False, span)]
 
 
 def test_what_narrows_a_match():

@@ -8,7 +8,7 @@ from virtguard.policy import load
 from virtguard.policy.installation import profiles
 from virtguard.policy.layer import read_layer
 from virtguard.policy.merge import merge_layers
-from virtguard.policy.show import show_policy
+from virtguard.policy.show import bounds_of, show_policy
 
 SITE = """\
 mode: audit
@@ -69,6 +69,11 @@ def test_every_value_has_its_place():
     assert '    host: {arch: [x86_64], os: {from: rhel-9.0, before: rhel-9.4}}  # 10-site.yaml:7' in lines
     for line in lines:
         assert '  # ' in line or line in ('rules:', 'waivers:') or line.startswith('      - '), line
+
+
+def test_the_bounds_of_a_range_are_shown_with_the_numbers_that_were_written():
+    assert bounds_of(('rhel', (9,), (10, 1))) == [('from', 'rhel-9'), ('before', 'rhel-10.1')]
+    assert bounds_of(('sles', (), (15, 6))) == [('before', 'sles-15.6')]
 
 
 def test_a_default_says_so():
