@@ -16,7 +16,7 @@ from .trust import check_way
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional
+    from typing import Any, Dict, List
 
 _OURS = ('lxml', 'yaml')
 _LOCAL = '/usr/local'
@@ -70,10 +70,12 @@ def describe_copies(*names: str) -> str:
     return said
 
 
-def blame(error: Exception) -> 'Optional[MissingLibraryError]':
-    """The error to report instead of an unexpected exception, if a broken library has caused it; else None.
+def blame(error: Exception) -> MissingLibraryError:
+    """The error to report instead of an unexpected exception, if a broken library has caused it.
 
     An incomplete copy of a library may be imported and fail later, with any exception, not only ImportError.
+
+    :raises Exception: the same one, if the libraries work
     """
     if isinstance(error, (ImportError, AttributeError)) and any(name in str(error) for name in _OURS):
         return MissingLibraryError(error, {})
@@ -82,7 +84,7 @@ def blame(error: Exception) -> 'Optional[MissingLibraryError]':
         _try_yaml()
     except Exception as defect:
         return MissingLibraryError(defect, {})
-    return None
+    raise error
 
 
 def _is_local(path: str) -> bool:

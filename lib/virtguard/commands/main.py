@@ -11,6 +11,7 @@ import time
 
 from .. import wording
 from ..errors import GuardError
+from ..libraries import blame
 from ..policy.installation import Installation, not_installed
 from ..policy.problems import PolicyError
 from .exit_status import INTERRUPTED, NOT_JUDGED
@@ -42,10 +43,5 @@ def main(argv: 'Optional[Sequence[str]]' = None, installation: Installation = no
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
-        from ..libraries import blame
-
-        blamed = blame(error)
-        if blamed is None:
-            raise
-        complain('%s: %s' % (wording.PROGRAM, blamed))
+        complain('%s: %s' % (wording.PROGRAM, blame(error)))
         return NOT_JUDGED

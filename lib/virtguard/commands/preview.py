@@ -13,6 +13,7 @@ from .. import __version__, model
 from ..errors import GuardError
 from ..host import read_facts, today
 from ..judging.judge import Judge
+from ..libraries import blame
 from ..policy.host_profile import difference
 from ..policy.installation import Installation, installed_below
 from ..policy.load import drop_in_directory, load_timed
@@ -62,12 +63,7 @@ def main(argv: 'Sequence[str]', stdout: 'TextIO') -> int:
     except GuardError as error:
         complain('install.sh: %s' % error)
     except Exception as error:
-        from ..libraries import blame
-
-        blamed = blame(error)
-        if blamed is None:
-            raise
-        complain('install.sh: %s' % blamed)
+        complain('install.sh: %s' % blame(error))
     return NOT_JUDGED
 
 

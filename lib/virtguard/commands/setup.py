@@ -11,6 +11,7 @@ from .. import model
 from ..compiled import compiled_path
 from ..errors import GuardError
 from ..host import read_facts, today
+from ..libraries import blame
 from ..policy import load
 from ..policy.compiler import compile_in_place, write_compiled
 from ..policy.files import read_policy_file
@@ -66,12 +67,7 @@ def main(argv: 'Sequence[str]', stdout: 'TextIO') -> int:
         print('%s: %s' % (ascii(error.filename), error.strerror), file=sys.stderr)
         return 1
     except Exception as error:
-        from ..libraries import blame
-
-        blamed = blame(error)
-        if blamed is None:
-            raise
-        print(ascii(str(blamed))[1:-1], file=sys.stderr)
+        print(ascii(str(blame(error)))[1:-1], file=sys.stderr)
         return 1
     return 0
 
