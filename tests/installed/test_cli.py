@@ -144,7 +144,7 @@ def test_nothing_to_judge_is_no_success(installed, facts, tmp_path):
     [
         (['check', '/nonexistent.xml'], b'/nonexistent.xml: error: cannot be read: No such file or directory'),
         (['check'], b'the following arguments are required'),
-        (['chekc'], b'invalid choice'),
+        (['chekc'], b"there is no command 'virt-guard chekc'; did you mean 'virt-guard check'?"),
         ([], b'the following arguments are required: COMMAND'),
         (['explain', 'virtioffs'], b"there is no rule 'virtioffs' (did you mean 'virtiofs'?)"),
         (['check', '--policy', '/nonexistent.yaml', '-'], b'the policy /nonexistent.yaml: No such file or directory\n'),

@@ -80,8 +80,10 @@ def test_names_of_policies_and_of_what_is_not_there(installed, nasty):
     assert_clean(installed.run_cli('explain', os.path.basename(nasty)), 'no rule', status=2)
     assert_clean(installed.run_cli('check', '--facts', nasty + '/none', nasty), status=2)
     assert_clean(installed.run_cli('check', '--policy', nasty, nasty), status=2)
-    assert_clean(installed.run_cli('check', '--format', os.path.basename(nasty), nasty), 'invalid choice', status=2)
-    assert_clean(installed.run_cli(os.path.basename(nasty)), 'invalid choice', status=2)
+    assert_clean(
+        installed.run_cli('check', '--format', os.path.basename(nasty), nasty), 'is not one (known are', status=2
+    )
+    assert_clean(installed.run_cli(os.path.basename(nasty)), 'there is no command', status=2)
 
 
 @pytest.fixture

@@ -6,16 +6,22 @@ import argparse
 from .. import __version__, model, wording
 from ..policy.waivers import parse_day
 from . import check, policy, rules, watch
-from .exit_status import NOT_JUDGED
+from .exit_status import FINE
 from .formats import FORMATS
+from .usage import Parser, add_command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn
-
     from ..policy.installation import Installation
+    from .usage import Commands
 
-    Commands = argparse._SubParsersAction['_Parser']
+_FAILED = '2  a policy or another input has a problem, or the command line is wrong'
+_JUDGES = (
+    '0  every domain is admitted',
+    '1  a domain is denied, also in mode audit',
+    '2  a domain could not be judged, a policy has a problem, or the command line is wrong',
+)
+_TELLS = ('0  fine', _FAILED)
 
 
 def _day(text: str) -> str:
@@ -33,36 +39,49 @@ def _release(text: str) -> str:
     return text
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> 'NoReturn':
-        if message.startswith('unrecognized arguments'):
-            message += '; put options before files'
-        self.exit(NOT_JUDGED, '%s: %s (%s --help)\n' % (self.prog, wording.escape(message), self.prog))
-
-
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """The parser of the whole command line; what it returns has `run`, the function to call."""
-    parser = _Parser(
+    parser = Parser(
         prog=wording.PROGRAM,
         description='Judge libvirt domains by a policy of unsupported features.',
-        epilog='Exit status: 0 admitted, 1 something is denied, 2 something could not be judged.',
+        examples=[
+            ('virt-guard scan', 'judge every domain defined on this host'),
+            ('virt-guard help check', 'how to judge single files and domains'),
+        ],
+        statuses=[
+            '0  admitted, or fine',
+            '1  something is denied, or not as it should be',
+            '2  something could not be judged, or the command line is wrong',
+        ],
     )
     parser.add_argument('--version', action='version', version='%s %s' % (wording.PROGRAM, __version__))
-    commands = parser.add_subparsers(dest='command', metavar='COMMAND')
-    commands.required = True
+    commands = parser.add_commands('COMMAND')
     for add in (_add_check, _add_scan, _add_watch, _add_rules, _add_explain):
         add(commands)
-    policy_command = commands.add_parser('policy', help='work on the policy itself')
-    actions = policy_command.add_subparsers(dest='action', metavar='ACTION')
-    actions.required = True
+    policy_command = add_command(
+        commands,
+        'policy',
+        'work on the policy itself',
+        [
+            ('virt-guard policy check', 'report every problem of the policy in force'),
+            ('virt-guard help policy diff', 'how to compare two policies'),
+        ],
+        ['the exit statuses are those of the ACTION; 2 if the command line is wrong'],
+    )
+    actions = policy_command.add_commands('ACTION')
     for add in (_add_policy_check, _add_policy_show, _add_policy_test, _add_policy_diff, _add_policy_compile):
         add(actions)
+    _add_help(commands)
     return parser
 
 
 def _add_check(commands: 'Commands') -> None:
-    parser = commands.add_parser('check', help='judge domain XML files')
-    parser.set_defaults(run=check.check)
+    examples = [
+        ('virt-guard check web07.xml', 'a file'),
+        ('virt-guard check --policy rhel-9 domains/', 'every file below a directory, by a profile'),
+        ('virsh dumpxml web07 | virt-guard check -', 'standard input'),
+    ]
+    parser = add_command(commands, 'check', 'judge domain XML files', examples, _JUDGES, check.check)
     _add_policy_option(parser)
     _add_judging_options(parser)
     parser.add_argument(
@@ -71,8 +90,11 @@ def _add_check(commands: 'Commands') -> None:
 
 
 def _add_scan(commands: 'Commands') -> None:
-    parser = commands.add_parser('scan', help='judge every domain defined on this host')
-    parser.set_defaults(run=check.scan)
+    examples = [
+        ('virt-guard scan', 'every domain, as its next start would be judged'),
+        ('virt-guard scan --next-boot', 'only domains that run or start with the host'),
+    ]
+    parser = add_command(commands, 'scan', 'judge every domain defined on this host', examples, _JUDGES, check.scan)
     _add_policy_option(parser)
     _add_judging_options(parser)
     parser.add_argument(
@@ -83,42 +105,71 @@ def _add_scan(commands: 'Commands') -> None:
 
 
 def _add_watch(commands: 'Commands') -> None:
-    parser = commands.add_parser('watch', help='record findings about running domains as they change')
-    parser.set_defaults(run=watch.run)
+    examples = [
+        ('virt-guard watch --once', 'what holds now; nothing is recorded'),
+        ('virt-guard watch', 'what the unit virt-guard-watch.service runs'),
+    ]
+    statuses = [
+        '0  it has ended as it should; --once: nothing would be denied',
+        '1  --once: something would be denied',
+        _FAILED,
+    ]
+    purpose = 'record findings about running domains as they change'
+    parser = add_command(commands, 'watch', purpose, examples, statuses, watch.run)
     _add_policy_option(parser)
     parser.add_argument('--once', action='store_true', help='report what is found now, record nothing, and exit')
     _add_format_option(parser, 'finding')
 
 
 def _add_rules(commands: 'Commands') -> None:
-    parser = commands.add_parser('rules', help='list the rules')
-    parser.set_defaults(run=rules.list_rules)
+    examples = [
+        ('virt-guard rules', 'those in force on this host'),
+        ('virt-guard rules --policy rhel-9 --format jsonl', 'those of a profile, for programs'),
+    ]
+    parser = add_command(commands, 'rules', 'list the rules', examples, _TELLS, rules.list_rules)
     _add_policy_option(parser)
     _add_format_option(parser, 'rule')
 
 
 def _add_explain(commands: 'Commands') -> None:
-    parser = commands.add_parser('explain', help='tell what a rule is for, and what to do about its findings')
-    parser.set_defaults(run=rules.explain)
+    examples = [
+        ('virt-guard explain virtiofs', 'a rule of the policy in force'),
+        ('virt-guard explain --policy rhel-9 tcg virtiofs', 'rules of a profile'),
+    ]
+    purpose = 'tell what a rule is for, and what to do about its findings'
+    parser = add_command(commands, 'explain', purpose, examples, _TELLS, rules.explain)
     _add_policy_option(parser)
     parser.add_argument('rules', nargs='+', metavar='RULE')
 
 
 def _add_policy_check(commands: 'Commands') -> None:
-    parser = commands.add_parser('check', help='report every problem of a policy')
-    parser.set_defaults(run=policy.check)
+    examples = [
+        ('virt-guard policy check', 'the policy in force'),
+        ('virt-guard policy check site.yaml', 'a file'),
+    ]
+    statuses = ['0  there is no problem', '2  there is one, or the command line is wrong']
+    parser = add_command(commands, 'check', 'report every problem of a policy', examples, statuses, policy.check)
     parser.add_argument('policy', nargs='?', metavar='FILE', help='default: the policy in force')
 
 
 def _add_policy_show(commands: 'Commands') -> None:
-    parser = commands.add_parser('show', help='print the effective policy, and where each value comes from')
-    parser.set_defaults(run=policy.show_effective)
+    examples = [
+        ('virt-guard policy show', 'the policy in force, made of all its files'),
+        ('virt-guard policy show rhel-9', 'a profile'),
+    ]
+    purpose = 'print the effective policy, and where each value comes from'
+    parser = add_command(commands, 'show', purpose, examples, _TELLS, policy.show_effective)
     parser.add_argument('policy', nargs='?', metavar='FILE', help='default: the policy in force')
 
 
 def _add_policy_test(commands: 'Commands') -> None:
-    parser = commands.add_parser('test', help='judge test domains, and compare the findings with the expected ones')
-    parser.set_defaults(run=_test_policy)
+    examples = [
+        ('virt-guard policy test tests/', 'the test cases of the rules of this site'),
+        ('virt-guard policy test --policy site.yaml tests/', 'those of a policy that is not in force'),
+    ]
+    statuses = ['0  everything is as expected', '1  something is not, or cases are missing', _FAILED]
+    purpose = 'judge test domains, and compare the findings with the expected ones'
+    parser = add_command(commands, 'test', purpose, examples, statuses, _test_policy)
     _add_policy_option(parser)
     parser.add_argument('--all', action='store_true', help='require test cases for every rule, not only for your own')
     parser.add_argument(
@@ -127,8 +178,13 @@ def _add_policy_test(commands: 'Commands') -> None:
 
 
 def _add_policy_diff(commands: 'Commands') -> None:
-    parser = commands.add_parser('diff', help='list the domains that another policy judges differently')
-    parser.set_defaults(run=_diff_policies)
+    examples = [
+        ('virt-guard policy diff rhel-9 site.yaml', 'what changes for the domains of this host'),
+        ('virt-guard policy diff --os rhel-10.1 rhel-9 rhel-10', 'what an upgrade of the host changes'),
+    ]
+    statuses = ['0  nothing changes', '1  something changes', _FAILED]
+    purpose = 'list the domains that another policy judges differently'
+    parser = add_command(commands, 'diff', purpose, examples, statuses, _diff_policies)
     _add_judging_options(parser)
     parser.add_argument('old', metavar='OLD', help='the policy or profile that judges the domains as of today')
     parser.add_argument(
@@ -142,19 +198,29 @@ def _add_policy_diff(commands: 'Commands') -> None:
 
 
 def _add_policy_compile(commands: 'Commands') -> None:
-    parser = commands.add_parser('compile', help='compile the policy in force, so that the hook starts faster')
-    parser.set_defaults(run=policy.compile_in_force)
+    examples = [
+        ('virt-guard policy compile', 'after an edit, where no unit does it'),
+        ('virt-guard policy check && virt-guard policy compile', 'only a policy without problems'),
+    ]
+    purpose = 'compile the policy in force, so that the hook starts faster'
+    add_command(commands, 'compile', purpose, examples, _TELLS, policy.compile_in_force)
 
 
-def _add_policy_option(parser: argparse.ArgumentParser) -> None:
+def _add_help(commands: 'Commands') -> None:
+    examples = [('virt-guard help', 'the list of commands'), ('virt-guard help policy diff', 'help on one of them')]
+    parser = add_command(commands, 'help', 'tell how a command is used', examples, _TELLS, _help)
+    parser.add_argument('words', nargs='*', metavar='COMMAND')
+
+
+def _add_policy_option(parser: Parser) -> None:
     parser.add_argument('--policy', metavar='FILE', help='a policy or profile to judge by (default: the one in force)')
 
 
-def _add_format_option(parser: argparse.ArgumentParser, what: str) -> None:
+def _add_format_option(parser: Parser, what: str) -> None:
     parser.add_argument('--format', choices=list(FORMATS), default='text', help='jsonl: one JSON object per ' + what)
 
 
-def _add_judging_options(parser: argparse.ArgumentParser) -> None:
+def _add_judging_options(parser: Parser) -> None:
     """Options about the format of verdicts, and about the host and the day that they depend on."""
     _add_format_option(parser, 'domain')
     parser.add_argument('--facts', metavar='FILE', help='judge for another host, whose facts are in this YAML file')
@@ -174,3 +240,11 @@ def _diff_policies(arguments: argparse.Namespace, installation: 'Installation') 
     from .policy_diff import run
 
     return run(arguments, installation)
+
+
+def _help(arguments: argparse.Namespace, installation: 'Installation') -> int:
+    parser = build_parser()
+    for word in arguments.words:
+        parser = parser.command(word)
+    parser.print_help()
+    return FINE
