@@ -65,8 +65,7 @@ def sub_commands(parser, above=''):
 
 
 def test_every_sub_command_is_among_them():
-    without_libraries = {'help'}
-    assert set(sub_commands(build_parser())) - without_libraries == {name.partition(' --')[0] for name in COMMANDS}
+    assert set(sub_commands(build_parser())) - {'help'} == {name.partition(' --')[0] for name in COMMANDS}
 
 
 @pytest.mark.parametrize('command', sorted(COMMANDS))
@@ -85,6 +84,14 @@ def test_a_library_that_cannot_be_used(tmp_path, library, command):
     assert line.startswith('virt-guard: a library is missing or broken: ')
     assert line.endswith("(install the distribution's lxml and PyYAML)")
     assert (result.returncode, result.stdout) == (2, '')
+
+
+def test_help_needs_no_library(tmp_path):
+    for name in ('lxml.py', 'yaml.py'):
+        (tmp_path / name).write_text(RAISES)
+    result = run(['help', 'check'], PYTHONPATH=os.pathsep.join([str(tmp_path), str(CHECKOUT / 'lib')]))
+    assert (result.returncode, result.stderr) == (0, '')
+    assert result.stdout.startswith('usage: virt-guard check ')
 
 
 def test_a_defect_of_the_guard_is_not_blamed_on_a_library():

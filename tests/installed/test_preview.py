@@ -346,12 +346,12 @@ def test_an_ordinary_user_is_told_what_he_cannot_read():
         _, refused, counts, missed, following = sections(result)
         assert counts == ['2 domains: 1 refused, 1 not judged'] and '/bad.xml:16: deny' in refused[1]
         assert missed[1:] == [
-            '%s/secret.xml: error: cannot be read: Permission denied' % domains,
-            'cannot list %s: Permission denied (run it as root)' % run,
+            '%s/secret.xml: error: cannot be read: Permission denied (run it as root, with sudo)' % domains,
+            'cannot list %s: Permission denied (run it as root, with sudo)' % run,
         ]
         domains.chmod(0o700)
         _, missed, following = sections(preview(root, status=2, preexec_fn=as_nobody, cwd='/'))
-        assert missed[1] == 'cannot list %s: Permission denied (run it as root)' % domains
+        assert missed[1] == 'cannot list %s: Permission denied (run it as root, with sudo)' % domains
         # On the host itself, too, where an installation needs root.
         result = subprocess.run(
             [str(CHECKOUT / 'install.sh'), '--preview', '--no-deps', '--python', sys.executable],

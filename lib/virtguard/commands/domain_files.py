@@ -15,6 +15,7 @@ import zlib
 from ..errors import DomainXMLError, GuardError
 from ..model import MAX_XML_BYTES
 from .file_parts import CONTAINERS, Section, first_element, split
+from .host_domains import AS_ROOT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ class DomainFile:
         except (EOFError, zlib.error):
             raise GuardError('cannot be decompressed: it is damaged or incomplete') from None
         except OSError as error:
-            raise GuardError('cannot be read: %s' % (error.strerror or error)) from None
+            hint = AS_ROOT if isinstance(error, PermissionError) and os.geteuid() != 0 else ''
+            raise GuardError('cannot be read: %s' % (error.strerror or error), hint) from None
 
     def parts(self) -> 'Iterator[Part]':
         """The domains in it, each as a document; an error in the place of each document that is not a domain."""
@@ -110,6 +112,7 @@ def defined_uuids(directories: 'Iterable[str]') -> 'Set[str]':
 
 class DomainFiles:
     """The files that paths stand for: a file for itself, a directory for the files below it that may hold a domain.
+    What is a DomainFile already stays as it is.
 
     Those below a directory are sorted. A file to which several links lead comes once; links to directories are not
     followed. `others` counts the files below directories that cannot hold a domain.
@@ -117,14 +120,16 @@ class DomainFiles:
     :raises GuardError: (as it is iterated) a directory cannot be listed, or has no such file
     """
 
-    def __init__(self, paths: 'Iterable[str]') -> None:
+    def __init__(self, paths: 'Iterable[Union[str, DomainFile]]') -> None:
         self._paths = paths
         self._seen: 'Set[Tuple[int, int]]' = set()
         self.others = 0
 
     def __iter__(self) -> 'Iterator[DomainFile]':
         for path in self._paths:
-            if path != STDIN and os.path.isdir(path):
+            if isinstance(path, DomainFile):
+                yield path
+            elif path != STDIN and os.path.isdir(path):
                 yield from self._below(path)
             else:
                 yield DomainFile(path, True)
@@ -188,7 +193,7 @@ def _sniff(path: str) -> 'Union[str, None]':
     return '' if name is None or name == 'domain' or name in CONTAINERS else None
 
 
-def find_domain_files(paths: 'Iterable[str]') -> DomainFiles:
+def find_domain_files(paths: 'Iterable[Union[str, DomainFile]]') -> DomainFiles:
     """The files that paths name, or have below them."""
     return DomainFiles(paths)
 
@@ -205,7 +210,7 @@ def defined_domain_files(directory: str) -> 'List[DomainFile]':
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise GuardError('cannot list %s: %s' % (directory, error.strerror), 'run it as root') from None
+        raise GuardError('cannot list %s: %s' % (directory, error.strerror), AS_ROOT) from None
     paths = [os.path.join(directory, name) for name in names]
     return [DomainFile(path, True) for path in paths if os.path.isfile(path) or not os.path.exists(path)]
 

@@ -17,6 +17,7 @@ from ..wording import counted
 from . import loading, notes
 from .exit_status import Tally
 from .formats import FORMATS
+from .host_domains import AS_ROOT
 from .pool import Workers
 from .terminal import complain, show, wants_colour
 
@@ -143,7 +144,7 @@ def _list(directory: str) -> 'List[os.DirEntry[str]]':
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise GuardError('cannot list %s: %s' % (directory, error.strerror), 'run it as root') from None
+        raise GuardError('cannot list %s: %s' % (directory, error.strerror), AS_ROOT) from None
 
 
 def _read(path: str) -> 'Optional[bytes]':
