@@ -48,7 +48,10 @@ def _content(path: str, kind: str) -> 'Any':
     if kind == WAY:
         held = ''
     elif os.path.isdir(path):
-        held = sha256_hex(b'\0'.join(sorted(os.fsencode(name) for name in os.listdir(path))))
+        # A directory is not a drop-in, whatever its name, but a file that replaces it is.
+        with os.scandir(path) as entries:
+            names = [os.fsencode(entry.name) + b'/' * entry.is_dir(follow_symlinks=False) for entry in entries]
+        held = sha256_hex(b'\0'.join(sorted(names)))
     else:
         held = _held(path)
     return _is_trusted(path, status), held

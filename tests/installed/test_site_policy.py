@@ -121,6 +121,23 @@ def test_a_guard_that_cannot_run_obeys_the_drop_ins(installed, site, tmp_path, d
     assert call(hook, ['guest', 'prepare', 'begin', '-'], CLEAN).returncode == status
 
 
+def test_what_only_looks_like_a_drop_in_stops_no_start(installed, site, tmp_path):
+    directory = installed.policy.with_suffix('.d')
+    misnamed = directory / '30-site.yaml'
+    misnamed.mkdir()
+    try:
+        for name in ('20-site.yml', '20-site.YAML', '.20-site.yaml', '20-site.yaml.rejected', '20-site.yaml~'):
+            (directory / name).write_text('rules: [\n')
+            (directory / name).chmod(0o666)
+        site(_10_site='failure: admit\n')
+        assert installed.run_hook('guest', 'start', CLEAN).stderr == b''
+        # Nor does it where only the shell is left to decide.
+        hook = hook_copy(installed, tmp_path, python='/bin/false')
+        assert call(hook, ['guest', 'prepare', 'begin', '-'], CLEAN).returncode == 0
+    finally:
+        misnamed.rmdir()
+
+
 def test_a_waived_domain_starts_and_the_record_says_by_whose_leave(installed, site, journal):
     site(_10_site=waiver(day(100)))
     result = installed.run_hook('guest', 'start', DENIED)

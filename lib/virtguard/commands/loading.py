@@ -11,12 +11,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Iterable, Optional
 
+    from ..policy.drop_ins import Changes
     from ..policy.installation import Installation
 
 
-def policy(
-    name: 'Optional[str]', installation: 'Installation', changes: 'Optional[load.Changes]' = None
-) -> model.Policy:
+def policy(name: 'Optional[str]', installation: 'Installation', changes: 'Optional[Changes]' = None) -> model.Policy:
     """The policy of a file or profile; without a name, the policy in force.
 
     :param changes: of the policy in force, see load.trusted

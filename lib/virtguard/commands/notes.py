@@ -7,7 +7,7 @@ from .. import model
 from ..compiled import load_compiled
 from ..errors import GuardError
 from ..host import today
-from ..policy import load
+from ..policy.drop_ins import NAMING, find_ignored
 from .terminal import complain
 
 TYPE_CHECKING = False
@@ -60,8 +60,8 @@ def _on_a_taken_id(rule: model.Rule) -> 'Iterator[str]':
 
 def on_files(installation: 'Installation') -> 'Iterator[str]':
     """Which files beside the policy in force are ignored."""
-    for path in load.ignored_drop_ins(installation.policy):
-        yield '%s is ignored: the name of a drop-in ends with .yaml and does not begin with a dot' % path
+    for path in find_ignored(installation.policy):
+        yield '%s is ignored: %s' % (path, NAMING)
     warning = load_compiled(installation.policy)[1]
     if warning:
         yield warning

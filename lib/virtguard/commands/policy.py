@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import argparse
     from typing import List, Optional
 
+    from ..policy.drop_ins import Changes
     from ..policy.installation import Installation
-    from ..policy.load import Changes
 
 
 def check(arguments: 'argparse.Namespace', installation: 'Installation') -> int:

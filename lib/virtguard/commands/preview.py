@@ -13,10 +13,10 @@ from .. import __version__, model
 from ..errors import GuardError
 from ..host import read_facts, today
 from ..judging.judge import Judge
-from ..libraries import blame
+from ..policy.drop_ins import drop_in_directory
 from ..policy.host_profile import difference
 from ..policy.installation import Installation, installed_below
-from ..policy.load import drop_in_directory, load_timed
+from ..policy.load import load_timed
 from ..policy.problems import PolicyError
 from ..wording import PROGRAM, counted
 from .candidate import EDITED, LINK, SHIPPED, choose_profile, make_candidate

@@ -16,7 +16,7 @@ from ..guarding import confinement
 from ..guarding.apparmor import NO, YES
 from ..guarding.host_files import FileTree
 from ..guarding.selinux import Kernel
-from ..policy.load import drop_in_directory
+from ..policy.drop_ins import drop_in_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

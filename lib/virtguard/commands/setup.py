@@ -14,10 +14,11 @@ from ..host import read_facts, today
 from ..libraries import blame
 from ..policy import load
 from ..policy.compiler import compile_in_place, write_compiled
+from ..policy.drop_ins import drop_in_directory
 from ..policy.files import read_policy_file
 from ..policy.host_profile import difference
 from ..policy.installation import find_policy
-from ..policy.load import drop_in_directory, load_timed
+from ..policy.load import load_timed
 from ..trust import write_file
 from .candidate import Candidate, choose_profile, is_offer_settled, make_candidate, make_offer
 from .hook_link import choose_link

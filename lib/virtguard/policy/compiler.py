@@ -16,7 +16,7 @@ from ..screening import join_texts, pack_conditions, pack_rule, pack_waiver
 from ..source_contents import take_contents
 from ..trust import FILE, LISTING, WAY, directories, write_file
 from . import osinfo_db
-from .load import drop_in_directory
+from .drop_ins import drop_in_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

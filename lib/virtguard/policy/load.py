@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A policy's path -> Policy: reads its own file, what that extends, and the drop-ins beside it, and puts them together.
-
-The drop-ins of /etc/virt-guard/policy.yaml are /etc/virt-guard/policy.d/*.yaml, in the order of their names.
-"""
+"""A policy's path -> Policy: reads its own file, what that extends, and its drop-ins, and puts them together."""
 
 import gc
 import os
@@ -11,22 +8,21 @@ import time
 from .. import model
 from ..errors import PolicyFileError, suggest
 from ..libraries import MissingLibraryError
-from ..trust import check_ownership, directories
+from .drop_ins import drop_in_directory as drop_in_directory
+from .drop_ins import find_drop_ins, refuse_drop_in
 from .files import read_policy_file, read_trusted_policy_file, refuse_too_large, stated_failure
-from .installation import SUFFIX, is_profile_name, profiles
+from .installation import is_profile_name, profiles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+    from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
+    from .drop_ins import Changes
     from .layer import Layer
 
     Files = List[Tuple[str, bytes]]
-    # What is to be taken as if it were on the disk: path -> what the file holds, None if there is no such file.
-    Changes = Mapping[str, Optional[bytes]]
 
 _MAX_EXTENDED = 8
-_NAME_OF_DROP_IN = 'the name of a drop-in ends with %s and does not begin with a dot' % SUFFIX
 
 
 def trusted(path: str, today: str = '', changes: 'Optional[Changes]' = None) -> model.Policy:
@@ -41,7 +37,7 @@ def trusted(path: str, today: str = '', changes: 'Optional[Changes]' = None) -> 
     """
     changes = changes or {}
     try:
-        drop_ins = _drop_ins(path, True, changes)
+        drop_ins = find_drop_ins(path, True, changes)
         return _load(path, drop_ins, _with_changes(changes, read_trusted_policy_file), today)
     except PolicyFileError as error:
         if not os.path.lexists(path):
@@ -51,14 +47,14 @@ def trusted(path: str, today: str = '', changes: 'Optional[Changes]' = None) -> 
 
 def as_if_in_force(path: str, today: str = '', changes: 'Optional[Changes]' = None) -> model.Policy:
     """As `trusted`, but the files may have been written by anybody."""
-    _refuse_drop_in(path)
+    refuse_drop_in(path)
     changes = changes or {}
-    return _load(path, _drop_ins(path, False, changes), _with_changes(changes, read_policy_file), today)
+    return _load(path, find_drop_ins(path, False, changes), _with_changes(changes, read_policy_file), today)
 
 
 def single_file(path: str, today: str = '') -> model.Policy:
     """As `trusted`, of any file that the caller may read, and without drop-ins."""
-    _refuse_drop_in(path)
+    refuse_drop_in(path)
     return _load(path, (), read_policy_file, today)
 
 
@@ -77,14 +73,6 @@ def _with_changes(changes: 'Changes', read: 'Callable[[str], bytes]') -> 'Callab
     return read_changed
 
 
-def _refuse_drop_in(path: str) -> None:
-    served = os.path.dirname(os.path.abspath(path))
-    served = served[: -len('.d')] + SUFFIX if served.endswith('.d') else ''
-    if os.path.isfile(served):
-        message = '%s is a drop-in of %s, not a policy by itself' % (path, served)
-        raise PolicyFileError(message, 'check them together: virt-guard policy check')
-
-
 def candidate(path: str, data: bytes, today: str = '') -> model.Policy:
     """As `trusted`, if the file of that path had these bytes, and this package were installed."""
     of_package = set(profiles().values())
@@ -93,7 +81,7 @@ def candidate(path: str, data: bytes, today: str = '') -> model.Policy:
     def read(name: str) -> bytes:
         return read_policy_file(name) if name in of_package else read_trusted_policy_file(name)
 
-    return _load(path, _drop_ins(path, True, changes), _with_changes(changes, read), today)
+    return _load(path, find_drop_ins(path, True, changes), _with_changes(changes, read), today)
 
 
 def load_timed(load: 'Callable[[], model.Policy]') -> 'Tuple[model.Policy, str]':
@@ -115,47 +103,6 @@ def note_on_reading(policy: model.Policy, seconds: float) -> str:
         'each start of a domain must do that within the deadline of %g s: have fewer rules and waivers, or a longer '
         'deadline' % (seconds, policy.deadline)
     )
-
-
-def drop_in_directory(path: str) -> str:
-    """Where the drop-ins of a policy are."""
-    return (path[: -len(SUFFIX)] if path.endswith(SUFFIX) else path) + '.d'
-
-
-def ignored_drop_ins(path: str) -> 'List[str]':
-    """The files in the directory of drop-ins whose names are not those of drop-ins."""
-    directory = drop_in_directory(path)
-    names = os.listdir(directory) if os.path.isdir(directory) else []
-    return [os.path.join(directory, name) for name in sorted(names) if not _is_drop_in(name)]
-
-
-def _drop_ins(path: str, trusted: bool, changes: 'Changes') -> 'List[str]':
-    directory = drop_in_directory(path)
-    names = set(filter(_is_drop_in, _list_drop_ins(directory, trusted)))
-    for changed, data in changes.items():
-        name = os.path.basename(changed)
-        if os.path.dirname(changed) != directory:
-            continue
-        if not _is_drop_in(name):
-            raise PolicyFileError('%s would be ignored' % changed, _NAME_OF_DROP_IN)
-        names = names - {name} if data is None else names | {name}
-    return [os.path.join(directory, name) for name in sorted(names)]
-
-
-def _list_drop_ins(directory: str, trusted: bool) -> 'List[str]':
-    try:
-        names = os.listdir(directory)
-        for way in directories(os.path.join(directory, '*')) if trusted else ():
-            check_ownership(way, os.stat(way))
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise PolicyFileError('cannot list the drop-ins in %s: %s' % (directory, error.strerror)) from None
-    return names
-
-
-def _is_drop_in(name: str) -> bool:
-    return name.endswith(SUFFIX) and not name.startswith('.')
 
 
 def _load(path: str, drop_ins: 'Sequence[str]', read: 'Callable[[str], bytes]', today: str) -> model.Policy:

@@ -268,6 +268,20 @@ def test_a_source_that_only_looks_changed(tmp_path, what):
     assert 'is out of date' in refusal(policy)
 
 
+def test_a_file_in_the_place_of_a_directory_of_that_name(policy, file):
+    """Which is no drop-in, whatever its name, until then."""
+    named = policy.with_name('policy.d') / '50-site.yaml'
+    named.mkdir(parents=True)
+    for path in (named.parent, named):
+        path.chmod(0o755)
+    assert compile_to(file, policy)
+    os.utime(str(named.parent))
+    assert load_compiled(str(policy))[0] is not None, 'nothing but the time is another one'
+    named.rmdir()
+    named.write_text('deadline: 7\n')
+    assert 'is out of date' in refusal(policy)
+
+
 def test_nothing_is_read_while_the_stamp_is_the_same(policy, file, monkeypatch):
     monkeypatch.setattr(source_contents, 'take_contents', None)
     assert load_compiled(str(policy))[0] is not None

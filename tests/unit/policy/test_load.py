@@ -59,14 +59,6 @@ def test_drop_ins_in_the_order_of_their_names(policy, drop_ins):
     assert names == ['policy.yaml', '10-a.yaml', '20-b.yaml', '9-z.yaml']
 
 
-def test_other_names_are_no_drop_ins_and_are_told(policy, drop_ins):
-    for name in ('a.yml', 'a.yaml~', '.a.yaml', 'README', 'b.yaml.rpmsave'):
-        write(drop_ins / name, 'mode: audit\n')
-    assert load.trusted(str(policy)).mode == 'enforce'
-    ignored = [os.path.basename(path) for path in load.ignored_drop_ins(str(policy))]
-    assert ignored == ['.a.yaml', 'README', 'a.yaml~', 'a.yml', 'b.yaml.rpmsave']
-
-
 def test_a_broken_drop_in_makes_no_smaller_policy(policy, drop_ins):
     write(drop_ins / '10.yaml', 'mode: audit\n')
     write(drop_ins / '20.yaml', 'rules: [\n')
