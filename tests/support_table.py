@@ -63,7 +63,7 @@ def render():
     from virtguard.policy import load
     from virtguard.policy.installation import profiles
 
-    policies = {name: load.single_file(profiles()[name]) for name in dict.fromkeys(name for _, name, _ in COLUMNS)}
+    policies = {name: load.as_if_in_force(profiles()[name]) for name in dict.fromkeys(name for _, name, _ in COLUMNS)}
     rules = {name: {rule.id: rule for rule in policy.rules} for name, policy in policies.items()}
     text = _HEAD
     for at, title in _SECTIONS:

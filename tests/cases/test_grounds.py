@@ -13,7 +13,7 @@ NAMES = sorted(profiles())
 
 
 def policy(name):
-    return load.single_file(profiles()[name])
+    return load.as_if_in_force(profiles()[name])
 
 
 @pytest.mark.parametrize('name', NAMES)

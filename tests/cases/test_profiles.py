@@ -33,7 +33,7 @@ DIRECTORY = HERE.parents[1] / 'data' / 'profiles'
 HOSTS = {'rhel-9': 'rhel-9.4', 'rhel-10': 'rhel-10.0'}
 MACHINES = {'rhel-9': r'\1-rhel9.4.0', 'rhel-10': r'\1-rhel10.0.0'}
 NAMES = sorted(HOSTS)
-POLICIES = {name: load.single_file(str(DIRECTORY / (name + '.yaml'))) for name in NAMES}
+POLICIES = {name: load.as_if_in_force(str(DIRECTORY / (name + '.yaml'))) for name in NAMES}
 TEXTS = {name: (DIRECTORY / (name + '.yaml')).read_text(encoding='utf-8') for name in NAMES}
 GIVEN = {name: {rule['id']: rule for rule in yaml.safe_load(TEXTS[name])['rules']} for name in NAMES}
 OF_RHEL_8 = {rule.id: rule for rule in POLICY.rules}
@@ -159,7 +159,7 @@ def test_a_clean_domain_is_admitted_without_its_rules(profile):
 
 def test_what_is_refused_on_red_hat_virtualization():
     """The list says of itself that many of its limits may not apply there."""
-    policy = load.single_file(str(DIRECTORY / 'rhv-4.yaml'))
+    policy = load.as_if_in_force(str(DIRECTORY / 'rhv-4.yaml'))
     of_other_products = {'guest-suspend', 'guest-suspended', 'virtio-crypto', 'net-failover', 'multifd-migration'}
     of_red_hat_at_all = {'container-host', 'tcg', 'qemu-raw-access', 'qemu-outside-libvirt'}
     actions = {rule.id: rule.action for rule in policy.rules}
@@ -201,7 +201,7 @@ def entries(name):
 def test_what_refuses_has_grounds_in_its_own_file(name):
     """What is inherited speaks of another release. What is derived shows from what."""
     given = entries(name)
-    for rule in load.single_file(str(SHIPPED[name])).rules:
+    for rule in load.as_if_in_force(str(SHIPPED[name])).rules:
         if rule.action == model.DENY:
             assert {'known-from', 'reference'} <= set(given.get(rule.id, ())), rule.id
             assert rule.known_from != 'derived' or 'Derived' in given[rule.id]['comment'], rule.id

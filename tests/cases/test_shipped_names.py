@@ -15,7 +15,7 @@ from virtguard.policy.lint import lint_policy
 
 @pytest.fixture(params=sorted(profiles()))
 def policy(request):
-    return load.single_file(profiles()[request.param])
+    return load.as_if_in_force(profiles()[request.param])
 
 
 def test_no_name_is_misspelt(policy, host_schema):

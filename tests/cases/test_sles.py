@@ -33,7 +33,7 @@ DIRECTORY = HERE.parents[1] / 'data' / 'profiles'
 HOSTS = {'sles-15': 'sles-15.5', 'sles-16': 'sles-16.0'}
 VERSIONS = {'sles-15': '7.1', 'sles-16': '10.0'}  # of their QEMU
 NAMES = sorted(HOSTS)
-POLICIES = {name: load.single_file(str(DIRECTORY / (name + '.yaml'))) for name in NAMES}
+POLICIES = {name: load.as_if_in_force(str(DIRECTORY / (name + '.yaml'))) for name in NAMES}
 BY_ID = {name: {rule.id: rule for rule in POLICIES[name].rules} for name in NAMES}
 # What finds the same as on RHEL 8.
 SAME = {'guest-os-unknown', 'tcg', 'emulator-unknown', 'qemu-reads-more', 'vcpu-hot-unplug'}

@@ -90,7 +90,7 @@ class Fuzzer:
         self._seed = seed
         self._corpus = Corpus()
         self._libxml2 = Libxml2()
-        self._paths = [Paths(load.single_file(str(ROOT / name))) for name in POLICIES]
+        self._paths = [Paths(load.as_if_in_force(str(ROOT / name))) for name in POLICIES]
         self.documents = 0
         self.accepted = 0
         self.findings = 0

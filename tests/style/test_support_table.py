@@ -33,11 +33,11 @@ def test_every_profile_of_a_vendor_has_a_column():
 @pytest.mark.parametrize('title, name, releases', support_table.COLUMNS, ids=COLUMNS)
 def test_each_rule_in_use_is_in_it_and_nothing_else_is_denied(title, name, releases):
     cells = {id: row[title] for id, row in rows().items()}
-    actions = {rule.id: rule.action for rule in load.single_file(profiles()[name]).rules}
+    actions = {rule.id: rule.action for rule in load.as_if_in_force(profiles()[name]).rules}
     for id, cell in cells.items():
         said = cell.replace('*', '').split()[0]
         assert said in ('-', 'supported', actions.get(id)), (id, cell)
-    unconditional = [rule.id for rule in load.single_file(profiles()[name]).rules if not rule.host]
+    unconditional = [rule.id for rule in load.as_if_in_force(profiles()[name]).rules if not rule.host]
     for id in unconditional:
         if actions[id] != 'off':
             assert cells[id].replace('*', '').split()[0] == actions[id], id

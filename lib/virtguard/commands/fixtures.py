@@ -10,6 +10,7 @@ import os
 from .. import model
 from ..errors import GuardError, suggest
 from ..host import today
+from ..policy.drop_ins import drop_in_directory
 from ..policy.files import read_policy_file
 from ..policy.installation import profiles
 from ..policy.problems import PolicyError
@@ -138,10 +139,13 @@ def _pair(
 def _rules_to_test(policy: model.Policy, is_given: bool, all_rules: bool) -> 'Iterator[model.Rule]':
     """The rules in use that must have cases: a site's own; the rules that come with the guard have tests of their own.
 
-    :param is_given: the policy is a file that was asked for, so all that is in it is the site's
+    :param is_given: the policy is a file that was asked for, so all that is in it, and in its drop-ins, is the site's
     """
     shipped = set(policy.files[:1]) | set(profiles().values())
-    own: 'Set[str]' = {policy.source} if is_given else set(policy.files) - shipped
+    own: 'Set[str]' = set(policy.files) - shipped
+    if is_given:
+        drop_ins = drop_in_directory(policy.source)
+        own = {path for path in policy.files if path == policy.source or os.path.dirname(path) == drop_ins}
     for rule in policy.rules:
         # A site that sets one of these keys decides what the rule finds, and so must test it.
         origins = {rule.origins[key] for key in model.FINDING_KEYS if key in rule.origins} | {rule.origin}

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The policy and the host facts that a command judges by, according to its options."""
 
-from .. import model
+import os
+
+from .. import model, wording
 from ..host import read_facts, today
 from ..policy import load
+from ..policy.drop_ins import find_near_misses
 from ..policy.files import read_policy_file
 from ..policy.installation import find_policy
+from .terminal import complain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,25 +19,40 @@ if TYPE_CHECKING:
     from ..policy.installation import Installation
 
 
-def policy(name: 'Optional[str]', installation: 'Installation', changes: 'Optional[Changes]' = None) -> model.Policy:
-    """The policy of a file or profile; without a name, the policy in force.
+def policy(name: 'Optional[str]', installation: 'Installation') -> model.Policy:
+    """The policy of a file or profile, with its drop-ins; without a name, the policy in force. Complains of files that
+    somebody may take for a part of it.
 
-    :param changes: of the policy in force, see load.trusted
     :raises GuardError: it cannot be used
     """
-    if name is not None:
-        return load.single_file(find_policy(name), today())
+    complain_of_near_misses(policy_path(name, installation))
+    return load_policy(name, installation)
+
+
+def load_policy(
+    name: 'Optional[str]', installation: 'Installation', changes: 'Optional[Changes]' = None
+) -> model.Policy:
+    """As `policy`, without complaints.
+
+    :param changes: see load.trusted
+    :raises GuardError: it cannot be used
+    """
+    path = policy_path(name, installation)
     # The hook checks owners and modes of the policy in force; the command must not accept what the hook refuses.
-    from_file = load.trusted if installation.installed else load.as_if_in_force
-    return from_file(installation.policy, today(), changes)
+    from_file = load.trusted if installation.installed and path == installation.policy else load.as_if_in_force
+    return from_file(path, today(), changes)
 
 
-def policy_with_drop_ins(name: str) -> model.Policy:
-    """The policy of a file or profile with the drop-ins beside it, as if it were in force.
+def policy_path(name: 'Optional[str]', installation: 'Installation') -> str:
+    """Where the policy is that a user names; without a name, where the one in force is."""
+    path = installation.policy if name is None else find_policy(name)
+    return installation.policy if os.path.abspath(path) == installation.policy else path
 
-    :raises GuardError: it cannot be used
-    """
-    return load.as_if_in_force(find_policy(name), today())
+
+def complain_of_near_misses(path: str) -> None:
+    """Complain of what looks like a drop-in of this policy, and is not."""
+    for problem in find_near_misses(path):
+        complain('%s: warning: %s' % (wording.PROGRAM, problem))
 
 
 def host(path: 'Optional[str]', needed: 'Iterable[str]', release: 'Optional[str]' = None) -> model.HostFacts:

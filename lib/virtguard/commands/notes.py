@@ -58,13 +58,15 @@ def _on_a_taken_id(rule: model.Rule) -> 'Iterator[str]':
         yield text % ((file, line, rule.id) + rule.origin + (', '.join(kept),))
 
 
-def on_files(installation: 'Installation') -> 'Iterator[str]':
-    """Which files beside the policy in force are ignored."""
-    for path in find_ignored(installation.policy):
-        yield '%s is ignored: %s' % (path, NAMING)
-    warning = load_compiled(installation.policy)[1]
-    if warning:
-        yield warning
+def on_ignored_files(path: str) -> 'Iterator[str]':
+    """Which files in the directory of a policy's drop-ins are none."""
+    for ignored in find_ignored(path):
+        yield '%s is ignored: %s' % (ignored, NAMING)
+
+
+def on_compiled(path: str) -> 'List[str]':
+    """Why the compiled form of a policy is not used, if there is one."""
+    return list(filter(None, load_compiled(path)[1:]))
 
 
 def on_host(policy: model.Policy, installation: 'Installation') -> 'List[str]':

@@ -4,6 +4,7 @@
 from .. import model, wording
 from ..compiled import compiled_path
 from ..errors import GuardError
+from ..policy.drop_ins import find_near_misses
 from ..policy.load import load_timed
 from ..policy.problems import PolicyError
 from . import loading, notes
@@ -21,24 +22,28 @@ if TYPE_CHECKING:
 
 def check(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Report every problem, or that there is none."""
+    path = loading.policy_path(arguments.policy, installation)
+    problems = find_near_misses(path)
     try:
-        policy, slow = load_timed(lambda: loading.policy(arguments.policy, installation))
+        policy, slow = load_timed(lambda: loading.load_policy(arguments.policy, installation))
         unchecked = look_closer(policy, installation.host)
     except PolicyError as error:
-        for problem in error.problems:
+        problems += error.problems
+    if problems:
+        for problem in problems:
             show_line(str(problem))
         return NOT_JUDGED
     show_line(
         '%s: no problems: policy %r, %s, mode %s, failure %s'
         % (policy.source, policy.name, wording.counted(len(policy.rules), 'rule'), policy.mode, policy.failure)
     )
-    for path in policy.files:
-        if path != policy.source:
-            show_line('with %s' % path)
-    if arguments.policy is None:
-        for note in [*notes.on_files(installation), *notes.on_host(policy, installation)]:
-            show_line('note: ' + note)
-    for note in [*unchecked, *filter(None, [slow]), *notes.on_policy(policy)]:
+    for file in policy.files:
+        if file != policy.source:
+            show_line('with %s' % file)
+    remarks = list(notes.on_ignored_files(path))
+    if path == installation.policy:
+        remarks += [*notes.on_compiled(path), *notes.on_host(policy, installation)]
+    for note in [*remarks, *unchecked, *filter(None, [slow]), *notes.on_policy(policy)]:
         show_line('note: ' + note)
     return FINE
 
@@ -86,10 +91,11 @@ def compile_in_force(arguments: 'argparse.Namespace', installation: 'Installatio
 
     path = compiled_path(installation.policy)
     slow = ''
+    loading.complain_of_near_misses(installation.policy)
 
     def load() -> model.Policy:
         nonlocal slow
-        policy, slow = load_timed(lambda: loading.policy(None, installation))
+        policy, slow = load_timed(lambda: loading.load_policy(None, installation))
         return policy
 
     try:

@@ -2,8 +2,7 @@
 """`virt-guard policy diff OLD NEW`: which domains get another verdict from another policy, or on another day, and why.
 
 OLD judges domains as of today and for the host as it is, NEW as of --date and for the release of --os. With the same
-policy twice, the differences are what the passing of time, or an upgrade, changes. Each policy includes the drop-ins
-beside it, as if it were in force.
+policy twice, the differences are what the passing of time, or an upgrade, changes.
 """
 
 from .. import model, wording
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
 def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Judge every domain twice, and print what changes."""
-    old, new = _load_policies([arguments.old, arguments.new])
+    old, new = _load_policies([arguments.old, arguments.new], installation)
     needed = old.needed_facts() | new.needed_facts()
     hosts = loading.host(arguments.facts, needed), loading.host(arguments.facts, needed, arguments.os)
     # No limit of findings: a finding that one verdict leaves out would look like a change.
@@ -67,14 +66,14 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     return NOT_JUDGED if failed else AMISS if comparisons else FINE
 
 
-def _load_policies(names: 'Iterable[str]') -> 'List[model.Policy]':
+def _load_policies(names: 'Iterable[str]', installation: 'Installation') -> 'List[model.Policy]':
     """Load each policy; the problems of all are reported at once."""
     policies: 'Dict[str, model.Policy]' = {}
     problems: 'List[Problem]' = []
     names = list(names)
     for name in sorted(set(names), key=names.index):
         try:
-            policies[name] = loading.policy_with_drop_ins(name)
+            policies[name] = loading.policy(name, installation)
         except PolicyError as error:
             problems += error.problems
     if problems:

@@ -120,7 +120,7 @@ def proof_policy(profile: str, path: str) -> str:
     """Write a policy that judges domains as a profile does, on whatever host, and takes its time; and its compiled form
     beside it."""
     rules = [
-        rule.id for rule in load.single_file(find_policy(profile)).rules if rule.host and rule.action == model.DENY
+        rule.id for rule in load.as_if_in_force(find_policy(profile)).rules if rule.host and rule.action == model.DENY
     ]
     text = _PROOF % (profile, _LONGEST) + 'rules:\n' * bool(rules) + ''.join(_RULE_OFF % rule for rule in rules)
     write_file(path, text.encode('ascii'), 0o644, durable=False)

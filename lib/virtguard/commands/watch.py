@@ -22,15 +22,21 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Watch until told to stop, or report what is found now. Returns the exit status."""
     from ..watch.policy_in_force import PolicyInForce
 
-    policy = PolicyInForce(lambda: loading.policy(arguments.policy, installation))
+    if not _is_service():
+        loading.complain_of_near_misses(loading.policy_path(arguments.policy, installation))
+    policy = PolicyInForce(lambda: loading.load_policy(arguments.policy, installation))
     return _tell_once(arguments, installation, policy) if arguments.once else _watch(arguments, installation, policy)
+
+
+def _is_service() -> bool:
+    """Whether it is to print nothing, because the records in the journal are enough."""
+    return bool(os.environ.get('NOTIFY_SOCKET'))
 
 
 def _watch(arguments: 'argparse.Namespace', installation: 'Installation', policy: 'PolicyInForce') -> int:
     from ..watch.loop import Watch
 
-    # As a service it prints nothing: the records in the journal are enough.
-    is_service = bool(os.environ.get('NOTIFY_SOCKET'))
+    is_service = _is_service()
     output = FORMATS[arguments.format](wants_colour(), True)
     if not is_service:
         show(output.begin())

@@ -52,12 +52,6 @@ def as_if_in_force(path: str, today: str = '', changes: 'Optional[Changes]' = No
     return _load(path, find_drop_ins(path, False, changes), _with_changes(changes, read_policy_file), today)
 
 
-def single_file(path: str, today: str = '') -> model.Policy:
-    """As `trusted`, of any file that the caller may read, and without drop-ins."""
-    refuse_drop_in(path)
-    return _load(path, (), read_policy_file, today)
-
-
 def _with_changes(changes: 'Changes', read: 'Callable[[str], bytes]') -> 'Callable[[str], bytes]':
     """How to read a file as if some were changed."""
 

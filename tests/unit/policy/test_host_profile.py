@@ -86,19 +86,19 @@ def test_what_is_said(tmp_path):
 @pytest.mark.parametrize('name', sorted(profiles()))
 def test_what_a_policy_is_made_of(tmp_path, name):
     path = pathlib.Path(profiles()[name])
-    assert profile_of(load.single_file(str(path))) == name
+    assert profile_of(load.as_if_in_force(str(path))) == name
     installed = tmp_path / 'policy.yaml'
     installed.write_bytes(path.read_bytes())
-    assert profile_of(load.single_file(str(installed))) == name
+    assert profile_of(load.as_if_in_force(str(installed))) == name
     (tmp_path / 'policy.d').mkdir()
     (tmp_path / 'policy.d/50-site.yaml').write_text('policy: site\n')
     assert profile_of(load.as_if_in_force(str(installed))) == name, 'a drop-in only gives it another name'
     site = tmp_path / 'site.yaml'
     site.write_text('policy: ours\nextends: %s\n' % name)
-    assert profile_of(load.single_file(str(site))) == name
+    assert profile_of(load.as_if_in_force(str(site))) == name
 
 
 def test_a_policy_of_ones_own_is_made_of_none(tmp_path):
     own = tmp_path / 'own.yaml'
     own.write_text('policy: own\nrules: [{id: a, title: t, action: deny, match: /domain/a, why: w, remedy: r}]\n')
-    assert profile_of(load.single_file(str(own))) == ''
+    assert profile_of(load.as_if_in_force(str(own))) == ''

@@ -205,7 +205,7 @@ def test_files_that_were_changed_meanwhile(tmp_path):
     (directory / 'domain.rng').write_text("<element name='domain' xmlns='http://relaxng.org/ns/structure/1.0'/>")
     path = tmp_path / 'policy.yaml'
     path.write_text(POLICY)
-    policy = load.single_file(str(path))
+    policy = load.as_if_in_force(str(path))
     with pytest.raises(PolicyError, match='no <devices> under <domain>'):
         look_closer(policy, str(tmp_path))
     path.write_text(POLICY + '\n')

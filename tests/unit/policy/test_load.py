@@ -125,7 +125,7 @@ def test_a_policy_says_something(policy, text, problem):
 
 def test_a_policy_that_extends_another_may_add_nothing(tmp_path, policy):
     site = write(tmp_path / 'site.yaml', 'policy: site\nextends: %s\nrules: []\nwaivers:\n' % policy.name)
-    assert load.single_file(str(site)).name == 'site'
+    assert load.as_if_in_force(str(site)).name == 'site'
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_what_is_no_file(policy, drop_ins):
 def test_only_where_there_is_no_policy_it_is_to_be_installed(policy):
     policy.unlink()
     assert refused(policy).hint == 'run install.sh again'
-    assert refused(policy, load.single_file).hint == ''
+    assert refused(policy, load.as_if_in_force).hint == ''
 
 
 def test_the_directory_may_be_none(policy):
@@ -195,7 +195,7 @@ def test_the_directory_may_be_none(policy):
 
 def test_extends_a_file_beside_it(policy, tmp_path):
     site = write(tmp_path / 'site.yaml', 'policy: site\nextends: policy.yaml\nrules: [{id: one, action: warn}]\n')
-    for read in (load.trusted, load.single_file):
+    for read in (load.trusted, load.as_if_in_force):
         loaded = read(str(site))
         assert (loaded.name, loaded.failure, loaded.source) == ('site', 'admit', str(site))
         assert [(rule.id, rule.action) for rule in loaded.rules] == [('one', 'warn')]
@@ -215,7 +215,7 @@ def test_extends_in_a_row_and_drop_ins_last(policy, tmp_path):
 
 def test_extends_a_profile(tmp_path):
     site = write(tmp_path / 'site.yaml', 'policy: site\nextends: rhel-8\n')
-    loaded = load.single_file(str(site))
+    loaded = load.as_if_in_force(str(site))
     assert loaded.name == 'site'
     assert 'virtiofs' in [rule.id for rule in loaded.rules]
     assert loaded.files[0] == profiles()['rhel-8']
@@ -233,13 +233,13 @@ def test_extends_a_profile(tmp_path):
 )
 def test_extends_what_it_cannot(tmp_path, text, message):
     site = write(tmp_path / 'site.yaml', text)
-    assert message in str(refused(site, load.single_file))
+    assert message in str(refused(site, load.as_if_in_force))
 
 
 def test_circles_end(tmp_path):
     write(tmp_path / 'a.yaml', 'extends: b.yaml\n')
     write(tmp_path / 'b.yaml', 'mode: audit\nextends: a.yaml\n')
-    assert [str(problem) for problem in refused(tmp_path / 'a.yaml', load.single_file).problems] == [
+    assert [str(problem) for problem in refused(tmp_path / 'a.yaml', load.as_if_in_force).problems] == [
         '{0}/b.yaml:2:10: extends {0}/a.yaml, which leads in a circle, or too far'.format(tmp_path)
     ]
 
@@ -248,8 +248,8 @@ def test_long_ways_end(tmp_path):
     for number in range(9):
         write(tmp_path / ('%d.yaml' % number), 'extends: %d.yaml\n' % (number + 1))
     write(tmp_path / '9.yaml', POLICY)
-    assert len(load.single_file(str(tmp_path / '1.yaml')).files) == 9
-    (problem,) = refused(tmp_path / '0.yaml', load.single_file).problems
+    assert len(load.as_if_in_force(str(tmp_path / '1.yaml')).files) == 9
+    (problem,) = refused(tmp_path / '0.yaml', load.as_if_in_force).problems
     assert str(problem) == '{0}/8.yaml:1:10: extends {0}/9.yaml, which leads in a circle, or too far'.format(tmp_path)
 
 
@@ -257,7 +257,7 @@ def test_what_is_extended_must_be_trusted_too(policy, tmp_path):
     site = write(tmp_path / 'site.yaml', 'extends: policy.yaml\n')
     policy.chmod(0o666)
     assert 'can be written by others' in str(refused(site))
-    assert load.single_file(str(site)).name == 'base'
+    assert load.as_if_in_force(str(site)).name == 'base'
 
 
 def test_a_drop_in_extends_nothing(policy, drop_ins):
@@ -282,12 +282,7 @@ def test_extends_is_not_passed_over():
 
 def test_a_drop_in_alone_is_no_policy(policy, drop_ins):
     path = write(drop_ins / '10.yaml', 'mode: audit\n')
-    assert 'is a drop-in of %s, not a policy by itself' % policy in refused(path, load.single_file).message
-
-
-def test_a_policy_named_by_hand_has_no_drop_ins(policy, drop_ins):
-    write(drop_ins / '10.yaml', 'mode: audit\n')
-    assert load.single_file(str(policy)).mode == 'enforce'
+    assert 'is a drop-in of %s, not a policy by itself' % policy in refused(path, load.as_if_in_force).message
 
 
 def test_a_candidate_is_judged_with_the_drop_ins_of_its_place(policy, drop_ins):

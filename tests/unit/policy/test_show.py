@@ -46,7 +46,7 @@ def site():
 
 @pytest.mark.parametrize('profile', sorted(profiles()))
 def test_a_shipped_policy_comes_back_whole(profile):
-    policy = load.single_file(profiles()[profile])
+    policy = load.as_if_in_force(profiles()[profile])
     assert content(load_policy(show_policy(policy).encode('utf-8'), 'shown')) == content(policy)
 
 
