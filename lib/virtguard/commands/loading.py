@@ -4,16 +4,18 @@
 import os
 
 from .. import model, wording
+from ..errors import PolicyFileError
 from ..host import read_facts, today
 from ..policy import load
 from ..policy.drop_ins import find_near_misses
 from ..policy.files import read_policy_file
 from ..policy.installation import find_policy
+from ..policy.problems import PolicyError
 from .terminal import complain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterable, Optional
+    from typing import Iterable, Optional, Tuple
 
     from ..policy.drop_ins import Changes
     from ..policy.installation import Installation
@@ -41,6 +43,33 @@ def load_policy(
     # The hook checks owners and modes of the policy in force; the command must not accept what the hook refuses.
     from_file = load.trusted if installation.installed and path == installation.policy else load.as_if_in_force
     return from_file(path, today(), changes)
+
+
+def policy_to_show(name: 'Optional[str]', installation: 'Installation') -> 'Tuple[model.Policy, bool]':
+    """As `policy`, to look up rules; and True. Where it cannot be used: what can be read of it, and False; complains of
+    what is wrong.
+
+    :raises GuardError: nothing can be read
+    """
+    try:
+        return policy(name, installation), True
+    except (PolicyError, PolicyFileError) as error:
+        from ..policy.partial import load_partly
+
+        path = policy_path(name, installation)
+        try:
+            partial, left_out = load_partly(path, today(), path == installation.policy)
+        except (PolicyError, PolicyFileError):
+            raise error from None
+        if isinstance(error, PolicyError):
+            for problem in error.problems:
+                complain(str(problem))
+        else:
+            complain('%s: %s' % (wording.PROGRAM, error))
+        without = ', without ' + ', '.join(left_out) if left_out else ''
+        said = '%s: warning: the policy cannot be used; what is shown is what can be read of it%s'
+        complain(said % (wording.PROGRAM, without))
+        return partial, False
 
 
 def policy_path(name: 'Optional[str]', installation: 'Installation') -> str:

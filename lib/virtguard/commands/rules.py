@@ -32,20 +32,21 @@ _KNOWN_FROM = {
 
 def list_rules(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Print a line, or an object, for each rule."""
-    policy = loading.policy(arguments.policy, installation)
+    policy, is_whole = loading.policy_to_show(arguments.policy, installation)
     output = FORMATS[arguments.format](wants_colour(), True)
     show(output.begin() + output.rules(policy.rules) + output.summary())
-    return FINE
+    return FINE if is_whole else NOT_JUDGED
 
 
 def explain(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Print what is known of each rule that is named."""
-    rules = {rule.id: rule for rule in loading.policy(arguments.policy, installation).rules}
+    policy, is_whole = loading.policy_to_show(arguments.policy, installation)
+    rules = {rule.id: rule for rule in policy.rules}
     unknown = [id for id in arguments.rules if id not in rules]
     for id in unknown:
         complain('%s: there is no rule %r (%s)' % (wording.PROGRAM, id, suggest(id, rules)))
     show('\n'.join(_explain(rules[id]) for id in arguments.rules if id in rules))
-    return NOT_JUDGED if unknown else FINE
+    return FINE if is_whole and not unknown else NOT_JUDGED
 
 
 def _explain(rule: model.Rule) -> str:

@@ -70,13 +70,13 @@ def profile_of(policy: 'Policy') -> str:
         return policy.name
     paths = {os.path.realpath(path): name for name, path in known.items()}
     for path in reversed(policy.files):
-        name = paths.get(os.path.realpath(path)) or _stated_name(path)
+        name = paths.get(os.path.realpath(path)) or stated_name(path)
         if name in known:
             return name
     return ''
 
 
-def _stated_name(path: str) -> str:
+def stated_name(path: str) -> str:
     """The name that a file gives its policy: if a drop-in gives another one, only this tells what was installed."""
     try:
         stated = _NAME.search(read_policy_file(path))

@@ -3,6 +3,7 @@
 
 import pytest
 from virtguard.commands.parser import build_parser
+from virtguard.errors import PolicyFileError
 from virtguard.policy.installation import Installation
 from virtguard.policy.problems import PolicyError
 
@@ -91,6 +92,11 @@ def test_a_broken_drop_in_breaks_the_policy(run, policy, name, in_force):
     if name == 'policy check':
         assert result[0] == 2
         assert output.splitlines()[0].startswith('%s/20-site.yaml:1:1: ' % policy.with_suffix('.d'))
+    elif name in ('rules', 'explain'):  # what can be read is shown all the same
+        assert (result[0], len(errors.splitlines())) == (2, 2)
+        assert result[2] in output
+        assert errors.splitlines()[0].startswith('%s/20-site.yaml:1:1: ' % policy.with_suffix('.d'))
+        assert errors.splitlines()[1].endswith(', without %s/20-site.yaml' % policy.with_suffix('.d'))
     else:
         assert [str(problem).partition(': ')[0] for problem in result.problems] == [
             '%s/20-site.yaml:1:1' % policy.with_suffix('.d')
@@ -120,7 +126,10 @@ def test_what_looks_like_a_drop_in_is_told_and_stops_nothing(run, policy, name, 
 
 def test_who_could_change_a_drop_in_counts_where_the_policy_in_force_is_named(run, policy):
     (policy.with_suffix('.d') / '10-site.yaml').chmod(0o666)
-    assert run('rules')[0][0] == 0
-    with pytest.raises(Exception) as caught:
-        run('rules', in_force=True)
-    assert 'can be written by others' in str(caught.value)
+    assert run('scan')[0][0] == 1
+    with pytest.raises(PolicyFileError) as caught:
+        run('scan', in_force=True)
+    assert '10-site.yaml can be written by others' in caught.value.message
+    result, output, errors = run('rules', in_force=True)
+    assert (result[0], len(errors.splitlines())) == (2, 2)
+    assert 'can be written by others' in errors and 'no-vcpu' in output
