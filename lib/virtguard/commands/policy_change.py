@@ -17,8 +17,8 @@ from ..digest import sha256_hex
 from ..errors import GuardError
 from ..host import today
 from ..policy import load
+from ..policy.drop_ins import drop_in_directory
 from ..policy.files import read_trusted_policy_file
-from ..policy.load import drop_in_directory
 from ..policy.problems import PolicyError
 from ..trust import write_file
 from .calling_user import calling_user

@@ -13,6 +13,7 @@ from .. import __version__, model
 from ..errors import GuardError
 from ..host import read_facts, today
 from ..judging.judge import Judge
+from ..libraries import blame
 from ..policy.drop_ins import drop_in_directory
 from ..policy.host_profile import difference
 from ..policy.installation import Installation, installed_below

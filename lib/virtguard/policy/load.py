@@ -8,7 +8,6 @@ import time
 from .. import model
 from ..errors import PolicyFileError, suggest
 from ..libraries import MissingLibraryError
-from .drop_ins import drop_in_directory as drop_in_directory
 from .drop_ins import find_drop_ins, refuse_drop_in
 from .files import read_policy_file, read_trusted_policy_file, refuse_too_large, stated_failure
 from .installation import is_profile_name, profiles

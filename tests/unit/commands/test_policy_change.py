@@ -13,6 +13,7 @@ from virtguard.compiled import load_compiled
 from virtguard.digest import sha256_hex
 from virtguard.errors import GuardError
 from virtguard.policy import load
+from virtguard.policy.drop_ins import drop_in_directory
 from virtguard.policy.installation import Installation
 from virtguard.policy.problems import PolicyError
 
@@ -34,7 +35,7 @@ def installation(tmp_path):
 
 @pytest.fixture
 def drop_ins(installation):
-    return load.drop_in_directory(installation.policy)
+    return drop_in_directory(installation.policy)
 
 
 @pytest.fixture
