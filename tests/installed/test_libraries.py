@@ -37,6 +37,7 @@ COMMANDS = {
     'policy check': ['policy', 'check'],
     'policy show': ['policy', 'show'],
     'policy test': ['policy', 'test', str(CHECKOUT / 'tests/cases')],
+    'policy edit': ['policy', 'edit'],
     'policy diff': ['policy', 'diff', 'rhel-8', 'rhel-9', 'DOMAIN'],
     'policy compile': ['policy', 'compile'],
 }

@@ -20,16 +20,17 @@ _STEP = 0.02
 
 
 @contextlib.contextmanager
-def locked(path: str, longest: float = _LONGEST) -> 'Iterator[None]':
+def locked(path: str, longest: float = _LONGEST, doing: str = 'is changing the policy') -> 'Iterator[None]':
     """Nobody else has the lock at `path` meanwhile. The file stays, and means nothing by itself.
 
     :param longest: seconds to wait for whoever has it
+    :param doing: what whoever has it does, for those who wait
     :raises GuardError: somebody else has had it all the time, and who
     :raises OSError:
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        _wait(path, descriptor, longest)
+        _wait(path, descriptor, longest, doing)
         holder = '%s (process %d)' % (calling_user(), os.getpid())
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, holder.encode('utf-8', 'backslashreplace'), 0)
@@ -38,7 +39,7 @@ def locked(path: str, longest: float = _LONGEST) -> 'Iterator[None]':
         os.close(descriptor)
 
 
-def _wait(path: str, descriptor: int, longest: float) -> None:
+def _wait(path: str, descriptor: int, longest: float, doing: str) -> None:
     began = time.monotonic()
     told = False
     while True:
@@ -49,10 +50,10 @@ def _wait(path: str, descriptor: int, longest: float) -> None:
             waited = time.monotonic() - began
         if waited >= longest:
             hint = 'try again when that has ended'
-            raise GuardError('%s is changing the policy, and has %s locked' % (_holder(descriptor), path), hint)
+            raise GuardError('%s %s, and has %s locked' % (_holder(descriptor), doing, path), hint)
         if waited >= _SILENT and not told:
             told = True
-            complain('virt-guard: %s is changing the policy; waiting for that to end' % _holder(descriptor))
+            complain('virt-guard: %s %s; waiting for that to end' % (_holder(descriptor), doing))
         time.sleep(_STEP)
 
 

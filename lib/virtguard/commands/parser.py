@@ -69,8 +69,9 @@ def build_parser() -> Parser:
         ['the exit statuses are those of the ACTION; 2 if the command line is wrong'],
     )
     actions = policy_command.add_commands('ACTION')
-    for add in (_add_policy_check, _add_policy_show, _add_policy_test, _add_policy_diff, _add_policy_compile):
+    for add in (_add_policy_check, _add_policy_edit, _add_policy_show, _add_policy_test, _add_policy_diff):
         add(actions)
+    _add_policy_compile(actions)
     _add_help(commands)
     return parser
 
@@ -152,6 +153,17 @@ def _add_policy_check(commands: 'Commands') -> None:
     parser.add_argument('policy', nargs='?', metavar='FILE', help='default: the policy in force')
 
 
+def _add_policy_edit(commands: 'Commands') -> None:
+    examples = [
+        ('virt-guard policy edit', 'the drop-in 50-site.yaml'),
+        ('virt-guard policy edit 70-build', 'another one, which need not be there yet'),
+    ]
+    statuses = ['0  the text is in force, or nothing has changed', '1  the text was kept or dropped', _FAILED]
+    purpose = 'edit a drop-in, and put it in force once nothing is wrong with it'
+    parser = add_command(commands, 'edit', purpose, examples, statuses, _edit_policy)
+    parser.add_argument('name', nargs='?', metavar='NAME', help='a file in policy.d (default: 50-site.yaml)')
+
+
 def _add_policy_show(commands: 'Commands') -> None:
     examples = [
         ('virt-guard policy show', 'the policy in force, made of all its files'),
@@ -228,6 +240,12 @@ def _add_judging_options(parser: Parser) -> None:
         '--os', metavar='RELEASE', type=_release, help='judge as if the host ran RELEASE, such as rhel-10.1'
     )
     parser.add_argument('--date', metavar='YYYY-MM-DD', type=_day, help='judge as if it were that day (default: today)')
+
+
+def _edit_policy(arguments: argparse.Namespace, installation: 'Installation') -> int:
+    from .policy_edit import run
+
+    return run(arguments, installation)
 
 
 def _test_policy(arguments: argparse.Namespace, installation: 'Installation') -> int:
