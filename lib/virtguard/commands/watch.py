@@ -12,28 +12,36 @@ from .terminal import complain, show, wants_colour
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from typing import Optional
 
     from ..model import Occurrence
     from ..policy.installation import Installation
     from ..watch.policy_in_force import PolicyInForce
+    from ..watch.renewal import Renewal
 
 
 def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Watch until told to stop, or report what is found now. Returns the exit status."""
     from ..watch.policy_in_force import PolicyInForce
 
-    if not _is_service():
-        loading.complain_of_near_misses(loading.policy_path(arguments.policy, installation))
-    policy = PolicyInForce(lambda: loading.load_policy(arguments.policy, installation))
-    return _tell_once(arguments, installation, policy) if arguments.once else _watch(arguments, installation, policy)
+    def load() -> model.Policy:
+        return loading.policy(arguments.policy, installation)
+
+    policy = PolicyInForce(load)
+    if arguments.once:
+        return _tell_once(arguments, installation, policy)
+    from ..watch.renewal import Renewal
+
+    is_in_force = installation.installed and arguments.policy is None
+    return _watch(arguments, installation, policy, Renewal(installation, load) if is_in_force else None)
 
 
-def _is_service() -> bool:
-    """Whether it is to print nothing, because the records in the journal are enough."""
-    return bool(os.environ.get('NOTIFY_SOCKET'))
-
-
-def _watch(arguments: 'argparse.Namespace', installation: 'Installation', policy: 'PolicyInForce') -> int:
+def _watch(
+    arguments: 'argparse.Namespace',
+    installation: 'Installation',
+    policy: 'PolicyInForce',
+    renewal: 'Optional[Renewal]',
+) -> int:
     from ..watch.loop import Watch
 
     is_service = _is_service()
@@ -49,7 +57,7 @@ def _watch(arguments: 'argparse.Namespace', installation: 'Installation', policy
         if not is_service:
             complain('%s: %s' % (wording.PROGRAM, text))
 
-    Watch(installation, policy, show_happening, complain_of).run()
+    Watch(installation, policy, renewal, show_happening, complain_of).run()
     if not is_service:
         show(output.summary())
     return FINE

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ..source_contents import Contents
 
 _MANY = 20  # texts that a value is compared with
+_ATTEMPTS = 5  # to compile a policy that is being changed
 _CLOCK_GRAIN = 0.02  # seconds: two ticks of a kernel with HZ=100
 
 
@@ -71,15 +72,16 @@ def compile_in_place(load: 'Callable[[], model.Policy]') -> bytes:
     :raises GuardError: the policy cannot be used, or it is being changed
     :raises OSError: a source cannot be looked at
     """
-    listed = what_it_depends_on(load())
-    let_clock_advance(listed)
-    stamp = take_stamp(listed)
-    # Read again: what is compiled must be what the stamp was taken of.
-    policy = load()
-    contents = take_contents(listed)
-    if what_it_depends_on(policy) != listed or take_stamp(listed) != stamp:
-        raise GuardError('the files of the policy were changed meanwhile', 'run it again')
-    return compile_policy(policy, stamp, contents)
+    for _ in range(_ATTEMPTS):
+        listed = what_it_depends_on(load())
+        let_clock_advance(listed)
+        stamp = take_stamp(listed)
+        # Read again: what is compiled must be what the stamp was taken of.
+        policy = load()
+        contents = take_contents(listed)
+        if what_it_depends_on(policy) == listed and take_stamp(listed) == stamp:
+            return compile_policy(policy, stamp, contents)
+    raise GuardError('the files of the policy were changed meanwhile', 'run it again')
 
 
 def what_it_depends_on(policy: model.Policy) -> 'List[Tuple[str, str]]':

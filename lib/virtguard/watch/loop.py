@@ -24,16 +24,19 @@ from .unobserved import Gap, Unobserved
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Dict, Sequence, Tuple
+    from typing import Callable, Dict, Optional, Sequence, Tuple
 
     from ..model import Occurrence, Verdict
     from ..policy.installation import Installation
+    from .renewal import Renewal
 
 # Seconds
 _LOOK = 10.0  # between looks at what nothing announces: processes, directories that were mounted over
 _LOOK_WITHOUT_INOTIFY = 1.0
 _KEEP = 1.0  # until a state that brought no news is kept, or longer while there is much to do
 _SETTLED = 0.5  # until the policy is looked at, after a sign that it has changed: whoever edits it may not be done
+_UNRENEWED = 2.0  # until the watch sees to it that a changed policy is compiled, if nobody else has done that
+_ASKED = 60.0  # until that must have been done by whom it has asked
 
 _LOOKS = 6  # after so many looks, all files are looked at, too, even if nothing was announced
 
@@ -44,6 +47,7 @@ class Watch:
     """One watch.
 
     :param policy: the policy in force
+    :param renewal: of its compiled form; None where it has none
     :param show: gets each thing that happened, once it is recorded
     :param complain: gets a line about what is amiss
     """
@@ -52,12 +56,14 @@ class Watch:
         self,
         installation: 'Installation',
         policy: PolicyInForce,
+        renewal: 'Optional[Renewal]',
         show: 'Callable[[Occurrence, Verdict], None]',
         complain: 'Callable[[str], None]',
     ) -> None:
         self._installation = installation
         self._policy = policy
         self._policy_follower = PolicyFollower()
+        self._renewal = renewal
         self._show = show
         self._print = complain
         self._sinks = journal.Sinks(installation.log)
@@ -93,6 +99,7 @@ class Watch:
         self._take_everything()
         self._ledger.judge_again(auditor)
         self._look()
+        self._in(_UNRENEWED, self._renew)
         self._notifier.ready(self._status())
         while not self._ended:
             self._wait(waker)
@@ -228,6 +235,26 @@ class Watch:
     def _look_at_policy(self) -> None:
         self._policy.look_at_once()
         self._check_policy()
+        self._in(_UNRENEWED, self._renew)
+
+    def _renew(self) -> None:
+        if self._renewal is None or not self._is_alone or 'policy' in self._amiss:
+            return
+        try:
+            if self._renewal.renew():
+                self._amiss.pop('compiled', None)
+            else:
+                self._in(_ASKED, self._check_renewed)
+        except (GuardError, OSError) as error:
+            self._say('compiled', 'the policy could not be compiled: %s' % error)
+
+    def _check_renewed(self) -> None:
+        assert self._renewal is not None
+        lack = self._renewal.lack()
+        if lack and 'policy' not in self._amiss:
+            self._say('compiled', '%s; virt-guard-compile.path has not seen to that' % lack)
+        elif not lack:
+            self._amiss.pop('compiled', None)
 
     def _check_policy(self) -> None:
         try:
@@ -238,6 +265,7 @@ class Watch:
         if auditor is not None:
             self._amiss.pop('policy', None)
             self._policy_follower.follow(self._policy.paths())
+            self._in(_UNRENEWED, self._renew)
             is_other = auditor.all_metadata != self._ledger.auditor.all_metadata
             self._ledger.judge_again(auditor)
             if is_other:  # the rules now need more of the files, or less
