@@ -24,8 +24,11 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Watch until told to stop, or report what is found now. Returns the exit status."""
     from ..watch.policy_in_force import PolicyInForce
 
+    if not _is_service():
+        loading.complain_of_near_misses(loading.policy_path(arguments.policy, installation))
+
     def load() -> model.Policy:
-        return loading.policy(arguments.policy, installation)
+        return loading.load_policy(arguments.policy, installation)
 
     policy = PolicyInForce(load)
     if arguments.once:
@@ -34,6 +37,11 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
 
     is_in_force = installation.installed and arguments.policy is None
     return _watch(arguments, installation, policy, Renewal(installation, load) if is_in_force else None)
+
+
+def _is_service() -> bool:
+    """Whether it is to print nothing, because the records in the journal are enough."""
+    return bool(os.environ.get('NOTIFY_SOCKET'))
 
 
 def _watch(

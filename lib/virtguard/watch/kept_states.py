@@ -1,34 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """The last states of domains on disk, so that a watch that is started again finds what has changed meanwhile.
 
-One file for each domain, written in one step: a line that names the format and has a checksum, which finds damage
-(owner and mode protect against attackers), and JSON. A file that is damaged, or could be somebody else's, is ignored.
+One file for each domain (see kept_file). A file that is damaged, or could be somebody else's, is ignored.
 
 One watch at a time keeps states: it has the directory locked (flock(2)) for as long as it lives.
 """
 
 import contextlib
 import fcntl
-import json
 import os
 import stat
-from binascii import crc32
 
 from ..digest import sha256_hex
-from ..errors import GuardError, NotAFileError
+from ..errors import GuardError
 from ..judging.subject import parse_xml
-from ..trust import is_only_ours, read_file, write_file
+from ..trust import is_only_ours
 from .auditor import Tracked
+from .kept_file import read_kept, write_kept
 from .state import STATUS, State, check_document, is_light
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, List, Set, Tuple
 
-_HEAD = b'virt-guard state 1 '
+_FORMAT = b'virt-guard state 1'
 _SUFFIX = '.state'
-_MAX_BYTES = 256 * 1024 * 1024
-_UNFIT = 'it is not a regular file, or it is too large, or others could write it'
 
 
 class KeptStates:
@@ -64,6 +60,11 @@ class KeptStates:
             return False
         return True
 
+    @property
+    def is_usable(self) -> bool:
+        """Whether this watch keeps something there."""
+        return self._usable
+
     def load(self) -> 'List[Tuple[Tracked, bool]]':
         """Everything that was kept and can be used, each with whether the host has been booted since."""
         domains = []
@@ -74,7 +75,7 @@ class KeptStates:
                     os.unlink(path)  # left by a watch that was killed while it wrote
                 continue
             try:
-                domains.append(_unpack(_read(path), self.boot))
+                domains.append(_unpack(read_kept(path, _FORMAT), self.boot))
             except (GuardError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
                 self._warn('%s is left out: %s' % (path, error))
         return domains
@@ -86,7 +87,7 @@ class KeptStates:
         path = self._path(tracked.name)
         try:
             if tracked.state or tracked.held:
-                write_file(path, _pack(tracked, self.boot), 0o600, durable=False)
+                write_kept(path, _FORMAT, _pack(tracked, self.boot))
             else:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(path)
@@ -103,9 +104,9 @@ class KeptStates:
         return os.path.join(self._directory, sha256_hex(os.fsencode(name)) + _SUFFIX)
 
 
-def _pack(tracked: Tracked, boot: str) -> bytes:
+def _pack(tracked: Tracked, boot: str) -> 'Dict[str, Any]':
     state = tracked.state
-    content: 'Dict[str, Any]' = {
+    return {
         'boot': boot,
         'name': tracked.name,
         'uuid': tracked.uuid,
@@ -115,17 +116,9 @@ def _pack(tracked: Tracked, boot: str) -> bytes:
         'status': None if state.status is None else _text(state.status),
         'others': [(kind, name, _text(document)) for (kind, name), document in state.others.items()],
     }
-    payload = json.dumps(content).encode('ascii')
-    return _HEAD + b'%08x\n' % crc32(payload) + payload
 
 
-def _unpack(data: bytes, boot: str) -> 'Tuple[Tracked, bool]':
-    head, _, payload = data.partition(b'\n')
-    if not head.startswith(_HEAD):
-        raise ValueError('it is of another version')
-    if int(head[len(_HEAD) :], 16) != crc32(payload):
-        raise ValueError('it is damaged')
-    content = json.loads(payload.decode('ascii'))
+def _unpack(content: 'Any', boot: str) -> 'Tuple[Tracked, bool]':
     others = {(str(kind), str(name)): _bytes(text) for kind, name, text in content['others']}
     status = None if content['status'] is None else _bytes(content['status'])
     held = {str(key): str(since) for key, since in content['held'].items()}
@@ -147,18 +140,3 @@ def _text(data: bytes) -> str:
 
 def _bytes(text: str) -> bytes:
     return text.encode('utf-8', 'surrogateescape')
-
-
-def _read(path: str) -> bytes:
-    try:
-        data = read_file(path, _MAX_BYTES, _check_ours, follow_links=False)
-    except NotAFileError:
-        raise ValueError(_UNFIT) from None
-    if len(data) > _MAX_BYTES:
-        raise ValueError(_UNFIT)
-    return data
-
-
-def _check_ours(path: str, status: os.stat_result) -> None:
-    if not is_only_ours(status):
-        raise ValueError(_UNFIT)

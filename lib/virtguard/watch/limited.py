@@ -27,7 +27,7 @@ SECONDS = 20.0  # even if the host is busy
 MEMORY = 64 << 20  # bytes, beyond what the process begins with
 MOST_BYTES = 8 << 20  # of an answer
 
-_TOO_LONG = 'it takes more than %g s' % PROCESSOR_SECONDS
+_TOO_LONG = 'it takes more than %g s'
 _TOO_LARGE = 'it takes more than %d MiB of memory' % (MEMORY >> 20)
 _KEPT_OPEN = 3  # standard input, output, error
 
@@ -35,10 +35,14 @@ _KEPT_OPEN = 3  # standard input, output, error
 class Apart:
     """A process that does some work; it is started at once.
 
+    :param processor_seconds, seconds: how long it may take, of the processor's time and of the clock's
     :raises OSError: it could not be started
     """
 
-    def __init__(self, work: 'Callable[[], Any]') -> None:
+    def __init__(
+        self, work: 'Callable[[], Any]', processor_seconds: float = PROCESSOR_SECONDS, seconds: float = SECONDS
+    ) -> None:
+        self._processor_seconds = processor_seconds
         self._chunks: 'List[bytes]' = []
         self._status = 0
         reader, writer = os.pipe()
@@ -49,7 +53,7 @@ class Apart:
             os.close(writer)
             raise
         if self._pid == 0:
-            _work(work, writer)
+            _work(work, writer, processor_seconds, seconds)
         os.close(writer)
         os.set_blocking(reader, False)
         self._reader = reader
@@ -78,7 +82,7 @@ class Apart:
         if self._status:
             number = self._status & 0x7F
             if number in (signal.SIGPROF, signal.SIGALRM):
-                raise GuardError(_TOO_LONG)
+                raise GuardError(_TOO_LONG % self._processor_seconds)
             ending = 'by signal %d' % number if number else 'with exit status %d' % (self._status >> 8)
             raise GuardError('the process that judged it ended %s' % ending)
         answer, failure = marshal.loads(b''.join(self._chunks))
@@ -110,14 +114,14 @@ def wait_for(work: 'Callable[[], Any]') -> 'Any':
     return apart.answer()
 
 
-def _work(work: 'Callable[[], Any]', writer: int) -> 'NoReturn':
+def _work(work: 'Callable[[], Any]', writer: int, processor_seconds: float, seconds: float) -> 'NoReturn':
     status = 1
     try:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPROF, signal.SIGALRM):
             signal.signal(number, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
-        signal.setitimer(signal.ITIMER_PROF, PROCESSOR_SECONDS)
-        signal.setitimer(signal.ITIMER_REAL, SECONDS)
+        signal.setitimer(signal.ITIMER_PROF, processor_seconds)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
         # A lock of the parent must not outlive the parent.
         for name in os.listdir('/proc/self/fd'):
             if int(name) >= _KEPT_OPEN and int(name) != writer:
