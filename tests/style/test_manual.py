@@ -123,9 +123,10 @@ def test_drop_ins_change_the_shipped_policy(tmp_path):
             names.append(name)
     policy = load.as_if_in_force(str(tmp_path / 'policy.yaml'), str(datetime.date.today()))
     assert [pathlib.Path(path).name for path in policy.files] == ['policy.yaml', *names]
-    assert len(names) == 2 and policy.waivers
+    assert len(names) == 3 and policy.waivers
     actions = {rule.id: rule.action for rule in policy.rules}
     assert (actions['virtio-crypto'], actions['container-host'], actions['no-vnc']) == ('warn', 'off', 'deny')
+    assert actions['disk-hot-plug'] == actions['post-copy'] == 'warn'
 
 
 def test_every_display_is_tried():

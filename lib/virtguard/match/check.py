@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""XPath 1.0 as policies use it: compiled once, and checked for expressions that could never match. Pure: no I/O."""
+"""XPath as policies use it: compiled once, and checked for expressions that could never match. Pure: no I/O."""
 
 from functools import lru_cache
 
@@ -7,7 +7,21 @@ from lxml import etree
 
 from .. import model
 from ..errors import suggest
-from .syntax import BEFORE_OPERAND, FUNCTIONS, NAMESPACES, MatchError, Token, check_calls, grammar_text, parse, tokenize
+from .functions import EXTENSIONS, check_functions
+from .syntax import (
+    BEFORE_OPERAND,
+    FUNCTIONS,
+    NAMESPACES,
+    VG,
+    VG_NS,
+    MatchError,
+    Token,
+    as_xpath_1,
+    check_calls,
+    grammar_text,
+    parse,
+    tokenize,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +30,7 @@ if TYPE_CHECKING:
 # The root of the document that a rule is matched with.
 ROOTS = {model.ADMISSION: 'domain', model.RUNTIME: 'transition'}
 
+_WITH_FUNCTIONS = {**NAMESPACES, VG: VG_NS}
 _NODE_TYPES = frozenset(('text', 'node'))
 _REMOVED_NODE_TYPES = frozenset(('comment', 'processing-instruction'))
 
@@ -27,7 +42,9 @@ def compile_match(expression: str) -> 'etree.XPath':
     :raises MatchError: the syntax is wrong
     """
     try:
-        return etree.XPath(expression, namespaces=NAMESPACES, regexp=False)
+        if VG + ':' in expression:  # functions cost something each time that the expression is evaluated
+            return etree.XPath(as_xpath_1(expression), namespaces=_WITH_FUNCTIONS, extensions=EXTENSIONS, regexp=False)
+        return etree.XPath(as_xpath_1(expression), namespaces=NAMESPACES, regexp=False)
     except etree.XPathSyntaxError as error:
         raise MatchError('is not XPath 1.0: %s' % error) from None
     except ValueError:  # UnicodeEncodeError, too
@@ -49,7 +66,9 @@ def check_match(expression: str, at: str = model.ADMISSION) -> None:
         raise MatchError('asks nothing of the %s' % root, 'begin with /%s' % root)
     for start in starts:
         _check_start(tokens, start, root)
-    check_calls(parse(expression))
+    tree = parse(expression)
+    check_calls(tree)
+    check_functions(tree, at)
     try:
         result = compiled(etree.Element(root))
     except etree.XPathError as error:
@@ -79,11 +98,16 @@ def _check_name(token: Token, following: str) -> None:
         if token.text in _REMOVED_NODE_TYPES:
             raise MatchError('can never match: comments and processing instructions are not judged', '', token.offset)
         if token.text not in FUNCTIONS and token.text not in _NODE_TYPES:
-            hint = suggest(token.text, sorted(FUNCTIONS))
-            raise MatchError('calls %s(), which XPath 1.0 does not have' % token.text, hint, token.offset)
+            with_prefix = '%s:%s' % (VG, token.text)
+            hint = suggest(with_prefix if with_prefix in FUNCTIONS else token.text, sorted(FUNCTIONS))
+            whose = 'the guard' if prefix == VG and colon else 'XPath 1.0'
+            raise MatchError('calls %s(), which %s does not have' % (token.text, whose), hint, token.offset)
     elif following == '::':
         if token.text == 'namespace':
             raise MatchError('uses the namespace axis', 'match elements by prefix', token.offset)
+    elif token.text in FUNCTIONS and prefix == VG:
+        message = 'has the function %s without its arguments' % token.text
+        raise MatchError(message, 'write %s(...)' % token.text, token.offset)
     elif colon and prefix not in NAMESPACES:
         raise MatchError('uses the undeclared prefix %r' % prefix, suggest(prefix, sorted(NAMESPACES)), token.offset)
 

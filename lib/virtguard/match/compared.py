@@ -3,7 +3,7 @@
 
 from functools import lru_cache
 
-from .syntax import MatchError, parse
+from .syntax import IS_GONE, IS_NEW, THE_ONE_BEFORE, MatchError, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from .syntax import Node
 
 TEXT = '.'
+# By these, elements are told apart in functions.
+_IDENTITIES = ('alias', 'name')
 
 
 @lru_cache(maxsize=None)
@@ -36,6 +38,8 @@ def _collect(node: 'Node', compared: bool, found: 'Set[str]') -> None:
         return
     if node.kind in ('compare', 'arithmetic') or (node.kind == 'call' and node.text not in ('not', 'boolean')):
         compared = True
+    if node.kind == 'call' and node.text in (THE_ONE_BEFORE, IS_NEW, IS_GONE):
+        found.update(_IDENTITIES)
     for operand in node.operands:
         _collect(operand, compared, found)
 

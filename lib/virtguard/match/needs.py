@@ -14,7 +14,7 @@ for what is below the document's single root, where that includes the first ones
 
 from .. import model
 from ..scan import ARCH_KEY, ATTRIBUTE, ELEMENT, NAME_KEY, NAMESPACE, TYPE_KEY, UUID_KEY, Index
-from .syntax import ARG_NS, NAMESPACES, MatchError, Node, Step, is_name, parse
+from .syntax import ARG_NS, HAS_FLAG, NAMESPACES, MatchError, Node, Step, is_name, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _over_call(node: Node, here: _Here) -> 'Need':
         return node.text == 'true'
     if node.text == 'not':
         return _over_not(node.operands[0], here)
-    if node.text == 'boolean':
+    if node.text in ('boolean', HAS_FLAG):
         return _over(node.operands[0], here)
     if node.text in ('contains', 'starts-with'):
         path, literal = node.operands

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""XPath 1.0 as text: tokens, and a syntax tree. Knows no document and no library. Pure: no I/O."""
+"""XPath 1.0 as text: tokens, and a syntax tree. Knows no document and no library. Pure: no I/O.
+
+A policy's expressions have more than XPath 1.0: numbers in hexadecimal, 0x10, and functions, see functions.
+"""
 
 import re
 
@@ -13,11 +16,14 @@ QEMU_NS = 'http://libvirt.org/schemas/domain/qemu/1.0'
 ARG_NS = 'urn:virt-guard:qemu-argument'
 # The prefixes that a policy's expressions may use. Documents may use any prefix: only the URI counts.
 NAMESPACES = {'qemu': QEMU_NS, 'libosinfo': LIBOSINFO_NS, 'arg': ARG_NS}
+# The prefix of the functions that XPath 1.0 does not have. No element and no attribute has it.
+VG, VG_NS = 'vg', 'urn:virt-guard:functions'
+HAS_FLAG, THE_ONE_BEFORE, IS_NEW, IS_GONE = 'vg:has-flag', 'vg:before', 'vg:is-new', 'vg:is-gone'
 
 _TOKEN = re.compile(
     r"""(?P<space>\s+)
     | (?P<literal>"[^"]*"|'[^']*')
-    | (?P<number>\d+(?:\.\d*)?|\.\d+)
+    | (?P<number>0[xX][0-9a-fA-F]+|\d+(?:\.\d*)?|\.\d+)
     | (?P<variable>\$[\w.:-]+)
     | (?P<symbol>//|::|\.\.|!=|<=|>=|[/|()\[\]@,.+=<>*-])
     | (?P<name>[^\W\d][\w.-]*(?::(?!:)(?:[^\W\d][\w.-]*|\*))?)
@@ -84,6 +90,25 @@ def grammar_text(token: Token) -> str:
     return '' if token.kind == 'literal' or token.text == '*' else token.text
 
 
+def as_xpath_1(expression: str) -> str:
+    """The same expression with all its numbers in decimal, as XPath 1.0 has them.
+
+    :raises MatchError: a character has no place in XPath
+    """
+    if '0x' not in expression.lower():
+        return expression
+    parts, end = [], 0
+    for token in tokenize(expression):
+        if token.kind == 'number':
+            parts += [expression[end : token.offset], _decimal(token.text)]
+            end = token.offset + len(token.text)
+    return ''.join(parts) + expression[end:]
+
+
+def _decimal(number: str) -> str:
+    return str(int(number, 16)) if number[:2] in ('0x', '0X') else number
+
+
 def is_name(test: str) -> bool:
     """Whether a step's node test is a name, not `*`, `prefix:*` or `node()`."""
     return not test.endswith(('*', '()'))
@@ -94,7 +119,7 @@ class Node:
 
     `kind` and what it holds: `or` `and` `union` (operands) · `compare` `arithmetic` (operator, operands) · `call`
     (name, arguments) · `literal` (text) · `number` · `path` (steps; absolute or not) · `filter` (an operand and its
-    predicates, then steps). `offset` is that of a literal, in characters.
+    predicates, then steps). `offset` is that of a literal or a call, in characters. Numbers are in decimal.
     """
 
     __slots__ = ('kind', 'text', 'operands', 'steps', 'absolute', 'offset')
@@ -128,7 +153,7 @@ class Step:
         self.offset = offset
 
 
-# The least and the most arguments of XPath 1.0's functions; not of id(), because no DTD says what an id is.
+# The least and the most arguments of functions; XPath 1.0's id() is not there, because no DTD says what an id is.
 FUNCTIONS = {
     'boolean': (1, 1),
     'ceiling': (1, 1),
@@ -156,6 +181,10 @@ FUNCTIONS = {
     'sum': (1, 1),
     'translate': (3, 3),
     'true': (0, 0),
+    HAS_FLAG: (2, 2),
+    THE_ONE_BEFORE: (0, 0),
+    IS_NEW: (0, 0),
+    IS_GONE: (0, 0),
 }
 _OF_NODES = frozenset(('count', 'local-name', 'name', 'namespace-uri', 'sum'))
 _MAX_DEPTH = 50  # of brackets; what reads a tree recurses
@@ -182,6 +211,11 @@ def parse(expression: str) -> Node:
     return node
 
 
+def yields_nodes(node: Node) -> bool:
+    """Whether an expression yields nodes, and not a text, a number or an answer."""
+    return node.kind in ('path', 'union', 'filter') or (node.kind == 'call' and node.text == THE_ONE_BEFORE)
+
+
 def check_calls(node: Node) -> None:
     """Find calls that libxml2 refuses only when it evaluates them, at the first domain that has what they ask for.
 
@@ -194,7 +228,7 @@ def check_calls(node: Node) -> None:
     must_be_nodes = node.kind == 'union' or (node.kind == 'call' and node.text in _OF_NODES)
     first_must = node.kind == 'filter'
     for number, operand in enumerate(node.operands):
-        if (must_be_nodes or (first_must and number == 0)) and operand.kind not in ('path', 'union', 'filter'):
+        if (must_be_nodes or (first_must and number == 0)) and not yields_nodes(operand):
             raise MatchError('uses as nodes what is none')
         check_calls(operand)
     for step in node.steps:
@@ -296,12 +330,12 @@ class _Parser:
         if token.kind == 'literal':
             node = Node('literal', token.text[1:-1], offset=token.offset)
         elif token.kind == 'number':
-            node = Node('number', token.text)
+            node = Node('number', _decimal(token.text))
         elif token.text == '(':
             node = self.binary(0)
             self.expect(')')
         else:
-            node = Node('call', token.text, self._arguments())
+            node = Node('call', token.text, self._arguments(), offset=token.offset)
         predicates = self._predicates()
         steps: 'List[Step]' = []
         self._more_steps(steps)
