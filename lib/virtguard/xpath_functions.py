@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The functions of XPath 1.0, but those that xpath itself has; with libxml2's results. Pure: no I/O.
+
+To add a function: what it does here, the types of its arguments in match/program, its name in match/syntax.
+"""
+
+from .tree import Leaf
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, Sequence
+
+_INFINITY = float('inf')
+_XML_LANG = '{http://www.w3.org/XML/1998/namespace}lang'
+
+
+def to_text(value: 'Any') -> str:
+    """A boolean, number or text as a text; numbers as libxml2 writes them."""
+    if value.__class__ is bool:
+        return 'true' if value else 'false'
+    if value.__class__ is not float:
+        return str(value)
+    if value != value:
+        return 'NaN'
+    size = abs(value)
+    if size == _INFINITY:
+        return 'Infinity' if value > 0 else '-Infinity'
+    if size < 2147483647 and value == int(value):
+        return '%d' % value
+    if not 1e-5 <= size <= 1e9:
+        digits, _, exponent = ('%.14e' % value).partition('e')
+        return '%se%s' % (digits.rstrip('0').rstrip('.'), exponent)
+    from math import log10
+
+    magnitude = int(log10(size))
+    places = 15 - magnitude - (magnitude > 0)
+    return ('%.*f' % (places, value)).rstrip('0').rstrip('.')
+
+
+def _name(nodes: 'Sequence[Any]') -> str:
+    """The name of the first node, as the tree has it."""
+    return '' if not nodes else nodes[0].attrname if nodes[0].__class__ is Leaf else nodes[0].tag
+
+
+def _qualified_name(nodes: 'Sequence[Any]') -> str:
+    tag = _name(nodes)
+    local = tag.rpartition('}')[2]
+    if not local:
+        return ''
+    prefix = nodes[0].parent.prefix_of(tag) if nodes[0].__class__ is Leaf else nodes[0].prefix
+    return '%s:%s' % (prefix, local) if prefix else local
+
+
+def _has_language(wanted: str, nodes: 'Sequence[Any]') -> bool:
+    (node,) = nodes
+    while node is not None:
+        language = node.attrib.get(_XML_LANG)
+        if language is not None:
+            wanted, language = wanted.upper(), language.upper()
+            return bool(language == wanted or language.startswith(wanted + '-'))
+        node = node.parent
+    return False
+
+
+def _substring(text: str, start: float, length: float = _INFINITY) -> str:
+    first = _round(start)
+    end = first + _round(length)
+    return ''.join([character for place, character in enumerate(text, 1) if first <= place < end])
+
+
+def _is_whole(number: float) -> bool:
+    return number != number or abs(number) >= 1e15
+
+
+def _round(number: float) -> float:
+    if _is_whole(number):
+        return number
+    if -0.5 <= number < 0.5:
+        return number * 0.0
+    below = number // 1
+    return below + 1.0 if number - below >= 0.5 else below
+
+
+def _translate(text: str, old: str, new: str) -> str:
+    table: 'Dict[int, Any]' = {}
+    for place, character in enumerate(old):
+        table.setdefault(ord(character), new[place] if place < len(new) else None)
+    return text.translate(table)
+
+
+FUNCTIONS: 'Dict[str, Callable[..., Any]]' = {
+    'ceiling': lambda number: number if _is_whole(number) else -(-number // 1),
+    'concat': lambda *texts: ''.join(texts),
+    'floor': lambda number: number if _is_whole(number) else number // 1,
+    'lang': _has_language,
+    'local-name': lambda nodes: _name(nodes).rpartition('}')[2],
+    'name': _qualified_name,
+    'namespace-uri': lambda nodes: _name(nodes).rpartition('}')[0][1:],
+    'normalize-space': lambda text: ' '.join(
+        [word for word in text.translate({9: 32, 10: 32, 13: 32}).split(' ') if word]
+    ),
+    'round': _round,
+    'string-length': lambda text: float(len(text)),
+    'substring': _substring,
+    'substring-after': lambda text, part: text.partition(part)[2] if part else text,
+    'substring-before': lambda text, part: text.partition(part)[0] if part and part in text else '',
+    'translate': _translate,
+}
