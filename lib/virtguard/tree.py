@@ -8,7 +8,7 @@ judging uses, so that the same code judges either tree. lxml's names in a namesp
 import pyexpat
 
 from .errors import DomainXMLError
-from .scan import EXTENSION, MAX_BYTES, MAX_DEPTH, NAMESPACE
+from .scan import EXTENSION, LIBOSINFO_NS, MAX_BYTES, MAX_DEPTH, NAMESPACE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
     Child = Any  # Element or str
 
+QEMU_NS = 'http://libvirt.org/schemas/domain/qemu/1.0'
 ARG_NS = 'urn:virt-guard:qemu-argument'
+# The prefixes that a policy's expressions may use. Documents may use any prefix: only the URI counts.
+NAMESPACES = {'qemu': QEMU_NS, 'libosinfo': LIBOSINFO_NS, 'arg': ARG_NS}
 # More than ten times what any real domain has; each takes half a KiB.
 _MAX_ELEMENTS = 20000
 _BUFFER = 1 << 16

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def on_policy(policy: model.Policy) -> 'Iterator[str]':
     """What in a policy has no effect, will soon have none, or may have another effect than it seems."""
-    from ..policy.waivers import days_left, expires_soon, names_alone
+    from ..waivers import days_left, expires_soon, names_alone
 
     for known in [rule.value_set for rule in policy.rules if rule.value_set is not None]:
         for problem in known.problems:
@@ -90,7 +90,7 @@ def complain_of_unused_waivers(policy: model.Policy, used: 'Set[model.Origin]') 
 
 def complain_of_unknown_uuids(policy: model.Policy, installation: 'Installation') -> None:
     """Complain of waivers with UUIDs that no domain on this host has: a new domain with such a UUID would be waived."""
-    from ..policy.waivers import uuids_not_among
+    from ..waivers import uuids_not_among
     from .domain_files import defined_uuids
 
     if not os.path.isdir(installation.domains) or not any(uuids_not_among(waiver, ()) for waiver in policy.waivers):

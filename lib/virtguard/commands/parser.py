@@ -4,7 +4,7 @@
 import argparse
 
 from .. import __version__, model, wording
-from ..policy.waivers import parse_day
+from ..waivers import parse_day
 from . import check, policy, rules, watch
 from .exit_status import FINE
 from .formats import FORMATS

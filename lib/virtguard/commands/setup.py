@@ -136,7 +136,7 @@ def host_rules(path: str) -> str:
 
 def describe_host_rules(policy: model.Policy, path: str, host: model.HostFacts) -> str:
     """As host_rules, of a policy that need not be in force at that path yet."""
-    from ..judging.evaluate import ask_facts
+    from ..findings import ask_facts
 
     said = ''
     for rule in policy.rules_at(model.ADMISSION):

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Verdicts and rules for people, as lines of text."""
 
-from .. import model, wording
-from ..policy import waivers
+from .. import model, waivers, wording
 from .output_format import OutputFormat
 
 TYPE_CHECKING = False

@@ -16,29 +16,25 @@ from lxml import etree
 from .. import scan
 from ..digest import sha256_hex
 from ..errors import DomainXMLError
-from ..match.syntax import ARG_NS, NAMESPACES, QEMU_NS
+from ..findings import WRITTEN, tag_name
+from ..match.syntax import ARG_NS, QEMU_NS
 from ..model import MAX_XML_BYTES
 from ..policy import os_ids
+from ..qemu_args import read_arguments
 from ..scan import LIBOSINFO_NS
-from . import local_names, qemu_args
+from . import local_names
 from .refused import check_values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, Optional, Tuple, Union
+    from typing import Optional, Union
 
     Node = Union[etree._Element, etree._ElementUnicodeResult]
 
-_PREFIXES = {uri: prefix for prefix, uri in NAMESPACES.items()}
-
 _UUID = re.compile(r'[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')
-# JSON can write what XML cannot.
-NOT_AN_XML_CHARACTER = re.compile('[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]')
-_NOT_A_NAME_CHARACTER = re.compile(r'[^\w.-]', re.ASCII)
 _ARG = '{%s}arg' % QEMU_NS
 _COMMANDLINE = '{%s}commandline' % QEMU_NS
 _OS = '{%s}os' % LIBOSINFO_NS
-_WRITTEN = '{%s}written' % ARG_NS
 
 # Elements that the document itself has in the namespace of readings are moved into this one.
 _NOT_A_READING = '{urn:virt-guard:not-a-reading}'
@@ -189,11 +185,10 @@ def _child_text(root: 'etree._Element', name: str) -> str:
 
 def _add_arguments(root: 'etree._Element') -> None:
     args = [arg for commandline in root.iterchildren(_COMMANDLINE) for arg in commandline.iterchildren(_ARG)]
-    for option in qemu_args.parse_tokens([arg.get('value', '') for arg in args]):
-        for settings in option.readings():
-            element = etree.SubElement(args[option.token], '{%s}%s' % (ARG_NS, _xml_name(option.name)))
-            for key, value in settings.items():
-                element.set(_xml_name(key), NOT_AN_XML_CHARACTER.sub('\ufffd', value))
+    for number, name, settings in read_arguments([arg.get('value', '') for arg in args]):
+        element = etree.SubElement(args[number], '{%s}%s' % (ARG_NS, name))
+        for key, value in settings.items():
+            element.set(key, value)
 
 
 def _read_ids(root: 'etree._Element') -> None:
@@ -202,77 +197,5 @@ def _read_ids(root: 'etree._Element') -> None:
         written = system.get('id')
         meant = written if written is None else os_ids.meant_id(written)
         if meant != written:
-            etree.SubElement(system, _WRITTEN).set('id', written)
+            etree.SubElement(system, WRITTEN).set('id', written)
             system.set('id', meant)
-
-
-def written_value(element: 'etree._Element', name: str) -> str:
-    """The value of an attribute (which must be there) in the document itself."""
-    reading = element.find(_WRITTEN) if element.tag == _OS else None
-    value: 'Optional[str]' = None if reading is None else reading.get(name)
-    return str(element.get(name)) if value is None else value
-
-
-def _xml_name(text: str) -> str:
-    name = _NOT_A_NAME_CHARACTER.sub('_', text)
-    return name if name[:1].isalpha() else '_' + name
-
-
-class Paths:
-    """Names elements as a person would: /domain/devices/disk[2]/source. For one document, which must not change."""
-
-    def __init__(self) -> None:
-        # Numbering all children of one parent and tag takes no longer than numbering one of them.
-        self._numbers: 'Dict[Tuple[etree._Element, str], Dict[etree._Element, int]]' = {}
-
-    def path(self, element: 'etree._Element') -> str:
-        """The path of an element; of an `arg` element, that of the `<qemu:arg>` it was read from."""
-        node = written(element)
-        steps = []
-        parent = node.getparent()
-        while parent is not None:
-            numbers = self._numbers.get((parent, node.tag))
-            if numbers is None:
-                numbers = self._numbers[parent, node.tag] = _number(node, parent)
-            tag = tag_name(node)
-            steps.append(tag if len(numbers) == 1 else '%s[%d]' % (tag, numbers[node]))
-            node, parent = parent, parent.getparent()
-        steps.append(tag_name(node))
-        return '/' + '/'.join(reversed(steps))
-
-
-def _number(element: 'etree._Element', parent: 'etree._Element') -> 'Dict[etree._Element, int]':
-    """The children of a parent that have the element's tag."""
-    numbers = {child: number for number, child in enumerate(parent.iterchildren(element.tag), 1)}
-    if element not in numbers:  # lxml does not find an improper name, such as p:x with an unknown prefix
-        same = [child for child in parent if child.tag == element.tag]
-        numbers = {child: number for number, child in enumerate(same, 1)}
-    return numbers
-
-
-def written(element: 'etree._Element') -> 'etree._Element':
-    """The element of the document itself: an `arg` element stands for the `<qemu:arg>` above it."""
-    parent = element.getparent()
-    return parent if parent is not None and is_reading(element) else element
-
-
-def element_of(node: 'Node') -> 'etree._Element':
-    """The element of the document that a matched node is, belongs to, or was read from."""
-    return written(node if isinstance(node, etree._Element) else node.getparent())
-
-
-def is_reading(element: 'etree._Element') -> bool:
-    """Whether an element is not the document's own but the guard's reading of a QEMU argument."""
-    return str(element.tag).startswith('{%s}' % ARG_NS)
-
-
-def tag_name(element: 'etree._Element') -> str:
-    """An element's name, with the prefix that policies use."""
-    uri, _, name = str(element.tag).rpartition('}')
-    prefix = _PREFIXES.get(uri[1:])
-    return '%s:%s' % (prefix, name) if prefix else name
-
-
-def local_name(name: object) -> str:
-    """The name of an element or an attribute without its namespace."""
-    return str(name).rpartition('}')[2]

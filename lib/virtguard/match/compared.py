@@ -3,6 +3,7 @@
 
 from functools import lru_cache
 
+from ..findings import TEXT
 from .syntax import IS_GONE, IS_NEW, THE_ONE_BEFORE, MatchError, parse
 
 TYPE_CHECKING = False
@@ -11,7 +12,6 @@ if TYPE_CHECKING:
 
     from .syntax import Node
 
-TEXT = '.'
 # By these, elements are told apart in functions.
 _IDENTITIES = ('alias', 'name')
 

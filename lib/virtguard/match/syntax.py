@@ -6,16 +6,14 @@ A policy's expressions have more than XPath 1.0: numbers in hexadecimal, 0x10, a
 
 import re
 
-from ..scan import LIBOSINFO_NS
+from ..tree import ARG_NS as ARG_NS
+from ..tree import NAMESPACES as NAMESPACES
+from ..tree import QEMU_NS as QEMU_NS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Iterator, List, Optional, Sequence, Tuple
 
-QEMU_NS = 'http://libvirt.org/schemas/domain/qemu/1.0'
-ARG_NS = 'urn:virt-guard:qemu-argument'
-# The prefixes that a policy's expressions may use. Documents may use any prefix: only the URI counts.
-NAMESPACES = {'qemu': QEMU_NS, 'libosinfo': LIBOSINFO_NS, 'arg': ARG_NS}
 # The prefix of the functions that XPath 1.0 does not have. No element and no attribute has it.
 VG, VG_NS = 'vg', 'urn:virt-guard:functions'
 HAS_FLAG, THE_ONE_BEFORE, IS_NEW, IS_GONE = 'vg:has-flag', 'vg:before', 'vg:is-new', 'vg:is-gone'

@@ -12,7 +12,7 @@ import yaml
 from .. import model
 from ..digest import sha256_hex
 from ..errors import nearest
-from .waivers import is_uuid
+from ..waivers import is_uuid
 from .yaml_reader import Reader
 
 TYPE_CHECKING = False

@@ -10,10 +10,10 @@ from ..digest import sha256_hex
 from ..errors import suggest
 from ..libraries import MissingLibraryError
 from ..match.syntax import MatchError
+from ..waivers import MAX_DAYS_AHEAD, latest_expiry
 from .layer import Given, KnownSystems, Layer, ReleasedBefore
 from .os_releases import known_systems, released_before
 from .problems import PolicyError
-from .waivers import MAX_DAYS_AHEAD, latest_expiry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import re
 import yaml
 
 from ..errors import suggest
+from ..waivers import parse_day
 from .problems import Problem
-from .waivers import parse_day
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

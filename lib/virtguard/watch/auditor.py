@@ -10,10 +10,9 @@ under way), or of a change (there are fewer vCPUs than before), which holds for 
 from lxml import etree
 
 from .. import model
-from ..judging.evaluate import evaluate
-from ..judging.evidence import compared_in
+from ..findings import TEXT
+from ..judging.evaluate import compared_in, evaluate
 from ..judging.subject import Subject
-from ..match.compared import TEXT
 from ..match.needs import build_index, derive_need
 from ..match.syntax import tokenize
 from ..model import Occurrence

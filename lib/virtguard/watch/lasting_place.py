@@ -11,9 +11,7 @@ import re
 
 from lxml import etree
 
-from ..judging.evidence import evidence_of
-from ..judging.subject import tag_name
-from ..match.compared import TEXT
+from ..findings import TEXT, evidence_of, tag_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ import re
 from lxml import etree
 
 from ..errors import DomainXMLError, GuardError
-from ..judging.subject import NOT_AN_XML_CHARACTER, parse_xml
+from ..judging.subject import parse_xml
+from ..qemu_json import NOT_AN_XML_CHARACTER
 from .metadata import cut_metadata
 
 TYPE_CHECKING = False

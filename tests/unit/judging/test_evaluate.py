@@ -5,7 +5,8 @@ import pytest
 from lxml import etree
 from support.made import policy, rule, waiver
 from virtguard import model
-from virtguard.judging.evaluate import evaluate, pci_address, scsi_address
+from virtguard.findings import pci_address, scsi_address
+from virtguard.judging.evaluate import evaluate
 from virtguard.judging.subject import parse_domain
 
 from .judged import ARG, TODAY, XML, command_line, facts, finding, no_probe, statuses, verdict

@@ -8,7 +8,8 @@ import time
 import pytest
 from lxml import etree
 from virtguard.errors import DomainXMLError
-from virtguard.judging.subject import Paths, parse_domain
+from virtguard.findings import Paths
+from virtguard.judging.subject import parse_domain
 from virtguard.match.syntax import NAMESPACES, QEMU_NS
 from virtguard.model import MAX_XML_BYTES
 from virtguard.scan import LIBOSINFO_NS

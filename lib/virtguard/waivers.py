@@ -1,14 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Waivers: which one speaks of a finding, and whether it is in force. Pure: no I/O, and no clock: the day is given.
 
-Days are texts, YYYY-MM-DD, so that their order as texts is their order in time.
+Days are texts, YYYY-MM-DD, so that their order as texts is their order in time. They are counted without datetime, and
+texts are read without re: importing these costs a start more than all that is done here.
 """
 
-import re
-from datetime import date, timedelta
-from fnmatch import fnmatchcase
-
-from .. import model
+from . import model
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,21 +14,22 @@ if TYPE_CHECKING:
 MAX_DAYS_AHEAD = 400
 WARNING_DAYS = 14
 
-_DAY = re.compile(r'[0-9]{4}-[0-9]{2}-[0-9]{2}\Z')
-_UUID = re.compile(r'[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z')
+_LAST_DAY = '9999-12-31'
+_FIRST_MONTH = 3  # years are counted from March, so that the day which not every year has is the last one
 
 
 def parse_day(text: str) -> 'Optional[str]':
     """The day that a text names as YYYY-MM-DD; None where it names none."""
-    try:
-        return str(_date(text)) if _DAY.match(text) else None
-    except ValueError:  # 30 February
+    parts = text.split('-')
+    if [len(part) for part in parts] != [4, 2, 2] or ''.join(parts).strip('0123456789') or parts[0] == '0000':
         return None
+    return text if _day(_number(text)) == text else None  # not so for 30 February
 
 
 def is_uuid(text: str) -> bool:
     """Whether a text is a UUID, in lower case."""
-    return _UUID.match(text) is not None
+    parts = text.split('-')
+    return [len(part) for part in parts] == [8, 4, 4, 4, 12] and not ''.join(parts).strip('0123456789abcdef')
 
 
 def names_alone(waiver: model.Waiver) -> 'List[str]':
@@ -47,7 +45,7 @@ def uuids_not_among(waiver: model.Waiver, uuids: 'Container[str]') -> 'List[str]
 
 def days_left(waiver: model.Waiver, today: str) -> int:
     """How many days the waiver holds after today; negative where it has expired."""
-    return (_date(waiver.expires) - _date(today)).days
+    return _number(waiver.expires) - _number(today)
 
 
 def expires_soon(waiver: model.Waiver, today: str) -> bool:
@@ -57,15 +55,29 @@ def expires_soon(waiver: model.Waiver, today: str) -> bool:
 
 def latest_expiry(today: str) -> str:
     """The last day that a waiver may name."""
-    try:
-        return str(_date(today) + timedelta(MAX_DAYS_AHEAD))
-    except OverflowError:  # in the year 9999
-        return str(date.max)
+    return _day(min(_number(today) + MAX_DAYS_AHEAD, _number(_LAST_DAY)))
 
 
-def _date(day: str) -> date:
-    year, month, day_of_month = day.split('-')
-    return date(int(year), int(month), int(day_of_month))
+def _number(day: str) -> int:
+    """The days from one day long ago to another."""
+    year, month, day_of_month = map(int, day.split('-'))
+    year, month = (year, month - _FIRST_MONTH) if month >= _FIRST_MONTH else (year - 1, month + 12 - _FIRST_MONTH)
+    return 365 * year + year // 4 - year // 100 + year // 400 + (153 * month + 2) // 5 + day_of_month
+
+
+def _day(number: int) -> str:
+    """The opposite of _number."""
+    year = (number - 1) * 400 // 146097
+    while _number('%04d-03-01' % (year + 1)) <= number:
+        year += 1
+    while _number('%04d-03-01' % year) > number:
+        year -= 1
+    since = number - _number('%04d-03-01' % year)
+    month = (5 * since + 2) // 153
+    day_of_month = since - (153 * month + 2) // 5 + 1
+    month += _FIRST_MONTH
+    year, month = (year, month) if month <= 12 else (year + 1, month - 12)
+    return '%04d-%02d-%02d' % (year, month, day_of_month)
 
 
 class Waivers:
@@ -115,8 +127,18 @@ def _speaks_of(waiver: model.Waiver, name: str, uuid: str) -> bool:
 
 def _is_spoken_of(entry: 'model.DomainEntry', name: str, uuid: str) -> bool:
     if isinstance(entry, str):
-        return uuid == entry if is_uuid(entry) else fnmatchcase(name, entry)
-    return uuid == entry[0] and fnmatchcase(name, entry[1])
+        return uuid == entry if is_uuid(entry) else matches_glob(name, entry)
+    return uuid == entry[0] and matches_glob(name, entry[1])
+
+
+def matches_glob(name: str, glob: str) -> bool:
+    """What fnmatchcase answers, which needs re."""
+    begin, star, rest = glob.partition('*')
+    if not rest and '?' not in begin and '[' not in begin:
+        return name.startswith(begin) if star else name == glob
+    from fnmatch import fnmatchcase
+
+    return fnmatchcase(name, glob)
 
 
 def describe(waiver: model.Waiver, today: str) -> str:

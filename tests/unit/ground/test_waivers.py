@@ -4,7 +4,7 @@
 import pytest
 from support import made
 from virtguard import model
-from virtguard.policy.waivers import (
+from virtguard.waivers import (
     Waivers,
     days_left,
     describe,

@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""QEMU command line tokens -> options with named settings. Pure: no I/O, no XML.
+"""QEMU command line tokens -> options with named settings. Pure: no I/O, no XML; re and json only for JSON.
 
 `<qemu:commandline>` passes raw tokens to QEMU, and QEMU reads one setting in many spellings: `-device X,id=a`,
 `--device driver=X`, `-device {"driver": "X"}`, `-drive file=json:{...}`. A policy that compared the text would miss
 most of them, so the tokens are read as QEMU reads them (util/qemu-option.c, util/keyval.c, qobject/json-lexer.c).
 """
 
-import re
-
-from ..errors import DomainXMLError
+from .errors import DomainXMLError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,13 +34,7 @@ _IMPLIED_KEY = {
 _OLD_CHARACTER_DEVICES = frozenset(('debugcon', 'gdb', 'monitor', 'parallel', 'serial', 'virtioconsole'))
 _LISTS = frozenset(('guestfwd', 'hostfwd'))
 _ALIASES = {'M': 'machine'}
-_GLOBAL_SHORT_FORM = re.compile(r'([^.=]+)\.([^=]+)=(.*)', re.DOTALL)
-_SET_FORM = re.compile(r'([^.=]+)\.([^.=]+)\.([^=]+)=(.*)', re.DOTALL)
-_HAS_SETTING = re.compile(r'(?:^|,)[\w.-]+=')
-# A string without a closing quote ends with the text, so that matching never has to go back.
-_STRING = re.compile(r""""(?:[^"\\]+|\\.?)*"?|'(?:[^'\\]+|\\.?)*'?""", re.DOTALL)
-_ESCAPE_OR_QUOTE = re.compile(r'\\.|"', re.DOTALL)
-_PSEUDO_FILE = re.compile(r'json:\s*\{')
+_NAME_CHARACTERS = frozenset('abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-')
 # More than any real argument has; reading more would take longer than the hook may take.
 _MAX_SETTINGS = 1000
 _MAX_SETTINGS_IN_ALL = 20000
@@ -108,9 +100,9 @@ def _read_option(tokens: 'Sequence[str]', index: int, before: 'Sequence[Option]'
     if index + 1 == len(tokens) or _looks_like_option(tokens[index + 1]):
         return [Option(name, [], index)], index + 1
     index += 1
-    change = _SET_FORM.match(tokens[index]) if name == 'set' else None
+    change = _dotted(tokens[index], 3) if name == 'set' else []
     if change:
-        return [_change(before, index, *change.groups())], index + 1
+        return [_change(before, index, *change)], index + 1
     return [Option(name, settings, index) for settings in _read_value(name, tokens[index])], index + 1
 
 
@@ -143,20 +135,32 @@ def _change(options: 'Sequence[Option]', token: int, name: str, id: str, key: st
 
 def _read_value(name: str, value: str) -> 'Iterator[Settings]':
     """The settings of one option's value, in each way that it can be read."""
-    parts = _GLOBAL_SHORT_FORM.match(value) if name == 'global' else None
+    parts = _dotted(value, 2) if name == 'global' else []
     if parts:
-        yield list(zip(('driver', 'property', 'value'), parts.groups()))
+        yield list(zip(('driver', 'property', 'value'), parts))
         return
     as_json = _read_json('', value) if value.startswith('{') else []
     if as_json:
         yield as_json
     # Which options take JSON differs by version; all others read the same text as settings.
-    if not as_json or _HAS_SETTING.search(value):
+    if not as_json or any(_begins_with_setting(part) for part in value.split(',')):
         yield list(_read_pairs(name, value))
     if name in _OLD_CHARACTER_DEVICES and '=' in value.partition(',')[0]:
         yield [('value', value)]
-    if _PSEUDO_FILE.search(value) and not value.startswith('{'):
+    if not value.startswith('{') and any(_pseudo_files(value)):
         yield list(_expand('file', value))
+
+
+def _dotted(text: str, number: int) -> 'List[str]':
+    """The parts of `a.b=value` (two names) or `a.b.c=value` (three), of which only the last may have a point."""
+    names, equals, value = text.partition('=')
+    parts = names.split('.', number - 1)
+    return [*parts, value] if equals and len(parts) == number and all(parts) else []
+
+
+def _begins_with_setting(part: str) -> bool:
+    key, equals, _ = part.partition('=')
+    return equals != '' and key != '' and all(character.isalnum() or character in '_.-' for character in key)
 
 
 def _read_pairs(name: str, value: str) -> 'Iterator[Tuple[str, str]]':
@@ -176,50 +180,42 @@ def _read_pairs(name: str, value: str) -> 'Iterator[Tuple[str, str]]':
 def _expand(key: str, value: str) -> 'Iterator[Tuple[str, str]]':
     """The setting itself, and what the `json:` pseudo file names in it say."""
     yield key, value
-    for number, found in enumerate(_PSEUDO_FILE.finditer(value)):
+    for number, begin in enumerate(_pseudo_files(value)):
         if number == _MAX_PSEUDO_FILES:
             raise DomainXMLError('an argument of <qemu:commandline> has too many json: file names')
-        yield from _read_json(key + '.', value[found.end() - 1 :])
+        yield from _read_json(key + '.', value[begin:])
+
+
+def _pseudo_files(value: str) -> 'Iterator[int]':
+    """Where in a value the JSON of file names in QEMU's `json:` form begins."""
+    end = value.find('json:')
+    while end >= 0:
+        begin = end + len('json:')
+        while value[begin : begin + 1].isspace():
+            begin += 1
+        if value[begin : begin + 1] == '{':
+            yield begin
+        end = value.find('json:', begin)
 
 
 def _read_json(prefix: str, text: str) -> 'Settings':
     """What the JSON at the beginning of a text says; nothing where there is none."""
-    try:
-        document = _load_json(text)
-        return [] if document is None else list(_flatten(prefix, document))
-    except RecursionError:
-        raise DomainXMLError('a JSON argument of <qemu:commandline> is nested too deep') from None
+    from .qemu_json import read_json  # never needed for a domain without such an argument
+
+    return read_json(prefix, text)
 
 
-def _load_json(text: str) -> object:
-    """The value at the beginning of a text; None where there is none (QEMU does not start with such an argument)."""
-    import json  # never needed for a domain without such an argument
+def read_arguments(values: 'Sequence[str]') -> 'Iterator[Tuple[int, str, Dict[str, str]]]':
+    """The options among the values of `<qemu:arg>` elements, each in each way that it can be read: which of the values
+    it is reported at, its name and its settings, all names as XML can have them.
 
-    try:
-        return json.JSONDecoder(strict=False).raw_decode(_STRING.sub(_double_quoted, text))[0]
-    except ValueError:
-        return None
-
-
-def _double_quoted(match: 're.Match[str]') -> str:
-    """Standard JSON for a string of QEMU's JSON, which may be in single quotes and may escape both kinds."""
-    text = match.group()
-    closed = len(text) > 1 and text.endswith(text[0])
-    return '"%s%s' % (_ESCAPE_OR_QUOTE.sub(_escape, text[1:-1] if closed else text[1:]), '"' if closed else '')
+    :raises DomainXMLError: see parse_tokens
+    """
+    for option in parse_tokens(values):
+        for settings in option.readings():
+            yield option.token, xml_name(option.name), {xml_name(key): value for key, value in settings.items()}
 
 
-def _escape(match: 're.Match[str]') -> str:
-    return {"\\'": "'", '"': '\\"'}.get(match.group(), match.group())
-
-
-def _flatten(prefix: str, value: object) -> 'Iterator[Tuple[str, str]]':
-    if isinstance(value, dict):
-        for key, member in value.items():
-            yield from _flatten('%s%s.' % (prefix, key), member)
-    elif isinstance(value, list):
-        for index, member in enumerate(value):
-            yield from _flatten('%s%d.' % (prefix, index), member)
-    elif isinstance(value, bool):
-        yield prefix[:-1], 'true' if value else 'false'
-    else:
-        yield prefix[:-1], str(value)
+def xml_name(text: str) -> str:
+    name = ''.join([character if character in _NAME_CHARACTERS else '_' for character in text])
+    return name if name[:1].isalpha() else '_' + name

@@ -7,7 +7,7 @@ import time
 
 import pytest
 from virtguard.errors import DomainXMLError
-from virtguard.judging.qemu_args import parse_tokens
+from virtguard.qemu_args import parse_tokens
 
 
 def read(*tokens):
