@@ -826,6 +826,17 @@ prove() {
 
 # --- the host --------------------------------------------------------------------------------------------------------
 
+# The trail has to tell when the guard was there. In shell, since --uninstall has to tell it where Python does not run.
+record_change() { # installed|upgraded|removed VERSION
+    [ -z "$root" ] && command -v logger >/dev/null || return 0
+    user=${SUDO_USER:-$(id -un)}
+    user=$(printf %s "$user" | LC_ALL=C tr -c '[:print:]' '?')
+    printf '%s\n' "MESSAGE=virt-guard ${2:+$2 }was $1 by $user" MESSAGE_ID=0663a4e211e84c2bbcef5dba4d777625 PRIORITY=5 \
+        SYSLOG_IDENTIFIER=virt-guard VIRT_GUARD_DECISION=guard-changed "VIRT_GUARD_CHANGE=$1" "VIRT_GUARD_VERSION=$2" \
+        "VIRT_GUARD_USER=$user" | timeout 5 logger --journald >/dev/null 2>&1 ||
+        timeout 5 logger -t virt-guard -p daemon.notice -- "virt-guard ${2:+$2 }was $1 by $user" >/dev/null 2>&1 || :
+}
+
 # A daemon looks for hooks when it starts and when it reloads. Never a restart: that would visit running domains. In
 # shell, since --uninstall has to tell it where Python does not run.
 tell_daemons() {
@@ -841,6 +852,7 @@ tell_daemons() {
             pid=$(cat "/run/$daemon.pid" 2>/dev/null) || continue
             [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "$daemon" ] || continue
             kill -HUP "$pid" || die "cannot tell $daemon (process $pid) to reload"
+            : >/run/virt-guard.told # systemd would know; virt-guard status asks
         fi
         told=yes
         printf 'told       %s to look for hooks (reload)\n' "$daemon"
@@ -971,6 +983,8 @@ install() {
     write_hook "$policy" >"$work/program"
     [ "$(grep -cE "^(python|lib|policy|log)='" "$work/program")" -eq 4 ] || die "$checkout/hooks/qemu is not as expected"
     prove
+    came=upgraded
+    is_in_force || came=installed
     [ -z "$policy_first" ] || put_policy
     trap '' HUP INT TERM # a call may begin with what would be taken away again
     switch_program
@@ -987,7 +1001,11 @@ install() {
     put_watch
     put_manual
     tell_of_other_hook
-    [ $changes -gt 0 ] || printf 'unchanged  everything was in place\n'
+    if [ $changes -gt 0 ]; then
+        record_change "$came" "$version"
+    else
+        printf 'unchanged  everything was in place\n'
+    fi
     tell_daemons 'no libvirt daemon runs; the hook is in force when one starts'
     start_watch
     start_renewal
@@ -1109,6 +1127,8 @@ uninstall() {
         printf 'unchanged  virt-guard is not installed here\n'
         return
     fi
+    record_change removed ''
+    [ -n "$root" ] || rm -f /run/virt-guard.told
     tell_daemons 'no libvirt daemon runs'
 }
 

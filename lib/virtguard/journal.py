@@ -26,6 +26,7 @@ MESSAGE_IDS = {
     model.ERROR: 'f5fed29b16764425ac01972c7559af07',
     model.RUNTIME: '56f3aa9fc0884aca888aa25eb2ec6229',
     model.POLICY_CHANGED: '8a207a7f96844ca98aa39f027b04ad4a',
+    model.GUARD_CHANGED: '0663a4e211e84c2bbcef5dba4d777625',
 }
 PRIORITIES = {
     model.ADMIT: 6,
@@ -34,6 +35,7 @@ PRIORITIES = {
     model.ERROR: 3,
     model.RUNTIME: 4,
     model.POLICY_CHANGED: 5,
+    model.GUARD_CHANGED: 5,
 }
 
 _SOCKET_TIMEOUT = 0.5  # seconds; a stopped daemon must not hold up a start
