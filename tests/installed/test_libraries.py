@@ -41,6 +41,8 @@ COMMANDS = {
     'policy diff': ['policy', 'diff', 'rhel-8', 'rhel-9', 'DOMAIN'],
     'policy compile': ['policy', 'compile'],
 }
+# In a checkout it only says that nothing is installed; tests/live has what it says of libraries on a host.
+WITHOUT_LIBRARIES = {'help', 'status'}
 
 
 def run(arguments, **environment):
@@ -66,7 +68,7 @@ def sub_commands(parser, above=''):
 
 
 def test_every_sub_command_is_among_them():
-    assert set(sub_commands(build_parser())) - {'help'} == {name.partition(' --')[0] for name in COMMANDS}
+    assert set(sub_commands(build_parser())) == {name.partition(' --')[0] for name in COMMANDS} | WITHOUT_LIBRARIES
 
 
 @pytest.mark.parametrize('command', sorted(COMMANDS))

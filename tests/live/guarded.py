@@ -182,6 +182,12 @@ class GuardedMachine(Machine):
         return text
 
 
+def library(host: GuardedMachine, name: str) -> str:
+    """Where the system's Python has one of the guard's libraries."""
+    program = 'import importlib.util; print(importlib.util.find_spec(%r).submodule_search_locations[0])' % name
+    return host.run(['/usr/bin/python3', '-I', '-c', program]).stdout.strip()
+
+
 def refusal(result: Result, status: int) -> str:
     """What the guard said in virsh's error, as the user sees it."""
     assert result.returncode == 1, result.stdout

@@ -7,7 +7,7 @@ import time
 import domains
 import pytest
 from domains import domain, replace
-from guarded import HOOK, LOG, POLICY, GuardedMachine, refusal
+from guarded import HOOK, LOG, POLICY, GuardedMachine, library, refusal
 from support.policies import action, setting
 
 pytestmark = pytest.mark.live
@@ -51,12 +51,6 @@ def writable_by_all(host, name):
         yield
     finally:
         host.path(name).chmod(0o644)
-
-
-def library(host, name):
-    """Where the system's Python has one of the guard's libraries."""
-    program = 'import importlib.util; print(importlib.util.find_spec(%r).submodule_search_locations[0])' % name
-    return host.run(['/usr/bin/python3', '-I', '-c', program]).stdout.strip()
 
 
 def package(host):

@@ -7,6 +7,7 @@ import domains
 import pytest
 from domains import domain
 from guarded import HOOK, MAIN_HOOK, POLICY, SECOND_HOOKS, refusal, values
+from support.records import GUARD_CHANGED_ID
 
 pytestmark = pytest.mark.live
 
@@ -44,7 +45,7 @@ def test_install_and_uninstall_beside_a_running_daemon(new_machine):
     host.refused('next', host.try_start('next'), 'tcg')
     assert (host.running(), host.qemu_pids()) == ({'running'}, processes)
 
-    host.install('--no-deps')  # an upgrade
+    host.install('--no-deps')  # nothing to do
     host.refused('next', host.try_start('next'), 'tcg')
 
     host.install('--uninstall')
@@ -53,6 +54,9 @@ def test_install_and_uninstall_beside_a_running_daemon(new_machine):
     assert host.running() == {'running', 'next'}
     assert host.libvirtd_pid == daemon
     assert host.alive(daemon)
+    changes = host.journal('MESSAGE_ID=' + GUARD_CHANGED_ID)
+    assert [record['VIRT_GUARD_CHANGE'] for record in changes] == ['installed', 'removed']
+    assert {record['VIRT_GUARD_USER'] for record in changes} == {'root'}
 
 
 def test_the_watch_is_enabled_and_started(new_machine):

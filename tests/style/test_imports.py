@@ -20,7 +20,8 @@ MAY_IMPORT = {
     'guarding': {GROUND, 'match', 'policy', 'judging', 'guarding'},
     'hook': {GROUND, 'hook'},
     'watch': {GROUND, 'match', 'policy', 'judging', 'guarding', 'watch'},
-    'commands': {GROUND, 'match', 'policy', 'judging', 'guarding', 'watch', 'commands'},
+    'health': {GROUND, 'match', 'policy', 'judging', 'guarding', 'watch', 'health'},
+    'commands': {GROUND, 'match', 'policy', 'judging', 'guarding', 'watch', 'health', 'commands'},
 }
 # Inside functions only: what the worker loads in its own process, and what a finding that is waived needs.
 ONLY_INSIDE = {

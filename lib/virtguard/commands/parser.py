@@ -56,7 +56,7 @@ def build_parser() -> Parser:
     )
     parser.add_argument('--version', action='version', version='%s %s' % (wording.PROGRAM, __version__))
     commands = parser.add_commands('COMMAND')
-    for add in (_add_check, _add_scan, _add_watch, _add_rules, _add_explain):
+    for add in (_add_check, _add_scan, _add_status, _add_watch, _add_rules, _add_explain):
         add(commands)
     policy_command = add_command(
         commands,
@@ -103,6 +103,17 @@ def _add_scan(commands: 'Commands') -> None:
         action='store_true',
         help='judge the definitions from which running and autostart domains start next',
     )
+
+
+def _add_status(commands: 'Commands') -> None:
+    examples = [
+        ('virt-guard status', 'what is amiss, and what mends it'),
+        ('virt-guard status --format jsonl', 'the same, for monitoring'),
+    ]
+    statuses = ['0  the guard is in force', '1  something is amiss', '2  something could not be told']
+    purpose = 'tell whether the guard is in force on this host'
+    parser = add_command(commands, 'status', purpose, examples, statuses, _tell_status)
+    _add_format_option(parser, 'condition')
 
 
 def _add_watch(commands: 'Commands') -> None:
@@ -246,6 +257,12 @@ def _edit_policy(arguments: argparse.Namespace, installation: 'Installation') ->
     from .policy_edit import run
 
     return run(arguments, installation)
+
+
+def _tell_status(arguments: argparse.Namespace, installation: 'Installation') -> int:
+    from . import status
+
+    return status.run(arguments, installation)
 
 
 def _test_policy(arguments: argparse.Namespace, installation: 'Installation') -> int:

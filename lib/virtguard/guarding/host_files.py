@@ -5,6 +5,7 @@ as far as /proc shows them.
 
 import errno
 import os
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -108,6 +109,14 @@ class FileTree:
         """The path of the program that a process runs; '' if it cannot be read."""
         program = self.target(process + '/exe') or ''
         return program[: -len(_DELETED)] if program.endswith(_DELETED) else program
+
+    def started(self, process: str) -> 'Optional[float]':
+        """When a process was started, in seconds since the epoch; None if that cannot be read."""
+        text, uptime = self.read(process + '/stat'), self.read('/proc/uptime')
+        if not text or not uptime:
+            return None
+        ticks = int(text.rpartition(')')[2].split()[19])
+        return time.time() - float(uptime.split()[0]) + ticks / os.sysconf('SC_CLK_TCK')
 
     def _is_ours(self, process: str) -> bool:
         for line in (self.read(process + '/status') or '').splitlines():

@@ -19,17 +19,20 @@ _PROFILE_NAME = re.compile(r'[a-z][a-z0-9-]*\Z')
 class Installation:
     """`policy`: the policy that is in force; `installed` tells whether a hook on this host obeys it.
 
+    `program` is the hook that libvirt runs, by a link in `hooks`, its own directory.
     libvirt's own: `domains`, definitions; `run`, the status of what runs; `lib`, metadata of snapshots and checkpoints.
     `host` stands for the / of the host's own libvirt: --root does not move its programs and schemas.
     Written to: `state`, the directory where a watch keeps states; `log`, the file for records that no other sink takes.
     """
 
-    __slots__ = ('policy', 'installed', 'host', 'domains', 'run', 'lib', 'state', 'log')
+    __slots__ = ('policy', 'installed', 'host', 'program', 'hooks', 'domains', 'run', 'lib', 'state', 'log')
 
     def __init__(self, policy: str, installed: bool, root: str, host: str = '') -> None:
         self.policy = policy
         self.installed = installed
         self.host = host
+        self.program = root + '/usr/sbin/virt-guard-hook'
+        self.hooks = root + '/etc/libvirt/hooks'
         self.domains = root + '/etc/libvirt/qemu'
         self.run = root + '/run/libvirt/qemu'
         self.lib = root + '/var/lib/libvirt/qemu'
