@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A file that a watch keeps for the next one: a line that names its format and has a checksum, which finds damage
-(owner and mode protect against attackers), and JSON. It is written in one step; it can be used only if it is the watch's own.
+(owner and mode protect against attackers), and JSON.
+
+It is written in one step, and can be used only if it is the watch's own.
 """
 
 import json
