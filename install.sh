@@ -367,10 +367,7 @@ decide() { # VERB ARGUMENT...
 
 # Sets `profile`, and `shipped`, the policy of that name.
 choose_profile() {
-    tree=$checkout/lib
-    of_package commands.setup choose-profile "$profile" "$pristine" >"$work/said" ||
-        die 'cannot tell which list is that of this host'
-    tree=
+    decide choose-profile "$profile" "$pristine"
     read -r profile reason <"$work/said"
     shipped=$(shipped_profile "$profile")
     printf 'profile    %s (%s)\n' "$profile" "$reason"
