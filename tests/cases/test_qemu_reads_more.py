@@ -187,13 +187,13 @@ def with_waiver_of(rule):
     return merge_layers(layers)
 
 
-def test_a_waiver_of_the_command_line_opens_no_other_door():
+def test_a_waiver_of_the_command_line_does_not_permit_what_other_rules_deny():
     policy = with_waiver_of('qemu-command-line')
     assert of_arguments('-device', 'edu', policy=policy) == set()
     assert of_arguments('-device', 'edu', '-readconfig', '/x', policy=policy) == {RULE}
 
 
-def test_no_waiver_may_speak_of_it():
+def test_the_rule_cannot_be_waived():
     with pytest.raises(PolicyError) as raised:
         with_waiver_of(RULE)
     (problem,) = raised.value.problems
@@ -201,7 +201,7 @@ def test_no_waiver_may_speak_of_it():
 
 
 @pytest.mark.parametrize('name', ['rhel-9', 'rhel-10'])
-def test_it_denies_in_every_profile(name):
+def test_the_rule_denies_in_every_profile(name):
     policy = load.as_if_in_force(str(TOP / 'data' / 'profiles' / (name + '.yaml')))
     (rule,) = [rule for rule in policy.rules if rule.id == RULE]
     assert (rule.action, rule.waivable) == ('deny', False)

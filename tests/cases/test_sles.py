@@ -263,7 +263,7 @@ def test_memory_beyond_all_limits(profile):
         ('unknown', 'unknown'),
     ],
 )
-def test_for_which_service_packs_there_are_statements_on_devices(os, status):
+def test_service_packs_with_statements_on_devices(os, status):
     of_package = [rule for rule in POLICIES['sles-15'].rules if rule.id.startswith('unsupported-')]
     assert len(of_package) == 9
     text = base('sles-15').replace("<memballoon model='none'/>", "<sound model='sb16'/>")

@@ -82,7 +82,7 @@ def test_flags_mean_something_else_in_other_jobs(job):
 
 
 @pytest.mark.parametrize('flags', ['', '0x', 'x', '-', 'none', 'ffffff', '0xffffffg', '-1', '1e9'])
-def test_flags_that_are_no_number(flags):
+def test_flags_that_are_not_a_number(flags):
     for name in ('live-snapshot/fail-disk-only', 'multifd-migration/fail-source'):
         xml = re.sub(' flags="[^"]*"', ' flags="%s"' % flags, transition(name))
         assert found(xml) == []
@@ -99,7 +99,7 @@ def test_overlays_over_any_kind_of_disk(attribute):
     assert found(xml) == ['live-snapshot']
 
 
-def test_an_overlay_that_was_there_before_is_none():
+def test_an_overlay_that_was_there_before_is_not_found():
     before, half = transition('live-snapshot/fail-job-not-seen').split('<after>')
     assert found('<transition><before>%s<after>%s' % (half.split('</after>')[0] + '</before>', half)) == []
 

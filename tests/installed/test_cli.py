@@ -130,7 +130,7 @@ def test_what_cannot_be_judged(installed, facts, files, content, reason):
     assert reason in json.loads(lines[0])['error']
 
 
-def test_nothing_to_judge_is_no_success(installed, facts, tmp_path):
+def test_the_status_is_2_where_nothing_could_be_judged(installed, facts, tmp_path):
     (tmp_path / 'empty').mkdir()
     result = check(installed, facts, str(tmp_path / 'empty'))
     assert result.returncode == 2
@@ -215,7 +215,7 @@ def test_colour_only_on_a_terminal_that_wants_it(installed, facts, files, enviro
     assert b'\x1b' not in installed.run_cli(*command[1:], env=dict({'PATH': '/usr/bin'}, **environment)).stdout
 
 
-def test_closed_pipe_is_no_traceback(installed, facts, files):
+def test_a_closed_pipe_causes_no_traceback(installed, facts, files):
     process = subprocess.Popen(
         [str(installed.cli), 'check', '--facts', facts] + [str(files / 'b.xml')] * 3000,
         stdout=subprocess.PIPE,
@@ -228,7 +228,7 @@ def test_closed_pipe_is_no_traceback(installed, facts, files):
     process.stderr.close()
 
 
-def test_closed_streams_are_no_traceback(installed, facts, files):
+def test_closed_streams_cause_no_traceback(installed, facts, files):
     command = [str(installed.cli), 'check', '--facts', str(facts), str(files / 'b.xml'), str(files / 'none.xml')]
     for closed, errors in (('>&-', True), ('>&- 2>&-', False)):
         result = subprocess.run(['sh', '-c', 'exec "$@" ' + closed, 'sh', *command], stderr=subprocess.PIPE)
@@ -236,7 +236,7 @@ def test_closed_streams_are_no_traceback(installed, facts, files):
         assert b'Traceback' not in result.stderr and (b'none.xml' in result.stderr) == errors
 
 
-def test_interrupt_is_no_traceback(installed, facts):
+def test_an_interrupt_causes_no_traceback(installed, facts):
     process = subprocess.Popen(
         [str(installed.cli), 'check', '--facts', facts, '-'],
         stdin=subprocess.PIPE,

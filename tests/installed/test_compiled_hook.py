@@ -35,7 +35,7 @@ def answers(installed, documents):
     return found
 
 
-def test_one_answer_with_and_without(installed, compiled):
+def test_the_answer_is_the_same_with_and_without_a_compiled_policy(installed, compiled):
     documents = [path for path in CASES if path.parent.name not in FACTS_OF_OTHERS][::24]
     with_it = answers(installed, documents)
     compiled.write_bytes(b'damaged')
@@ -69,7 +69,7 @@ def test_an_id_in_any_spelling(installed, compiled, id, rule, status):
 
 
 @pytest.mark.skipif(not pathlib.Path('/usr/share/osinfo/os').is_dir(), reason='there is no osinfo-db here')
-def test_one_answer_with_and_without_osinfo_db(installed, compiled):
+def test_the_answer_is_the_same_with_and_without_osinfo_db(installed, compiled):
     """Read, compiled, and gone since: the table of the package knows the same, and a compiled answer is stale."""
     need_mount_namespaces()
     documents = sorted((CHECKOUT / 'tests/cases/guest-os-before-2009').glob('*.xml'))

@@ -190,7 +190,7 @@ INTERPRETERS = {
 @pytest.mark.parametrize('shell', ['/bin/sh', '/bin/bash --posix'])
 @pytest.mark.parametrize('operation', ['prepare', 'start'])
 @pytest.mark.parametrize('what', sorted(INTERPRETERS))
-def test_nothing_speaks_before_the_guard(fragile, tmp_path, what, operation, shell):
+def test_nothing_is_printed_before_the_guard_runs(fragile, tmp_path, what, operation, shell):
     python = tmp_path / 'python3'
     python.write_text('#!/bin/sh\n%s\n' % INTERPRETERS[what])
     python.chmod(0o755)
@@ -203,7 +203,7 @@ def test_nothing_speaks_before_the_guard(fragile, tmp_path, what, operation, she
 
 @pytest.mark.parametrize('operation', ['prepare', 'start'])
 @pytest.mark.parametrize('shell', ['/bin/sh', '/bin/bash --posix'])
-def test_an_interpreter_that_is_no_program(fragile, tmp_path, operation, shell):
+def test_an_interpreter_that_is_not_a_program(fragile, tmp_path, operation, shell):
     python = tmp_path / 'python3'
     python.write_bytes(b'\x7fELF' + bytes(range(1, 9)) * 20)
     python.chmod(0o755)
@@ -235,7 +235,7 @@ def test_an_interpreter_that_hangs(fragile, tmp_path, how, shell):
     assert [pid for pid in left if pathlib.Path('/proc', pid.decode(), 'cmdline').read_bytes() != b''] == []
 
 
-def test_a_guard_that_waits_is_none_that_hangs(fragile, journal):
+def test_the_shell_does_not_end_a_guard_within_its_deadline(fragile, journal):
     """With a deadline of its own, it is not the shell that ends it."""
     with fragile.with_policy(deadline='14'):
         process = start_hook(fragile, 'guest', 'prepare')

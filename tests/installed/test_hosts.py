@@ -101,7 +101,7 @@ def test_a_linked_directory_is_upgraded_and_uninstalled(on_host):
         ('rmdir /srv/config/virt-guard/policy.d && rm -r /srv/config/virt-guard', 'which is no directory; remove it'),
     ],
 )
-def test_a_link_that_the_hook_does_not_obey_stops_it(on_host, open_to_others, said):
+def test_a_policy_link_that_the_hook_does_not_obey_stops_the_installation(on_host, open_to_others, said):
     script = 'set -e; install >/dev/null\n' + LINK + open_to_others + '\nls -lR /etc /usr/sbin >/tmp/before; set +e\n'
     answer, output = on_host(script + 'install; status=$?; ls -lR /etc /usr/sbin | diff /tmp/before -; exit $status')
     assert (answer, said in output) == (1, True), output
@@ -250,7 +250,7 @@ def test_a_container_is_told_by_its_mark(on_host):
     assert last_lines(output)[1] == '[container-host] domain created in a container: ' + shown
 
 
-def test_the_first_pid_namespace_is_no_container(on_host):
+def test_the_first_pid_namespace_is_not_a_container(on_host):
     answer, output = on_host('touch /.dockerenv /run/.containerenv; readlink /proc/self/ns/pid; install')
     assert answer == 0, output
     if not output.startswith('pid:[4026531836]\n'):

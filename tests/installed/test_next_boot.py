@@ -90,7 +90,7 @@ def test_json_lines(host):
     assert [finding['rule'] for finding in document['findings']] == ['tpm-passthrough']
 
 
-def test_nothing_runs(host):
+def test_next_starts_where_no_domain_runs(host):
     host.define('idle', denied('idle'))
     line = '0 of 0 running domains would be refused at their next start; 0 of 0 that start with the host'
     assert host.scan() == (0, [line], [])
@@ -118,13 +118,13 @@ def test_a_transient_domain_has_no_next_start(host):
     )
 
 
-def test_what_vanished_is_no_error(host):
+def test_a_domain_that_vanished_is_not_an_error(host):
     host.define('gone', autostart=True)
     (host.domains / 'gone.xml').unlink()
     assert host.scan()[::2] == (0, [])
 
 
-def test_in_mode_audit_nothing_is_refused(host, installed):
+def test_nothing_is_refused_in_mode_audit(host, installed):
     host.define('runs', denied('runs'))
     host.start('runs')
     with installed.with_policy(actions={}, mode='audit'):

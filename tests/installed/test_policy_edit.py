@@ -232,7 +232,7 @@ def test_the_end_of_the_input_keeps_the_text(editing):
     assert editing.kept.read_text() == WARN and not editing.drop_in.exists()
 
 
-def test_an_interrupt_is_the_editors(editing):
+def test_an_interrupt_in_the_editor_does_not_end_the_command(editing):
     script = 'trap "cat %s > \\"\\$1\\"; echo interrupted" INT; echo "type ^C"; read line || read line'
     terminal = editing.start(script % editing.text('text', WARN))
     terminal.wait_for('type ^C\n')
@@ -320,7 +320,7 @@ def test_a_policy_that_another_drop_in_breaks_stays_as_it_is(editing):
     assert editing.kept.read_text() == WARN
 
 
-def test_only_a_terminal_will_do(editing, installation):
+def test_policy_edit_needs_a_terminal(editing, installation):
     result = installation.run_cli('policy', 'edit', env={'EDITOR': '/bin/true'})
     assert (result.returncode, result.stdout) == (NOT_JUDGED, b'')
     assert b'policy edit needs a terminal' in result.stderr

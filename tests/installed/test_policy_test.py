@@ -203,7 +203,7 @@ def test_what_cannot_be_judged(installed, site, spoil, errors):
         (lambda path: path.write_bytes(b'#' * 1048577), 'the file %s is larger than 1048576 bytes'),
     ],
 )
-def test_what_is_no_file_of_cases(installed, site, plant, error):
+def test_an_expected_yaml_that_cannot_be_read_is_named(installed, site, plant, error):
     """Nobody has named it: it was found, so it may be anything, and must be said by name."""
     (site / 'cases/no-vnc/expected.yaml').unlink()
     plant(site / 'cases/no-vnc/expected.yaml')

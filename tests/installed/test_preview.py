@@ -104,7 +104,7 @@ def test_what_would_be_refused_and_what_only_recorded(root):
     assert sections(result)[2] == ['2 domains: 1 refused, 1 clean']
 
 
-def test_what_follows_does_what_it_says(root):
+def test_the_commands_that_are_suggested_do_what_they_say(root):
     """The commands that it ends with are typed as they are shown."""
     define(root, 'bad', DENIED)
     result = preview(root, status=1)
@@ -119,7 +119,7 @@ def test_what_follows_does_what_it_says(root):
         assert Installed(root).run_hook('bad', 'prepare', DENIED).returncode == answer
 
 
-def test_it_judges_as_the_installation_then_does(root):
+def test_the_preview_judges_as_the_installation_does_later(root):
     define(root, 'bad', DENIED)
     define(root, 'old', WARNED)
     define(root, 'good', domain_xml('good'))

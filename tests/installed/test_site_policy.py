@@ -121,7 +121,7 @@ def test_a_guard_that_cannot_run_obeys_the_drop_ins(installed, site, tmp_path, d
     assert call(hook, ['guest', 'prepare', 'begin', '-'], CLEAN).returncode == status
 
 
-def test_what_only_looks_like_a_drop_in_stops_no_start(installed, site, tmp_path):
+def test_a_start_is_not_refused_for_what_only_looks_like_a_drop_in(installed, site, tmp_path):
     directory = installed.policy.with_suffix('.d')
     misnamed = directory / '30-site.yaml'
     misnamed.mkdir()
@@ -138,7 +138,7 @@ def test_what_only_looks_like_a_drop_in_stops_no_start(installed, site, tmp_path
         misnamed.rmdir()
 
 
-def test_a_waived_domain_starts_and_the_record_says_by_whose_leave(installed, site, journal):
+def test_a_waived_domain_starts_and_the_record_names_who_approved_it(installed, site, journal):
     site(_10_site=waiver(day(100)))
     result = installed.run_hook('guest', 'start', DENIED)
     assert (result.returncode, result.stdout, result.stderr) == (0, b'', b'')
@@ -152,7 +152,7 @@ def test_a_waived_domain_starts_and_the_record_says_by_whose_leave(installed, si
     assert 'the waiver' not in ''.join(record.get('VIRT_GUARD_WARNING', []))
 
 
-def test_a_waiver_opens_no_other_door(installed, site):
+def test_a_waiver_does_not_permit_what_other_rules_deny(installed, site):
     site(_10_site=waiver(day(100)))
     other = domain_xml(devices='<interface type="vhostuser"/><tpm><backend type="passthrough"/></tpm>')
     result = installed.run_hook('guest', 'start', other)
@@ -341,7 +341,7 @@ def waiver_of(domains):
 
 
 @pytest.mark.parametrize('command', [['scan'], ['scan', '--next-boot'], ['check']])
-def test_uuids_that_no_domain_here_has(installed, site, command):
+def test_a_waiver_for_uuids_of_unknown_domains_is_told(installed, site, command):
     """A state is a domain, too: one without a definition runs with a UUID of its own."""
     transient = '00000000-0000-4000-8000-000000000002'
     both = '{uuid: %s, name: x}'

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root, for a /ru
 # --- what happens to a domain --------------------------------------------------------------------------------------
 
 
-def test_a_clean_domain_that_comes_changes_and_goes_is_no_news(watch):
+def test_a_clean_domain_that_starts_changes_and_stops_is_not_news(watch):
     watch.start()
     for change in (
         lambda: watch.put(pid=0),
@@ -153,7 +153,7 @@ def test_a_domain_of_another_name_is_the_same(watch):
     assert watch.told() == [('again', 'test-snapshot')]
 
 
-def test_another_start_of_a_domain_is_no_change_of_the_one_before(watch):
+def test_another_start_of_a_domain_is_not_compared_with_the_one_before(watch):
     """A domain that was stopped and started with fewer vCPUs, faster than anybody could look."""
     watch.start()
     watch.put(vcpus=4, devices=disk() + MEMORY % 'dimm0')
@@ -172,7 +172,7 @@ def test_the_first_sight_of_a_domain_outside_the_policy_is_recorded(watch):
     assert sorted(watch.told()) == [('job', 'test-job'), ('vm', 'qemu-io-throttling')]
 
 
-def test_a_service_manager_that_is_gone_is_no_reason_to_end(watch):
+def test_a_watch_does_not_end_when_the_service_manager_is_gone(watch):
     watch.start()
     watch.stop_listening()
     watch.process.send_signal(signal.SIGHUP)

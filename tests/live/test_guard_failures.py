@@ -248,7 +248,7 @@ def test_nowhere_to_record(mute_host):
     assert lines[-1] == '  note: no audit record could be written'
 
 
-def test_no_record_no_start_where_the_policy_says_so(mute_host):
+def test_a_start_without_a_record_is_refused_where_the_policy_says_so(mute_host):
     host = mute_host
     with host.edited_policy(setting('audit', '{required: true}')):
         host.kill_journald()

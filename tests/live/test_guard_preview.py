@@ -20,7 +20,7 @@ def preview(host, status):
     return [line for line in result.stdout.replace('/etc/libvirt/qemu/', '').splitlines() if 'remedy: ' not in line]
 
 
-def test_what_it_says_before_an_installation_comes_true(new_machine):
+def test_what_the_preview_says_comes_true(new_machine):
     host = new_machine()
     assert 'No domain is defined: there is no *.xml file in /etc/libvirt/qemu.' in preview(host, 0)
 

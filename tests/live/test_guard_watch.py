@@ -408,7 +408,7 @@ def test_qemu_outside_libvirt(hosts):
     assert 'name="by-hand"' in record['VIRT_GUARD_AFTER']
 
 
-def test_nothing_is_said_of_those_to_whom_nothing_happens(hosts):
+def test_nothing_is_recorded_of_domains_to_which_nothing_happens(hosts):
     for host in hosts:
         assert QUIET in host.running()
         assert host.journal('VIRT_GUARD_OPERATION=watch', 'VIRT_GUARD_DOMAIN=' + QUIET) == []

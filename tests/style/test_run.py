@@ -69,7 +69,7 @@ def installed_by(lines):
     return [word for word in line.split()[4:] if not word.startswith('-')]
 
 
-def test_it_says_what_it_installs_before_it_does(checkout):
+def test_the_runner_says_what_it_installs_before_it_does(checkout):
     status, lines = checkout.run('tests', ID='0')
     assert status == 0
     says, tells, update = [
@@ -93,7 +93,7 @@ def test_whole_hosts_need_more(checkout, options, environment):
 
 
 @pytest.mark.parametrize('options, uid', [(['--no-install'], '0'), ([], '1000')], ids=['asked not to', 'not root'])
-def test_it_does_without(checkout, options, uid):
+def test_the_runner_goes_on_without_missing_packages(checkout, options, uid):
     status, lines = checkout.run(*options, 'tests', ID=uid)
     assert status == 0
     assert lines[0].startswith('tests/run: missing: ')
@@ -109,7 +109,7 @@ def test_packages_that_cannot_be_installed(checkout, environment, status):
     assert any(' 1 passed' in line for line in lines) == (status == 0)
 
 
-def test_its_status_is_that_of_pytest(checkout):
+def test_the_status_of_the_runner_is_that_of_pytest(checkout):
     assert checkout.run('--no-install', 'tests', '-k', 'no_such')[0] == 5
     checkout.write('tests/test_nothing.py', 'def test_nothing():\n    assert False\n')
     assert checkout.run('--no-install', 'tests')[0] == 1

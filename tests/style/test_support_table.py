@@ -20,7 +20,7 @@ def rows():
     return found
 
 
-def test_it_is_current():
+def test_the_support_table_is_current():
     shown, made = support_table.TABLE.read_text(encoding='utf-8').splitlines(), support_table.render().splitlines()
     assert shown == made, 'a policy was changed; renew it: python3 tests/support_table.py'
 
@@ -31,7 +31,7 @@ def test_every_profile_of_a_vendor_has_a_column():
 
 
 @pytest.mark.parametrize('title, name, releases', support_table.COLUMNS, ids=COLUMNS)
-def test_each_rule_in_use_is_in_it_and_nothing_else_is_denied(title, name, releases):
+def test_the_support_table_has_each_rule_in_use(title, name, releases):
     cells = {id: row[title] for id, row in rows().items()}
     actions = {rule.id: rule.action for rule in load.as_if_in_force(profiles()[name]).rules}
     for id, cell in cells.items():

@@ -153,7 +153,7 @@ def test_powers_of_the_process(host):
     assert host.run(['stat', '-c', '%a %u', '/var/lib/virt-guard']).stdout == '700 0\n'
 
 
-def test_files_that_it_may_write(host):
+def test_files_that_the_unit_may_write(host):
     """By the file systems that it sees, for a process with every power."""
     enter = ['nsenter', '--mount=/proc/%d/ns/mnt' % host.main_pid(WATCH), '--', 'sh', '-c']
     attempt = (
@@ -165,7 +165,7 @@ def test_files_that_it_may_write(host):
     assert host.run(enter + ['ls /tmp'], check=False).stdout == ''
 
 
-def test_what_it_may_do(lab):
+def test_what_the_unit_permits_a_program(lab):
     """The unit's own sandbox, around a program that tries."""
     lab.write(PROBE, PROBE_CODE, 0o755)
     lab.run(['cp', UNIT, '/etc/systemd/system/probe.service'])
@@ -182,7 +182,7 @@ def test_exposure(host):
     assert float(line.split(': ')[1].split()[0]) <= EXPOSURE
 
 
-def test_in_a_container_everything_is_refused(host):
+def test_everything_is_refused_in_a_container(host):
     """Without the drop-in of these tests."""
     host.put_drop_in(IN_A_CONTAINER[0], '')
     try:

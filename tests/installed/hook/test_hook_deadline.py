@@ -79,7 +79,7 @@ def test_document_that_takes_too_much_memory(installed, journal):
     assert len(journal.records()) == 1
 
 
-def test_a_busy_host_is_no_reason_to_refuse(installed, clean, denied, journal):
+def test_a_start_is_not_refused_because_the_host_is_busy(installed, clean, denied, journal):
     """More calls at once than can be answered within the deadline, were it that of a clock on the wall."""
     xml = clean.replace(b'http://redhat.com/rhel/8.10', b'http://example.com/none')
     count = 8 * len(os.sched_getaffinity(0))

@@ -121,7 +121,7 @@ def test_settings_of_a_broken_policy_hold(installed, clean):
         assert installed.run_hook('vm', 'prepare', clean).returncode == 0
 
 
-def test_broken_settings_of_a_broken_policy_do_not(installed, clean):
+def test_broken_settings_of_a_broken_policy_do_not_hold(installed, clean):
     with installed.with_policy('policy: x\nfailure: admitt\nrules: []\n'):
         assert "did you mean 'admit'" in refused(installed.run_hook('vm', 'prepare', clean))
 

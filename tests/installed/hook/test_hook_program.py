@@ -58,7 +58,7 @@ def test_a_guard_that_cannot_run_is_recorded_once(installed, clean, tmp_path, jo
         assert calls[1].endswith(fields)
 
 
-def test_a_logger_that_hangs_takes_nobody_with_it(installed, clean, tmp_path, journal):
+def test_a_logger_that_hangs_does_not_hold_up_a_start(installed, clean, tmp_path, journal):
     """timeout may not make a process group of its own where SELinux confines the daemon: then its signal is for all of
     that in which libvirt has put the hook, the daemon's own."""
     if not shutil.which('strace'):

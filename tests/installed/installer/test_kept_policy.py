@@ -27,7 +27,7 @@ def test_mode(root):
     assert there.run_hook('guest', 'prepare', DENIED).returncode == 1
 
 
-def test_mode_is_no_edit(root, checkout):
+def test_a_policy_whose_mode_was_set_counts_as_unedited(root, checkout):
     install(root, '--mode', 'audit')
     edit(checkout / 'policy.yaml', 'policy: rhel-8', 'policy: newer')
     install(root, checkout=checkout)

@@ -71,7 +71,7 @@ def test_no_environment_variable_changes_the_command(installed, tmp_path):
     assert result.returncode == 0
 
 
-def test_says_what_it_did(root):
+def test_the_installer_says_what_it_did(root):
     lines = install(root).stdout.splitlines()
     done = [line.split(None, 1) for line in lines]
     program = ['installed', str(root / 'usr/sbin/virt-guard-hook')]
@@ -97,7 +97,7 @@ def test_judges_the_defined_domains(root):
 @pytest.mark.parametrize(
     'name', ["it's", 'a b', 'a"b$HOME`id`\\n', '-x', 'x' * 200, os.fsdecode(b'\xc3\xa9'), os.fsdecode(b'\xe9 x')]
 )
-def test_any_path(tmp_path, checkout, name, monkeypatch):
+def test_installs_from_a_checkout_at_any_path(tmp_path, checkout, name, monkeypatch):
     monkeypatch.setenv('LC_ALL', 'C.UTF-8')
     directory = tmp_path / name
     directory.mkdir()
@@ -208,7 +208,7 @@ def test_code_that_this_python_cannot_read_is_not_installed(root, checkout):
         ('[ "$2" = stopped ] && echo hello && exit 0', 'must not'),
     ],
 )
-def test_a_hook_that_does_not_work_gets_not_in_force(root, checkout, mode, broken, complaint):
+def test_a_hook_that_does_not_work_is_not_put_in_force(root, checkout, mode, broken, complaint):
     edit(checkout / 'hooks/qemu', '# What libvirt runs', broken + '\n# What libvirt runs')
     assert complaint in install(root, '--mode', mode, checkout=checkout, status=1).stderr
     assert not os.path.lexists(str(root / 'etc/libvirt/hooks/qemu'))
@@ -272,7 +272,7 @@ def test_help(root):
         (shutil.which('false'), 'cannot import'),
     ],
 )
-def test_useless_python(root, python, complaint):
+def test_an_interpreter_that_cannot_be_used(root, python, complaint):
     assert complaint in install(root, '--python', python, status=1).stderr
     assert list(root.iterdir()) == []
 

@@ -68,7 +68,7 @@ def test_second_place_taken(root, fake_libvirt):
     assert tree(root) == before
 
 
-def test_own_link_is_known_however_written(root):
+def test_our_own_link_is_recognised_in_an_installation(root):
     hooks = root / 'etc/libvirt/hooks'
     hooks.mkdir(parents=True)
     (hooks / 'qemu').symlink_to('../../../usr/libexec/virt-guard/qemu')  # broken, until install.sh has run

@@ -96,7 +96,7 @@ def test_half_a_copy_is_never_put_back(root, in_place_of, other_version):
     assert contents(root) == before
 
 
-def test_who_is_impatient_gets_everything_put_back(root, in_place_of, other_version):
+def test_a_signal_while_changes_are_put_back_does_not_stop_that(root, in_place_of, other_version):
     """A signal while what was changed is put back."""
     install(root)
     (root / 'etc/libvirt/hooks/qemu').unlink()

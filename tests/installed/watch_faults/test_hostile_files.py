@@ -35,7 +35,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize('what', sorted(HOSTILE))
-def test_a_file_that_is_no_status_is_told_once_and_changes_nothing(watch, what):
+def test_a_file_that_is_not_a_status_is_told_once_and_changes_nothing(watch, what):
     watch.start()
     watch.put(vcpus=4)
     assert watch.told() == []
@@ -176,7 +176,7 @@ def test_directories_that_come_late_go_and_come_again(watch):
 
 
 @pytest.mark.parametrize('limit, cause', [('max_inotify_instances', 'instances'), ('max_inotify_watches', 'watches')])
-def test_without_inotify_it_looks_every_second(watching, limit, cause):
+def test_without_inotify_the_watch_looks_every_second(watching, limit, cause):
     """The limits of a user namespace of its own, which is what a host's are to its users."""
     need_user_namespaces()
     script = 'echo 0 >/proc/sys/user/%s && exec "$@"' % limit
@@ -193,7 +193,7 @@ def test_without_inotify_it_looks_every_second(watching, limit, cause):
     assert watch.stop() == (0, '')
 
 
-def test_without_inotify_nothing_is_missed_that_stands_for_longer_than_a_second(watching):
+def test_without_inotify_what_lasts_longer_than_a_second_is_found(watching):
     """Also not where each look brings something to keep."""
     need_user_namespaces()
     script = 'echo 0 >/proc/sys/user/max_inotify_instances && exec "$@"'

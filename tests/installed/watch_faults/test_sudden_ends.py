@@ -13,7 +13,7 @@ import pytest
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root, for a /run of its own')
 
 
-def test_killed_at_any_moment_it_loses_nothing_that_lasts(watch):
+def test_a_watch_killed_at_any_moment_loses_nothing_that_lasts(watch):
     """Each fall of the vCPUs lasts until the watch that is started next has seen it."""
     chance = random.Random(4711)
     vcpus = 200
@@ -34,7 +34,7 @@ def test_killed_at_any_moment_it_loses_nothing_that_lasts(watch):
 
 
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
-def test_it_ends_in_the_middle_of_work(watch, number):
+def test_a_watch_can_be_ended_in_the_middle_of_work(watch, number):
     for index in range(300):
         watch.put('vm%d' % index)
     watch.start(wait=False)
@@ -44,7 +44,7 @@ def test_it_ends_in_the_middle_of_work(watch, number):
 
 
 @pytest.mark.parametrize('damage', ['cut', 'flipped', 'another version', 'not ours'])
-def test_damaged_states_are_as_good_as_none(watch, damage):
+def test_damaged_states_are_ignored(watch, damage):
     watch.start()
     watch.put(vcpus=4)
     assert watch.told() == []
@@ -125,7 +125,7 @@ def test_a_full_disk_is_told_once_and_tried_again(installation, watching):
     assert watch.stop() == (0, '')
 
 
-def test_a_full_disk_does_not_keep_it_from_ending(installation, watching):
+def test_a_watch_can_be_ended_while_the_disk_is_full(installation, watching):
     state = installation.root / 'var/lib/virt-guard'
     script = 'mkdir -p "$0" && mount -t tmpfs -o size=8k,mode=700 tmpfs "$0" && exec "$@"'
     watch = watching(prefix=['sh', '-c', script, str(state)])

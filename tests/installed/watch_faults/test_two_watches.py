@@ -21,7 +21,7 @@ def read_line(stream):
     return stream.readline()
 
 
-def test_of_two_watches_one_records(installation, watch):
+def test_only_one_of_two_watches_records(installation, watch):
     watch.start()
     other = Watching(installation)
     other.start(wait=False, stdout=subprocess.PIPE, environment={'NOTIFY_SOCKET': ''})
@@ -45,7 +45,7 @@ def test_of_two_watches_one_records(installation, watch):
     assert watch.told() == []  # again
 
 
-def test_a_service_beside_another_watch_would_be_of_no_use(installation, watch):
+def test_a_service_ends_where_another_watch_runs(installation, watch):
     watch.start()
     other = Watching(installation)
     try:
@@ -77,7 +77,7 @@ def test_what_the_service_manager_hears(watch):
     assert watch.end() == (0, '')
 
 
-def test_work_at_length_is_no_silence(watch):
+def test_the_watchdog_is_told_during_long_work(watch):
     for number in range(300):
         watch.put('vm%d' % number)
     watch.start(environment={'WATCHDOG_USEC': '20000'})

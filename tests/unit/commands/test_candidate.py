@@ -111,7 +111,7 @@ def test_the_installer_compares_as_this_does(policy):
 # --- what is there
 
 
-def test_no_policy_yet(policy, pristine):
+def test_a_candidate_where_no_policy_is_installed(policy, pristine):
     made = candidate(policy, pristine)
     assert (made.state, made.data) == (SHIPPED, shipped('rhel-9'))
     assert made.load().name == 'rhel-9' and not policy.exists()
@@ -119,7 +119,7 @@ def test_no_policy_yet(policy, pristine):
     assert (made.load().mode, made.load().failure) == ('audit', 'admit')
 
 
-def test_only_other_settings_are_no_edit(policy, pristine):
+def test_a_policy_with_only_other_settings_is_not_edited(policy, pristine):
     """An upgrade brings the new list, and keeps mode and failure."""
     pristine.write_bytes(shipped('rhel-8'))
     policy.write_bytes(with_settings(shipped('rhel-8'), 'audit', 'admit'))
@@ -173,7 +173,7 @@ def test_a_link_is_kept_and_not_written_through(policy, pristine, tmp_path):
         candidate(policy, pristine, mode='audit')
 
 
-def test_what_is_no_file(policy, pristine):
+def test_a_policy_that_is_not_a_file(policy, pristine):
     policy.mkdir()
     with pytest.raises(GuardError, match='is not a file'):
         candidate(policy, pristine)
@@ -202,7 +202,7 @@ def test_the_profile_is_what_is_asked_for_or_what_was_there(pristine, wanted, be
 
 
 @pytest.mark.parametrize('before', [None, b'policy: of-the-site\n', b'rules: []\n'])
-def test_else_the_profile_is_that_of_the_host(pristine, before):
+def test_without_an_installed_profile_that_of_the_host_is_chosen(pristine, before):
     if before is not None:
         pristine.write_bytes(before)
     profile, why = choose_profile('', str(pristine))

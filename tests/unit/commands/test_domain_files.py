@@ -194,7 +194,7 @@ def test_documents_of_others_may_have_a_doctype(tmp_path, text, name):
     'doctype', ['<!DOCTYPE book>', '<!DOCTYPE book SYSTEM "a>">', '<!DOCTYPE book [<!ENTITY v "[<book>">]>']
 )
 @pytest.mark.parametrize('content', [DENIED % 'a', DENIED % 'a' + DENIED % 'b', '<domstatus>%s</domstatus>' % DENIED])
-def test_a_doctype_of_others_hides_no_domain(tmp_path, doctype, content):
+def test_a_doctype_of_another_document_does_not_hide_a_domain(tmp_path, doctype, content):
     fill(tmp_path, {'a.xml': doctype + content})
     findings, complaints, closing = judged(tmp_path)
     assert (findings, complaints) == ([], ['a.xml:1: error: the XML has a DOCTYPE, which no libvirt document has'])
@@ -328,7 +328,7 @@ def test_links(tmp_path):
     assert closing == '2 domains: 2 denied; 3 other files skipped'
 
 
-def test_what_is_no_file_is_left_alone(tmp_path):
+def test_what_is_not_a_file_is_skipped(tmp_path):
     os.mkfifo(str(tmp_path / 'pipe.xml'))
     os.mkfifo(str(tmp_path / 'pipe'))
     (tmp_path / 'zero').symlink_to('/dev/zero')

@@ -51,7 +51,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize('change', sorted(CHANGES))
-def test_what_becomes_of_a_domain(host, change):
+def test_the_effect_of_a_change_on_a_domain(host, change):
     rules, expected = CHANGES[change]
     new = {rule[0]: rule for rule in (*OLD, *rules)}
     found = effect.find_effect(policy(*OLD), policy(*new.values()), host)

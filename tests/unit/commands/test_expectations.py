@@ -111,7 +111,7 @@ def finding(status, line, path):
 
 
 @pytest.mark.parametrize('order', [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]], ids=str)
-def test_what_is_left_open_never_takes_what_another_one_needs(order):
+def test_an_open_expectation_does_not_take_a_finding_from_another(order):
     findings = [finding('deny', 1, '/a'), finding('deny', 1, '/b'), finding('deny', 2, '/b')]
     expected = [
         Expectation('r', 'deny', None, ''),

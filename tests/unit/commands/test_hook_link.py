@@ -29,7 +29,7 @@ def test_where_no_hook_is(hooks, libvirt):
 
 
 @pytest.mark.parametrize('target', ['../program', '../hooks/../old', 'PROGRAM'])
-def test_an_own_link_is_known_however_it_is_written(hooks, libvirt, target):
+def test_our_own_link_is_recognised_however_it_is_written(hooks, libvirt, target):
     libvirt(None)
     (hooks / 'qemu').symlink_to(target.replace('PROGRAM', str(hooks.parent / 'program')))
     assert choose(hooks) == ONLY

@@ -134,7 +134,7 @@ def test_a_domain_is_a_file_of_libvirt(here):
     assert [file.name for file in definitions(['gone'], here)] == [transient]
 
 
-def test_where_a_file_and_a_domain_have_the_name(here):
+def test_a_file_and_a_domain_of_the_same_name(here):
     for name in ('web07', 'x', 'x.xml'):
         define(here, name)
     for name in ('web07', 'x.xml', 'only'):
@@ -148,7 +148,7 @@ def test_where_a_file_and_a_domain_have_the_name(here):
     assert resolved(here, 'x.xml') == ([here.domains + '/x.xml.xml'], [])
 
 
-def test_neither(here):
+def test_a_name_that_is_neither_a_file_nor_a_domain(here):
     define(here, 'web07')
     (told,), _ = resolved(here, 'web7')
     assert told == "there is neither a file nor a domain of this host with this name (did you mean 'web07'?)"

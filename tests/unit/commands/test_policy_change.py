@@ -133,7 +133,7 @@ def test_what_others_have_written_meanwhile_stays(installation, drop_ins, change
     assert read_drop_in(installation, '70-settings.yaml') == b'failure: admit\n'
 
 
-def test_what_a_killed_writer_left_behind_does_no_harm(installation, drop_ins, change):
+def test_a_file_that_a_killed_writer_left_does_no_harm(installation, drop_ins, change):
     left = os.path.join(os.path.dirname(drop_ins), 'drop-in.new')
     with open(left, 'wb') as file:
         file.write(b'rules: [')

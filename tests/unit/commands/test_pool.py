@@ -63,7 +63,7 @@ def test_results_come_in_order_and_from_other_processes():
         ('defect', "internal error: KeyError: 'nobody expects it' (test_pool.py:34)"),
     ],
 )
-def test_one_loses_its_turn_and_no_other(what, reason, count):
+def test_only_the_item_that_ends_a_process_is_lost(what, reason, count):
     chunks = [[('fine', 1), (what, 2), ('fine', 3)], [('fine', 4)], [(what, 5), (what, 6), ('fine', 7)], [('fine', 8)]]
     lost = ('given up', '%s: %s' % (what, reason))
     done = [('done', number) for number in range(9)]
@@ -95,7 +95,7 @@ def test_a_limit_is_for_each_item():
         workers.end()
 
 
-def test_a_process_that_ends_between_items_is_an_error_and_no_loop():
+def test_a_process_that_ends_between_items_is_an_error_and_not_a_loop():
     workers = pool.Workers(work, give_up, SECONDS)
     try:
         found = workers.results(iter([[('fine', 1)], [('fine', 2)], [('fine', 3)]]), 1)

@@ -85,7 +85,7 @@ def test_marks_change_no_verdict():
 @pytest.mark.parametrize(
     'xml', [b'', b'<network/>', b'<domain>', b'<!DOCTYPE domain><domain/>', b"<network xmlns='urn:x'/>", b'<a:domain>']
 )
-def test_marks_admit_nothing_that_is_no_domain(xml):
+def test_marks_do_not_admit_what_is_not_a_domain(xml):
     policy = load_policy(
         b'policy: x\nrules: [{id: a, title: t, action: deny, match: /domain/x, why: w, remedy: r}]', 'p'
     )
@@ -130,7 +130,7 @@ def test_rules_that_are_off_are_left_out(tmp_path):
     assert [f[0] for f in findings(judge.judge(b'<domain><a/><b/></domain>'))] == ['b']
 
 
-def test_none_is_no_reason_for_a_warning(policy):
+def test_a_missing_compiled_file_is_not_warned_of(policy):
     assert refusal(policy) == ''
 
 
@@ -185,7 +185,7 @@ def test_no_link_is_followed(policy, file):
     assert str(file) in refusal(policy)
 
 
-def test_neither_fifo_nor_directory_hangs_it(policy, file):
+def test_a_fifo_or_a_directory_does_not_hang_the_reader(policy, file):
     file.unlink()
     os.mkfifo(str(file))
     assert 'not a regular file' in refusal(policy)
@@ -328,7 +328,7 @@ def test_changed_osinfo_db(databases, policy, file):
         assert compile_to(file, policy)
 
 
-def test_osinfo_db_is_no_source_of_a_policy_without_a_named_set(databases, policy):
+def test_a_policy_without_a_named_set_does_not_depend_on_osinfo_db(databases, policy):
     text = policy.read_text(encoding='utf-8')
     without = text.replace('values: {os-released-before: 2009-01-01}', 'values: [a]')
     policy.write_text(without.replace('values: {os-known: false}', 'values: [a]'), encoding='utf-8')

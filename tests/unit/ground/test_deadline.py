@@ -41,7 +41,7 @@ def until_it_raises(clock, seconds, judging, most=20):
 
 
 @pytest.mark.parametrize('judging, kind', [(True, TooSlow), (False, Expired)])
-def test_one_that_works(process, judging, kind):
+def test_a_process_that_works_is_counted_by_processor_time(process, judging, kind):
     error, took = until_it_raises(deadline.Clock(time.monotonic(), process(SPIN)), 0.5, judging)
     assert type(error) is kind
     assert took > 0.4
@@ -49,7 +49,7 @@ def test_one_that_works(process, judging, kind):
 
 
 @pytest.mark.parametrize('judging', [True, False])
-def test_one_that_waits_is_nobodys_fault_but_the_guards(process, judging):
+def test_a_process_that_waits_is_a_failure_of_the_guard(process, judging):
     error, took = until_it_raises(
         deadline.Clock(time.monotonic(), process('import time; time.sleep(60)')), 0.5, judging
     )
@@ -57,7 +57,7 @@ def test_one_that_waits_is_nobodys_fault_but_the_guards(process, judging):
     assert 0.4 < took < 10
 
 
-def test_one_that_is_stopped_waits(process):
+def test_a_process_that_is_stopped_counts_as_waiting(process):
     pid = process(SPIN)
     clock = deadline.Clock(time.monotonic(), pid)
     os.kill(pid, signal.SIGSTOP)
@@ -100,7 +100,7 @@ def test_patience_ends(process, monkeypatch):
         clock.left(1, False)
 
 
-def test_without_the_kernels_word_the_document_is_to_blame_while_it_is_judged():
+def test_without_processor_times_the_document_is_blamed_while_it_is_judged():
     clock = deadline.Clock(time.monotonic() - 2, 'nobody')
     with pytest.raises(TooSlow):
         clock.left(1, True)

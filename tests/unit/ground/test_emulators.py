@@ -255,7 +255,7 @@ def test_usual_names_take_the_fast_way(path):
     assert verdict is not None and candidates == []
 
 
-def test_so_does_a_directory_for_temporary_files():
+def test_a_domain_with_a_directory_for_temporary_files_is_admitted():
     """The appliance of libguestfs, but for what it does not say of its system."""
     namespace = 'http://libvirt.org/schemas/domain/qemu/1.0'
     uri = "<qemu:commandline xmlns:qemu='" + namespace + "'><qemu:env name='%s' value='/var/tmp'/>"
@@ -267,7 +267,7 @@ def test_so_does_a_directory_for_temporary_files():
         assert ('qemu-command-line' in [finding.rule.id for finding in found]) == (not admitted), name
 
 
-def test_a_waiver_of_the_emulator_opens_nothing_else():
+def test_a_waiver_of_the_emulator_does_not_permit_what_other_rules_deny():
     waiver = model.Waiver(('emulator-unknown',), ('*',), 'r', 'a', '2027-01-01')
     waived = load_policy(SHIPPED_FILE.read_bytes(), 'policy.yaml')
     waived.waivers = (waiver,)

@@ -340,7 +340,7 @@ def test_a_scsi_device_that_is_handed_over_is_a_path(host, uuid, expected):
         assert host.probe('multipath-device', unknown) is None, unknown
 
 
-def test_a_path_of_a_multipath_device_is_not_one(host, block):
+def test_a_path_of_a_multipath_device_is_not_a_multipath_device(host, block):
     block('sda', 8, 0)
     block('dm-1', 253, 1, ['sda'], MPATH)
     assert host.probe('multipath-device', '/dev/sda') is False
@@ -384,7 +384,7 @@ def test_a_device_whose_name_is_not_ascii(host, block):
     assert subprocess.check_output(child, env={'LC_ALL': 'C'}).strip() == b'True'
 
 
-def test_a_character_device_is_no_block_device_of_that_number(host, block):
+def test_a_character_device_is_not_the_block_device_of_its_number(host, block):
     block('dm-1', 253, 1, [], MPATH)
     os.mknod(str(host.root / 'dev/sg3'), 0o020600, os.makedev(253, 1))
     assert host.probe('multipath-device', '/dev/sg3') is not True
@@ -442,12 +442,12 @@ def test_virtual_functions(host, adapter, vf_class, link_layers, net_types, expe
 
 
 @pytest.mark.parametrize('vf_class', [INFINIBAND, ETHERNET])
-def test_a_physical_function_is_no_virtual_one(host, adapter, vf_class):
+def test_a_physical_function_is_not_a_virtual_one(host, adapter, vf_class):
     adapter(vf_class, ['InfiniBand'], ['32'])
     assert host.probe('infiniband-vf', PF) is False
 
 
-def test_in_a_guest_nothing_tells_a_virtual_function(host):
+def test_in_a_guest_a_virtual_function_cannot_be_recognised(host):
     """A function that was assigned to this host, itself a guest, has neither physfn nor functions of its own."""
     host.write(PCI + VF + '/class', INFINIBAND)
     assert host.probe('infiniband-vf', VF) is None
@@ -494,6 +494,6 @@ def test_functions_that_are_not_known(host, adapter, subject):
     assert host.probe('infiniband-vf', subject) is None
 
 
-def test_mediated_devices_are_no_functions(host, adapter):
+def test_mediated_devices_are_not_functions(host, adapter):
     adapter(INFINIBAND, ['InfiniBand'])
     assert host.probe('infiniband-vf', '/sys/bus/mdev/devices/c2177883-f1bb-47f0-914d-32a22e3a8804') is False

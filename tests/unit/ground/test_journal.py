@@ -246,7 +246,7 @@ def test_no_evidence_in_a_record():
 # Order and fallbacks
 
 
-def test_syslog_where_there_is_no_journal(sinks, receivers, log):
+def test_syslog_is_used_where_there_is_no_journal(sinks, receivers, log):
     receiver = receivers('syslog')
     assert sinks.send(MESSAGE + [('SYSLOG_IDENTIFIER', 'virt-guard'), ('VIRT_GUARD_RULE', 'a')]) == 'syslog'
     data = receiver.read().decode('ascii')
@@ -254,7 +254,7 @@ def test_syslog_where_there_is_no_journal(sinks, receivers, log):
     assert not log.exists()
 
 
-def test_file_where_there_is_neither(sinks, log):
+def test_the_log_file_is_used_where_there_is_neither_journal_nor_syslog(sinks, log):
     assert sinks.send(MESSAGE + [('VIRT_GUARD_RULE', 'a')]) == 'file'
     assert sinks.send(MESSAGE) == 'file'
     first, second = log.read_text().splitlines()
@@ -293,7 +293,7 @@ def test_a_socket_without_receiver(tmp_path, sinks, receivers, log):
 
 
 @pytest.mark.parametrize('kind', ['file', 'directory', 'stream', 'link'])
-def test_what_is_no_datagram_socket(tmp_path, sinks, kind):
+def test_a_socket_that_is_not_a_datagram_socket(tmp_path, sinks, kind):
     path = tmp_path / 'journal'
     if kind == 'directory':
         path.mkdir()
@@ -312,7 +312,7 @@ def test_what_is_no_datagram_socket(tmp_path, sinks, kind):
             listener.close()
 
 
-def test_stopped_daemons_hold_nobody_up(sinks, receivers, log):
+def test_stopped_daemons_do_not_hold_up_a_start(sinks, receivers, log):
     """Both queues are full. Half a second is what each may cost."""
     receivers('journal').fill()
     receivers('syslog').fill()
@@ -360,19 +360,19 @@ def test_a_link_is_not_followed(tmp_path, sinks, log, exists):
     assert (target.read_bytes() == b'') if exists else not target.exists()
 
 
-def test_a_fifo_blocks_nobody(sinks, log):
+def test_a_fifo_does_not_block_the_writer(sinks, log):
     os.mkfifo(str(log))
     started = time.monotonic()
     assert sinks.send(MESSAGE) is None
     assert time.monotonic() - started < 2
 
 
-def test_a_directory_is_no_log_file(sinks, log):
+def test_a_directory_is_not_a_log_file(sinks, log):
     log.mkdir()
     assert sinks.send(MESSAGE) is None
 
 
-def test_a_full_disk_is_no_record():
+def test_a_record_on_a_full_disk_counts_as_lost():
     if not os.path.exists('/dev/full'):
         pytest.skip('there is no /dev/full')
     assert journal.Sinks('/dev/full', '/nonexistent', '/nonexistent').send(MESSAGE) is None

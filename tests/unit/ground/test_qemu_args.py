@@ -210,7 +210,7 @@ def test_pseudo_file_names_are_read(tokens):
     'value',
     ['{', '{"driver": "edu"', '{"driver": edu}', "{'driver': \"edu'}", '{"a": "\\x"}', '{\x00}', '{"a":1}}'],
 )
-def test_unreadable_json_is_no_error(value):
+def test_unreadable_json_is_not_an_error(value):
     """QEMU refuses the argument, so nothing hides in it; the guard must not stumble."""
     assert {(name, token) for name, token, _ in read('-device', value)} == {('device', 1)}
 

@@ -195,11 +195,11 @@ def test_truncated(inside, declaration):
         assert readings(whole[:cut]) is None
 
 
-def test_many_complaints_alone_are_none():
+def test_many_namespace_complaints_alone_do_not_refuse_a_domain():
     assert readings((DOMAIN % SEVERAL).encode()) is not None
 
 
-def test_where_nothing_can_be_told_the_text_says_what_to_do():
+def test_a_refusal_for_unreadable_names_says_what_to_do():
     """Of names that expat does not know, libxml2 must be believed, as far as it speaks; else that is a refusal."""
     for inside in ('<\u1e9e/>', '<a:b:c/>'):
         xml = (DOMAIN % (SEVERAL + inside)).encode()
@@ -212,7 +212,7 @@ def test_where_nothing_can_be_told_the_text_says_what_to_do():
 
 @pytest.mark.parametrize('all_metadata', [False, True])
 @pytest.mark.parametrize('inside', ODD)
-def test_the_state_of_a_running_domain_may_have_it_too(inside, all_metadata):
+def test_odd_metadata_in_the_state_of_a_running_domain(inside, all_metadata):
     status = "<domstatus state='running' pid='1'>%s</domstatus>" % (DOMAIN % inside)
     taken = take_document(STATUS, status.encode(), all_metadata)
     document = transition(State(), State(taken))
@@ -237,14 +237,14 @@ def test_the_state_of_a_running_domain_may_have_it_too(inside, all_metadata):
         "<metadata><g:a:b xmlns:g='%s'/></metadata>",
     ],
 )
-def test_a_planted_reading_is_neither_read_nor_refused(planted):
+def test_a_planted_argument_is_ignored(planted):
     inside = planted % NAMESPACES['arg'] + QEMU_ARGUMENTS % 'vhost-user-fs-pci'
     root = parse_domain(("<domain type='kvm'>%s</domain>" % inside).encode()).root
     (reading,) = root.iter('{%s}*' % NAMESPACES['arg'])
     assert reading.get('driver') == 'vhost-user-fs-pci'
 
 
-def test_readings_planted_in_arguments_hide_none():
+def test_a_planted_argument_hides_no_real_one():
     inside = QEMU_ARGUMENTS % 'vhost-user-fs-pci'
     planted = "'><g:device xmlns:g='%s' driver='edu'/></q:arg></q:commandline>" % NAMESPACES['arg']
     xml = "<domain type='kvm'>%s</domain>" % inside.replace("'/></q:commandline>", planted)

@@ -56,7 +56,7 @@ def test_any_spelling_of_an_id(id):
 
 
 @pytest.mark.parametrize('path', [p for p in DOCUMENTS if p.name.startswith('base')], ids=lambda p: p.name)
-def test_clean_domains_need_no_lxml(path):
+def test_clean_domains_do_not_need_lxml(path):
     """The speed of the hook: none of the shipped rules is a candidate for a clean domain."""
     xml = path.read_bytes()
     assert [rule.id for rule in RULES if may_match(rule, xml)] == []
@@ -211,7 +211,7 @@ def test_names_in_namespaces_outside_of_metadata_are_left_to_lxml(inside):
         "<devices xmlns:z='urn:z'/>",
     ],
 )
-def test_other_names_in_namespaces_are_not(inside):
+def test_other_names_in_namespaces_do_not_need_lxml(inside):
     assert find_marks(domain_with(inside), build_index([])) is not None
 
 

@@ -67,7 +67,7 @@ def test_writing(path, mode, durable):
     assert os.listdir(os.path.dirname(path)) == ['file']
 
 
-def test_what_a_killed_writer_left_behind_is_in_nobodys_way(path):
+def test_a_file_that_a_killed_writer_left_is_replaced(path):
     left = '%s.%d' % (path, os.getpid())
     with open(left, 'wb') as file:
         file.write(b'longer than what is written')

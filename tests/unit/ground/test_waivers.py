@@ -68,7 +68,7 @@ def test_case_of_a_uuid_does_not_matter():
     assert apply(waiver(domains=(UUID,)), uuid=UUID.upper()).status == model.WAIVED
 
 
-def test_both_must_be_the_domains():
+def test_a_waiver_with_uuid_and_name_needs_both():
     both = waiver(domains=((UUID, 'build-7'),))
     assert apply(both).status == apply(both, uuid=UUID.upper()).status == model.WAIVED
     for name, uuid in (('build-8', UUID), ('build-7', ''), ('build-7', UUID[:-1] + '2'), (UUID, UUID), ('', UUID)):
@@ -83,7 +83,7 @@ def test_what_a_waiver_names():
     assert uuids_not_among(mixed, {UUID, UUID[:-1] + '2'}) == []
 
 
-def test_no_name_passes_for_a_uuid():
+def test_a_name_that_looks_like_a_uuid_is_not_one():
     """A domain may be called by the UUID of another one."""
     assert apply(waiver(domains=(UUID,)), name=UUID, uuid='').status == model.DENY
     assert apply(waiver(domains=(UUID,)), name=UUID, uuid='00000000-0000-0000-0000-000000000001').status == model.DENY
@@ -108,7 +108,7 @@ def test_what_can_never_be_waived():
     'today, holds',
     [('2026-11-25', True), ('2027-01-30', True), ('2027-01-31', True), ('2027-02-01', False), ('2030-01-01', False)],
 )
-def test_the_last_day_is_one_on_which_it_holds(today, holds):
+def test_a_waiver_holds_on_its_last_day(today, holds):
     found = apply(waiver(), today=today)
     assert (found.status == model.WAIVED) == holds
     assert found.waiver is not None
@@ -122,7 +122,7 @@ def test_leap_day():
     assert days_left(waiver('2028-03-01'), '2028-02-28') == 2
 
 
-def test_too_far_ahead_permits_nothing():
+def test_a_waiver_too_far_ahead_is_not_in_force():
     """Loading reports it; should the guard be asked all the same, such a waiver opens no door."""
     assert latest_expiry(TODAY) == '2027-12-30'
     assert apply(waiver('2027-12-30')).status == model.WAIVED
@@ -130,7 +130,7 @@ def test_too_far_ahead_permits_nothing():
     assert (found.status, 'more than 400 days ahead' in found.message) == (model.DENY, True)
 
 
-def test_of_several_the_one_in_force_and_of_those_the_longest():
+def test_of_several_waivers_the_longest_one_in_force_counts():
     expired, short, long = waiver('2026-11-01'), waiver('2026-12-01'), waiver('2027-03-01')
     for order in ((expired, short, long), (long, short, expired)):
         assert apply(*order).waiver is long
@@ -150,7 +150,7 @@ def test_of_several_the_one_in_force_and_of_those_the_longest():
         ('2026-11-24', False, 'approved by operations until 2026-11-24: the reason'),
     ],
 )
-def test_what_is_said_of_it(expires, soon, text):
+def test_what_is_said_of_the_last_day(expires, soon, text):
     assert expires_soon(waiver(expires), TODAY) == soon
     assert describe(waiver(expires), TODAY) == text
 

@@ -147,7 +147,7 @@ def test_a_cut_is_between_characters():
 
 
 @pytest.mark.parametrize('where', ['domain_name', 'name', 'evidence', 'message', 'remedy'])
-def test_nothing_nasty_gets_out(where):
+def test_control_characters_do_not_get_into_the_text(where):
     fields = {where: NASTY}
     settings = {key: fields.pop(key) for key in ('domain_name', 'name') if key in fields}
     for status in ('deny', 'error'):

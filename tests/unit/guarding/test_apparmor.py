@@ -215,7 +215,7 @@ def test_a_variable_that_is_not_defined_leaves_it_open(tree):
     assert tree.answer('/usr/bin/b') == NO
 
 
-def test_variables_come_to_an_end():
+def test_variables_that_lead_to_each_other_are_an_error():
     values = {'a': ['@{b}', '@{b}'], 'b': ['@{a}', '@{a}'], 'many': ['%d' % number for number in range(100)]}
     with pytest.raises(ProfileError, match='too many values'):
         expand('/@{a}', values)
@@ -267,7 +267,7 @@ def test_files_that_include_each_other_come_to_an_end(tree):
         tree.load()
 
 
-def test_what_is_no_profile_is_passed_over(tree):
+def test_a_file_that_is_not_a_profile_is_skipped(tree):
     tree.rules('/usr/bin/a ix,')
     for name in ('usr.sbin.libvirtd.dpkg-old', 'usr.sbin.libvirtd~', '.usr.sbin.libvirtd', 'x.rpmsave', 'README'):
         tree.write(name, 'profile libvirtd {\n  /usr/bin/b ix,\n}\n')

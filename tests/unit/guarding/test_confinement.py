@@ -80,7 +80,7 @@ def test_a_daemon_that_runs_confined(host):
 
 
 @pytest.mark.parametrize('mode', ['enforce', 'complain', 'kill', 'prompt'])
-def test_in_whatever_mode(host, mode):
+def test_a_profile_is_named_whatever_its_mode(host, mode):
     host.apparmor()
     host.process(381, 'virtqemud', current='/usr/sbin/{virt,}q d (%s)\n' % mode)  # Linux before 5.8
     assert host.domains() == ['apparmor virtqemud /usr/sbin/{virt,}q d']
@@ -113,13 +113,13 @@ def test_a_daemon_that_runs_unconfined(host, label):
         ('', []),
     ],
 )
-def test_where_none_runs(host, profiles, expected):
+def test_where_no_daemon_runs(host, profiles, expected):
     host.apparmor(profiles)
     host.process(10, 'sshd', apparmor_current='libvirtd (enforce)\n')
     assert host.domains() == ['apparmor not-running ' + name for name in expected]
 
 
-def test_one_that_does_not_run_beside_one_that_does(host):
+def test_only_the_daemon_that_runs_is_told(host):
     """A host has one or the other."""
     host.apparmor('virtqemud (enforce)\n' + PROFILES)
     host.process(381, 'libvirtd', apparmor_current='libvirtd (enforce)\n')
@@ -194,7 +194,7 @@ def test_the_context_that_it_would_be_started_in(rhel_10):
     ]
 
 
-def test_on_rhel_9_both_are_virtd(tmp_path):
+def test_both_daemons_have_the_same_type_on_rhel_9(tmp_path):
     host = SELinuxHost(tmp_path, LABELS_9, unconfined_virtd)
     host.write('/usr/bin/virtqemud')
     host.link('/usr/sbin', 'bin')  # merged, as Fedora 42 has it
@@ -319,7 +319,7 @@ def test_as_the_installer_asks(tmp_path):
 # Paths
 
 
-def test_the_way_of_a_path(tmp_path):
+def test_every_link_on_the_way_of_a_path_is_named(tmp_path):
     host = Host(tmp_path)
     host.write('/usr/bin/python3.11')
     host.link('/usr/bin/python3', 'python3.11')

@@ -363,7 +363,7 @@ def test_scsi_addresses(source, expected):
 FAILING = '/domain/devices/disk[count(string(@type)) = 1]'
 
 
-def test_a_rule_that_fails_is_an_error_and_no_pass():
+def test_a_rule_that_fails_is_an_error_and_not_a_pass():
     (found,) = verdict(rule(FAILING)).findings
     assert (found.status, found.path, found.rule.id) == ('error', '/domain', 'one')
     assert found.message.startswith('the rule could not be evaluated: ')

@@ -58,7 +58,7 @@ def test_evidence_has_the_text_that_values_and_probes_are_asked_about(keys):
     assert found.evidence == '<model fallback="forbid">Conroe</model>'
 
 
-def test_evidence_of_one_branch_of_several():
+def test_evidence_of_a_match_with_several_branches():
     xml = XML % '<model fallback="forbid">Conroe</model>'
     (found,) = verdict(rule("//none | //model[starts-with(., 'Con')]"), xml=xml).findings
     assert found.evidence == '<model fallback="forbid">Conroe</model>'
@@ -130,6 +130,6 @@ def test_secrets_are_not_shown(element, place):
 
 
 @pytest.mark.parametrize('value', ['edu,id=a', 'keyboard=de', 'file=/srv/database.raw', 'data-dir=x'])
-def test_what_is_no_secret_is_shown(value):
+def test_what_is_not_secret_is_shown(value):
     (found,) = verdict(rule('//qemu:arg'), xml=command_line(ARG % value)).findings
     assert value in found.evidence

@@ -113,7 +113,7 @@ def test_other_extensions_too(uri):
 
 
 @pytest.mark.parametrize('inside', ["<arg value='-S'/>", "<z:arg xmlns:z='urn:z' value='-S'/>"])
-def test_what_is_no_argument_does_not_become_one(inside):
+def test_elements_that_are_not_arguments_stay_so_without_namespaces(inside):
     assert found(domain(QEMU % inside)) == []
     assert found(domain(QEMU % inside.replace('-S', '-device').replace('arg', 'q:arg').replace('z:q', 'q'))) == ['arg']
 
@@ -164,7 +164,7 @@ def test_a_domain_in_a_namespace(xml):
 
 
 @pytest.mark.parametrize('uri', ['urn:z', 'u}v', '{', 'not a uri'])
-def test_a_domain_in_a_namespace_with_all_that_is_in_it(uri):
+def test_a_domain_in_a_namespace_with_everything_in_it(uri):
     inside = "<devices><filesystem><driver type='virtiofs'/></filesystem></devices>"
     xml = "<domain xmlns='%s'><name>n</name>%s%s</domain>" % (uri, OS, inside)
     verdict = JUDGE.judge(xml.encode())

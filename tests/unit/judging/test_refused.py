@@ -190,7 +190,7 @@ def test_templates_are_not_admitted_as_what_they_are_not(old, new, message):
         assert error.value.line > 1 and not error.value.other_document
 
 
-def test_a_template_of_a_domain_of_any_type():
+def test_a_template_is_refused_whatever_its_type():
     assert_refused(BASE.replace("type='kvm'", "type='{{ engine }}'", 1), "'{{ engine }}' " + TO_FILL_IN, 1)
 
 
@@ -202,7 +202,7 @@ def test_a_template_of_a_domain_of_any_type():
         ("<target dev='vda'", "<serial>${a}</serial><target dev='vda'"),
     ],
 )
-def test_what_libvirt_takes_as_it_is_is_no_template(old, new):
+def test_what_libvirt_takes_literally_is_not_a_template(old, new):
     assert old in BASE
     xml = BASE.replace(old, new, 1).encode()
     assert Judge(POLICY, HOST, '2026-11-27').judge(xml).decision == 'admit'
@@ -219,7 +219,7 @@ def test_what_libvirt_takes_as_it_is_is_no_template(old, new):
         ('१०', "<total_bytes_sec> is '१०', which is not a number"),
     ],
 )
-def test_limits_that_are_no_numbers(value, message):
+def test_limits_that_are_not_numbers(value, message):
     xml = BASE.replace(DISK, '<iotune><total_bytes_sec>%s</total_bytes_sec></iotune>%s' % (value, DISK), 1)
     with pytest.raises(DomainXMLError) as error:
         parse_domain(xml.encode())

@@ -123,7 +123,7 @@ def test_encodings(encoding, declared):
     ],
     ids=lambda data: repr(data[:50]),
 )
-def test_what_is_no_xml_is_refused(data):
+def test_what_is_not_xml_is_refused(data):
     refuse(data)
 
 

@@ -135,7 +135,7 @@ def test_hostile_spellings(inside):
         ("<disk/><a><source protocol='nbd'/></a><disk><source file='/x'/></disk>", []),
     ],
 )
-def test_it_rules_out_what_it_is_made_for(inside, left):
+def test_words_rule_out_what_is_not_in_the_document(inside, left):
     anywhere = MATCHES.index("/domain/devices/*[starts-with(@type, 'vhost')]")  # says too little
     document = read_words(('<domain><devices>%s</devices></domain>' % inside).encode())
     numbers = sieve_of(*MATCHES).sift(document)
@@ -169,7 +169,7 @@ def test_usual_spellings_are_relied_on(name):
         b'<domain>' + b' ' * (5 << 20) + b'</domain>',
     ],
 )
-def test_other_spellings_are_not(xml):
+def test_other_spellings_are_left_to_lxml(xml):
     assert read_words(xml) is None
 
 
@@ -191,7 +191,7 @@ def test_other_spellings_are_not(xml):
         ('<domain><name>&lt;</name><uuid>%s</uuid></domain>', None),
     ],
 )
-def test_head(xml, head):
+def test_name_and_uuid_are_read_from_the_head(xml, head):
     xml = (xml % UUID).encode()
     document = read_words(xml)
     assert (document and read_head(document)) == head
@@ -210,7 +210,7 @@ def refusal(function, xml):
 
 @pytest.mark.parametrize('depth', [248, 249, 250, 251, 252, 253, 254, 255, 256, 257, 258, 300, 5000])
 @pytest.mark.parametrize('end', ['', "<x y='/>'/>", '<x>/></x>'])
-def test_no_depth_is_admitted_that_libxml2_refuses(depth, end):
+def test_a_depth_that_libxml2_refuses_is_refused(depth, end):
     names = '<name>n</name><uuid>%s</uuid>' % UUID
     xml = '<domain>%s%s%s%s</domain>' % (names, '<a>' * (depth - 1), end, '</a>' * (depth - 1))
     judge = judge_of('/domain/no')

@@ -148,7 +148,7 @@ def test_not_xpath(expression):
 
 
 @pytest.mark.parametrize('expression', ['/domain\0', '/domain[. = "\x01"]', '/domain[. = "\ud800"]', '/domain\uffff'])
-def test_characters_that_no_expression_has(expression):
+def test_characters_that_are_not_allowed_in_an_expression(expression):
     """YAML can write them; they must not take the policy's reader by surprise."""
     with pytest.raises(MatchError):
         check_match(expression)
@@ -211,7 +211,7 @@ def test_expressions_are_compiled_once():
 @pytest.mark.parametrize(
     'function', ['re:test(@type, "k.m")', 'str:tokenize("a b")', 'document("/etc/passwd")', 'key("a", "b")']
 )
-def test_no_extension_is_reachable(function):
+def test_extensions_of_xpath_cannot_be_used(function):
     """Not even where nobody checked: an expression opens no file and runs no regular expression."""
     compiled = compile_match('/domain[%s]' % function)
     with pytest.raises(etree.XPathError):

@@ -90,7 +90,7 @@ def test_version(tmp_path, files, version):
     assert libvirt_version(str(tmp_path)) == version
 
 
-def test_root_is_no_pattern(tmp_path):
+def test_the_root_is_not_read_as_a_glob(tmp_path):
     (tmp_path / 'a' / 'usr' / 'lib64').mkdir(parents=True)
     (tmp_path / 'a' / 'usr' / 'lib64' / 'libvirt.so.0').symlink_to('libvirt.so.0.8000.0')
     assert libvirt_version(str(tmp_path / '*')) is None

@@ -186,7 +186,7 @@ def test_mistake(match, message, hint):
         "/domain/metadata/*[@* = 'a'][@* = 'b']",
     ],
 )
-def test_no_mistake(match):
+def test_matches_in_which_the_linter_finds_no_mistake(match):
     assert [mistake.message for mistake in lint_match(match, SCHEMA)] == []
 
 
@@ -289,5 +289,5 @@ def test_mistakes_in_rules_of_running_domains(match, message):
         '/transition/after/domstatus/domain/vcpu[@current < /transition/before/domstatus/domain/vcpu/@current]',
     ],
 )
-def test_of_what_is_around_a_running_domain_nothing_is_known(match):
+def test_names_around_a_running_domain_are_not_checked(match):
     assert [mistake.message for mistake in lint_match(match, SCHEMA, at=model.RUNTIME)] == []

@@ -300,7 +300,7 @@ def test_parents():
         ({'main': "<?xml version='1.0'?><ref name='a' %s/>" % RNG}, '<ref> is not in a grammar'),
     ],
 )
-def test_what_is_no_schema(files, message):
+def test_a_schema_that_is_not_one(files, message):
     with pytest.raises(SchemaError) as caught:
         load(**files).parents()
     assert message in str(caught.value)

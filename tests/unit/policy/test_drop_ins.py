@@ -119,7 +119,7 @@ def type_what_is_said(problem):
     subprocess.check_call(['sh', '-c', command])
 
 
-def test_nothing_is_written_over_by_what_is_to_be_typed(policy, drop_ins):
+def test_the_suggested_command_overwrites_no_file(policy, drop_ins):
     (drop_ins / '50-site.yml').write_text('deadline: 7\n')
     (drop_ins / '50-site.yaml').write_text('deadline: 8\n')
     (problem,) = find_near_misses(str(policy))
@@ -169,7 +169,7 @@ def test_a_directory_that_is_called_like_that_of_drop_ins(tmp_path, name, like, 
     assert load.as_if_in_force(str(policy)).deadline == 7
 
 
-def test_without_drop_ins_there_is_nothing_to_say(policy):
+def test_without_drop_ins_nothing_is_said(policy):
     assert (find_drop_ins(str(policy), True, {}), find_ignored(str(policy)), find_near_misses(str(policy))) == (
         [],
         [],
@@ -177,7 +177,7 @@ def test_without_drop_ins_there_is_nothing_to_say(policy):
     )
 
 
-def test_a_link_to_the_right_directory_is_no_mistake(policy, drop_ins):
+def test_a_link_to_the_right_directory_is_not_a_problem(policy, drop_ins):
     policy.with_name('policy.yaml.d').symlink_to('policy.d')
     assert find_near_misses(str(policy)) == []
 

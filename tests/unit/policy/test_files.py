@@ -61,7 +61,7 @@ def test_a_directory_that_others_may_write(policy, mode):
 
 
 @pytest.mark.parametrize(('name', 'is_ours'), [('etc', False), ('etc/virt-guard', True), ('srv/virt-guard-old', False)])
-def test_nobody_is_told_to_change_a_directory_that_is_not_ours(tmp_path, name, is_ours):
+def test_no_hint_to_change_a_directory_that_is_not_ours(tmp_path, name, is_ours):
     policy = tmp_path / name / 'policy.yaml'
     policy.parent.mkdir(parents=True, exist_ok=True)
     policy.write_bytes(b'policy: x\n')
@@ -77,7 +77,7 @@ def test_nobody_is_told_to_change_a_directory_that_is_not_ours(tmp_path, name, i
 
 
 @needs_root
-def test_nobody_is_told_to_change_what_a_link_leads_to(policy, tmp_path):
+def test_no_hint_to_change_what_a_link_leads_to(policy, tmp_path):
     link = tmp_path / 'link'
     link.symlink_to('etc')
     os.lchown(str(link), STRANGER, 0)
@@ -164,7 +164,7 @@ def test_others_trust_root_and_themselves(public_policy):
 
 
 @needs_root
-def test_what_may_not_be_read(public_policy):
+def test_a_file_without_read_permission(public_policy):
     os.chmod(str(public_policy), 0o600)
     assert b'Permission denied' in as_stranger(read_policy_file, public_policy)
 

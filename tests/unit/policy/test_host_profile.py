@@ -98,7 +98,7 @@ def test_what_a_policy_is_made_of(tmp_path, name):
     assert profile_of(load.as_if_in_force(str(site))) == name
 
 
-def test_a_policy_of_ones_own_is_made_of_none(tmp_path):
+def test_a_policy_of_a_sites_own_is_made_of_no_profile(tmp_path):
     own = tmp_path / 'own.yaml'
     own.write_text('policy: own\nrules: [{id: a, title: t, action: deny, match: /domain/a, why: w, remedy: r}]\n')
     assert profile_of(load.as_if_in_force(str(own))) == ''

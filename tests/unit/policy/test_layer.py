@@ -124,14 +124,14 @@ def test_who_knows_the_values_of_a_named_set_is_an_argument():
     assert (rule.values, rule.value_set.name, asked) == (('a', 'b'), 'name', ['1999-12-31'])
 
 
-def test_where_it_is_supported():
+def test_supported_is_read():
     (rule,) = load(changed('    why', '    supported: [RHEL 9, OpenShift Virtualization]\n    why')).rules
     assert rule.supported == ('RHEL 9', 'OpenShift Virtualization')
     assert load(POLICY).rules[0].supported == ()
 
 
 @pytest.mark.parametrize('ground', model.KNOWN_FROM)
-def test_what_it_rests_on(ground):
+def test_known_from_is_read(ground):
     (rule,) = load(changed('    why', '    known-from: %s\n    why' % ground)).rules
     assert (rule.known_from, rule.origins['known-from']) == (ground, ('policy.yaml', 11))
     assert load(POLICY).rules[0].known_from == ''

@@ -285,7 +285,7 @@ def test_all_problems_at_once_in_the_order_of_the_file():
     assert error.message == "the policy has 12 problems: policy.yaml:2:7: mode is 'enforcing' (did you mean 'enforce'?)"
 
 
-def test_problems_speak_of_no_rule_called_none():
+def test_problems_never_name_a_rule_none():
     text = changed('- id: one\n    title: the first', '- title: the first').replace(
         '    match: /domain/devices/disk\n', ''
     )
@@ -336,5 +336,5 @@ def test_a_setting_with_a_problem_does_not_hold(old, new, key):
 
 
 @pytest.mark.parametrize('text', ['', 'failure: admit\n  x: [', '- failure: admit\n'])
-def test_what_is_no_policy_has_no_settings(text):
+def test_what_is_not_a_policy_has_no_settings(text):
     assert problems_of(text).settings.get('failure', 'deny') == 'deny'

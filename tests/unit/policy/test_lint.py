@@ -106,13 +106,13 @@ def test_a_named_set_where_the_schema_has_other_values():
     assert problem.endswith("' in libvirt's schema (known are: kvm, qemu)")
 
 
-def test_the_values_of_a_named_set_are_no_words_of_the_policy():
+def test_since_cannot_name_values_of_a_named_set():
     assert lint(MATCH, MATCH + SET + '    since: {xyzzy: 4.4.0}') == [
         "policy.yaml:8:12: since has 'xyzzy', which the rule does not use (known are: devices, disk, domain)"
     ]
 
 
-def test_no_problem():
+def test_policies_in_which_the_linter_finds_no_problem():
     assert lint(MATCH, MATCH) == []
 
 

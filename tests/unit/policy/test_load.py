@@ -59,7 +59,7 @@ def test_drop_ins_in_the_order_of_their_names(policy, drop_ins):
     assert names == ['policy.yaml', '10-a.yaml', '20-b.yaml', '9-z.yaml']
 
 
-def test_a_broken_drop_in_makes_no_smaller_policy(policy, drop_ins):
+def test_a_policy_with_a_broken_drop_in_is_refused(policy, drop_ins):
     write(drop_ins / '10.yaml', 'mode: audit\n')
     write(drop_ins / '20.yaml', 'rules: [\n')
     error = refused(policy)
@@ -99,7 +99,7 @@ NOTHING = {
 
 
 @pytest.mark.parametrize('what', sorted(NOTHING))
-def test_what_says_nothing_decides_nothing(policy, drop_ins, what):
+def test_an_empty_drop_in_changes_nothing(policy, drop_ins, what):
     before = load.trusted(str(policy))
     empty = write(drop_ins / '10.yaml', NOTHING[what])
     write(drop_ins / '20.yaml', 'deadline: 7\n')
@@ -123,7 +123,7 @@ def test_a_policy_says_something(policy, text, problem):
     assert problem in str(refused(policy))
 
 
-def test_a_policy_that_extends_another_may_add_nothing(tmp_path, policy):
+def test_a_policy_that_only_extends_another(tmp_path, policy):
     site = write(tmp_path / 'site.yaml', 'policy: site\nextends: %s\nrules: []\nwaivers:\n' % policy.name)
     assert load.as_if_in_force(str(site)).name == 'site'
 
@@ -131,7 +131,7 @@ def test_a_policy_that_extends_another_may_add_nothing(tmp_path, policy):
 @pytest.mark.parametrize(
     'text', ['- []\n', 'text\n', 'rules: {}\n', 'waivers: no\n', 'deadline:\n', 'rules: [null]\n', '"\n']
 )
-def test_what_is_not_nothing_but_wrong_is_a_problem(policy, drop_ins, text):
+def test_a_drop_in_with_a_wrong_value_is_a_problem(policy, drop_ins, text):
     write(drop_ins / '10.yaml', text)
     assert '10.yaml:' in str(refused(policy))
 
@@ -167,7 +167,7 @@ def test_a_link_to_where_others_write(policy, drop_ins, tmp_path):
     assert 'public can be written by others' in refused(policy).message
 
 
-def test_what_is_no_file(policy, drop_ins):
+def test_a_drop_in_that_is_not_a_file(policy, drop_ins):
     os.mkfifo(str(drop_ins / '10.yaml'))
     assert 'is not a regular file' in refused(policy).message
     (drop_ins / '10.yaml').unlink()
@@ -179,13 +179,13 @@ def test_what_is_no_file(policy, drop_ins):
     )
 
 
-def test_only_where_there_is_no_policy_it_is_to_be_installed(policy):
+def test_the_hint_to_install_is_given_only_where_the_policy_is_missing(policy):
     policy.unlink()
     assert refused(policy).hint == 'run install.sh again'
     assert refused(policy, load.as_if_in_force).hint == ''
 
 
-def test_the_directory_may_be_none(policy):
+def test_a_drop_in_directory_that_is_a_file(policy):
     write(policy.with_suffix('.d'), '')
     assert 'cannot list the drop-ins in' in refused(policy).message
 
@@ -231,12 +231,12 @@ def test_extends_a_profile(tmp_path):
         ('extends: [rhel-8]\n', 'site.yaml:1:10: extends is a list, not text'),
     ],
 )
-def test_extends_what_it_cannot(tmp_path, text, message):
+def test_a_policy_that_extends_what_it_cannot(tmp_path, text, message):
     site = write(tmp_path / 'site.yaml', text)
     assert message in str(refused(site, load.as_if_in_force))
 
 
-def test_circles_end(tmp_path):
+def test_extending_in_a_circle_is_a_problem(tmp_path):
     write(tmp_path / 'a.yaml', 'extends: b.yaml\n')
     write(tmp_path / 'b.yaml', 'mode: audit\nextends: a.yaml\n')
     assert [str(problem) for problem in refused(tmp_path / 'a.yaml', load.as_if_in_force).problems] == [
@@ -244,7 +244,7 @@ def test_circles_end(tmp_path):
     ]
 
 
-def test_long_ways_end(tmp_path):
+def test_extending_too_many_files_is_a_problem(tmp_path):
     for number in range(9):
         write(tmp_path / ('%d.yaml' % number), 'extends: %d.yaml\n' % (number + 1))
     write(tmp_path / '9.yaml', POLICY)
@@ -260,7 +260,7 @@ def test_what_is_extended_must_be_trusted_too(policy, tmp_path):
     assert load.as_if_in_force(str(site)).name == 'base'
 
 
-def test_a_drop_in_extends_nothing(policy, drop_ins):
+def test_a_drop_in_cannot_extend(policy, drop_ins):
     write(drop_ins / '10.yaml', 'extends: rhel-8\n')
     assert '10.yaml:1:10: a drop-in cannot extend a policy (say so in %s)' % policy in str(refused(policy))
 
@@ -280,7 +280,7 @@ def test_extends_is_not_passed_over():
 # Other ways to load one
 
 
-def test_a_drop_in_alone_is_no_policy(policy, drop_ins):
+def test_a_drop_in_alone_is_not_a_policy(policy, drop_ins):
     path = write(drop_ins / '10.yaml', 'mode: audit\n')
     assert 'is a drop-in of %s, not a policy by itself' % policy in refused(path, load.as_if_in_force).message
 

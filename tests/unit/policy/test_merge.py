@@ -105,7 +105,7 @@ def test_turning_a_rule_off_needs_a_reason():
     assert (rule(policy, 'one').action, rule(policy, 'one').reason) == ('off', 'we have no such disks')
 
 
-def test_what_only_shows_together_is_reported_where_it_is_written():
+def test_a_problem_of_two_layers_is_reported_where_it_is_written():
     assert problems(BASE, 'rules:\n  - id: one\n    at: runtime\n') == [
         'base.yaml:7:12: match can never match: the document is <transition>, not <domain> (begin with /transition)'
     ]
@@ -114,7 +114,7 @@ def test_what_only_shows_together_is_reported_where_it_is_written():
     ]
 
 
-def test_a_misspelt_id_is_no_new_rule():
+def test_a_misspelt_id_is_not_a_new_rule():
     found = problems(BASE, 'rules: [{id: tow, action: warn}]\n')
     assert found[0] == (
         "10-site.yaml:1:9: the rule has no 'title' (there is no such rule to change; did you mean 'two'?)"
@@ -127,7 +127,7 @@ def test_a_change_changes_something():
     ]
 
 
-def test_twice_in_one_layer_is_a_mistake():
+def test_a_rule_defined_twice_in_a_layer_is_a_problem():
     assert problems(BASE, 'rules: [{id: two, action: warn},\n  {id: two, action: deny}]\n') == [
         "10-site.yaml:2:3: rule 'two' is defined twice, first in line 1"
     ]

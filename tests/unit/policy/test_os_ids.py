@@ -57,7 +57,7 @@ def with_id(id):
         ' win7 ',
     ],
 )
-def test_what_is_meant_by_it(written):
+def test_an_os_id_in_another_spelling_means_the_plain_one(written):
     assert not is_plain_id(written)
     assert meant_id(written) == WIN7
     assert meant_id(WIN7) == WIN7
@@ -83,7 +83,7 @@ def test_what_is_meant_by_it(written):
         '://',
     ],
 )
-def test_what_nobody_knows_stays(written):
+def test_an_unknown_os_id_stays_as_it_is(written):
     assert meant_id(written) == written
 
 
@@ -97,14 +97,14 @@ def test_every_id_of_osinfo_db_is_plain_and_has_a_short_one():
 
 
 @pytest.mark.parametrize('text', ["<a id='win7'/>", '<a\nid = "win7">', "<a b='c'\tid='HTTP://microsoft.com/win/7'/>"])
-def test_it_is_seen_in_the_bytes(text):
+def test_another_spelling_is_seen_in_the_bytes(text):
     assert has_another_meaning(text.encode())
 
 
 @pytest.mark.parametrize(
     'text', ["<a id='http://microsoft.com/win/7'/>", "<a id='3'/>", "<a grid='win7'/>", "<a x:id='win7'/>", 'win7']
 )
-def test_it_is_not_seen_where_it_is_not(text):
+def test_a_plain_os_id_has_no_other_meaning(text):
     assert not has_another_meaning(text.encode())
 
 

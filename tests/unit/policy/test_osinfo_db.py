@@ -39,7 +39,7 @@ def root(tmp_path):
 # --- reading
 
 
-def test_entries(root):
+def test_entries_of_a_database(root):
     root(SYSTEM + '/VERSION', xml='20221203\n')
     root(SYSTEM + '/os/a.org/a-1.xml', entry('http://a.org/a/1', '2001-02-03'))
     path = root(SYSTEM + '/os/b.org/b.xml', entry('http://b.org/b/1', '2010-01-01'), entry('http://b.org/b/2'))
@@ -55,7 +55,7 @@ def test_an_entry_that_is_split(root):
     assert read_database(path).released == {'http://m.com/win/7': '2009-10-22'}
 
 
-def test_of_two_dates_the_earlier_counts(root):
+def test_the_earlier_of_two_dates_counts(root):
     root(SYSTEM + '/os/a.org/a.xml', entry('http://a.org/a', '2008-12-31'))
     for name in ('0.xml', 'z.xml'):
         path = root(LOCAL + '/os/a.org/' + name, entry('http://a.org/a', '2012-01-01'))
@@ -119,7 +119,7 @@ def test_files_that_must_not_be_followed(root, tmp_path):
 
 
 @pytest.mark.parametrize('writable', [SYSTEM + '/os/a.org/a.xml', SYSTEM + '/os/a.org'])
-def test_what_others_can_write_is_not_believed(root, tmp_path, writable):
+def test_release_dates_in_files_that_others_can_write_are_not_used(root, tmp_path, writable):
     path = root(SYSTEM + '/os/a.org/a.xml', entry('http://a.org/a', '2001-01-01'))
     (tmp_path / writable).chmod(0o777)
     database = read_database(path)
@@ -153,7 +153,7 @@ def test_a_date_is_found_however_it_is_written(root, form, encoding):
 
 @needs_osinfo_db
 @pytest.mark.parametrize('date', ['1990-01-01', YEAR_2009, '2100-01-01'])
-def test_leaving_files_out_leaves_no_answer_out(date):
+def test_leaving_out_new_files_loses_no_old_system(date):
     everything = read_database('').released
     assert len(everything) > 600
     selected = read_database('', date).released
@@ -183,7 +183,7 @@ def test_without_a_database_the_table_answers(tmp_path):
     assert {'http://slackware.com/slackware/12.2', 'http://redhat.com/rhel/5.2'} <= set(answer.values)
 
 
-def test_known_are_all_with_a_date_or_none(root):
+def test_systems_without_a_release_date_are_known_too(root):
     root(SYSTEM + '/VERSION', xml='20991231\n')
     root(SYSTEM + '/os/a.xml', entry('http://a/1', '1999-01-01'), entry('http://a/2'), entry('http://a/unknown'))
     root(
@@ -212,7 +212,7 @@ def test_known_are_all_with_a_date_or_none(root):
 
 
 @pytest.mark.parametrize('writable', [SYSTEM + '/os/a.xml', SYSTEM + '/os'])
-def test_what_others_can_write_makes_nothing_known(root, tmp_path, writable):
+def test_systems_in_files_that_others_can_write_stay_unknown(root, tmp_path, writable):
     path = root(SYSTEM + '/os/a.xml', entry('http://a'))
     assert 'http://a' in osinfo_db.known_systems(path).values
     (tmp_path / writable).chmod(0o777)
@@ -293,7 +293,7 @@ def test_table_of_names_is_what_its_script_makes(root):
     assert osinfo_table.NAMES.read_text(encoding='utf-8') == osinfo_table.render_names(path)
 
 
-def test_no_table_is_made_of_a_broken_database(root):
+def test_a_broken_database_is_not_made_into_a_table(root):
     with pytest.raises(SystemExit, match='there is no osinfo-db'):
         osinfo_table.render(root('etc/x', xml=''))
     with pytest.raises(SystemExit, match='is not XML'):

@@ -76,7 +76,7 @@ def test_the_profile_that_it_was_made_of_stands_in_for_it(policy, name):
     assert left_out == ['%s (read instead: rhel-9)' % policy, broken]
 
 
-def test_at_last_the_profile_of_this_host(policy):
+def test_the_profile_of_the_host_is_read_where_nothing_else_can_be(policy):
     policy.write_text('rules: [\n')
     assert read(policy)[1] == ['%s (read instead: %s)' % (policy, list_of_host().profile)]
     policy.write_text('extends: nowhere.yaml\n')
@@ -85,7 +85,7 @@ def test_at_last_the_profile_of_this_host(policy):
     assert read(policy)[1] == ['%s (read instead: %s)' % (policy, list_of_host().profile)]
 
 
-def test_of_another_policy_nothing_may_be_left(policy):
+def test_what_was_read_of_another_policy_is_not_kept(policy):
     policy.write_text('policy: ours\nrules: [\n')
     with pytest.raises(PolicyError):
         read(policy, False)

@@ -76,6 +76,6 @@ def test_the_bounds_of_a_range_are_shown_with_the_numbers_that_were_written():
     assert bounds_of(('sles', (), (15, 6))) == [('before', 'sles-15.6')]
 
 
-def test_a_default_says_so():
+def test_a_default_is_shown_as_a_default():
     text = 'policy: x\nrules: [{id: a, title: t, action: deny, match: /domain/x, why: w, remedy: r}]\n'
     assert 'failure: deny                             # default\n' in show_policy(load_policy(text.encode(), 'p'))

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures('loader')
         (b'\xff\xfea', 1),
     ],
 )
-def test_bytes_that_no_policy_has(data, line):
+def test_bytes_that_are_not_allowed_in_a_policy(data, line):
     with pytest.raises(PolicyError) as caught:
         load_policy(data, 'policy.yaml')
     (problem,) = caught.value.problems
@@ -39,13 +39,13 @@ def test_deep_nesting_is_a_problem(text):
     assert problems_of(text).problems
 
 
-def test_where_it_is_too_deep():
+def test_the_place_of_too_deep_nesting_is_named():
     assert [str(p) for p in problems_of('policy: x\nrules:\n  ' + '[' * 51).problems] == [
         'policy.yaml:3:52: the policy is nested too deep'
     ]
 
 
-def test_absurd_nesting_is_no_crash(loader):
+def test_absurd_nesting_does_not_crash(loader):
     """In a process of its own: C code that recurses without a limit ends by a signal."""
     program = (
         'import sys, yaml; sys.path.insert(0, sys.argv[1])\n'

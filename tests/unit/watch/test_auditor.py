@@ -71,7 +71,7 @@ def test_a_state_is_news_once(domain):
     ]
 
 
-def test_since_is_when_it_began(domain):
+def test_since_is_when_the_finding_began(domain):
     judge = auditor(TPM)
     judge.advance(domain, state(devices='<tpm/>'), 'at first')
     (key,) = domain.held
@@ -81,7 +81,7 @@ def test_since_is_when_it_began(domain):
     assert domain.held == {}
 
 
-def test_what_the_hook_has_let_in_is_no_news_but_what_it_refuses_is(domain):
+def test_what_the_hook_admits_is_not_news_but_what_it_refuses_is(domain):
     devices = "<sound/><tpm/><disk><source dev='/dev/sda'/></disk>"
     assert news(auditor(TPM, WARNED, PROBED), domain, state(devices=devices)) == [['tpm']]
     assert len(domain.held) == 3
@@ -102,7 +102,7 @@ def test_news_of_one_rule_is_counted_beyond_what_is_shown(domain):
     assert 'more' not in json.loads(FORMATS['jsonl'](False, True).happening(news[14], told))
 
 
-def test_one_more_of_many_is_news(domain):
+def test_one_more_finding_than_before_is_news(domain):
     judge = auditor(TPM)
     for number, shown, more in ((16, 16, 0), (17, 1, 0), (40, 16, 7), (41, 1, 0)):
         news = judge.advance(domain, state(devices='<tpm/>' * number), 'now')
@@ -111,7 +111,7 @@ def test_one_more_of_many_is_news(domain):
     assert judge.advance(domain, state(devices='<tpm/>' * 40), 'now') == []
 
 
-def test_more_than_is_held_of_one_domain_is_not_silent(domain):
+def test_findings_beyond_the_limit_of_a_domain_are_told(domain):
     judge = auditor(TPM)
     judge.advance(domain, state(devices='<tpm/>' * 1500), 'now')
     assert len(domain.held) == 1000

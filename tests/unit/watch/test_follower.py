@@ -35,7 +35,7 @@ def changed(follower, tree):
     return [os.path.relpath(path, str(tree)) for path in changes.paths], changes.everything
 
 
-def test_events(tmp_path):
+def test_inotify_events_are_read(tmp_path):
     watcher = inotify.Inotify()
     number = watcher.watch(str(tmp_path), inotify.CREATE | inotify.MOVED_TO)
     assert watcher.read() == []

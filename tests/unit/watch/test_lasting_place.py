@@ -45,7 +45,7 @@ INSIDE = '/transition/after/domstatus/domain'
         ('/transition/after/process', 'process[9]'),
     ],
 )
-def test_keys(path, key):
+def test_the_key_of_a_place(path, key):
     place = find_place(DOCUMENT, path)
     assert place is not None and place.key(AFTER) == key
 
@@ -53,7 +53,7 @@ def test_keys(path, key):
 @pytest.mark.parametrize(
     'path', ['/domain', '/transition/after/nothing', INSIDE + '/devices/disk[3]', INSIDE + '/devices/memory[2]']
 )
-def test_what_is_not_there(path):
+def test_places_that_do_not_exist(path):
     assert find_place(DOCUMENT, path) is None
 
 
@@ -73,7 +73,7 @@ def test_an_attribute_that_was_not_there():
     assert place.evidence() == ''
 
 
-def test_what_goes_on():
+def test_places_that_show_progress():
     assert find_place(DOCUMENT, '/transition/after/domstatus/job').is_progressing()
     assert find_place(DOCUMENT, '/transition/after/domstatus/job/@phase').is_progressing()
     assert not find_place(DOCUMENT, INSIDE + '/vcpu').is_progressing()

@@ -66,7 +66,7 @@ def test_a_domain_that_has_gone_is_forgotten_and_news_when_it_comes_again(told):
     assert told.take('vm', running('<tpm/>')) == [('vm', 'tpm')]
 
 
-def test_snapshots_of_a_domain_with_a_new_name_are_no_news(told):
+def test_snapshots_of_a_renamed_domain_are_not_news(told):
     assert told.take('old', with_snapshot()) == [('old', 'snapshots')]
     assert told.take('new', with_snapshot()) == []
     assert told.take('old', State()) == []
@@ -74,14 +74,14 @@ def test_snapshots_of_a_domain_with_a_new_name_are_no_news(told):
     assert told.take('new', both) == [('new', 'snapshots')]
 
 
-def test_snapshots_are_no_news_whichever_name_is_read_first(told):
+def test_snapshots_are_not_news_whichever_name_is_read_first(told):
     assert told.take('vm', with_snapshot('a')) == [('vm', 'snapshots')]
     told.take('vm', State())
     assert told.take('other', with_snapshot('a')) == []
     assert told.take('other', with_snapshot('b')) == [('other', 'snapshots')]
 
 
-def test_another_policy_tells_what_it_finds_besides(told):
+def test_another_policy_tells_only_what_it_finds_in_addition(told):
     told.take('vm', running('<tpm/><sound/>'))
     del told.news[:]
     told.ledger.judge_again(Auditor(made.policy(SNAPSHOTS, TPM, SOUND), HOST, TODAY))
@@ -104,7 +104,7 @@ def test_a_domain_that_cannot_be_judged_leaves_the_others_and_is_told(told, monk
     assert told.ledger.names() == ['vm']
 
 
-def test_what_was_kept_is_taken_up_and_told_no_more(told, tmp_path):
+def test_what_was_kept_is_loaded_and_not_told_again(told, tmp_path):
     told.take('vm', running('<tpm/>'))
     told.take('quiet', running())
     assert not told.ledger.is_kept  # without news, that has time

@@ -51,7 +51,7 @@ def test_what_cannot_be_done(work, reason):
     assert time.monotonic() - start < 15 * PROCESSOR_SECONDS
 
 
-def test_also_one_that_only_waits_has_an_end(monkeypatch):
+def test_work_that_only_waits_is_ended(monkeypatch):
     monkeypatch.setattr(limited, 'SECONDS', 0.3)
     with pytest.raises(GuardError, match='it takes more than 2 s'):
         wait_for(lambda: time.sleep(60))
@@ -65,7 +65,7 @@ def test_others_can_work_meanwhile():
     assert working.answer() == 'done'
 
 
-def test_one_is_given_up():
+def test_work_that_is_given_up_leaves_no_process():
     start = time.monotonic()
     before = children()
     working = Apart(burn)
@@ -76,7 +76,7 @@ def test_one_is_given_up():
         os.waitpid(int(child), os.WNOHANG)
 
 
-def test_it_holds_nothing_open(tmp_path):
+def test_the_process_holds_no_file_of_its_parent_open(tmp_path):
     with open(str(tmp_path / 'lock'), 'w') as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         left = wait_for(lambda: [os.readlink('/proc/self/fd/' + name) for name in ('0', '1', '2')])
@@ -85,7 +85,7 @@ def test_it_holds_nothing_open(tmp_path):
     assert len(numbers) == 5  # with its way to answer, and the directory itself
 
 
-def test_without_a_process_it_is_told(monkeypatch):
+def test_the_error_where_no_process_can_be_started(monkeypatch):
     def fork():
         raise BlockingIOError(11, 'Resource temporarily unavailable')
 

@@ -118,7 +118,7 @@ def test_what_another_namespace_means_is_not_kept():
         document('<metadata><a/></metadata>').replace(b'<domain ', b'<domain xmlns:o="http&#58;//l" '),
     ],
 )
-def test_where_it_is_not_certain_nothing_is_cut(data):
+def test_nothing_is_cut_where_the_end_is_uncertain(data):
     assert cut_metadata(data) == data
 
 

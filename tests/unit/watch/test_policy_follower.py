@@ -52,7 +52,7 @@ def test_each_change_is_announced(etc, follower, change):
     assert not follower.has_changed()
 
 
-def test_what_comes_later_is_followed_from_then_on(etc, follower):
+def test_directories_that_come_later_are_followed(etc, follower):
     (etc / 'osinfo').mkdir()
     assert follower.has_changed()
     (etc / 'osinfo' / 'os').mkdir()

@@ -87,7 +87,7 @@ def test_metadata_keeps_what_is_said_of_it_and_the_uuid():
         (STATUS, b'</domstatus></after><after>'),
     ],
 )
-def test_what_is_no_document_of_its_kind(kind, data):
+def test_a_document_of_another_kind_is_refused(kind, data):
     with pytest.raises(DomainXMLError):
         take_document(kind, data)
 
@@ -153,7 +153,7 @@ def test_another_run(old, new, expected):
     assert not is_another_run(transition(State(), state()))
 
 
-def test_the_pid():
+def test_the_process_id_in_a_state():
     assert (state().pid(), State().pid()) == (42, 0)
 
 
@@ -201,7 +201,7 @@ def test_what_is_private_to_libvirt_is_left_out_and_lines_stay():
     assert element.find('target').sourceline == 14
 
 
-def test_a_planted_reading_is_no_reason_to_look_away():
+def test_a_planted_argument_in_a_state_hides_no_finding():
     """It can come into the metadata of a domain that runs."""
     planted = b"<g:device xmlns:g='%s' driver='vhost-user-fs-pci'/>" % ARG_NS.encode()
     document = transition(State(), state(planted + b'<tpm/>'))

@@ -38,7 +38,7 @@ def test_a_cause_is_said_once(gaps, said):
     assert said == [('a', 'u', 'broken, line 0'), ('a', 'u', 'gone'), ('b', '', 'gone')]
 
 
-def test_it_is_over_when_nothing_is_wrong_any_more(gaps, said):
+def test_a_gap_ends_when_nothing_is_wrong_with_the_domain(gaps, said):
     gaps.mend('a', 'x')
     gaps.fail('a', 'u', 'x', 'broken')
     gaps.fail('a', 'u', 'y', 'broken')
@@ -52,7 +52,7 @@ def test_it_is_over_when_nothing_is_wrong_any_more(gaps, said):
     assert len(said) == 2
 
 
-def test_what_comes_again_soon_is_said_where_it_stays(gaps, said, clock):
+def test_a_failure_that_comes_again_soon_is_told_once_it_stays(gaps, said, clock):
     for _ in range(3):
         gaps.fail('a', 'u', 'x', 'broken')
         gaps.mend('a', 'x')
@@ -87,7 +87,7 @@ def events(domain, state, *keys):
     return after, [occurrence.event for occurrence in news]
 
 
-def test_events():
+def test_event_ids_are_the_same_when_something_is_told_again():
     first, second = State(STATUS % (7, 1)), State(STATUS % (8, 2))
     domain = Tracked('vm', 'uuid', first, {})
     after, (a, b) = events(domain, first, 'a', 'b')
