@@ -27,6 +27,7 @@ MESSAGE_IDS = {
     model.RUNTIME: '56f3aa9fc0884aca888aa25eb2ec6229',
     model.POLICY_CHANGED: '8a207a7f96844ca98aa39f027b04ad4a',
     model.GUARD_CHANGED: '0663a4e211e84c2bbcef5dba4d777625',
+    model.EXPIRY: 'a98fdc1ae51b411692abc70f35674db7',
 }
 PRIORITIES = {
     model.ADMIT: 6,
@@ -36,6 +37,7 @@ PRIORITIES = {
     model.RUNTIME: 4,
     model.POLICY_CHANGED: 5,
     model.GUARD_CHANGED: 5,
+    model.EXPIRY: 4,
 }
 
 _SOCKET_TIMEOUT = 0.5  # seconds; a stopped daemon must not hold up a start
@@ -108,6 +110,15 @@ def _told(finding: model.Finding) -> 'List[str]':
 def failure_fields(message: str, outcome: str = model.ERROR) -> 'Fields':
     """The fields of a record which says that no verdict could be reached, and what was answered then."""
     return _head(outcome, message)
+
+
+def expiry_fields(message: str, matters: bool) -> 'Fields':
+    """The first fields of a record which says that something in the policy ends soon.
+
+    :param matters: whether a domain on this host would be refused then, as far as that is known
+    """
+    fields = _head(model.EXPIRY, message)
+    return fields if matters else [(name, '6' if name == 'PRIORITY' else value) for name, value in fields]
 
 
 def policy_change_fields(message: str, user: str, path: str, before: str, after: str) -> 'Fields':

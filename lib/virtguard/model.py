@@ -58,6 +58,7 @@ WOULD_DENY = 'would-deny'
 # What records are about that have no verdict on a domain.
 POLICY_CHANGED = 'policy-changed'
 GUARD_CHANGED = 'guard-changed'  # it was installed, upgraded or removed: install.sh records that
+EXPIRY = 'expiry'
 
 # Answers to a condition on the host: True, False, or None where the host cannot tell. A probe may add why it is so.
 if TYPE_CHECKING:

@@ -58,6 +58,11 @@ def latest_expiry(today: str) -> str:
     return _day(min(_number(today) + MAX_DAYS_AHEAD, _number(_LAST_DAY)))
 
 
+def next_day(day: str) -> str:
+    """The day after, on which what ends with that day does not hold any more."""
+    return _day(min(_number(day) + 1, _number(_LAST_DAY)))
+
+
 def _number(day: str) -> int:
     """The days from one day long ago to another."""
     year, month, day_of_month = map(int, day.split('-'))

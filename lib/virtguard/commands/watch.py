@@ -73,11 +73,13 @@ def _watch(
 
 def _tell_once(arguments: 'argparse.Namespace', installation: 'Installation', policy: 'PolicyInForce') -> int:
     from ..watch.once import audit_now
+    from ..watch.reminders import reminders_now
 
+    auditor = policy.load()
     output = FORMATS[arguments.format](wants_colour(), True)
     show(output.begin())
     tally = Tally()
-    for file, outcome in audit_now(installation, policy.load()):
+    for file, outcome in audit_now(installation, auditor):
         if isinstance(outcome, model.Verdict):
             show(output.verdict(file, outcome))
             tally.add(outcome.decision)
@@ -86,4 +88,6 @@ def _tell_once(arguments: 'argparse.Namespace', installation: 'Installation', po
             show(output.failure(file, str(outcome)))
             tally.add(model.ERROR)
     show(output.summary(str(tally)))
+    for reminder in reminders_now(installation, auditor):
+        complain('%s: %s' % (wording.PROGRAM, reminder))
     return tally.exit_status

@@ -12,7 +12,7 @@ from lxml import etree
 from .. import model
 from ..findings import TEXT
 from ..judging.evaluate import compared_in, evaluate
-from ..judging.subject import Subject
+from ..judging.subject import Subject, parse_domain
 from ..match.needs import build_index, derive_need
 from ..match.syntax import tokenize
 from ..model import Occurrence
@@ -108,6 +108,17 @@ class Auditor:
         if status is not None:
             findings = self._judge_admission(admitted_domain(status), limit).findings + findings
         return model.Verdict(name, uuid, self._policy, findings, self._today)
+
+    def verdict_on_definition(self, xml: bytes) -> model.Verdict:
+        """The verdict of the rules of admission on a domain as libvirt defines it.
+
+        :raises DomainXMLError: it is not a domain that can be judged
+        """
+        return self._judge_admission(parse_domain(xml), model.MAX_FINDINGS_PER_RULE)
+
+    def on(self, day: str) -> 'Auditor':
+        """An Auditor that judges by the same policy on another day."""
+        return Auditor(self._policy, self._host, day)
 
     @property
     def policy(self) -> model.Policy:

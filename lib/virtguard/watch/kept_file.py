@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A file that a watch keeps for the next one: a line that names its format and has a checksum, which finds damage
-(owner and mode protect against attackers), and JSON.
+"""A file that a watch keeps for the next one, written in one step, and read only if it is nobody else's.
 
-It is written in one step, and can be used only if it is the watch's own.
+It is a line that names the format and has a checksum, which finds damage (owner and mode protect against attackers),
+and JSON.
 """
 
 import json

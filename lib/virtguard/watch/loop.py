@@ -17,6 +17,7 @@ from .ledger import HOST, Ledger
 from .policy_follower import PolicyFollower
 from .policy_in_force import PolicyInForce
 from .qemu_processes import Processes
+from .reminders import Reminders
 from .state import State
 from .state_files import StateFiles
 from .systemd import Notifier
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from ..model import Occurrence, Verdict
     from ..policy.installation import Installation
+    from .reminder import Reminder
     from .renewal import Renewal
 
 # Seconds
@@ -38,6 +40,7 @@ _SETTLED = 0.5  # until the policy is looked at, after a sign that it has change
 _UNRENEWED = 2.0  # until the watch sees to it that a changed policy is compiled, if nobody else has done that
 _ASKED = 60.0  # until that must have been done by whom it has asked
 
+_REMIND = 3.0  # until what ends soon is looked for, in a policy that is new: when domains have been judged by it
 _LOOKS = 6  # after so many looks, all files are looked at, too, even if nothing was announced
 
 _KEEP_AT_ONCE = 100  # states
@@ -94,17 +97,21 @@ class Watch:
             auditor, kept_states, self._tell, self._intake.judged, self._intake.failed, self._intake.suspects
         )
         self._intake.attach(self._ledger)
+        directory = self._installation.state if kept_states.is_usable else None
+        self._reminders = Reminders(self._installation, directory, self._remind, self._complain)
         self._ledger.load()
         self._follower = self._follow()
         self._take_everything()
         self._ledger.judge_again(auditor)
         self._look()
         self._in(_UNRENEWED, self._renew)
+        self._in(_REMIND, self._look_for_ends)
         self._notifier.ready(self._status())
         while not self._ended:
             self._wait(waker)
             self._turn()
         self._notifier.stopping()
+        self._reminders.close()
         self._ledger.close()
         self._ledger.keep()
 
@@ -142,7 +149,7 @@ class Watch:
         followed = [self._follower.fileno()]
         if self._look_at_policy not in self._due:  # however often it is touched meanwhile
             followed.append(self._policy_follower.fileno())
-        for readable in [*self._ledger.descriptors(), *followed]:
+        for readable in [*self._ledger.descriptors(), *self._reminders.descriptors(), *followed]:
             if readable is not None:
                 poll.register(readable, select.POLLIN)
         idle = min(self._notifier.due(), self._intake.due(), *self._due.values()) - time.monotonic()
@@ -165,6 +172,7 @@ class Watch:
         if self._policy_follower.has_changed():
             self._in(_SETTLED, self._look_at_policy)
         self._ledger.collect()
+        self._reminders.collect()
         if self._intake.has_work():
             self._check_policy()
         self._intake.turn()
@@ -266,13 +274,22 @@ class Watch:
             self._amiss.pop('policy', None)
             self._policy_follower.follow(self._policy.paths())
             self._in(_UNRENEWED, self._renew)
+            self._in(_REMIND, self._look_for_ends)
             is_other = auditor.all_metadata != self._ledger.auditor.all_metadata
             self._ledger.judge_again(auditor)
             if is_other:  # the rules now need more of the files, or less
                 self._files.forget_others(())
                 self._take_everything()
 
+    def _look_for_ends(self) -> None:
+        if self._is_alone:
+            self._reminders.look(self._ledger.auditor)
+
     # What is told
+
+    def _remind(self, reminder: 'Reminder') -> None:
+        self._record(reminder.fields())
+        self._print(str(reminder))
 
     def _tell(self, occurrence: 'Occurrence', verdict: 'Verdict') -> None:
         self._record(journal.runtime_fields(occurrence, verdict) + [('VIRT_GUARD_EVENT', occurrence.event)])
