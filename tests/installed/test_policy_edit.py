@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """`virt-guard policy edit`, driven through a real terminal by a user with an editor that is a script."""
 
+import os
 import signal
 import stat
+import threading
 
 import pytest
 from installation import DENIED, newly_installed
@@ -367,3 +369,101 @@ def test_a_name_that_no_drop_in_has(editing, name):
     assert terminal.end() == NOT_JUDGED
     assert terminal.shown.startswith('virt-guard: ') and terminal.shown.count('\n') == 1
     assert editing.is_clean() and not list(editing.drop_ins.iterdir())
+
+
+def test_no_start_sees_a_broken_policy(editing, installation):
+    """Starts go on beside the edits; none of them is left without a verdict."""
+    statuses = []
+    stop = threading.Event()
+
+    def start_domains():
+        while not stop.is_set():
+            statuses.append(installation.run_hook('guest', 'start', DENIED).returncode)
+
+    thread = threading.Thread(target=start_domains)
+    thread.start()
+    try:
+        for texts, answers in (((BROKEN, WARN), 'ey'), ((BROKEN, WARN + '#\n'), 'ey'), (('mode: adit\n', ''), 'ey')):
+            terminal = editing.start(editing.saving(*texts))
+            terminal.answer(PROBLEM, answers[0])
+            terminal.answer(DECISION, answers[1])
+            assert terminal.end() == FINE
+    finally:
+        stop.set()
+        thread.join()
+    assert statuses and set(statuses) <= {0, 1}
+
+
+TEXTS = {
+    'not UTF-8': (b'mode: audit # caf\xe9\n', ':1:18: not YAML: '),
+    'ten megabytes': (b'# a comment\n' * 900000, 'is larger than 1048576 bytes'),
+}
+
+
+@pytest.mark.parametrize('what', sorted(TEXTS))
+def test_what_an_editor_may_save(editing, what):
+    text, said = TEXTS[what]
+    terminal = editing.start(editing.saving(text), environment={'LC_ALL': 'C'})
+    assert said in terminal.answer(PROBLEM, 'k')
+    assert terminal.end() == AMISS
+    assert editing.kept.read_bytes() == text
+
+
+def plant_link(editing):
+    editing.drop_in.symlink_to('/etc/passwd')
+    return '%s is a link' % editing.drop_in
+
+
+def plant_pipe(editing):
+    os.mkfifo(str(editing.drop_in))
+    return '%s is not a regular file' % editing.drop_in
+
+
+def open_to_others(editing):
+    editing.drop_in.write_text(WARN)
+    editing.drop_in.chmod(0o666)
+    return '%s can be written by others' % editing.drop_in
+
+
+def open_directory(editing):
+    editing.aside.mkdir()
+    editing.aside.chmod(0o777)
+    return '%s can be written by others' % editing.aside
+
+
+def linked_directory(editing):
+    editing.aside.mkdir()
+    (editing.aside / '50-site.yaml').symlink_to('/etc')
+    return '%s is not a directory' % (editing.aside / '50-site.yaml')
+
+
+@pytest.mark.parametrize('plant', [plant_link, plant_pipe, open_to_others, open_directory, linked_directory])
+def test_what_others_may_have_put_there(editing, plant):
+    said = plant(editing)
+    terminal = editing.start('exit 9')
+    assert terminal.end() == NOT_JUDGED
+    assert terminal.shown.startswith('virt-guard: ') and said in terminal.shown
+
+
+def test_a_link_is_not_taken_up(editing):
+    (editing.aside / '50-site.yaml').mkdir(parents=True)
+    editing.aside.chmod(0o700)
+    for path in (editing.kept, editing.aside / '50-site.yaml/50-site.yaml'):
+        path.symlink_to('/etc/passwd')
+    terminal = editing.start('grep -q "^# What this site decides" "$1"')
+    assert terminal.end() == FINE
+    assert editing.kept.is_symlink()
+
+
+@pytest.mark.parametrize('umask', [0o000, 0o077])
+def test_modes_do_not_depend_on_the_caller(editing, umask):
+    before = os.umask(umask)
+    try:
+        terminal = editing.start(editing.saving(WARN), environment={'TERM': ''})
+    finally:
+        os.umask(before)
+    terminal.wait_for('(d)rop it: ')
+    assert stat.S_IMODE(editing.aside.stat().st_mode) == 0o700
+    terminal.type('y\n')
+    assert terminal.end() == FINE
+    assert stat.S_IMODE(editing.drop_in.stat().st_mode) == 0o644

@@ -68,7 +68,7 @@ class EditedCopy:
 
     def is_left(self) -> bool:
         """Whether there is a copy that could be kept: a regular file."""
-        return os.path.isfile(self.path) and not os.path.islink(self.path)
+        return _is_regular(self.path)
 
     def keep(self, instead_of: 'Optional[str]' = None) -> str:
         """Keep the copy as it is. Returns its path then.
@@ -96,8 +96,8 @@ class EditedCopy:
     def kept(self) -> 'List[str]':
         """The paths of the texts that were kept, the last one first."""
         names = [name for name in os.listdir(self._parent) if name.startswith(self._name + _KEPT)]
-        paths = [os.path.join(self._parent, name) for name in names]
-        return sorted(filter(os.path.isfile, paths), key=lambda path: (os.stat(path).st_mtime_ns, path), reverse=True)
+        paths = filter(_is_regular, (os.path.join(self._parent, name) for name in names))
+        return sorted(paths, key=lambda path: (os.stat(path).st_mtime_ns, path), reverse=True)
 
     def remove(self) -> None:
         """Remove the copy, and whatever its editor has left beside it."""
@@ -112,6 +112,10 @@ class EditedCopy:
             os.rmdir(self._parent)
 
 
-def age(path: str) -> str:
+def _is_regular(path: str) -> bool:
+    return os.path.isfile(path) and not os.path.islink(path)
+
+
+def kept_on(path: str) -> str:
     """When a file was written, for the user."""
     return time.strftime('%Y-%m-%d %H:%M', time.localtime(os.stat(path).st_mtime))

@@ -20,7 +20,7 @@ from ..policy.installation import SUFFIX
 from ..policy.problems import PolicyError
 from ..trust import check_way
 from . import loading, notes
-from .edited_copy import EditedCopy, age
+from .edited_copy import EditedCopy, kept_on
 from .editor import find_editor, run_editor
 from .effect import find_effect
 from .exit_status import AMISS, FINE, NOT_JUDGED
@@ -152,7 +152,7 @@ class _Edit:
         """Write the copy: of the drop-in, or of a text that was kept."""
         self._save()  # an earlier session may have been killed
         for kept in self._copy.kept()[:1]:
-            show_line('%s was kept on %s and is not in force.' % (kept, age(kept)))
+            show_line('%s was kept on %s and is not in force.' % (kept, kept_on(kept)))
             answer = ask('What now?', {'t': 'take it up', 'b': 'begin with what is in force', 'd': 'drop it'})
             if answer == 't':
                 self._text = self._copy.take_up(kept)
