@@ -1097,6 +1097,9 @@ uninstall() {
     for drop_in in "${policy%.yaml}.d"/*; do
         ! exists "$drop_in" || keep "$drop_in" 'a drop-in of yours'
     done
+    for text in "${policy%.yaml}.edit"/*; do
+        ! exists "$text" || keep "$text" 'of virt-guard policy edit'
+    done
     # An audit trail outlives the guard, unless it tells of nothing but its installation, as that of earlier versions may.
     if is_plain_file "$log" && ! grep -qvF ' VIRT_GUARD_DOMAIN=virt-guard-install-check ' "$log"; then
         remove "$log"

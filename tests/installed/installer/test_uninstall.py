@@ -42,7 +42,10 @@ def test_uninstall_keeps_what_is_not_its_own(root):
     edit(there.policy, 'deadline: 5 ', 'deadline: 7 ')
     there.run_hook('somebody', 'prepare', DENIED)
     drop_in = root / 'etc/virt-guard/policy.d/50-site.yaml'
-    foreign = [root / 'usr/lib/virt-guard/note', root / 'etc/virt-guard/note', root / 'etc/libvirt/hooks/lxc', drop_in]
+    text = root / 'etc/virt-guard/policy.edit/50-site.yaml.rejected'
+    text.parent.mkdir()
+    others = ('usr/lib/virt-guard/note', 'etc/virt-guard/note', 'etc/libvirt/hooks/lxc')
+    foreign = [*(root / name for name in others), drop_in, text]
     for path in foreign:
         path.write_text('note\n')
     result = install(root, '--uninstall')
@@ -50,6 +53,7 @@ def test_uninstall_keeps_what_is_not_its_own(root):
     assert left - {there.log} == {there.policy, *foreign}
     assert 'kept       %s (edited)' % there.policy in result.stdout
     assert 'kept       %s (a drop-in of yours)' % drop_in in result.stdout
+    assert 'kept       %s (of virt-guard policy edit)' % text in result.stdout
     assert there.log.exists() == ('kept       %s (audit records)' % there.log in result.stdout)
 
     # A policy kept is a policy found again, and so is a drop-in: 'note' is none.
