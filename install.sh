@@ -849,9 +849,9 @@ tell_daemons() {
             pid=$(cat "/run/$daemon.pid" 2>/dev/null) || continue
             [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "$daemon" ] || continue
             kill -HUP "$pid" || die "cannot tell $daemon (process $pid) to reload"
-            : >/run/virt-guard.told # systemd would know; virt-guard status asks
         fi
         told=yes
+        : >/run/virt-guard.told # without systemd, and of a signal, nothing else tells virt-guard status
         printf 'told       %s to look for hooks (reload)\n' "$daemon"
     done
     [ -n "$told" ] || printf '           %s\n' "$1"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ..policy.installation import Installation
 
-TOLD = '/run/virt-guard.told'  # written where a daemon was told to reload without systemd
+TOLD = '/run/virt-guard.told'  # written by install.sh when it has told a daemon to look for hooks
 _COARSE = 0.05  # seconds that the times of files lag behind the clock
 _PATIENCE = 5  # seconds for systemctl
 
