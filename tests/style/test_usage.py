@@ -13,7 +13,7 @@ by_command = pytest.mark.parametrize('name', sorted(PARSERS))
 
 def commands_in(example):
     """The calls of virt-guard in a line of a shell, each as its arguments."""
-    for command in re.split(r' (?:\||&&) ', example):
+    for command in re.split(r' (?:[|]{1,2}|&&) ', example):
         program, *arguments = shlex.split(command.partition(' <')[0])
         if program == 'sudo':
             program, *arguments = arguments

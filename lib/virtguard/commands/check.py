@@ -3,14 +3,14 @@
 
 import os
 
-from .. import wording
 from ..errors import GuardError
 from ..host import today
 from . import loading, notes
 from .domain_files import defined_domain_files, find_domain_files
 from .exit_status import Tally
-from .formats import FORMATS
-from .terminal import Progress, complain, show, wants_colour
+from .named import definitions, files_or_domains
+from .report import Report
+from .terminal import Progress, complain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,46 +20,50 @@ if TYPE_CHECKING:
     from ..model import Origin, Policy
     from ..policy.installation import Installation
     from .domain_files import DomainFile
-    from .output_format import OutputFormat
 
 
 def check(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
-    """Judge the domains in the files that the user names."""
+    """Judge the domains in the files, or of this host, that the user names."""
     policy = loading.policy(arguments.policy, installation)
-    output = FORMATS[arguments.format](wants_colour(), show_admitted=False)
-    files = find_domain_files(arguments.paths)
-    tally, _ = _judge(arguments, policy, output, files)
+    report = Report(arguments, by_name=False)
+    files = find_domain_files(files_or_domains(arguments.paths, installation, report.remark))
+    tally, _ = _judge(arguments, policy, report, files)
     if not tally.total:
-        show(output.summary())
+        report.end()
         raise GuardError('there is no domain in the files given')
     if installation.domains in map(os.path.abspath, arguments.paths):
-        notes.complain_of_unknown_uuids(policy, installation)
+        notes.complain_of_unknown_uuids(policy, installation, report.note)
     tally.skipped += files.others
-    show(output.summary(str(tally)))
+    report.end(str(tally))
     return tally.exit_status
 
 
 def scan(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
-    """Judge every domain that is defined; with --next-boot, the next start of those that run or start with the host."""
+    """Judge every domain that is defined, or those that the user names; with --next-boot, the next start of those that
+    run or start with the host."""
     if arguments.next_boot:
         from .next_boot import run
 
         return run(arguments, installation)
-    files = defined_domain_files(installation.domains)
-    policy = loading.policy(arguments.policy, installation)
-    output = FORMATS[arguments.format](wants_colour(), show_admitted=True)
-    tally, used_waivers = _judge(arguments, policy, output, files)
-    notes.complain_of_unused_waivers(policy, used_waivers)
-    if arguments.policy is None and arguments.facts is None and arguments.os is None:
-        for note in notes.on_host(policy, installation):
-            complain('%s: note: %s' % (wording.PROGRAM, note))
-    notes.complain_of_unknown_uuids(policy, installation)
-    show(output.summary(str(tally)))
+    report = Report(arguments, by_name=True)
+    if arguments.domains:
+        policy = loading.policy(arguments.policy, installation)
+        tally, _ = _judge(arguments, policy, report, definitions(arguments.domains, installation))
+    else:
+        files = defined_domain_files(installation.domains)
+        policy = loading.policy(arguments.policy, installation)
+        tally, used_waivers = _judge(arguments, policy, report, files)
+        notes.complain_of_unused_waivers(policy, used_waivers, report.note)
+        if arguments.policy is None and arguments.facts is None and arguments.os is None:
+            for note in notes.on_host(policy, installation):
+                report.remark(note)
+        notes.complain_of_unknown_uuids(policy, installation, report.note)
+    report.end(str(tally))
     return tally.exit_status
 
 
 def _judge(
-    arguments: 'argparse.Namespace', policy: 'Policy', output: 'OutputFormat', files: 'Iterable[DomainFile]'
+    arguments: 'argparse.Namespace', policy: 'Policy', report: Report, files: 'Iterable[DomainFile]'
 ) -> 'Tuple[Tally, Set[Origin]]':
     """Print the verdict on each domain. Returns the tally, and the origins of the waivers that were used."""
     from ..judging.judge import Judge
@@ -67,17 +71,18 @@ def _judge(
 
     host = loading.host(arguments.facts, policy.needed_facts(), arguments.os)
     judge = Judge(policy, host, arguments.date or today())
-    show(output.begin())
+    report.begin()
     tally = Tally()
     used_waivers: 'Set[Origin]' = set()
     progress = Progress()
-    for outcome in judge_all(judge, output, files):
-        if outcome.output or outcome.complaints:
+    for outcome in judge_all(judge, report, files):
+        if outcome.output or outcome.complaints or outcome.skipped:
             progress.clear()
         for complaint in outcome.complaints:
             complain(complaint)
-        if outcome.output:
-            show(outcome.output)
+        for skipped in outcome.skipped:
+            report.note(skipped)
+        report.add(outcome.output)
         used_waivers.update(outcome.waivers)
         for decision in outcome.decisions:
             tally.add(decision)

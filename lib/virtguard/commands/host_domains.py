@@ -84,7 +84,9 @@ class HostDomains:
         if not lower:
             return 'no domain is defined here: there is no *.xml file in %s' % self._definitions
         stem = word[: -len(_SUFFIX)] if word.endswith(_SUFFIX) else word
-        near = difflib.get_close_matches(as_text(stem).lower(), lower, _MOST)
+        stem = as_text(stem).lower()
+        longer = sorted(name for name in lower if stem and name.startswith(stem))
+        near = longer[:_MOST] or difflib.get_close_matches(stem, lower, _MOST)
         if near:
             return 'did you mean %s?' % ' or '.join("'%s'" % lower[name] for name in near)
         hint = "'virsh list --all' names the domains of this host"

@@ -9,10 +9,11 @@ from .output_format import OutputFormat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Iterable, Sequence
+    from typing import Any, Dict, Iterable, Iterator, Sequence
 
     from ..model import Occurrence
     from .comparison import Cause, Change, Comparison
+    from .groups import Group
 
 
 class JsonLines(OutputFormat):
@@ -59,6 +60,15 @@ class JsonLines(OutputFormat):
         if occurrence.finding.more:
             described['more'] = occurrence.finding.more
         return json.dumps(described) + '\n'
+
+    def group(self, group: 'Group', by_name: bool) -> 'Iterator[str]':
+        head = {'rule': group.id, 'title': group.title, 'status': group.status, 'count': group.count}
+        yield json.dumps(head)[:-1] + ', "domains": ['
+        separator = ''
+        for file, name, uuid in group.domains():
+            yield separator + json.dumps({'source': file, 'domain': name, 'uuid': uuid})
+            separator = ', '
+        yield ']}\n'
 
     def rules(self, rules: 'Iterable[model.Rule]') -> str:
         return ''.join(json.dumps(_rule_object(rule)) + '\n' for rule in rules)

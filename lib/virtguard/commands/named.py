@@ -10,7 +10,7 @@ import os
 
 from ..errors import GuardError
 from .domain_files import STDIN, DomainFile
-from .host_domains import HostDomains, as_text
+from .host_domains import HostDomain, HostDomains, as_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,14 +24,26 @@ def files_or_domains(
 ) -> 'Iterator[Union[str, DomainFile]]':
     """A path, or the file of a domain, for each word: its status if it runs, else its definition.
 
-    :param note: takes a line about a word that could mean either
+    :param note: takes a line about a word that could mean either, and about the first domain that runs
     """
     domains = HostDomains(installation)
+    is_told = False
     for word in words:
-        yield _path_or_file(word, domains, note)
+        domain = _domain_meant(word, domains, note)
+        if not isinstance(domain, HostDomain):
+            yield domain
+            continue
+        if domain.status and domain.definition and not is_told:
+            is_told = True
+            told = "'%s' is judged as it runs; 'virt-guard scan' judges its definition, which its next start takes"
+            note(told % as_text(domain.name))
+        yield DomainFile(domain.status or domain.definition, True)
 
 
-def _path_or_file(word: str, domains: HostDomains, note: 'Callable[[str], None]') -> 'Union[str, DomainFile]':
+def _domain_meant(
+    word: str, domains: HostDomains, note: 'Callable[[str], None]'
+) -> 'Union[str, DomainFile, HostDomain]':
+    """The domain, or a path; where there is neither, a file that cannot be read, which tells the reason."""
     exists = os.path.lexists(word)
     if word == STDIN or '/' in word or (exists and word.endswith('.xml')):
         return word
@@ -47,7 +59,7 @@ def _path_or_file(word: str, domains: HostDomains, note: 'Callable[[str], None]'
         return word
     if exists:
         note("'%s' is taken for the domain of this host; for the file, type ./%s" % ((as_text(word),) * 2))
-    return DomainFile(domain.status or domain.definition, True)
+    return domain
 
 
 def definitions(words: 'Iterable[str]', installation: 'Installation') -> 'Iterator[DomainFile]':

@@ -16,15 +16,15 @@ from ..trust import read_file
 from ..wording import counted
 from . import loading, notes
 from .exit_status import Tally
-from .formats import FORMATS
-from .host_domains import AS_ROOT
+from .host_domains import AS_ROOT, HostDomains, as_text
 from .pool import Workers
-from .terminal import complain, show, wants_colour
+from .report import Report
+from .terminal import complain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from typing import Dict, Iterator, List, Optional, Set, Tuple
+    from typing import Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
     from ..policy.installation import Installation
 
@@ -38,11 +38,10 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Judge the definition of each domain that runs or starts with the host; print the verdicts and a summary."""
     policy = loading.policy(arguments.policy, installation)
     judge = Judge(policy, loading.host(arguments.facts, policy.needed_facts(), arguments.os), arguments.date or today())
-    output = FORMATS[arguments.format](wants_colour(), True)
-    show(output.begin())
+    report = Report(arguments, by_name=True)
+    report.begin()
     names = {RUNNING: set(running_domains(installation)), AUTOSTART: set(autostart_domains(installation))}
     decisions: 'Dict[str, str]' = {}
-    tally = Tally()
 
     def work(name: str) -> 'Fields':
         path = os.path.join(installation.domains, name + _SUFFIX)
@@ -55,28 +54,49 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
             return give_up(name, str(error))
         complaint = note_on_saved_state(installation, name)
         when = [when for when in (RUNNING, AUTOSTART) if name in names[when]]
-        return complaint, output.next_start(path, verdict, when), verdict.decision
+        return complaint, report.next_start(path, verdict, when), verdict.decision
 
     def give_up(name: str, reason: str) -> 'Fields':
         path = os.path.join(installation.domains, name + _SUFFIX)
-        return '%s: error: %s' % (path, reason), output.failure(path, reason), model.ERROR
+        return '%s: error: %s' % (path, reason), report.failure(path, reason), model.ERROR
 
+    tally = Tally()
+    if arguments.domains:
+        chosen = set(_chosen(arguments.domains, names, installation, tally))
+        names = {when: names[when] & chosen for when in names}
     every = sorted(names[RUNNING] | names[AUTOSTART])
     workers = Workers(work, give_up, judge.seconds)
     try:
         for name, results in zip(every, workers.results(([name] for name in every), 1)):
             for complaint, text, decision in results:
                 if complaint:
-                    complain(complaint)
+                    (complain if decision == model.ERROR else report.note)(complaint)
                 if decision:
-                    show(text)
+                    report.add(text)
                     decisions[name] = decision
                     tally.add(decision)
     finally:
         workers.end()
-    notes.complain_of_unknown_uuids(policy, installation)
-    show(output.summary(*summary(policy, decisions, names)))
+    if not arguments.domains:
+        notes.complain_of_unknown_uuids(policy, installation, report.note)
+    report.end(*summary(policy, decisions, names))
     return tally.exit_status
+
+
+def _chosen(
+    words: 'Iterable[str]', names: 'Dict[str, Set[str]]', installation: 'Installation', tally: Tally
+) -> 'Iterator[str]':
+    """The names of the domains that the user names. Complains of those that have no next start, and counts them."""
+    domains = HostDomains(installation)
+    for word in words:
+        try:
+            name = domains.require(word).name
+            if not any(name in those for those in names.values()):
+                raise GuardError('it neither runs nor starts with the host', "'virt-guard scan' judges its definition")
+            yield name
+        except GuardError as error:
+            complain('%s: error: %s' % (as_text(word), error))
+            tally.add(model.ERROR)
 
 
 def summary(policy: model.Policy, decisions: 'Dict[str, str]', names: 'Dict[str, Set[str]]') -> 'Iterator[str]':

@@ -8,11 +8,10 @@ from ..compiled import load_compiled
 from ..errors import GuardError
 from ..host import today
 from ..policy.drop_ins import NAMING, find_ignored
-from .terminal import complain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterator, List, Set
+    from typing import Callable, Iterator, List, Set
 
     from ..policy.installation import Installation
 
@@ -79,7 +78,9 @@ def on_host(policy: model.Policy, installation: 'Installation') -> 'List[str]':
     return ['%s (the policy is made of %s)' % (command, profile)] if said else []
 
 
-def complain_of_unused_waivers(policy: model.Policy, used: 'Set[model.Origin]') -> None:
+def complain_of_unused_waivers(
+    policy: model.Policy, used: 'Set[model.Origin]', complain: 'Callable[[str], None]'
+) -> None:
     """Complain of waivers whose origins are not among the `used` ones."""
     of_runtime = {rule.id for rule in policy.rules_at(model.RUNTIME)}  # the watch may use their waivers
     for waiver in policy.waivers:
@@ -88,7 +89,9 @@ def complain_of_unused_waivers(policy: model.Policy, used: 'Set[model.Origin]') 
             complain(text % (waiver.origin + (', '.join(waiver.rules),)))
 
 
-def complain_of_unknown_uuids(policy: model.Policy, installation: 'Installation') -> None:
+def complain_of_unknown_uuids(
+    policy: model.Policy, installation: 'Installation', complain: 'Callable[[str], None]'
+) -> None:
     """Complain of waivers with UUIDs that no domain on this host has: a new domain with such a UUID would be waived."""
     from ..waivers import uuids_not_among
     from .domain_files import defined_uuids

@@ -10,10 +10,11 @@ from abc import ABC, abstractmethod
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterable, Sequence
+    from typing import Iterable, Iterator, Sequence
 
     from .. import model
     from .comparison import Comparison
+    from .groups import Group
 
 
 class OutputFormat(ABC):
@@ -49,6 +50,13 @@ class OutputFormat(ABC):
     @abstractmethod
     def happening(self, occurrence: 'model.Occurrence', verdict: 'model.Verdict') -> str:
         """One thing that happened to a running domain, or, where the verdict names none, to the host."""
+
+    @abstractmethod
+    def group(self, group: 'Group', by_name: bool) -> 'Iterator[str]':
+        """One rule and the domains that have a finding of it, in pieces, as there may be very many.
+
+        :param by_name: whether to call a domain by its name, where there is room for one of name and file
+        """
 
     @abstractmethod
     def rules(self, rules: 'Iterable[model.Rule]') -> str:

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from ..judging.judge import Judge
     from .file_parts import Section
     from .output_format import OutputFormat
+    from .report import Report
 
     Item = Tuple[str, bool, str]
     Chunk = List[Item]
-    Fields = Tuple[str, Tuple[str, ...], Tuple[str, ...], Tuple[model.Origin, ...]]
+    Fields = Tuple[str, Tuple[str, ...], Tuple[str, ...], Tuple[str, ...], Tuple[model.Origin, ...]]
 
 # A chunk is worth a message, and small enough that two of them always fit into a pipe (64 KiB on Linux).
 _CHUNK_DOCUMENTS = 64
@@ -28,25 +29,30 @@ _FEW = 256  # documents that are judged before another process would have been s
 
 
 class Outcome:
-    """The result of one file: what to print on standard output and on standard error, the decisions on the domains in
-    it ('' for a document that was skipped), and the origins of the waivers that were used."""
+    """The result of one file: what to print on standard output; lines for standard error: errors
+    (complaints) and what was skipped; the decisions on the domains in it ('' for a document that was skipped); the
+    origins of the waivers that were used."""
 
-    __slots__ = ('output', 'complaints', 'decisions', 'waivers')
+    __slots__ = ('output', 'complaints', 'skipped', 'decisions', 'waivers')
 
     def __init__(
         self,
         output: str,
         complaints: 'Tuple[str, ...]',
+        skipped: 'Tuple[str, ...]',
         decisions: 'Tuple[str, ...]',
         waivers: 'Tuple[model.Origin, ...]' = (),
     ) -> None:
         self.output = output
         self.complaints = complaints
+        self.skipped = skipped
         self.decisions = decisions
         self.waivers = waivers
 
 
-def judge_all(judge: 'Judge', output: 'OutputFormat', files: 'Iterable[DomainFile]') -> 'Iterator[Outcome]':
+def judge_all(
+    judge: 'Judge', output: 'Union[OutputFormat, Report]', files: 'Iterable[DomainFile]'
+) -> 'Iterator[Outcome]':
     """Judge all files. The outcomes come in the same order, while later files are still being judged."""
 
     def work(file: DomainFile) -> 'Fields':
@@ -105,7 +111,7 @@ def _chunks(files: 'Iterable[DomainFile]') -> 'Iterator[Chunk]':
         yield chunk
 
 
-def _judge_file(judge: 'Judge', output: 'OutputFormat', file: DomainFile) -> Outcome:
+def _judge_file(judge: 'Judge', output: 'Union[OutputFormat, Report]', file: DomainFile) -> Outcome:
     outcomes = []
     for part in file.parts():
         outcomes.append(_judge_part(judge, output, file, part))
@@ -115,13 +121,14 @@ def _judge_file(judge: 'Judge', output: 'OutputFormat', file: DomainFile) -> Out
     return Outcome(
         ''.join(outcome.output for outcome in outcomes),
         tuple(complaint for outcome in outcomes for complaint in outcome.complaints),
+        tuple(skipped for outcome in outcomes for skipped in outcome.skipped),
         tuple(decision for outcome in outcomes for decision in outcome.decisions),
         tuple(origin for outcome in outcomes for origin in outcome.waivers),
     )
 
 
 def _judge_part(
-    judge: 'Judge', output: 'OutputFormat', file: DomainFile, part: 'Union[Section, GuardError]'
+    judge: 'Judge', output: 'Union[OutputFormat, Report]', file: DomainFile, part: 'Union[Section, GuardError]'
 ) -> Outcome:
     try:
         if isinstance(part, GuardError):
@@ -130,15 +137,15 @@ def _judge_part(
     except GuardError as error:
         return _failed(output, file, error)
     waivers = {finding.waiver.origin for finding in verdict.findings if finding.waiver is not None}
-    return Outcome(output.verdict(file.name, verdict), (), (verdict.decision,), tuple(waivers))
+    return Outcome(output.verdict(file.name, verdict), (), (), (verdict.decision,), tuple(waivers))
 
 
-def _failed(output: 'OutputFormat', file: DomainFile, error: GuardError) -> Outcome:
+def _failed(output: 'Union[OutputFormat, Report]', file: DomainFile, error: GuardError) -> Outcome:
     complaint = file.complaint(error)
     if file.is_other(error):
-        return Outcome('', (complaint,), ('',))
-    return Outcome(output.failure(file.name, str(error)), (complaint,), (model.ERROR,))
+        return Outcome('', (), (complaint,), ('',))
+    return Outcome(output.failure(file.name, str(error)), (complaint,), (), (model.ERROR,))
 
 
 def _fields(outcome: Outcome) -> 'Fields':
-    return outcome.output, outcome.complaints, outcome.decisions, outcome.waivers
+    return outcome.output, outcome.complaints, outcome.skipped, outcome.decisions, outcome.waivers

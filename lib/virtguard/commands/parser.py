@@ -22,6 +22,9 @@ _JUDGES = (
     '2  a domain could not be judged, a policy has a problem, or the command line is wrong',
 )
 _TELLS = ('0  fine', _FAILED)
+_EXPLAINS = ('0  fine; --domain: it is admitted', '1  --domain: it is denied', _FAILED)
+_DOMAINS = 'FILE|DIR|DOMAIN|-'
+_WHAT = 'domain XML; a directory stands for every file below it; DOMAIN is the name or UUID of a domain of this host'
 
 
 def _day(text: str) -> str:
@@ -78,21 +81,24 @@ def build_parser() -> Parser:
 
 def _add_check(commands: 'Commands') -> None:
     examples = [
-        ('virt-guard check web07.xml', 'a file'),
-        ('virt-guard check --policy rhel-9 domains/', 'every file below a directory, by a profile'),
-        ('virsh dumpxml web07 | virt-guard check -', 'standard input'),
+        ('virt-guard check web07', 'a domain of this host, as it runs'),
+        ('virt-guard check ./web07.xml', 'a file'),
+        ('virt-guard check --policy rhel-9 --by rule domains/', 'every file below a directory, by a profile'),
     ]
-    parser = add_command(commands, 'check', 'judge domain XML files', examples, _JUDGES, check.check)
+    parser = add_command(
+        commands, 'check', 'judge domain XML files, or domains of this host', examples, _JUDGES, check.check
+    )
     _add_policy_option(parser)
     _add_judging_options(parser)
-    parser.add_argument(
-        'paths', nargs='+', metavar='FILE|DIR|-', help='domain XML; a directory stands for every file below it'
-    )
+    _add_report_options(parser)
+    parser.add_argument('paths', nargs='+', metavar=_DOMAINS, help=_WHAT)
 
 
 def _add_scan(commands: 'Commands') -> None:
     examples = [
         ('virt-guard scan', 'every domain, as its next start would be judged'),
+        ('virt-guard scan --denied --by rule', 'which rules refuse which domains'),
+        ('virt-guard scan --quiet web07 || echo refused', 'a question in a script'),
         ('virt-guard scan --next-boot', 'only domains that run or start with the host'),
     ]
     parser = add_command(commands, 'scan', 'judge every domain defined on this host', examples, _JUDGES, check.scan)
@@ -102,6 +108,10 @@ def _add_scan(commands: 'Commands') -> None:
         '--next-boot',
         action='store_true',
         help='judge the definitions from which running and autostart domains start next',
+    )
+    _add_report_options(parser)
+    parser.add_argument(
+        'domains', nargs='*', metavar='DOMAIN', help='names or UUIDs (default: every domain defined on this host)'
     )
 
 
@@ -147,11 +157,13 @@ def _add_explain(commands: 'Commands') -> None:
     examples = [
         ('virt-guard explain virtiofs', 'a rule of the policy in force'),
         ('virt-guard explain --policy rhel-9 tcg virtiofs', 'rules of a profile'),
+        ('virt-guard explain --domain web07', 'why this domain is refused, and what to do'),
     ]
-    purpose = 'tell what a rule is for, and what to do about its findings'
-    parser = add_command(commands, 'explain', purpose, examples, _TELLS, rules.explain)
+    purpose = 'tell what a rule is for, or why a domain is refused, and what to do'
+    parser = add_command(commands, 'explain', purpose, examples, _EXPLAINS, _explain)
     _add_policy_option(parser)
-    parser.add_argument('rules', nargs='+', metavar='RULE')
+    parser.add_argument('--domain', metavar='DOMAIN', help='tell what is found in a domain of this host (name or UUID)')
+    parser.add_argument('rules', nargs='*', metavar='RULE', help='with --domain: only what these rules find')
 
 
 def _add_policy_check(commands: 'Commands') -> None:
@@ -216,7 +228,7 @@ def _add_policy_diff(commands: 'Commands') -> None:
         help='the policy or profile to compare with it: another one, or the same one on another day (--date)',
     )
     parser.add_argument(
-        'paths', nargs='*', metavar='FILE|DIR|-', help='domain XML (default: every domain defined on this host)'
+        'paths', nargs='*', metavar=_DOMAINS, help=_WHAT + ' (default: every domain defined on this host)'
     )
 
 
@@ -255,6 +267,21 @@ def _add_judging_options(parser: Parser) -> None:
 
 def _edit_policy(arguments: argparse.Namespace, installation: 'Installation') -> int:
     from .policy_edit import run
+
+    return run(arguments, installation)
+
+
+def _add_report_options(parser: Parser) -> None:
+    """Options about what is printed of the verdicts."""
+    parser.add_argument('--denied', action='store_true', help='print only the domains that are denied, or not judged')
+    parser.add_argument('--quiet', action='store_true', help='print nothing but errors: the exit status is the answer')
+    parser.add_argument('--by', choices=['rule'], help='rule: for each rule, how many domains it finds, and which')
+
+
+def _explain(arguments: argparse.Namespace, installation: 'Installation') -> int:
+    if arguments.domain is None:
+        return rules.explain(arguments, installation)
+    from .explain_domain import run
 
     return run(arguments, installation)
 

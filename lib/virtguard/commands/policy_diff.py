@@ -15,6 +15,7 @@ from .comparison import Comparer
 from .domain_files import defined_domain_files, find_domain_files
 from .exit_status import AMISS, FINE, NOT_JUDGED
 from .formats import FORMATS
+from .named import files_or_domains
 from .terminal import Progress, complain, show, wants_colour
 
 TYPE_CHECKING = False
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from ..policy.installation import Installation
     from ..policy.problems import Problem
     from .comparison import Comparison
+    from .domain_files import DomainFile
 
 
 def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
@@ -35,7 +37,7 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     # No limit of findings: a finding that one verdict leaves out would look like a change.
     judges = Judge(old, hosts[0], today(), None), Judge(new, hosts[1], arguments.date or today(), None)
     comparer = Comparer(old, new)
-    domain_files = find_domain_files(arguments.paths) if arguments.paths else defined_domain_files(installation.domains)
+    domain_files = _domain_files(arguments, installation)
     output = FORMATS[arguments.format](wants_colour(), True)
     show(output.begin())
     comparisons: 'List[Comparison]' = []
@@ -64,6 +66,16 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
         raise GuardError('there is no domain in the files given')
     show(output.summary(_summary(judged, comparisons)))
     return NOT_JUDGED if failed else AMISS if comparisons else FINE
+
+
+def _domain_files(arguments: 'argparse.Namespace', installation: 'Installation') -> 'Iterable[DomainFile]':
+    if not arguments.paths:
+        return defined_domain_files(installation.domains)
+
+    def remark(text: str) -> None:
+        complain('%s: note: %s' % (wording.PROGRAM, text))
+
+    return find_domain_files(files_or_domains(arguments.paths, installation, remark))
 
 
 def _load_policies(names: 'Iterable[str]', installation: 'Installation') -> 'List[model.Policy]':

@@ -4,7 +4,7 @@
 import textwrap
 
 from .. import model, wording
-from ..errors import suggest
+from ..errors import GuardError, suggest
 from ..policy.show import bounds_of
 from . import loading
 from .exit_status import FINE, NOT_JUDGED
@@ -14,6 +14,7 @@ from .terminal import complain, show, wants_colour
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from typing import Iterable, Tuple
 
     from ..policy.installation import Installation
 
@@ -40,6 +41,8 @@ def list_rules(arguments: 'argparse.Namespace', installation: 'Installation') ->
 
 def explain(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Print what is known of each rule that is named."""
+    if not arguments.rules:
+        raise GuardError('no rule is named', 'virt-guard rules lists them; virt-guard explain --domain names a domain')
     policy, is_whole = loading.policy_to_show(arguments.policy, installation)
     rules = {rule.id: rule for rule in policy.rules}
     unknown = [id for id in arguments.rules if id not in rules]
@@ -71,7 +74,12 @@ def _explain(rule: model.Rule) -> str:
         ('reference', rule.reference),
         ('defined', '%s:%d' % rule.origin),
     ]
-    lines = ['%s: %s (%s)' % (rule.id, rule.title, rule.action)]
+    return wording.escape('%s: %s (%s)' % (rule.id, rule.title, rule.action)) + '\n' + in_rows(rows)
+
+
+def in_rows(rows: 'Iterable[Tuple[str, str]]') -> str:
+    """Rows of a name and a text, of which those without a text are left out."""
+    lines = []
     for name, text in rows:
         if text:
             lines += textwrap.wrap(

@@ -6,10 +6,11 @@ from .output_format import OutputFormat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterable, List, Optional, Sequence
+    from typing import Iterable, Iterator, List, Optional, Sequence
 
     from ..model import Occurrence
     from .comparison import Cause, Comparison
+    from .groups import Group
 
 _COLOURS = {
     model.DENY: '31',
@@ -19,6 +20,7 @@ _COLOURS = {
     model.WAIVED: '33',
     model.ADMIT: '32',
 }
+_WIDTH = 96  # of a line with names
 _DEFAULTS = ('at', 'mode', 'waivable')  # keys that have a default
 
 
@@ -54,6 +56,23 @@ class Text(OutputFormat):
     def happening(self, occurrence: 'Occurrence', verdict: model.Verdict) -> str:
         waived = _waived(occurrence.finding, verdict.today)
         return '%s %s%s\n' % (occurrence.since, wording.happening(occurrence, verdict), waived)
+
+    def group(self, group: 'Group', by_name: bool) -> 'Iterator[str]':
+        told = (
+            self._status(group.status),
+            group.id,
+            wording.escape(group.title),
+            wording.counted(group.count, 'domain'),
+        )
+        yield '%s [%s] %s: %s' % told
+        separator, width = '\n    ', 0
+        for file, name, _ in group.domains():
+            shown = wording.escape(name if by_name else file)
+            if width and width + len(shown) > _WIDTH:
+                separator, width = ',\n    ', 0
+            yield separator + shown
+            separator, width = ', ', width + len(shown) + 2
+        yield '\n'
 
     def rules(self, rules: 'Iterable[model.Rule]') -> str:
         rules = list(rules)

@@ -48,7 +48,7 @@ def judged(*paths):
             if not line.startswith(' '):
                 file, number, text = line.split(':', 2)
                 findings.append((os.path.basename(file), int(number), text.split('[')[1].split(']')[0]))
-        complaints += [re.sub(r'^[^:]*/', '', complaint) for complaint in outcome.complaints]
+        complaints += [re.sub(r'^[^:]*/', '', complaint) for complaint in outcome.complaints + outcome.skipped]
         for decision in outcome.decisions:
             tally.add(decision)
     tally.skipped += files.others

@@ -92,7 +92,7 @@ def test_by_uuid(here):
         ('web7', "did you mean 'web07'?"),
         ('Web07', "did you mean 'web07'?"),
         ('web07.xml', "did you mean 'web07'?"),
-        ('db', "did you mean 'db3' or 'db2' or 'db1'?"),
+        ('db', "did you mean 'db1' or 'db2' or 'db3'?"),
         ('xyzzy', "'virsh list --all' names the domains of this host"),
         ('99', "'virsh list --all' names the domains of this host; a number is a name here, not an ID of virsh"),
     ],
@@ -128,7 +128,8 @@ def test_a_domain_is_a_file_of_libvirt(here):
     definition = define(here, 'web07', WEB)
     assert resolved(here, 'web07', WEB) == ([definition] * 2, [])
     status = define(here, 'web07', WEB, runs=True)
-    assert resolved(here, 'web07') == ([status], [])
+    note = "'web07' is judged as it runs; 'virt-guard scan' judges its definition, which its next start takes"
+    assert resolved(here, 'web07', WEB) == ([status] * 2, [note])
     assert [file.name for file in definitions(['web07', WEB], here)] == [definition] * 2
     transient = define(here, 'gone', runs=True)
     assert [file.name for file in definitions(['gone'], here)] == [transient]

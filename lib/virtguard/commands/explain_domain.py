@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`virt-guard explain --domain DOMAIN`: what is found in the definition of a domain of this host, and what to do about
+it: the remedy of each finding, or the command that permits it for a while."""
+
+import re
+import shlex
+
+from .. import model, waivers, wording
+from ..errors import suggest
+from ..host import today
+from . import loading
+from .domain_files import DomainFile
+from .exit_status import NOT_JUDGED, Tally
+from .host_domains import HostDomains
+from .rules import in_rows
+from .terminal import complain, show, wants_colour
+from .text import Text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Collection, Dict, Iterator, List
+
+    from ..policy.installation import Installation
+
+# A name that a shell, and the command that is shown, take for nothing else; what is not so is called by its UUID.
+_PLAIN_NAME = re.compile(r'[A-Za-z0-9_][A-Za-z0-9_.+-]*\Z')
+
+
+def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
+    """Judge the domain as its next start would be judged, and print what follows from it."""
+    from ..judging.judge import Judge
+    from .parallel import judge_all
+
+    policy = loading.policy(arguments.policy, installation)
+    known = {rule.id for rule in policy.rules}
+    for id in arguments.rules:
+        if id not in known:
+            complain('%s: there is no rule %r (%s)' % (wording.PROGRAM, id, suggest(id, known)))
+            return NOT_JUDGED
+    domain = HostDomains(installation).require(arguments.domain)
+    judge = Judge(policy, loading.host(None, policy.needed_facts()), today())
+    output = _Explanation(arguments.rules, bool(domain.status), bool(domain.definition))
+    tally = Tally()
+    for outcome in judge_all(judge, output, [DomainFile(domain.definition or domain.status, True)]):
+        for complaint in outcome.complaints:
+            complain(complaint)
+        show(outcome.output)
+        for decision in outcome.decisions:
+            tally.add(decision)
+    return tally.exit_status
+
+
+class _Explanation(Text):
+    """
+    :param rules: those to explain, by default all
+    """
+
+    def __init__(self, rules: 'Collection[str]', runs: bool, is_defined: bool) -> None:
+        super().__init__(wants_colour(), show_admitted=True)
+        self._rules = rules
+        self._runs = runs
+        self._is_defined = is_defined
+
+    def verdict(self, file: str, verdict: model.Verdict) -> str:
+        by_rule: 'Dict[str, List[model.Finding]]' = {}
+        for finding in verdict.findings:
+            if not self._rules or finding.rule.id in self._rules:
+                by_rule.setdefault(finding.rule.id, []).append(finding)
+        parts = [''.join(line + '\n' for line in self._head(file, verdict))]
+        parts += [self._rule(file, findings, verdict.today) for findings in by_rule.values()]
+        if not by_rule:
+            parts.append('Nothing%s is found in it.\n' % (' of these rules' if self._rules else ''))
+        parts.append(''.join(line + '\n' for line in _what_to_type(verdict, list(by_rule))))
+        return '\n'.join(part for part in parts if part)
+
+    def _head(self, file: str, verdict: model.Verdict) -> 'Iterator[str]':
+        yield self._domain(file, verdict.decision, verdict.domain_name)
+        policy = "policy '%s', mode %s" % (wording.escape(verdict.policy.name), verdict.policy.mode)
+        if not self._is_defined:
+            yield '%s; it has no definition, so this is about what runs' % policy
+        elif self._runs:
+            yield '%s; it runs, and this is about its definition, which its next start takes' % policy
+        else:
+            yield policy
+
+    def _rule(self, file: str, findings: 'List[model.Finding]', today: str) -> str:
+        rule, rows = findings[0].rule, []
+        for finding in findings:
+            place = '%s:%d' % (file, finding.line) if finding.line else 'this host'
+            rows += [('at', place), ('found', finding.evidence)]
+            if finding.more:
+                rows.append(('', wording.others(finding)))
+        rows.append(('why', rule.why))
+        rows += [('remedy', remedy) for remedy in dict.fromkeys(finding.remedy for finding in findings)]
+        rows.append(('waivable', 'yes' if rule.waivable else 'no'))
+        granted = dict.fromkeys(f.waiver for f in findings if f.status == model.WAIVED and f.waiver is not None)
+        rows += [('waived', waivers.describe(waiver, today)) for waiver in granted]
+        statuses = ', '.join(self._status(status) for status in dict.fromkeys(f.status for f in findings))
+        head = '%s [%s] %s\n' % (statuses, rule.id, wording.escape(findings[0].message))
+        return head + in_rows(rows)
+
+
+def _what_to_type(verdict: model.Verdict, ids: 'List[str]') -> 'Iterator[str]':
+    denied = [id for id in verdict.rule_ids(model.DENY) if id in ids]
+    waivable = {finding.rule.id: finding.rule.waivable for finding in verdict.findings}
+    strict = [id for id in denied if not waivable[id]]
+    if strict:
+        yield 'No waiver permits %s.' % ', '.join(strict)
+    elif denied:
+        yield 'To permit it for a while:'
+        yield '  virt-guard waiver add %s %s --until YYYY-MM-DD --reason TEXT' % (_word_for(verdict), ' '.join(denied))
+    if ids:
+        yield 'More about %s:' % ('this rule' if len(ids) == 1 else 'these rules')
+        yield '  virt-guard explain %s' % ' '.join(ids)
+
+
+def _word_for(verdict: model.Verdict) -> str:
+    """The name or UUID of a domain as it is typed in a shell."""
+    if _PLAIN_NAME.match(verdict.domain_name) or not verdict.uuid:
+        return shlex.quote(verdict.domain_name)
+    return verdict.uuid
