@@ -270,5 +270,5 @@ def shipped_matches():
         'policy.yaml',
         *(str(path.relative_to(CHECKOUT)) for path in sorted(CHECKOUT.glob('data/profiles/*.yaml'))),
     ]
-    rules = [rule for name in names for rule in load.single_file(str(CHECKOUT / name)).rules]
+    rules = [rule for name in names for rule in load.as_if_in_force(str(CHECKOUT / name)).rules]
     return sorted({rule.match for rule in rules if rule.match is not None})

@@ -35,6 +35,7 @@ COMMANDS = {
     'rules': ['rules'],
     'explain': ['explain', 'tcg'],
     'policy check': ['policy', 'check'],
+    'policy check --drop-in': ['policy', 'check', '--drop-in', 'FACTS'],
     'policy show': ['policy', 'show'],
     'policy test': ['policy', 'test', str(CHECKOUT / 'tests/cases')],
     'policy edit': ['policy', 'edit'],

@@ -4,12 +4,15 @@
 import datetime
 import json
 import os
+import re
+import shlex
 import struct
 import subprocess
 
 import pytest
 from installation import CLEAN, DENIED, ENVIRONMENT, call, domain_xml, hook_copy
 from support.capabilities import need_mount_namespaces
+from support.paths import CHECKOUT
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason='needs root, for a /run of its own'),
@@ -226,6 +229,23 @@ def test_policy_check_reads_every_file(installed, site):
     assert place + 'expires on %s' % day(5) in lines
     assert [line for line in lines if line.startswith(place + 'names domains by name (gue*): ')]
     assert [line for line in lines if line.startswith('note: %s/notes.txt is ignored: ' % directory)]
+
+
+@pytest.mark.parametrize('site', ['YAML'], indirect=True)
+def test_ansible_puts_no_broken_drop_in_in_force(installed, site, tmp_path):
+    """Its module copy runs `validate` without a shell, on a copy that has a temporary name."""
+    page = (CHECKOUT / 'doc' / 'site-policy.md').read_text(encoding='ascii')
+    program, *words = shlex.split(re.search(r'^ *validate: (.*)$', page, re.MULTILINE).group(1))
+    assert program == '/usr/bin/virt-guard'
+    site(_50_site='deadlin: 2\n')
+    temporary = tmp_path / '.ansible_tmp7f3k50-site.yaml'
+    for text, status in (('deadline: 2\n' + waiver(day(5)), 0), ('deadlin: 2\n', 2), (waiver(day(500)), 2)):
+        temporary.write_text(text)
+        result = installed.run_cli(*[word.replace('%s', str(temporary)) for word in words])
+        assert (result.returncode, result.stderr) == (status, b'')
+        first = result.stdout.decode().splitlines()[0]
+        assert re.match(r'%s:%s' % (temporary, r'\d+:\d+: ' if status else ' no problems: '), first)
+    assert installed.run_cli('policy', 'check').returncode == 2, 'what is in force stays until it is replaced'
 
 
 def test_a_rule_whose_id_is_taken_is_told(installed, site):

@@ -35,6 +35,9 @@ def on_policy(policy: model.Policy) -> 'Iterator[str]':
             yield place + 'expired on %s and permits nothing any more' % waiver.expires
         elif expires_soon(waiver, today()):
             yield place + 'expires on %s' % waiver.expires
+        off = [rule.id for rule in policy.rules if rule.id in waiver.rules and rule.action == 'off']
+        if off:
+            yield place + 'permits nothing that is denied: %s is off' % ', '.join(off)
         names = names_alone(waiver)
         if names:
             hint = 'whoever defines a domain chooses its name; to name one domain only, write {uuid: ..., name: ...}'

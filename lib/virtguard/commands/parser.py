@@ -169,10 +169,15 @@ def _add_explain(commands: 'Commands') -> None:
 def _add_policy_check(commands: 'Commands') -> None:
     examples = [
         ('virt-guard policy check', 'the policy in force'),
-        ('virt-guard policy check site.yaml', 'a file'),
+        ('virt-guard policy check site.yaml', 'a file, with the drop-ins beside it'),
+        ('virt-guard policy check --drop-in new.yaml --as 50-site.yaml', 'before it is put in force'),
     ]
     statuses = ['0  there is no problem', '2  there is one, or the command line is wrong']
     parser = add_command(commands, 'check', 'report every problem of a policy', examples, statuses, policy.check)
+    parser.add_argument('--drop-in', metavar='FILE', help='check the policy as if FILE (or -) were one of its drop-ins')
+    parser.add_argument(
+        '--as', dest='name', metavar='NAME', help='the name that FILE would have there (default: its own)'
+    )
     parser.add_argument('policy', nargs='?', metavar='FILE', help='default: the policy in force')
 
 

@@ -8,21 +8,28 @@ from ..policy.drop_ins import find_near_misses
 from ..policy.load import load_timed
 from ..policy.problems import PolicyError
 from . import loading, notes
+from .absent_domains import find_absent
 from .exit_status import FINE, NOT_JUDGED
+from .offered_drop_in import OfferedDropIn
 from .terminal import show, show_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from typing import List, Optional
+    from typing import List, Optional, Sequence
 
     from ..policy.drop_ins import Changes
     from ..policy.installation import Installation
+    from ..policy.problems import Problem
 
 
 def check(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Report every problem, or that there is none."""
     path = loading.policy_path(arguments.policy, installation)
+    if arguments.name is not None and arguments.drop_in is None:
+        raise GuardError('--as names the file of --drop-in, which is not given', '--drop-in FILE --as NAME')
+    if arguments.drop_in is not None:
+        return _check_offered(OfferedDropIn(arguments.drop_in, arguments.name or '', path), arguments, installation)
     problems = find_near_misses(path)
     try:
         policy, slow = load_timed(lambda: loading.load_policy(arguments.policy, installation))
@@ -33,19 +40,42 @@ def check(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
         for problem in problems:
             show_line(str(problem))
         return NOT_JUDGED
-    show_line(
-        '%s: no problems: policy %r, %s, mode %s, failure %s'
-        % (policy.source, policy.name, wording.counted(len(policy.rules), 'rule'), policy.mode, policy.failure)
-    )
+    show_line(policy.source + _no_problems(policy))
     for file in policy.files:
         if file != policy.source:
             show_line('with %s' % file)
     remarks = list(notes.on_ignored_files(path))
     if path == installation.policy:
-        remarks += [*notes.on_compiled(path), *notes.on_host(policy, installation)]
+        remarks += [*notes.on_compiled(path), *notes.on_host(policy, installation), *find_absent(policy, installation)]
     for note in [*remarks, *unchecked, *filter(None, [slow]), *notes.on_policy(policy)]:
         show_line('note: ' + note)
     return FINE
+
+
+def _check_offered(offered: OfferedDropIn, arguments: 'argparse.Namespace', installation: 'Installation') -> int:
+    """As `check`, of the policy with one more drop-in, or another one in the place of one that is there."""
+    remarks = list(offered.remarks())
+    problems: 'Sequence[Problem]' = ()
+    try:
+        policy, slow = load_timed(lambda: loading.load_policy(arguments.policy, installation, offered.changes))
+        remarks += look_closer(policy, installation.host, offered.changes)
+    except PolicyError as error:
+        problems = error.problems
+    for problem in problems:
+        show_line(str(offered.at_home(problem)))
+    if not problems:
+        show_line('%s%s, as %s' % (offered.file, _no_problems(policy), offered.path))
+        remarks += [*map(str, find_near_misses(policy.source)), *filter(None, [slow]), *notes.on_policy(policy)]
+        if policy.source == installation.policy:
+            remarks += find_absent(policy, installation)
+    for note in remarks:
+        show_line('note: ' + offered.named(note))
+    return NOT_JUDGED if problems else FINE
+
+
+def _no_problems(policy: model.Policy) -> str:
+    counted = wording.counted(len(policy.rules), 'rule')
+    return ': no problems: policy %r, %s, mode %s, failure %s' % (policy.name, counted, policy.mode, policy.failure)
 
 
 def look_closer(policy: model.Policy, host: str, changes: 'Optional[Changes]' = None) -> 'List[str]':

@@ -82,7 +82,8 @@ def _require(first: Layer) -> None:
             first.settings['extends'].problem('extends another policy, which is not at hand')
     elif first.root is not None:
         if 'policy' not in first.settings:
-            first.root.problem("the policy has no 'policy'")
+            hint = 'if it is a drop-in, type: virt-guard policy check --drop-in FILE'
+            first.root.problem("the policy has no 'policy'", hint)
         if first.rules is None:
             first.root.problem("the policy has no 'rules'")
 

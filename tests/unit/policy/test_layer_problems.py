@@ -26,7 +26,7 @@ PROBLEMS = [
     ('    title: the', '    title: a\n    «title: the', "the rule has the key 'title' twice", ''),
     ('mode: enforce', '«<<: {mode: audit}', "the policy has an unknown key '<<'", ''),
     # What is missing.
-    ('policy: example\nmode', '«mode', "the policy has no 'policy'", ''),
+    ('policy: example\nmode', '«mode', "the policy has no 'policy'", '--drop-in FILE'),
     ('{required: false}', '«{}', "audit has no 'required'", ''),
     ('    title: the first\n', '', "the rule has no 'title'", ''),
     ('    action: deny\n', '', "the rule has no 'action'", ''),
