@@ -41,6 +41,10 @@ COMMANDS = {
     'policy edit': ['policy', 'edit'],
     'policy diff': ['policy', 'diff', 'rhel-8', 'rhel-9', 'DOMAIN'],
     'policy compile': ['policy', 'compile'],
+    'waiver add': ['waiver', 'add', 'guest', 'tcg'],
+    'waiver list': ['waiver', 'list'],
+    'waiver renew': ['waiver', 'renew', 'guest', '--until', 'today'],
+    'waiver remove': ['waiver', 'remove', 'guest'],
 }
 # In a checkout it only says that nothing is installed; tests/live has what it says of libraries on a host.
 WITHOUT_LIBRARIES = {'help', 'status'}

@@ -9,7 +9,7 @@ from .output_format import OutputFormat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Iterable, Iterator, Sequence
+    from typing import Any, Dict, Iterable, Optional, Sequence
 
     from ..model import Occurrence
     from .comparison import Cause, Change, Comparison
@@ -73,6 +73,16 @@ class JsonLines(OutputFormat):
     def rules(self, rules: 'Iterable[model.Rule]') -> str:
         return ''.join(json.dumps(_rule_object(rule)) + '\n' for rule in rules)
 
+    def waiver(self, waiver: model.Waiver, days_left: int, used_by: 'Optional[Sequence[str]]') -> str:
+        described: 'Dict[str, Any]' = {
+            'rules': waiver.rules,
+            'domains': [{'uuid': e[0], 'name': e[1]} if isinstance(e, tuple) else e for e in waiver.domains],
+            **_waiver_object(waiver),
+            'days-left': days_left,
+            'used-by': used_by,
+        }
+        return json.dumps(described) + '\n'
+
 
 def _verdict_object(file: str, verdict: model.Verdict) -> 'Dict[str, Any]':
     described: 'Dict[str, Any]' = {
@@ -101,15 +111,18 @@ def _finding_object(finding: model.Finding) -> 'Dict[str, Any]':
         'known-from': finding.rule.known_from,
     }
     if finding.waiver is not None:
-        waiver = finding.waiver
-        described['waiver'] = {
-            'reason': waiver.reason,
-            'approved-by': waiver.approved_by,
-            'expires': waiver.expires,
-            'ticket': waiver.ticket,
-            'defined': '%s:%d' % waiver.origin,
-        }
+        described['waiver'] = _waiver_object(finding.waiver)
     return described
+
+
+def _waiver_object(waiver: model.Waiver) -> 'Dict[str, Any]':
+    return {
+        'reason': waiver.reason,
+        'approved-by': waiver.approved_by,
+        'expires': waiver.expires,
+        'ticket': waiver.ticket,
+        'defined': '%s:%d' % waiver.origin,
+    }
 
 
 def _change_object(change: 'Change') -> 'Dict[str, Any]':

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Iterator
 
-_LONGEST = 60.0  # seconds to wait for others, who most often need less than one
+_LONGEST = 120.0  # seconds to wait for others, who most often need less than one
 _SILENT = 2.0  # of these, before the user is told
 _STEP = 0.02
 

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterable, Iterator, Sequence
+    from typing import Iterable, Optional, Sequence
 
     from .. import model
     from .comparison import Comparison
@@ -61,6 +61,10 @@ class OutputFormat(ABC):
     @abstractmethod
     def rules(self, rules: 'Iterable[model.Rule]') -> str:
         """The rules of a policy."""
+
+    @abstractmethod
+    def waiver(self, waiver: 'model.Waiver', days_left: int, used_by: 'Optional[Sequence[str]]') -> str:
+        """A waiver, with the names of the domains that use it; None where that is not known."""
 
     def summary(self, *lines: str) -> str:
         """The text after everything else; `lines` tell people how much was judged."""

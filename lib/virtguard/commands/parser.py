@@ -74,8 +74,7 @@ def build_parser() -> Parser:
     actions = policy_command.add_commands('ACTION')
     for add in (_add_policy_check, _add_policy_edit, _add_policy_show, _add_policy_test, _add_policy_diff):
         add(actions)
-    _add_policy_compile(actions)
-    _add_help(commands)
+    _add_waiver(commands)
     return parser
 
 
@@ -309,9 +308,65 @@ def _diff_policies(arguments: argparse.Namespace, installation: 'Installation') 
     return run(arguments, installation)
 
 
-def _help(arguments: argparse.Namespace, installation: 'Installation') -> int:
-    parser = build_parser()
-    for word in arguments.words:
-        parser = parser.command(word)
-    parser.print_help()
-    return FINE
+# Commands that write the policy
+
+
+def _add_waiver(commands: 'Commands') -> None:
+    waiver = commands.add_parser('waiver', help='permit single domains, for a while, what rules deny')
+    actions = waiver.add_subparsers(dest='action', metavar='ACTION')
+    actions.required = True
+    parser = actions.add_parser('add', help='permit a domain what rules deny, until a day')
+    parser.set_defaults(run=_add_a_waiver)
+    _add_waiver_options(parser, 'the last day: YYYY-MM-DD, today, or +30d')
+    parser.add_argument('--all-rules', action='store_true', help='waive all rules that refuse and can be waived')
+    _add_waiver_words(parser)
+    parser = actions.add_parser('list', help='list the waivers, how long they hold, and which domains use them')
+    parser.set_defaults(run=_list_waivers)
+    _add_policy_option(parser)
+    _add_format_option(parser, 'waiver')
+    parser = actions.add_parser('renew', help='give a waiver another last day')
+    parser.set_defaults(run=_renew_waivers)
+    _add_waiver_options(parser, 'the new last day: YYYY-MM-DD, today, or +30d')
+    _add_waiver_words(parser)
+    parser = actions.add_parser('remove', help='take domains or rules out of waivers')
+    parser.set_defaults(run=_remove_waivers)
+    _add_waiver_words(parser)
+
+
+def _add_waiver_options(parser: argparse.ArgumentParser, until: str) -> None:
+    parser.add_argument('--until', metavar='DATE', help=until)
+    parser.add_argument('--reason', metavar='TEXT', help='why')
+    parser.add_argument('--approved-by', metavar='WHO', help='by whom (default: the user who runs the command)')
+    parser.add_argument('--ticket', metavar='ID', help='where it was discussed')
+
+
+def _add_waiver_words(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--domain', metavar='ANOTHER', action='append', default=[], dest='others', help='one more domain'
+    )
+    parser.add_argument('domain', metavar='DOMAIN', nargs='?', help='the name or the UUID of a domain')
+    parser.add_argument('rules', metavar='RULE', nargs='*', help='the rules')
+
+
+def _add_a_waiver(arguments: argparse.Namespace, installation: 'Installation') -> int:
+    from .waiver import add
+
+    return add(arguments, installation)
+
+
+def _renew_waivers(arguments: argparse.Namespace, installation: 'Installation') -> int:
+    from .waiver import renew
+
+    return renew(arguments, installation)
+
+
+def _remove_waivers(arguments: argparse.Namespace, installation: 'Installation') -> int:
+    from .waiver import remove
+
+    return remove(arguments, installation)
+
+
+def _list_waivers(arguments: argparse.Namespace, installation: 'Installation') -> int:
+    from .waiver_list import run
+
+    return run(arguments, installation)

@@ -169,11 +169,15 @@ def _record(
 def _compile(installation: 'Installation') -> None:
     from ..policy.compiler import compile_in_place, write_compiled
 
-    try:
-        data = compile_in_place(lambda: load.trusted(installation.policy, today()))
-        write_compiled(compiled_path(installation.policy), data)
-    except PolicyError as error:  # others have changed it meanwhile
-        for problem in error.problems:
-            complain(str(problem))
-    except (GuardError, OSError) as error:
-        complain('virt-guard: the change is in force, but not compiled: %s' % error)
+    for attempts_left in (2, 1, 0):
+        try:
+            data = compile_in_place(lambda: load.trusted(installation.policy, today()))
+            write_compiled(compiled_path(installation.policy), data)
+        except PolicyError as error:  # others have changed it meanwhile
+            for problem in error.problems:
+                complain(str(problem))
+        except (GuardError, OSError) as error:
+            if attempts_left:  # others who are about to change it compile it, too
+                continue
+            complain('virt-guard: the change is in force, but not compiled: %s' % error)
+        return

@@ -80,6 +80,17 @@ class Text(OutputFormat):
         lines = ('%-*s  %-4s  %s' % (width, rule.id, rule.action, rule.title) for rule in rules)
         return ''.join(wording.escape(line) + '\n' for line in lines)
 
+    def waiver(self, waiver: model.Waiver, days_left: int, used_by: 'Optional[Sequence[str]]') -> str:
+        names = [entry if isinstance(entry, str) else '%s (%s)' % (entry[1], entry[0]) for entry in waiver.domains]
+        holds = wording.counted(days_left, 'day') + ' left' if days_left else 'ends today'
+        holds = 'expired' if days_left < 0 else holds
+        text = '%s:%d: %s: %s for %s' % (waiver.origin + (holds, ', '.join(waiver.rules), ', '.join(names)))
+        text += '; approved by %s until %s' % (waiver.approved_by, waiver.expires)
+        text += '; %s: %s' % (waiver.ticket, waiver.reason) if waiver.ticket else ': ' + waiver.reason
+        if days_left >= 0 and used_by is not None:
+            text += '; used by ' + ', '.join(used_by) if used_by else '; unused'
+        return wording.escape(text) + '\n'
+
     def summary(self, *lines: str) -> str:
         return ''.join(wording.escape(line) + '\n' for line in lines)
 

@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Dict, Iterable, List, Optional, Set, Tuple
 
-_LOADER = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
+LOADER = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
 _MAX_DEPTH = 50
 _KINDS = {
     'bool': 'a boolean',
@@ -53,7 +53,7 @@ class Reader:
             if deep is not None:
                 self.problems.append(Problem(self.source, *deep, '%s is nested too deep' % what))
                 return None
-            root = yaml.compose(data, Loader=_LOADER)
+            root = yaml.compose(data, Loader=LOADER)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
@@ -192,7 +192,7 @@ def _is_nothing(node: 'Optional[yaml.Node]') -> bool:
 def _find_too_deep(data: bytes) -> 'Optional[Tuple[int, int]]':
     """The line and column where a text is nested too deep: composing is recursive, in libyaml without a limit."""
     depth = 0
-    for event in yaml.parse(data, Loader=_LOADER):
+    for event in yaml.parse(data, Loader=LOADER):
         depth += isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent))
         depth -= isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent))
         if depth > _MAX_DEPTH:

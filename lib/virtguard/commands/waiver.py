@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`virt-guard waiver add|renew|remove`: waivers in a drop-in of their own. Each function returns the exit status."""
+
+import os
+import re
+from datetime import date, timedelta
+
+from .. import model
+from ..errors import GuardError, suggest
+from ..host import today
+from ..policy.waivers import MAX_DAYS_AHEAD, days_left, latest_expiry, parse_day
+from ..wording import counted
+from . import loading
+from .asking import can_ask, given_or_asked
+from .calling_user import calling_user
+from .exit_status import FINE
+from .known_domains import find_domain, known_domains
+from .policy_change import change_drop_in, drop_in_path
+from .terminal import show_line
+from .waiver_file import WaiverFile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Dict, List, Optional, Sequence, Tuple
+
+    from ..model import DomainEntry
+    from ..policy.installation import Installation
+    from .known_domains import KnownDomain
+    from .policy_change import Revision
+    from .waiver_file import Values
+
+DROP_IN = '60-waivers.yaml'
+_AHEAD = re.compile(r'\+([0-9]{1,4})d?\Z')
+_GLOB = re.compile(r'([*?[])')
+
+
+def add(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
+    """Write a waiver, and tell which of its domains would start now."""
+    policy = loading.policy(None, installation)
+    known = known_domains(installation)
+    first = given_or_asked(arguments.domain, 'DOMAIN', 'domain (name or UUID)', lambda word: find_domain(word, known))
+    others = [find_domain(word, known) for word in arguments.others]
+    domains = list({domain.uuid: domain for domain in [first, *others]}.values())
+    rules = _rules_to_waive(arguments, policy, domains)
+    values: 'Values' = {
+        'rules': rules,
+        'domains': tuple(_entry(domain) for domain in domains),
+        'expires': given_or_asked(arguments.until, '--until', 'until (YYYY-MM-DD, today, +30d)', read_last_day),
+        'reason': given_or_asked(arguments.reason, '--reason', 'reason', _read_text),
+        'approved-by': _read_text(arguments.approved_by or calling_user()),
+        'ticket': _read_text(arguments.ticket) if arguments.ticket else '',
+    }
+    path = drop_in_path(installation, DROP_IN)
+    said = _describe(values)
+
+    def revise(before: 'Optional[bytes]') -> 'Revision':
+        file = WaiverFile(before, path)
+        for waiver, line in zip(file.waivers, file.lines):
+            is_same = all(set(waiver[key]) == set(values[key]) for key in ('rules', 'domains'))
+            if is_same and today() <= waiver['expires']:
+                place = (path, line, waiver['expires'])
+                raise GuardError('%s:%d: that is waived already, until %s' % place, 'virt-guard waiver renew')
+        return file.add(values), 'waiver added: ' + said
+
+    changed = change_drop_in(installation, DROP_IN, revise)
+    show_line('%s: waived: %s' % (path, said))
+    _show_effect(changed, domains)
+    return FINE
+
+
+def renew(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
+    """Give waivers another last day."""
+    policy, asked = loading.policy(None, installation), _Asked(arguments, installation)
+    until = given_or_asked(arguments.until, '--until', 'until (YYYY-MM-DD, today, +30d)', read_last_day)
+    changes: 'Values' = {'expires': until, 'approved-by': _read_text(arguments.approved_by or calling_user())}
+    for key in ('reason', 'ticket'):
+        if getattr(arguments, key):
+            changes[key] = _read_text(getattr(arguments, key))
+    path = drop_in_path(installation, DROP_IN)
+    described: 'List[str]' = []
+
+    def revise(before: 'Optional[bytes]') -> 'Revision':
+        file = WaiverFile(before, path)
+        for number in asked.waivers_in(file, path, policy):
+            asked.refuse(file, number, path)
+            described.append(_describe(dict(file.waivers[number], **changes)))
+            file = WaiverFile(file.renew(number, changes), path)
+        return file.data, 'waiver renewed: ' + '; '.join(described)
+
+    change_drop_in(installation, DROP_IN, revise)
+    for text in described:
+        show_line('%s: renewed: %s' % (path, text))
+    return FINE
+
+
+def remove(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
+    """Take domains or rules out of waivers; a waiver without any is removed."""
+    policy, asked = loading.policy(None, installation), _Asked(arguments, installation)
+    path = drop_in_path(installation, DROP_IN)
+    described: 'List[str]' = []
+
+    def revise(before: 'Optional[bytes]') -> 'Revision':
+        file = WaiverFile(before, path)
+        for number in reversed(asked.waivers_in(file, path, policy)):
+            described.append(asked.part(file.waivers[number]) + _describe(file.waivers[number]))
+            file = _without(file, number, asked, path)
+        return file.data, 'waiver removed: ' + '; '.join(described)
+
+    changed = change_drop_in(installation, DROP_IN, revise)
+    for text in described:
+        show_line('%s: removed: %s' % (path, text))
+    _show_effect(changed, asked.known)
+    return FINE
+
+
+def read_last_day(text: str) -> str:
+    """The last day of a waiver, from a text that may count from today.
+
+    :raises GuardError: it is not a day, or one on which no waiver may end
+    """
+    ahead = _AHEAD.match(text)
+    if text == 'today':
+        day: 'Optional[str]' = today()
+    elif ahead is not None:
+        day = str(date(*map(int, today().split('-'))) + timedelta(int(ahead.group(1))))
+    else:
+        day = parse_day(text)
+    if day is None:
+        raise GuardError('%r is not a day of the calendar' % text, 'write it like 2027-01-31, today, or +30d')
+    if day < today():
+        raise GuardError('%s is over' % day, 'today is %s' % today())
+    if day > latest_expiry(today()):
+        hint = 'until %s at the latest; renew it then' % latest_expiry(today())
+        raise GuardError('%s is more than %d days ahead' % (day, MAX_DAYS_AHEAD), hint)
+    return day
+
+
+def _read_text(text: str) -> str:
+    text = os.fsencode(text).decode('utf-8', 'surrogateescape').strip()  # 3.6 reads arguments by the locale
+    if not text or not text.isprintable():
+        raise GuardError('%r is not a line of printable text' % text)
+    return text
+
+
+def _rules_to_waive(
+    arguments: 'argparse.Namespace', policy: model.Policy, domains: 'Sequence[KnownDomain]'
+) -> 'Tuple[str, ...]':
+    if arguments.all_rules:
+        if arguments.rules:
+            raise GuardError('--all-rules and rules were given', 'give one of the two')
+        return tuple(rule.id for rule in policy.rules if rule.waivable and rule.action == model.DENY)
+    if arguments.rules or not can_ask():
+        return _read_rules(' '.join(arguments.rules), policy)
+    from .judged_domains import judge_domains
+
+    waivable = {rule.id: rule.waivable for rule in policy.rules}
+    refusing = dict.fromkeys(rule for judged in judge_domains(policy, domains) for rule in judged.refused_by)
+    offered = ' '.join(id for id in refusing if waivable.get(id))
+    question = 'rules to waive (%s)' % offered if offered else 'rules to waive'
+    return given_or_asked(None, 'RULE', question, lambda text: _read_rules(text or offered, policy))
+
+
+def _read_rules(text: str, policy: model.Policy) -> 'Tuple[str, ...]':
+    rules = {rule.id: rule for rule in policy.rules}
+    ids = text.replace(',', ' ').split()
+    if not ids:
+        raise GuardError(
+            'RULE is missing', 'virt-guard rules lists the rules; --all-rules permits all that can be waived'
+        )
+    for id in ids:
+        if id not in rules:
+            raise GuardError('there is no rule %r to waive' % id, suggest(id, rules))
+        if not rules[id].waivable:
+            raise GuardError('rule %r cannot be waived' % id, 'defined in %s:%d' % rules[id].origin)
+    return tuple(dict.fromkeys(ids))
+
+
+def _entry(domain: 'KnownDomain') -> 'DomainEntry':
+    """As a waiver names the domain: by UUID and name; by its UUID alone, where the name cannot be written."""
+    if not domain.name.isprintable() or domain.name != domain.name.strip():
+        return domain.uuid
+    return domain.uuid, _GLOB.sub(r'[\1]', domain.name)
+
+
+def _words(entry: 'DomainEntry') -> 'Tuple[str, ...]':
+    return (entry,) if isinstance(entry, str) else (entry[0], entry[1], re.sub(r'\[([*?[])\]', r'\1', entry[1]))
+
+
+class _Asked:
+    """The domains and rules that a user names to change waivers of them. `domains` has for each domain all words that
+    stand for it: a domain need not exist any more. Without rules, all are meant."""
+
+    def __init__(self, arguments: 'argparse.Namespace', installation: 'Installation') -> None:
+        self.rules: 'List[str]' = arguments.rules
+        self.known: 'List[KnownDomain]' = []
+        self.domains: 'Dict[str, List[str]]' = {}
+        every = known_domains(installation)
+        first = given_or_asked(arguments.domain, 'DOMAIN', 'domain (name or UUID)', _read_text)
+        for word in [first, *map(_read_text, arguments.others)]:
+            here = [one for one in every if word == one.name or word.lower() == one.uuid]
+            self.known += here
+            self.domains[word] = [word, word.lower(), *(text for one in here for text in (one.name, one.uuid))]
+
+    def names(self, entry: 'DomainEntry') -> bool:
+        """Whether an entry of a waiver is one of these domains."""
+        return any(text in _words(entry) for texts in self.domains.values() for text in texts)
+
+    def waivers_in(self, file: WaiverFile, path: str, policy: model.Policy) -> 'List[int]':
+        """The numbers of the waivers that speak of these domains and rules.
+
+        :raises GuardError: of one of the domains, or of all rules, there is none
+        """
+        entries = [entry for waiver in file.waivers for entry in waiver['domains']]
+        words = dict.fromkeys(_words(entry)[-1] for entry in entries)
+        for word, texts in self.domains.items():
+            if any(text in _words(entry) for entry in entries for text in texts):
+                continue
+            for waiver in policy.waivers:
+                if waiver.origin[0] != path and any(t in _words(entry) for entry in waiver.domains for t in texts):
+                    raise GuardError('the waiver of %r is in %s:%d' % (word, *waiver.origin), 'change it there by hand')
+            hint = suggest(word, words) if words else 'virt-guard waiver list shows all that there are'
+            raise GuardError('%s has no waiver of %r' % (path, word), hint)
+        found = [
+            number
+            for number, waiver in enumerate(file.waivers)
+            if any(map(self.names, waiver['domains']))
+            and (not self.rules or not set(self.rules).isdisjoint(waiver['rules']))
+        ]
+        if not found:
+            rules = dict.fromkeys(rule for waiver in file.waivers for rule in waiver['rules'])
+            message = '%s has no waiver of %s for %s' % (path, ', '.join(self.rules), ', '.join(self.domains))
+            raise GuardError(message, suggest(self.rules[0], rules))
+        return found
+
+    def others(self, waiver: 'Values') -> 'Tuple[List[DomainEntry], List[str]]':
+        """The domains and the rules of a waiver that the user does not name."""
+        rules = [rule for rule in waiver['rules'] if self.rules and rule not in self.rules]
+        return [entry for entry in waiver['domains'] if not self.names(entry)], rules
+
+    def part(self, waiver: 'Values') -> str:
+        """What is taken out of a waiver, if it is not the whole one."""
+        domains, rules = self.others(waiver)
+        if not domains and not rules:
+            return ''
+        taken = [_words(entry)[-1] for entry in waiver['domains'] if entry not in domains] if domains else self.rules
+        return '%s out of: ' % ', '.join(taken)
+
+    def refuse(self, file: WaiverFile, number: int, path: str) -> None:
+        """
+        :raises GuardError: the waiver speaks of more than the user names, and what to type
+        """
+        domains, rules = self.others(file.waivers[number])
+        names = [_words(entry)[-1] for entry in domains]
+        if names or rules:
+            hint = 'add ' + ' '.join([*rules, *('--domain %s' % name for name in names)])
+            message = '%s:%d: the waiver also speaks of %s' % (path, file.lines[number], ', '.join(names + rules))
+            raise GuardError(message, hint)
+
+
+def _without(file: WaiverFile, number: int, asked: _Asked, path: str) -> WaiverFile:
+    waiver = file.waivers[number]
+    domains, rules = asked.others(waiver)
+    if domains and rules:
+        asked.refuse(file, number, path)
+    if not domains and not rules:
+        return WaiverFile(file.remove(number), path)
+    key, left = ('domains', domains) if domains else ('rules', rules)
+    for item in waiver[key]:
+        if item not in left:
+            file = WaiverFile(file.shorten(number, key, item), path)
+    return file
+
+
+def _describe(values: 'Values') -> str:
+    waiver = model.Waiver(
+        values['rules'], values['domains'], values['reason'], values['approved-by'], values['expires']
+    )
+    names = ['%s (%s)' % (entry[1], entry[0]) if isinstance(entry, tuple) else entry for entry in waiver.domains]
+    left = days_left(waiver, today())
+    ends = 'expired on %s' % waiver.expires if left < 0 else 'until %s (%s)' % (waiver.expires, _left(left))
+    rules = ', '.join(waiver.rules) if len(waiver.rules) <= 8 else counted(len(waiver.rules), 'rule')
+    return '%s for %s %s, approved by %s: %s' % (rules, ', '.join(names), ends, waiver.approved_by, waiver.reason)
+
+
+def _left(days: int) -> str:
+    return counted(days, 'day') + ' left' if days else 'ends today'
+
+
+def _show_effect(policy: 'Optional[model.Policy]', domains: 'Sequence[KnownDomain]') -> None:
+    """Tell of each domain whether it may start now."""
+    from .judged_domains import judge_domains
+
+    if policy is not None:
+        for judged in judge_domains(policy, domains):
+            show_line(judged.describe(policy.mode))
