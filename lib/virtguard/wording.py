@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from .model import Occurrence
 
 PROGRAM = 'virt-guard'
+# What no shell reads as anything but itself.
+_PLAIN = frozenset('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.+-')
 # libvirt passes the hook's stderr on verbatim, as part of one error message.
 REFUSAL_BYTES = 4000  # and the hook may add a line, within 4 KiB
 
@@ -61,13 +63,15 @@ def refusal(verdict: model.Verdict) -> str:
     lines += [describe(number, finding) for number, finding in enumerate(shown, 1)]
     more = '  more: %s explain %s' % (PROGRAM, ' '.join(verdict.rule_ids(model.DENY, model.ERROR)))
     if verdict.decision == model.DENY and all(finding.rule.waivable for finding in shown):
-        where = escape(_drop_ins(verdict.policy))
-        more += '; to permit it for a while: a waiver in %s, see virt-guard-policy(5)' % where
+        waived = (PROGRAM, _word_for(verdict), ' '.join(verdict.rule_ids(model.DENY)))
+        more += '; to permit it for a while: %s waiver add %s %s' % waived
     return cap(lines, more)
 
 
-def _drop_ins(policy: model.Policy) -> str:
-    return (policy.source[: -len('.yaml')] if policy.source.endswith('.yaml') else policy.source) + '.d'
+def _word_for(verdict: model.Verdict) -> str:
+    """What stands for the domain in a command that somebody may copy: whoever defines a domain chooses its name."""
+    words = [word for word in (verdict.domain, verdict.uuid) if word and word[0] != '-' and _PLAIN.issuperset(word)]
+    return words[0] if words else 'DOMAIN'
 
 
 def describe(number: int, finding: model.Finding) -> str:

@@ -22,7 +22,7 @@ RULES: Dict[str, Dict[str, Any]] = {
 }
 
 # The end of the last line of a refusal, and that of what is found outside of the elements that a remedy speaks of.
-WAIVER = 'to permit it for a while: a waiver in /etc/virt-guard/policy.d, see virt-guard-policy(5)'
+WAIVER = 'to permit it for a while: virt-guard waiver add '
 ELSEWHERE = (' from <qemu:commandline> (virsh edit).', ' from <qemu:override> (virsh edit).')
 
 CAPABILITIES = '/var/cache/libvirt/qemu/capabilities'

@@ -183,7 +183,7 @@ def test_refusal_in_full(host):
         "remedy: use <domain type='kvm'> on a host with hardware virtualization.\n"
         '  (2) [virtiofs] virtiofs shared directory: <driver type="virtiofs"> (line 59 of virsh dumpxml); '
         'remedy: share it over the network (NFS, Samba), or move the domain to a RHEL 9 host.\n'
-        '  more: virt-guard explain tcg virtiofs; ' + WAIVER
+        '  more: virt-guard explain tcg virtiofs; ' + WAIVER + 'legacy tcg virtiofs'
     )
     assert result.stderr.startswith("error: Failed to start domain 'legacy'\nerror: Hook script execution failed: ")
     host.refused('legacy', result, 'tcg', 'virtiofs')

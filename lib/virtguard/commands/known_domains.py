@@ -52,11 +52,13 @@ def known_domains(installation: 'Installation') -> 'List[KnownDomain]':
 def find_domain(word: str, known: 'List[KnownDomain]') -> KnownDomain:
     """The domain that a user means by a name or a UUID.
 
-    :raises GuardError: there is none
+    :raises GuardError: there is none; or one has the name, and another one the UUID
     """
-    for domain in known:
-        if word == domain.name or word.lower() == domain.uuid:
-            return domain
+    found = [domain for domain in known if word == domain.name or word.lower() == domain.uuid]
+    if len(found) > 1:
+        raise GuardError('%r is the name of one domain and the UUID of another' % word, 'give the other one of the two')
+    if found:
+        return found[0]
     names = [domain.name for domain in known]
     hint = suggest(word, names) if names else 'virsh list --all shows the domains of this host'
     raise GuardError('there is no domain %r on this host' % word, hint)

@@ -68,10 +68,9 @@ def test_denied_domain(installed, denied, journal, operation):
         "remedy: use <domain type='kvm'> on a host with hardware virtualization."
     )
     assert lines[2].startswith('  (2) [tpm-passthrough] TPM passthrough: ')
-    drop_ins = str(installed.policy)[: -len('.yaml')] + '.d'
     assert lines[3:] == [
-        '  more: virt-guard explain tcg tpm-passthrough; to permit it for a while: a waiver in %s, see '
-        'virt-guard-policy(5)' % drop_ins
+        '  more: virt-guard explain tcg tpm-passthrough; to permit it for a while: '
+        'virt-guard waiver add vm tcg tpm-passthrough'
     ]
     (record,) = journal.records()
     assert record['MESSAGE'] == [lines[0].replace('virt-guard: ', '')]

@@ -29,16 +29,17 @@ def test_refusal():
         "virt-guard: domain 'payroll' denied by policy 'example': tcg, virtiofs\n"
         '  (1) [tcg] title of tcg: <x a="1"> (line 3 of virsh dumpxml); remedy: mend it.\n'
         '  (2) [virtiofs] title of virtiofs: <x a="1">; remedy: use NFS.\n'
-        '  more: virt-guard explain tcg virtiofs; to permit it for a while: a waiver in policy.d, see '
-        'virt-guard-policy(5)\n'
+        '  more: virt-guard explain tcg virtiofs; to permit it for a while: '
+        'virt-guard waiver add payroll tcg virtiofs\n'
     )
 
 
-@pytest.mark.parametrize('source, shown', [('/etc/virt-guard/policy.yaml', '/etc/virt-guard/policy.d'), ('p', 'p.d')])
-def test_where_a_waiver_is_written(source, shown):
-    one = verdict(finding('a'))
-    one.policy.source = source
-    assert ' a waiver in %s, see ' % shown in wording.refusal(one)
+@pytest.mark.parametrize('name', ['two words', '$(reboot)', '-n', 'web-ü', 'a;b', ''])
+def test_a_name_that_a_shell_would_read_is_not_in_a_command(name):
+    one = verdict(finding('a'), domain=name)
+    assert wording.refusal(one).endswith(': virt-guard waiver add %s a\n' % made.UUID)
+    one.uuid = '`reboot`'
+    assert wording.refusal(one).endswith(': virt-guard waiver add DOMAIN a\n')
 
 
 def test_no_waiver_is_offered_where_none_would_help():
