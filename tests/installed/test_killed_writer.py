@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A command that writes policy is killed at each system call that writes, while domains start: the old policy is in
+force, or the new one, and never anything else."""
+
+import collections
+import contextlib
+import re
+import shutil
+import subprocess
+import threading
+
+import pytest
+from installation import DENIED, newly_installed
+from support.capabilities import missing
+from virtguard.policy import load
+
+WRITING = 'openat mkdir write pwrite64 ftruncate fchmod fsync rename unlink connect sendto'.split()
+CALL = re.compile(r'(%s)\((.*)' % '|'.join(WRITING))
+NEW = ['waiver', 'add', 'guest', 'tpm-passthrough', '--until', 'today', '--reason', 'r']
+
+
+@pytest.fixture(scope='module')
+def host(tmp_path_factory):
+    if shutil.which('strace') is None:
+        missing('strace is not installed')
+    installed = newly_installed(tmp_path_factory.mktemp('host'))
+    installed.write_policy()
+    (installed.root / 'etc/libvirt/qemu').mkdir(parents=True)
+    (installed.root / 'etc/libvirt/qemu/guest.xml').write_bytes(DENIED)
+    return installed
+
+
+def run(host, arguments, *options):
+    command = ['strace', '-qq', *options, str(host.cli), *arguments]
+    return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=60)
+
+
+def writing_calls(host, arguments, output):
+    """What the command writes by: (system call, how many of its name came before and with it)."""
+    result = run(host, arguments, '-o', str(output), '-e', 'trace=' + ','.join(WRITING))
+    assert result.returncode == 0, result.stderr
+    counted = collections.Counter()
+    found = []
+    for name, rest in CALL.findall(output.read_text()):
+        counted[name] += 1
+        if name != 'openat' or 'O_CREAT' in rest:
+            found.append((name, counted[name]))
+    return found
+
+
+@contextlib.contextmanager
+def starts(host):
+    """A domain is started over and over meanwhile; yields the exit statuses of the hook so far."""
+    statuses = collections.Counter()
+    over = threading.Event()
+
+    def start():
+        while not over.is_set():
+            statuses[host.run_hook('guest', 'prepare', DENIED).returncode] += 1
+            over.wait(0.2)
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    try:
+        yield statuses
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_the_old_policy_or_the_new_one(host, tmp_path):
+    drop_in = host.root / 'etc/virt-guard/policy.d/60-waivers.yaml'
+
+    def now():
+        return drop_in.read_bytes() if drop_in.exists() else None
+
+    assert host.run_cli(*NEW).returncode == 0  # also makes what only the first one makes
+    drop_in.unlink()
+    old = now()
+    calls = writing_calls(host, NEW, tmp_path / 'calls')
+    new = now()
+    assert new != old and {name for name, _ in calls} >= {'openat', 'fchmod', 'fsync', 'rename'}
+    seen = []
+    with starts(host) as statuses:
+        for name, number in calls:
+            if drop_in.exists():
+                drop_in.unlink()
+            options = ['-e', 'trace=' + name, '-e', 'inject=%s:signal=KILL:when=%d' % (name, number)]
+            killed = run(host, NEW, '-o', '/dev/null', *options)
+            assert killed.returncode == -9, (name, number, killed.stderr)
+            seen.append(now())
+            assert seen[-1] in (old, new), (name, number)
+            assert load.trusted(str(host.policy)).mode == 'enforce'
+    assert set(statuses) <= {0, 1} and sum(statuses.values()) > 3
+    assert seen.index(new) > 3 and seen == [old] * seen.index(new) + [new] * (len(seen) - seen.index(new))
+    drop_in.unlink()
+    result = host.run_cli(*NEW)  # what the killed ones have left behind is in nobody's way
+    assert result.returncode == 0 and now() == new and not result.stderr, result.stderr
+    assert 'policy.compiled' not in host.run_cli('policy', 'check').stdout.decode('utf-8'), 'it is out of date'
+    left = sorted(path.name for path in drop_in.parent.parent.iterdir())
+    assert [name for name in left if not re.match(r'policy\.compiled\.\d+$', name)] == [
+        'policy.compiled', 'policy.d', 'policy.yaml',
+    ]  # fmt: skip
