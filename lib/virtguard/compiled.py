@@ -10,6 +10,7 @@ makes it; source_contents finds out whether a source that looks changed has real
 import marshal
 import posix  # not os: see the import budget in hook/call
 import sys
+import time
 from binascii import crc32
 
 from . import __version__
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     Stamp = Tuple[Tuple[Any, ...], ...]
 
-_FORMAT = 4
+_FORMAT = 5
 _MAX_BYTES = 64 * 1024 * 1024
 
 
@@ -48,7 +49,10 @@ def load_compiled(policy_path: str) -> 'Tuple[Optional[Screen], str]':
         stamp, contents, content = marshal.loads(payload)
         if stamp[0][0] != policy_path or not _is_current(stamp, contents):
             return None, '%s is out of date; run virt-guard policy compile' % path
-        return Screen(content), ''
+        screen = Screen(content)
+        if screen.policy.audit_until:
+            screen.policy = screen.policy.on(time.strftime('%Y-%m-%d'))
+        return screen, ''
     except PolicyFileError as error:
         return None, error.message
     except Exception as error:  # whatever is wrong with it, the policy itself can be read

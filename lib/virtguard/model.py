@@ -91,6 +91,11 @@ def release_of(os: str, like: 'Sequence[str]', vendor: str) -> 'Union[Release, T
     return (int(major), int(minor) if dot else unnamed) if int(major) <= highest else ()
 
 
+def mode_on(day: str, audit_until: str) -> str:
+    """The mode on a day, where mode audit ends after the day `audit_until`."""
+    return 'audit' if day <= audit_until else 'enforce'
+
+
 class HostCondition:
     """A rule's condition on one host fact: `fact` is one of `values`, or, if `negated`, is not.
 
@@ -229,9 +234,12 @@ class Policy:
     `sha256` is the hex digest of the file it was read from; if there are several, it is what
     `sha256sum FILE... | sha256sum` prints. `files` are those files in the order in which they count; `source` is the
     main one: the others are what it extends, and its drop-ins. `origins` is where each setting got its value.
+    `audit_until` (YYYY-MM-DD, or '') is the last day of mode audit; `mode` is that of one day, see `on`.
     """
 
-    __slots__ = 'name mode failure deadline audit_required rules waivers sha256 source files origins'.split()
+    __slots__ = (
+        'name mode failure deadline audit_required rules waivers sha256 source files origins audit_until'.split()
+    )
 
     def __init__(
         self,
@@ -246,6 +254,7 @@ class Policy:
         waivers: 'Tuple[Waiver, ...]' = (),
         files: 'Tuple[str, ...]' = (),
         origins: 'Optional[Dict[str, Origin]]' = None,
+        audit_until: str = '',
     ) -> None:
         self.name = name
         self.mode = mode
@@ -258,6 +267,20 @@ class Policy:
         self.source = source
         self.files = files
         self.origins = origins or {}
+        self.audit_until = audit_until
+
+    def on(self, day: str) -> 'Policy':
+        """The policy with the mode of a day (YYYY-MM-DD)."""
+        mode = mode_on(day, self.audit_until) if self.audit_until else self.mode
+        if mode == self.mode:
+            return self
+        values = {name: getattr(self, name) for name in self.__slots__ if name != 'mode'}
+        return Policy(mode=mode, **values)
+
+    @property
+    def mode_in_words(self) -> str:
+        """The mode, and until when it holds if it ends by itself."""
+        return 'audit until %s' % self.audit_until if self.audit_until and self.mode == 'audit' else self.mode
 
     def settings(self) -> 'Dict[str, Union[str, float, bool]]':
         """The settings that matter to the hook itself, under their names in the file."""
@@ -270,8 +293,10 @@ class Policy:
 
     def fields(self) -> 'List[Tuple[str, str]]':
         """What audit records say of the policy."""
+        ends = [('VIRT_GUARD_AUDIT_UNTIL', self.audit_until)] if self.audit_until and self.mode == 'audit' else []
         return [
             ('VIRT_GUARD_MODE', self.mode),
+            *ends,
             ('VIRT_GUARD_POLICY', self.name),
             ('VIRT_GUARD_POLICY_SHA256', self.sha256),
         ]

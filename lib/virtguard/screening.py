@@ -42,10 +42,12 @@ class Screen:
 
     def __init__(self, content: 'Tuple[Any, ...]') -> None:
         settings, needed_facts, wanted, names, needs, details = content
-        name, mode, failure, deadline, audit_required, sha256, source = settings
+        name, mode, failure, deadline, audit_required, sha256, source, audit_until = settings
         if mode not in ('enforce', 'audit') or failure not in ('deny', 'admit') or not deadline > 0:
             raise ValueError('it has settings that no policy has')
-        self.policy = model.Policy(name, mode, failure, deadline, audit_required, (), sha256, source)
+        self.policy = model.Policy(
+            name, mode, failure, deadline, audit_required, (), sha256, source, audit_until=audit_until
+        )
         self.needed_facts = needed_facts
         self._index = scan.Index(wanted, frozenset(names))
         self._needs = needs
@@ -88,6 +90,7 @@ class Screen:
             policy.sha256,
             policy.source,
             tuple(model.Waiver(*waiver) for waiver in waivers),
+            audit_until=policy.audit_until,
         )
 
 

@@ -44,13 +44,17 @@ def headline(verdict: model.Verdict, mode: str) -> str:
     denied = verdict.rule_ids(model.DENY)
     failed = verdict.rule_ids(model.ERROR)
     if denied:
-        verb = 'denied' if mode == 'enforce' else 'would be denied (audit mode)'
+        verb = 'denied' if mode == 'enforce' else 'would be denied (%s)' % _audit_mode(verdict.policy)
         return '%s %s by %s: %s' % (domain, verb, policy, ', '.join(denied))
     if failed:
         return '%s could not be judged by %s: %s' % (domain, policy, ', '.join(failed))
     notes = [('with warnings', verdict.rule_ids(model.WARN, model.UNKNOWN)), ('waived', verdict.rule_ids(model.WAIVED))]
     noted = ''.join(', %s: %s' % (note, ', '.join(ids)) for note, ids in notes if ids)
     return '%s admitted by %s%s' % (domain, policy, noted)
+
+
+def _audit_mode(policy: model.Policy) -> str:
+    return 'audit mode until %s' % policy.audit_until if policy.audit_until else 'audit mode'
 
 
 def refusal(verdict: model.Verdict) -> str:
@@ -70,7 +74,9 @@ def refusal(verdict: model.Verdict) -> str:
 
 def _word_for(verdict: model.Verdict) -> str:
     """What stands for the domain in a command that somebody may copy: whoever defines a domain chooses its name."""
-    words = [word for word in (verdict.domain, verdict.uuid) if word and word[0] != '-' and _PLAIN.issuperset(word)]
+    words = [
+        word for word in (verdict.domain_name, verdict.uuid) if word and word[0] != '-' and _PLAIN.issuperset(word)
+    ]
     return words[0] if words else 'DOMAIN'
 
 

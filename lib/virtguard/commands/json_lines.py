@@ -9,7 +9,7 @@ from .output_format import OutputFormat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Iterable, Optional, Sequence
+    from typing import Any, Dict, Iterable, Iterator, Optional, Sequence
 
     from ..model import Occurrence
     from .comparison import Cause, Change, Comparison

@@ -27,6 +27,8 @@ def on_policy(policy: model.Policy) -> 'Iterator[str]':
         yield from _on_a_taken_id(rule)
     for path in _files_without_effect(policy):
         yield '%s has no effect: it is empty, or other files replace all that it says' % path
+    if policy.audit_until and policy.mode == 'enforce':
+        yield '%s:%d: mode audit ended on %s' % (*policy.origins['mode'], policy.audit_until)
     if policy.mode == 'audit' and policy.failure == 'deny':
         yield 'mode audit admits what rules deny, but failure deny still refuses what cannot be judged'
     for waiver in policy.waivers:

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterable, Optional, Sequence
+    from typing import Iterable, Iterator, Optional, Sequence
 
     from .. import model
     from .comparison import Comparison

@@ -22,6 +22,7 @@ _JUDGES = (
     '2  a domain could not be judged, a policy has a problem, or the command line is wrong',
 )
 _TELLS = ('0  fine', _FAILED)
+_NOT_CHANGED = '2  nothing was changed: what is asked for cannot be, or the command line is wrong'
 _EXPLAINS = ('0  fine; --domain: it is admitted', '1  --domain: it is denied', _FAILED)
 _DOMAINS = 'FILE|DIR|DOMAIN|-'
 _WHAT = 'domain XML; a directory stands for every file below it; DOMAIN is the name or UUID of a domain of this host'
@@ -74,7 +75,9 @@ def build_parser() -> Parser:
     actions = policy_command.add_commands('ACTION')
     for add in (_add_policy_check, _add_policy_edit, _add_policy_show, _add_policy_test, _add_policy_diff):
         add(actions)
+    _add_policy_compile(actions)
     _add_waiver(commands)
+    _add_help(commands)
     return parser
 
 
@@ -308,39 +311,71 @@ def _diff_policies(arguments: argparse.Namespace, installation: 'Installation') 
     return run(arguments, installation)
 
 
+def _help(arguments: argparse.Namespace, installation: 'Installation') -> int:
+    parser = build_parser()
+    for word in arguments.words:
+        parser = parser.command(word)
+    parser.print_help()
+    return FINE
+
+
 # Commands that write the policy
 
 
 def _add_waiver(commands: 'Commands') -> None:
-    waiver = commands.add_parser('waiver', help='permit single domains, for a while, what rules deny')
-    actions = waiver.add_subparsers(dest='action', metavar='ACTION')
-    actions.required = True
-    parser = actions.add_parser('add', help='permit a domain what rules deny, until a day')
-    parser.set_defaults(run=_add_a_waiver)
+    purpose = 'permit single domains, for a while, what rules deny'
+    examples = [
+        ('virt-guard waiver list', 'which there are'),
+        ('virt-guard help waiver add', 'how to permit a domain something'),
+    ]
+    waiver = add_command(commands, 'waiver', purpose, examples, ['the exit statuses are those of the ACTION'])
+    actions = waiver.add_commands('ACTION')
+    statuses = ['0  it is in force', _NOT_CHANGED]
+
+    examples = [
+        ('virt-guard waiver add web07 virtiofs --until +30d --reason "until the move"', 'one rule, for 30 days'),
+        ('virt-guard waiver add --all-rules --until today --reason "at 3 a.m." web07', 'everything, until midnight'),
+    ]
+    parser = add_command(
+        actions, 'add', 'permit a domain what rules deny, until a day', examples, statuses, _add_a_waiver
+    )
     _add_waiver_options(parser, 'the last day: YYYY-MM-DD, today, or +30d')
     parser.add_argument('--all-rules', action='store_true', help='waive all rules that refuse and can be waived')
     _add_waiver_words(parser)
-    parser = actions.add_parser('list', help='list the waivers, how long they hold, and which domains use them')
-    parser.set_defaults(run=_list_waivers)
+
+    examples = [
+        ('virt-guard waiver list', 'those in force on this host'),
+        ('virt-guard waiver list --format jsonl', 'the same, for programs'),
+    ]
+    purpose = 'list the waivers, how long they hold, and which domains use them'
+    parser = add_command(actions, 'list', purpose, examples, _TELLS, _list_waivers)
     _add_policy_option(parser)
     _add_format_option(parser, 'waiver')
-    parser = actions.add_parser('renew', help='give a waiver another last day')
-    parser.set_defaults(run=_renew_waivers)
+
+    examples = [
+        ('virt-guard waiver renew web07 --until +30d', 'all waivers of a domain'),
+        ('virt-guard waiver renew web07 virtiofs --until 2027-01-31', 'that of one rule'),
+    ]
+    parser = add_command(actions, 'renew', 'give a waiver another last day', examples, statuses, _renew_waivers)
     _add_waiver_options(parser, 'the new last day: YYYY-MM-DD, today, or +30d')
     _add_waiver_words(parser)
-    parser = actions.add_parser('remove', help='take domains or rules out of waivers')
-    parser.set_defaults(run=_remove_waivers)
+
+    examples = [
+        ('virt-guard waiver remove web07', 'all waivers of a domain'),
+        ('virt-guard waiver remove web07 virtiofs', 'that of one rule'),
+    ]
+    parser = add_command(actions, 'remove', 'take domains or rules out of waivers', examples, statuses, _remove_waivers)
     _add_waiver_words(parser)
 
 
-def _add_waiver_options(parser: argparse.ArgumentParser, until: str) -> None:
+def _add_waiver_options(parser: Parser, until: str) -> None:
     parser.add_argument('--until', metavar='DATE', help=until)
     parser.add_argument('--reason', metavar='TEXT', help='why')
     parser.add_argument('--approved-by', metavar='WHO', help='by whom (default: the user who runs the command)')
     parser.add_argument('--ticket', metavar='ID', help='where it was discussed')
 
 
-def _add_waiver_words(parser: argparse.ArgumentParser) -> None:
+def _add_waiver_words(parser: Parser) -> None:
     parser.add_argument(
         '--domain', metavar='ANOTHER', action='append', default=[], dest='others', help='one more domain'
     )

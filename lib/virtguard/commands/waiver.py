@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from .. import model
 from ..errors import GuardError, suggest
 from ..host import today
-from ..policy.waivers import MAX_DAYS_AHEAD, days_left, latest_expiry, parse_day
+from ..waivers import MAX_DAYS_AHEAD, days_left, latest_expiry, parse_day
 from ..wording import counted
 from . import loading
 from .asking import can_ask, given_or_asked

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Print a line, or an object, for each waiver."""
-    from ..policy.waivers import days_left
+    from ..waivers import days_left
 
     policy = loading.policy(arguments.policy, installation)
     of_runtime = {rule.id for rule in policy.rules_at(model.RUNTIME)}

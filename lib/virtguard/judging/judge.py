@@ -31,6 +31,7 @@ class Judge:
         today: str,
         limit: 'Optional[int]' = model.MAX_FINDINGS_PER_RULE,
     ) -> None:
+        policy = policy.on(today)
         self.seconds = max(policy.deadline, _LEAST_SECONDS)
         self._policy = policy
         self._host = host

@@ -39,7 +39,7 @@ def prepare(policy: model.Policy) -> 'Tuple[Any, ...]':
     conditions = [pack_conditions(rule) for rule in rules]
     settings = (policy.name, policy.mode, policy.failure, policy.deadline, policy.audit_required, policy.sha256)
     return (
-        settings + (policy.source,),
+        settings + (policy.source, policy.audit_until),
         tuple(sorted(policy.needed_facts())),
         {key: index.wanted[key] for key in sorted(index.wanted)},
         tuple(sorted(index.names)),

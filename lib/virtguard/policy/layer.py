@@ -27,6 +27,7 @@ PROBES = ('foreign-emulator', 'infiniband-vf', 'multipath-device')
 FACTS = ('arch', 'container', 'os')
 ACTIONS = ('deny', 'warn', 'off')
 MODES = ('enforce', 'audit')
+AUDIT_UNTIL = 'audit-until'  # the key of a mode that ends by itself
 FAILURES = ('deny', 'admit')
 TIMES = (model.ADMISSION, model.RUNTIME)
 MAX_DEADLINE = 60  # seconds
@@ -91,6 +92,15 @@ class KnownSystems:
         self.known = known
 
 
+class AuditUntil:
+    """The mode `{audit-until: day}`: audit up to and including that day (YYYY-MM-DD), and enforce from then on."""
+
+    __slots__ = ('day',)
+
+    def __init__(self, day: str) -> None:
+        self.day = day
+
+
 class Layer:
     """What one file gives.
 
@@ -152,6 +162,13 @@ def _read_list(
 
 def _read_audit(reader: Reader, node: 'yaml.Node') -> 'Optional[bool]':
     return reader.boolean(reader.mapping(node, 'audit', ('required',), ('required',)).get('required'), 'audit.required')
+
+
+def _read_mode(reader: Reader, node: 'yaml.Node') -> 'Union[str, AuditUntil, None]':
+    if not isinstance(node, yaml.MappingNode):
+        return reader.choice(node, 'mode', MODES)
+    day = reader.day(reader.mapping(node, 'mode', (AUDIT_UNTIL,), (AUDIT_UNTIL,)).get(AUDIT_UNTIL), AUDIT_UNTIL)
+    return AuditUntil(day) if day else None
 
 
 def _read_rule(reader: Reader, node: 'yaml.Node') -> 'Dict[str, Given]':
@@ -322,7 +339,7 @@ def _strings(key: str) -> 'ValueReader':
 _SETTINGS: 'Dict[str, ValueReader]' = {
     'policy': _line('policy'),
     'extends': _line('extends'),
-    'mode': _choice('mode', MODES),
+    'mode': _read_mode,
     'failure': _choice('failure', FAILURES),
     'deadline': lambda reader, node: reader.seconds(node, 'deadline', MAX_DEADLINE),
     'audit': _read_audit,

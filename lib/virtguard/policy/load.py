@@ -7,6 +7,7 @@ import time
 
 from .. import model
 from ..errors import PolicyFileError, suggest
+from ..host import today as _today
 from ..libraries import MissingLibraryError
 from .drop_ins import find_drop_ins, refuse_drop_in
 from .files import read_policy_file, read_trusted_policy_file, refuse_too_large, stated_failure
@@ -124,7 +125,7 @@ def _read_and_merge(path: str, drop_ins: 'Sequence[str]', read: 'Callable[[str],
     for layer in layers[1:]:
         if 'extends' in layer.settings:
             layer.settings['extends'].problem('a drop-in cannot extend a policy', 'say so in %s' % path)
-    return merge_layers(extended + layers, path, today, _released_before, _known_systems)
+    return merge_layers(extended + layers, path, today, _released_before, _known_systems, today or _today())
 
 
 def _read_files(paths: 'Sequence[str]', read: 'Callable[[str], bytes]') -> 'Files':

@@ -11,7 +11,7 @@ from ..errors import suggest
 from ..libraries import MissingLibraryError
 from ..match.syntax import MatchError
 from ..waivers import MAX_DAYS_AHEAD, latest_expiry
-from .layer import Given, KnownSystems, Layer, ReleasedBefore
+from .layer import AuditUntil, Given, KnownSystems, Layer, ReleasedBefore
 from .os_releases import known_systems, released_before
 from .problems import PolicyError
 
@@ -31,6 +31,7 @@ def merge_layers(
     today: str = '',
     released_before: 'Sets' = released_before,
     known_systems: 'Known' = known_systems,
+    day: str = '',
 ) -> model.Policy:
     """Make one policy of layers.
 
@@ -38,10 +39,11 @@ def merge_layers(
     :param today: YYYY-MM-DD: a waiver must not reach too far beyond it; '' if that does not matter
     :param released_before: knows the operating systems that were released before a day (YYYY-MM-DD)
     :param known_systems: knows all operating systems that there are
+    :param day: YYYY-MM-DD: that of the mode, if that depends on the day
     :raises PolicyError: with every problem at once; a broken policy is never half loaded
     :raises MissingLibraryError: there is no lxml to check expressions with
     """
-    settings = stated_settings(layers)
+    settings = stated_settings(layers, day)
     try:
         rules = _make_rules(layers, released_before, known_systems)
     except ImportError as error:
@@ -64,14 +66,22 @@ def merge_layers(
         tuple(waivers),
         tuple(layer.source for layer in layers),
         {key: given.origin for key, given in values.items()},
+        settings['audit-until'],
     )
 
 
-def stated_settings(layers: 'Sequence[Layer]') -> 'Dict[str, Any]':
-    """The settings, with defaults, that hold even if other things are wrong; one with a problem itself is left out."""
+def stated_settings(layers: 'Sequence[Layer]', day: str) -> 'Dict[str, Any]':
+    """The settings, with defaults, that hold even if other things are wrong; one with a problem itself is left out.
+
+    `mode` is that of the day; `audit-until` is its last day, or ''.
+    """
     settings: 'Dict[str, Any]' = dict(model.DEFAULT_SETTINGS)
     for layer in layers:
         settings.update((key, given.value) for key, given in layer.settings.items() if key in model.DEFAULT_SETTINGS)
+    settings['audit-until'] = ''
+    if isinstance(settings['mode'], AuditUntil):
+        settings['audit-until'] = settings['mode'].day
+        settings['mode'] = model.mode_on(day, settings['audit-until'])
     return {key: value for key, value in settings.items() if value is not None}
 
 

@@ -33,7 +33,7 @@ def show_policy(policy: model.Policy) -> str:
 def _policy(policy: model.Policy) -> 'Lines':
     deadline = '%g' % policy.deadline
     audit = '{required: %s}' % _boolean(policy.audit_required)
-    settings = [('policy', _scalar(policy.name)), ('mode', policy.mode), ('failure', policy.failure)]
+    settings = [('policy', _scalar(policy.name)), ('mode', _mode(policy)), ('failure', policy.failure)]
     for key, text in settings + [('deadline', deadline), ('audit', audit)]:
         yield '%s: %s' % (key, text), _origin_text(policy.origins.get(key))
     yield 'rules:', ''
@@ -117,6 +117,10 @@ def bounds_of(span: 'model.Span') -> 'List[Tuple[str, str]]':
 
 def _origin_text(origin: 'Optional[model.Origin]') -> str:
     return wording.escape('%s:%d' % origin) if origin is not None else 'default'
+
+
+def _mode(policy: model.Policy) -> str:
+    return '{audit-until: %s}' % policy.audit_until if policy.audit_until else policy.mode
 
 
 def _boolean(value: bool) -> str:

@@ -22,7 +22,7 @@ def options(parser):
 
 def test_every_format_option_offers_every_format():
     offered = [option for option in options(build_parser()) if '--format' in option.option_strings]
-    assert len(offered) == 6
+    assert len(offered) == 7
     assert all((option.choices, option.default) == (list(FORMATS), 'text') for option in offered)
 
 

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import pathlib
 import shutil
+import time
 
 import pytest
 from support.paths import CHECKOUT
@@ -12,6 +13,7 @@ from support.policies import load_policy
 from virtguard import compiled, model, source_contents, trust
 from virtguard.compiled import compiled_path, headline, load_compiled, take_stamp
 from virtguard.errors import DomainXMLError
+from virtguard.host import today
 from virtguard.judging.evaluate import evaluate
 from virtguard.judging.judge import Judge
 from virtguard.judging.subject import parse_domain
@@ -405,3 +407,26 @@ def test_writers_at_once_do_no_harm(policy, file):
         writer.join()
         assert writer.exitcode == 0
     assert sorted(path.name for path in policy.parent.iterdir()) == ['policy.compiled', 'policy.yaml']
+
+
+@pytest.mark.parametrize(('zone', 'mode'), [('WEST+24', 'audit'), ('UTC', 'audit'), ('EAST-24', 'enforce')])
+def test_mode_audit_ends_without_compiling_anew(tmp_path, monkeypatch, zone, mode):
+    """What was compiled today is loaded yesterday, today and tomorrow, as time zones have it."""
+    monkeypatch.setenv('TZ', 'UTC')
+    time.tzset()
+    try:
+        text = (
+            (CHECKOUT / 'policy.yaml').read_text('utf-8').replace('mode: enforce', 'mode: {audit-until: %s}' % today())
+        )
+        path = tmp_path / 'policy.yaml'
+        path.write_text(text, 'utf-8')
+        assert compile_to(compiled_path(str(path)), path)
+        monkeypatch.setenv('TZ', zone)
+        time.tzset()
+        screen, warning = load_compiled(str(path))
+        assert screen is not None, warning
+        policies = [screen.policy, screen.narrowed([0]), load.trusted(str(path))]
+        assert [(policy.mode, dict(policy.fields())['VIRT_GUARD_MODE']) for policy in policies] == [(mode, mode)] * 3
+    finally:
+        monkeypatch.undo()
+        time.tzset()

@@ -11,5 +11,5 @@ LOADERS = [yaml.SafeLoader] + ([yaml.CSafeLoader] if hasattr(yaml, 'CSafeLoader'
 @pytest.fixture(params=LOADERS, ids=lambda loader: loader.__name__)
 def loader(request, monkeypatch):
     """A PyYAML without libyaml reads the same policies, and finds the same problems."""
-    monkeypatch.setattr(yaml_reader, '_LOADER', request.param)
+    monkeypatch.setattr(yaml_reader, 'LOADER', request.param)
     return request.param

@@ -294,3 +294,32 @@ def test_a_waiver_of_a_rule_that_a_later_layer_makes_sacred():
     assert problems(BASE, WAIVER, 'rules: [{id: one, waivable: false}]\n') == [
         "10-site.yaml:2:12: rule 'one' cannot be waived (defined in base.yaml:4)"
     ]
+
+
+UNTIL = 'mode: {audit-until: 2027-01-31}\n'
+
+
+@pytest.mark.parametrize(
+    ('day', 'mode'), [(TODAY, 'audit'), ('2027-01-31', 'audit'), ('2027-02-01', 'enforce'), ('2028-01-01', 'enforce')]
+)
+def test_mode_audit_ends_by_itself(day, mode):
+    policy = merge(BASE, UNTIL, day=day)
+    assert (policy.mode, policy.audit_until) == (mode, '2027-01-31')
+    assert {policy.on(other).mode for other in ('2020-01-01', '2027-01-31')} == {'audit'}
+    assert policy.on('2027-02-01').mode == 'enforce' and policy.on(day) is policy
+    assert policy.on('2027-02-01').rules is policy.rules
+    assert dict(policy.fields()).get('VIRT_GUARD_AUDIT_UNTIL') == ('2027-01-31' if mode == 'audit' else None)
+    assert merge(BASE, UNTIL, 'mode: audit\n', day=day).on('2028-01-01').mode == 'audit'
+
+
+def test_a_broken_policy_has_the_mode_of_the_day():
+    for day, mode in (('2027-01-31', 'audit'), ('2027-02-01', 'enforce')):
+        with pytest.raises(PolicyError) as caught:
+            merge(BASE, UNTIL + 'deadline: soon\n', day=day)
+        assert caught.value.settings['mode'] == mode
+
+
+@pytest.mark.parametrize('value', ['{}', '{audit-until: soon}', '{until: 2027-01-31}', '{audit-until: [a]}', '[audit]'])
+def test_a_mode_that_says_nothing(value):
+    with pytest.raises(PolicyError):
+        merge(BASE, 'mode: %s\n' % value)

@@ -50,7 +50,7 @@ def test_absurd_nesting_does_not_crash(loader):
     program = (
         'import sys, yaml; sys.path.insert(0, sys.argv[1])\n'
         'from virtguard.policy import layer, merge, problems, yaml_reader\n'
-        'yaml_reader._LOADER = getattr(yaml, sys.argv[2])\n'
+        'yaml_reader.LOADER = getattr(yaml, sys.argv[2])\n'
         'try: merge.merge_layers([layer.read_layer(b"[" * 100000, "policy.yaml")])\n'
         'except problems.PolicyError: sys.exit(42)\n'
     )
