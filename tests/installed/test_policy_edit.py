@@ -234,7 +234,18 @@ def test_the_end_of_the_input_keeps_the_text(editing):
     assert editing.kept.read_text() == WARN and not editing.drop_in.exists()
 
 
-def test_an_interrupt_in_the_editor_does_not_end_the_command(editing):
+def test_nobody_answers_before_the_question(editing):
+    terminal = editing.start(editing.saving(WARN) + '\necho ready; read line')
+    terminal.wait_for('ready\n')
+    terminal.type('to the editor\ny\n')
+    terminal.answer(DECISION, 'what?')
+    terminal.wait_for('Type one of these letters: y, e, k, d\n')
+    terminal.answer(DECISION, 'D')
+    assert terminal.end() == AMISS
+    assert not editing.drop_in.exists()
+
+
+def test_an_interrupt_is_the_editors(editing):
     script = 'trap "cat %s > \\"\\$1\\"; echo interrupted" INT; echo "type ^C"; read line || read line'
     terminal = editing.start(script % editing.text('text', WARN))
     terminal.wait_for('type ^C\n')

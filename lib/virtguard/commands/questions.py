@@ -22,18 +22,18 @@ def ask(question: str, answers: 'Mapping[str, str]') -> str:
     :param answers: what each letter means, in words that begin with it
     """
     shown = '%s %s: ' % (question, ', '.join('(%s)%s' % (letter, words[1:]) for letter, words in answers.items()))
-    while True:
-        try:
-            termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)  # nobody has answered before the question was asked
+    try:
+        termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)  # nobody has answered before the question was asked
+        while True:
             show(shown)
             line = sys.stdin.buffer.readline()
-        except (OSError, termios.error):  # the terminal is closed
-            return ''
-        if not line:
-            show('\n')
-            return ''
-        word = line.strip().decode('ascii', 'replace').lower()
-        for letter, words in answers.items():
-            if word and word in (letter, words.split()[0]):
-                return letter
-        show_line('Type one of these letters: %s' % ', '.join(answers))
+            if not line:
+                show('\n')
+                return ''
+            word = line.strip().decode('ascii', 'replace').lower()
+            for letter, words in answers.items():
+                if word and word in (letter, words.split()[0]):
+                    return letter
+            show_line('Type one of these letters: %s' % ', '.join(answers))
+    except (OSError, termios.error):  # the terminal is closed
+        return ''
