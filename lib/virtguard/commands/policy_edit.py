@@ -20,6 +20,7 @@ from ..policy.installation import SUFFIX
 from ..policy.problems import PolicyError
 from ..trust import check_way
 from . import loading, notes
+from .absent_domains import find_absent
 from .edited_copy import EditedCopy, kept_on
 from .editor import find_editor, run_editor
 from .effect import find_effect
@@ -246,13 +247,17 @@ class _Edit:
             old = load.trusted(self._installation.policy, today())
         except GuardError:
             show_line('The policy in force is broken: no domain is judged by it.')
-        known = list(notes.on_policy(old)) if old is not None else []
-        for note in [*unchecked, *filter(None, [slow]), *(note for note in notes.on_policy(new) if note not in known)]:
+        known = set(self._notes(old)) if old is not None else set()
+        for note in [*unchecked, *filter(None, [slow]), *(note for note in self._notes(new) if note not in known)]:
             show_line('note: ' + note)
         if not self._text.strip():
             show_line('The text is empty: %s would be removed.' % self._path)
         show(str(find_effect(old, new, self._installation)))
         return new
+
+    def _notes(self, policy: 'Policy') -> 'Iterator[str]':
+        yield from notes.on_policy(policy)
+        yield from find_absent(policy, self._installation)
 
     def _put_in_force(self, seen: 'Policy') -> None:
         """
