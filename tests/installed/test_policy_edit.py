@@ -328,7 +328,8 @@ def test_a_policy_that_another_drop_in_breaks_stays_as_it_is(editing):
     other = editing.drop_ins / '60-other.yaml'
     other.write_text(BROKEN)
     terminal = editing.start(editing.saving(WARN))
-    assert '%s:3:13: ' % other in terminal.answer(PROBLEM, 'k')
+    said = terminal.answer(PROBLEM, 'k')
+    assert '%s:3:13: ' % other in said and '\n50-site.yaml has no problem; mend the other files first' in said
     assert terminal.end() == AMISS
     assert editing.kept.read_text() == WARN
 

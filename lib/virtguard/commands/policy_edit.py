@@ -68,6 +68,7 @@ _TEMPLATE = """\
 _ENDINGS = re.compile(r'(\.(yaml|yml|rejected(\.\d+)?))+\Z')  # what stands behind NAME in names that users see
 _DAY = re.compile(rb'\b\d{4}-\d\d-\d\d\b')
 _MOST_COMPARED = 100000  # bytes: comparing lines takes the square of their number
+_OTHERS_BROKEN = '%s has no problem; mend the other files first, or move them away, and keep this text meanwhile'
 _ENDING = (signal.SIGHUP, signal.SIGTERM)
 _EDIT, _KEEP, _DROP, _YES = 'e', 'k', 'd', 'y'
 
@@ -199,6 +200,8 @@ class _Edit:
             return answer
         except PolicyError as error:
             self._show_problems(error.problems)
+            if not self._line:
+                show_line(_OTHERS_BROKEN % self._name)
         except GuardError as error:
             show_line(str(error))
         return self._ask({})
