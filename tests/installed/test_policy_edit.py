@@ -245,7 +245,7 @@ def test_nobody_answers_before_the_question(editing):
     assert not editing.drop_in.exists()
 
 
-def test_an_interrupt_is_the_editors(editing):
+def test_an_interrupt_in_the_editor_does_not_end_the_command(editing):
     script = 'trap "cat %s > \\"\\$1\\"; echo interrupted" INT; echo "type ^C"; read line || read line'
     terminal = editing.start(script % editing.text('text', WARN))
     terminal.wait_for('type ^C\n')
@@ -276,6 +276,17 @@ def test_the_command_is_killed_while_the_editor_runs(editing):
     terminal.answer(PROBLEM, 'd')
     assert terminal.end() == AMISS
     assert 'your text is kept as %s' % editing.kept in terminal.all
+
+
+@pytest.mark.parametrize('answer', ['y', 'd'])
+def test_what_an_editor_saves_behind_the_back_of_the_command_is_kept(editing, answer):
+    terminal = editing.start(editing.saving(WARN))
+    terminal.wait_for('(d)rop it: ')
+    (editing.aside / '50-site.yaml/50-site.yaml').write_text(WARN + '#\n')
+    terminal.type(answer + '\n')
+    terminal.end()
+    assert editing.kept.read_text() == WARN + '#\n'
+    assert editing.drop_in.exists() == (answer == 'y')
 
 
 def test_two_at_once(editing):

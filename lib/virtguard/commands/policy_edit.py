@@ -147,6 +147,7 @@ class _Edit:
             self._save()
             self._copy.leave()
             raise
+        self._save(self._text)  # an editor that did not stay in the foreground may have saved more since
         self._copy.remove()
         return status
 
@@ -243,8 +244,7 @@ class _Edit:
         except PolicyError as error:
             if any(problem.source == self._path for problem in error.problems):
                 raise
-            self._show_problems(error.problems)
-            unchecked = []
+            unchecked = [str(problem) for problem in error.problems]
         old = None
         try:
             old = load.trusted(self._installation.policy, today())
@@ -268,7 +268,8 @@ class _Edit:
         :raises GuardError: it is not in force, or another one than that would be
         """
         data = self._data()
-        revise = as_read(self._before, data, '%s was edited' % self._name)
+        said = '%s was %s' % (self._name, 'removed' if data is None else 'edited')
+        revise = as_read(self._before, data, said)
 
         def revise_what_was_seen(before: 'Optional[bytes]') -> 'Revision':
             policy = load.trusted(self._installation.policy, today(), {self._path: data})
@@ -286,14 +287,17 @@ class _Edit:
         own = [problem.line for problem in problems if problem.source == self._path]
         self._line = own[0] if own else 0
 
-    def _save(self) -> None:
-        """Keep the text of the copy, where there is one that is not in force. May be called at any moment."""
+    def _save(self, settled: 'Optional[bytes]' = None) -> None:
+        """Keep the text of the copy, where there is one that is not in force. May be called at any moment.
+
+        :param settled: the text about which the user has decided already
+        """
         with contextlib.suppress(OSError, GuardError):
             if not self._copy.is_left():
                 return
             self._text = self._copy.read()
             self._before = read_drop_in(self._installation, self._name)
-            if self._is_nothing_new():
+            if self._text == settled or self._is_nothing_new():
                 os.unlink(self._copy.path)
             else:
                 complain('your text is kept as %s' % self._copy.keep(self._taken_up))
