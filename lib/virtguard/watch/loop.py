@@ -9,6 +9,7 @@ import time
 
 from .. import journal
 from ..errors import GuardError
+from ..policy.drop_ins import drop_in_directory
 from ..wording import counted, escape
 from .follower import Follower
 from .intake import Intake
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from ..model import Occurrence, Verdict
     from ..policy.installation import Installation
+    from .auditor import Auditor
     from .reminder import Reminder
     from .renewal import Renewal
 
@@ -85,10 +87,13 @@ class Watch:
     def run(self) -> None:
         """Watch until SIGTERM or SIGINT.
 
-        :raises GuardError: there is no valid policy to begin with
+        :raises GuardError: there is no valid policy to begin with, and nobody restarts this watch
         """
         waker = self._catch_signals()
-        auditor = self._policy.load()
+        auditor = self._await_policy(waker)
+        if auditor is None:
+            self._notifier.stopping()
+            return
         self._policy_follower.follow(self._policy.paths())
         kept_states = KeptStates(self._installation.state, self._complain)
         if kept_states.is_taken:
@@ -114,6 +119,34 @@ class Watch:
         self._reminders.close()
         self._ledger.close()
         self._ledger.keep()
+
+    def _await_policy(self, waker: int) -> 'Optional[Auditor]':
+        """The policy to begin with; None if the watch was ended before there was one.
+
+        A service waits for it. If it ended instead, it would be started again and again, and complain each time.
+        """
+        policy = self._installation.policy
+        self._policy_follower.follow([policy, drop_in_directory(policy)])
+        while not self._ended:
+            try:
+                return self._policy.load()
+            except GuardError as error:
+                if not self._notifier.listens:
+                    raise
+                if not self._amiss:
+                    self._notifier.ready('running domains are not observed: the policy cannot be used')
+                text = 'running domains are not observed, because the policy cannot be used: %s' % error
+                self._say('first policy', text)
+            poll = select.poll()
+            for readable in (waker, self._policy_follower.fileno()):
+                if readable is not None:
+                    poll.register(readable, select.POLLIN)
+            poll.poll(max(0, min(_LOOK, self._notifier.due() - time.monotonic())) * 1000 + 1)
+            _drain(waker)
+            self._notifier.alive()
+            if self._policy_follower.has_changed():
+                time.sleep(_SETTLED)
+        return None
 
     def _watch_beside_another(self) -> None:
         """Only show what happens, because the other watch records it, and a second record would be a duplicate.
@@ -154,8 +187,7 @@ class Watch:
                 poll.register(readable, select.POLLIN)
         idle = min(self._notifier.due(), self._intake.due(), *self._due.values()) - time.monotonic()
         poll.poll(0 if self._intake.has_work() else min(max(0, idle), _LOOK) * 1000 + 1)
-        with contextlib.suppress(BlockingIOError):  # if it was not a signal
-            os.read(waker, 4096)
+        _drain(waker)
 
     def _turn(self) -> None:
         if self._reload:
@@ -336,3 +368,8 @@ class Watch:
         running = counted(self._ledger.running(), 'running domain')
         changes = counted(self._ledger.changes, 'change')
         return "%s %s by policy '%s'; %s" % (how, running, self._policy.name, changes)
+
+
+def _drain(waker: int) -> None:
+    with contextlib.suppress(BlockingIOError):  # if it was not a signal
+        os.read(waker, 4096)

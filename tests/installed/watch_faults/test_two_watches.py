@@ -9,7 +9,7 @@ import signal
 import subprocess
 
 import pytest
-from watching import IOTUNE, Watching, disk
+from watching import IOTUNE, Watching, disk, rules_text
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root, for a /run of its own')
 
@@ -86,7 +86,34 @@ def test_the_watchdog_is_told_during_long_work(watch):
 
 def test_a_policy_that_is_broken_at_the_start(installation, watch):
     installation.policy.write_text('rules: {')
-    watch.start(wait=False)
+    watch.start(wait=False, environment={'NOTIFY_SOCKET': ''})
     code, errors = watch.end()
     assert code == 2
     assert errors.startswith('%s:' % installation.policy)
+
+
+def test_a_service_waits_for_a_policy_that_can_be_used(installation, watch):
+    """It is not started again and again; what is wrong is recorded once, and the watch begins when it is mended."""
+    installation.policy.write_text('rules: {')
+    watch.put(devices=disk('vda', IOTUNE))
+    watch.start(environment={'WATCHDOG_USEC': '2000000'})
+    record = watch.receive()
+    assert record['MESSAGE'].startswith('running domains are not observed, because the policy cannot be used: ')
+    assert (record['VIRT_GUARD_DECISION'], record['VIRT_GUARD_OPERATION']) == ('error', 'watch')
+    assert watch.notifications[-1] == 'READY=1\nSTATUS=running domains are not observed: the policy cannot be used'
+    for _ in range(3):
+        os.utime(str(installation.policy))
+        watch.wait_notified('WATCHDOG=1')
+    mended = installation.policy.with_name('mended')
+    mended.write_text(rules_text())
+    mended.rename(installation.policy)  # never half of it
+    record = watch.receive()
+    assert record.get('VIRT_GUARD_RULE') == 'qemu-io-throttling', record['MESSAGE']
+    watch.wait_notified("STATUS=following 1 running domain by policy 'rhel-8'")
+    assert watch.stop() == (0, '')
+
+
+def test_a_service_that_waits_for_a_policy_ends_when_it_is_told_to(installation, watch):
+    installation.policy.write_text('rules: {')
+    watch.start()
+    assert watch.stop() == (0, '')
