@@ -12,7 +12,7 @@ from booted import BROKEN, DAEMON, IN_A_CONTAINER, LAB, UNIT, WATCH
 from domains import domain
 from guarded import refusal
 from support.policies import setting
-from support.records import MARKS
+from support.records import EXPIRY_ID, MARKS
 
 pytestmark = pytest.mark.systemd
 
@@ -29,6 +29,7 @@ DIRECTORIES = (
     '/var/log/libvirt /tmp'
 ).split()
 NO_THROTTLING = 'rules: [{id: qemu-io-throttling, action: "off", reason: a test}]\n'
+WAIVER = 'waivers: [{rules: [tcg], domains: [bad], reason: a test, approved-by: somebody, expires: %s}]\n'
 PROBE, PROBE_ANSWERS = '/usr/local/bin/probe', '/var/log/libvirt/probe'
 PROBE_UNIT = """\
 [Service]
@@ -385,3 +386,19 @@ def test_what_takes_long_is_judged_apart(lab):
     finally:
         lab.run(['rm', '-f', STATUS])
     assert lab.main_pid(WATCH) == pid
+
+
+def test_the_end_of_a_waiver_is_recorded_once(host):
+    """The sandbox lets the watch read definitions, judge them in a process of its own, and keep what it has told."""
+    host.define(domain('bad', domains.TCG))
+    start, tomorrow = host.cursor(), host.run(['date', '-d', 'tomorrow', '+%F']).stdout.strip()
+    host.put_drop_in('60-test.yaml', WAIVER % tomorrow)
+    (record,) = host.wait_journal('MESSAGE_ID=' + EXPIRY_ID, after=start, timeout=30)
+    assert record['MESSAGE'] == (
+        "1 waiver ends tomorrow, on %s; 1 domain on this host would be refused after that day: 'bad' (tcg)" % tomorrow
+    )
+    assert (record['_SYSTEMD_UNIT'], record['PRIORITY'], record['VIRT_GUARD_DOMAIN']) == (WATCH, '4', 'bad')
+    for command in ('reload', 'restart'):
+        host.systemctl(command, WATCH)
+        time.sleep(8)
+    assert len(host.journal('MESSAGE_ID=' + EXPIRY_ID, after=start)) == 1
