@@ -7,8 +7,7 @@ The nodes are lxml's or those of tree, which has the same methods as far as they
 """
 
 from . import model
-from .scan import LIBOSINFO_NS
-from .tree import ARG_NS, NAMESPACES
+from .tree import ARG_NS, LIBOSINFO_NS, NAMESPACES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -171,7 +170,7 @@ def find(
         values = frozenset(values)
     answers: 'Dict[str, Tuple[model.Answer, str]]' = {}
     for number, node in enumerate(nodes):
-        asked = '' if values is None and rule.probe is None else _string_value(node)
+        asked = '' if values is None and rule.probe is None else string_value(node)
         if values is not None and _is_listed(node, asked, values) == rule.negated:
             continue
         if rule.probe is None:
@@ -226,7 +225,7 @@ def _outcome(rule: model.Rule, answer: 'model.Answer', asked: str) -> 'Tuple[str
     return rule.action, rule.title
 
 
-def _string_value(node: 'Node') -> str:
+def string_value(node: 'Node') -> str:
     """What a rule's values and probe are asked about: XPath's string value, or an address as the host writes it."""
     if not _is_element(node):
         return str(node)

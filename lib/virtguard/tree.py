@@ -8,7 +8,6 @@ judging uses, so that the same code judges either tree. lxml's names in a namesp
 import pyexpat
 
 from .errors import DomainXMLError
-from .scan import EXTENSION, LIBOSINFO_NS, MAX_BYTES, MAX_DEPTH, NAMESPACE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,10 +15,18 @@ if TYPE_CHECKING:
 
     Child = Any  # Element or str
 
+NAMESPACE = '\x01'  # stands between URI and name; no XML document can hold it
+LIBOSINFO_NS = 'http://libosinfo.org/xmlns/libvirt/domain/1.0'
+# libvirt's own elements beside those of a domain, <qemu:commandline> and its like, are in namespaces that begin so.
+EXTENSION = 'http://libvirt.org/schemas/domain/'
 QEMU_NS = 'http://libvirt.org/schemas/domain/qemu/1.0'
 ARG_NS = 'urn:virt-guard:qemu-argument'
 # The prefixes that a policy's expressions may use. Documents may use any prefix: only the URI counts.
 NAMESPACES = {'qemu': QEMU_NS, 'libosinfo': LIBOSINFO_NS, 'arg': ARG_NS}
+
+# Beyond these, expat and libxml2 might not agree on what a document says, so that lxml must be asked.
+MAX_DEPTH = 250
+MAX_BYTES = 4 * 1024 * 1024
 # More than ten times what any real domain has; each takes half a KiB.
 _MAX_ELEMENTS = 20000
 _BUFFER = 1 << 16
@@ -334,6 +341,23 @@ def _split(name: str) -> 'Any':
     if len(parts) == 1:
         return name, None
     return '{%s}%s' % (parts[0], parts[1]), parts[2] if len(parts) > 2 else None
+
+
+def is_plain_id(id: str) -> bool:
+    """Whether an id of an operating system is taken as it is written; policy/os_ids tells what others mean."""
+    host, _, path = id[len('http://') :].partition('/')
+    return (
+        id.startswith('http://')
+        and '//' not in id[len('http://') :]
+        and path[-1:] not in ('', '/')
+        and id.split() == [id]
+        and host != ''
+        and host == host.lower()
+        and not host.startswith('www.')
+        and not host.endswith('.')
+        and ':' not in host
+        and '@' not in host
+    )
 
 
 def _refuse_doctype(*arguments: object) -> 'NoReturn':

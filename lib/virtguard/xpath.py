@@ -58,6 +58,14 @@ def walk(steps: 'Sequence[Operation]', nodes: 'List[Node]') -> 'List[Node]':
     return nodes
 
 
+def meets(predicates: 'Sequence[Operation]', node: 'Node') -> bool:
+    """Whether a node meets predicates that do not ask for its place."""
+    for predicate in predicates:  # noqa: SIM110 - generators take twice the time
+        if not _OPERATIONS[predicate[0]](predicate, node, 1, 1):
+            return False
+    return True
+
+
 def _kept(predicates: 'Sequence[Operation]', nodes: 'List[Node]') -> 'List[Node]':
     """Those of the nodes that meet predicates."""
     for predicate in predicates:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The functions of XPath 1.0, but those that xpath itself has; with libxml2's results. Pure: no I/O.
+"""The functions of expressions, but those that xpath itself has; with libxml2's results. Pure: no I/O.
 
 To add a function: what it does here, the types of its arguments in match/program, its name in match/syntax.
 """
 
+from .flags import has_flag
 from .tree import Leaf
 
 TYPE_CHECKING = False
@@ -105,4 +106,5 @@ FUNCTIONS: 'Dict[str, Callable[..., Any]]' = {
     'substring-after': lambda text, part: text.partition(part)[2] if part else text,
     'substring-before': lambda text, part: text.partition(part)[0] if part and part in text else '',
     'translate': _translate,
+    'vg:has-flag': lambda nodes, flag: has_flag([node.string_value() for node in nodes], int(flag)),
 }

@@ -11,11 +11,11 @@ import pytest
 from test_cases import POLICY, TODAY
 from virtguard import model
 from virtguard.commands import expectations
+from virtguard.compiled import CompiledPolicy
 from virtguard.judging.judge import Judge
 from virtguard.policy import load
 from virtguard.policy.compiler import prepare
 from virtguard.policy.installation import profiles
-from virtguard.screening import Screen
 
 HERE = pathlib.Path(__file__).resolve().parent / 'generators'
 
@@ -45,12 +45,12 @@ def test_findings(path, case):
 
 def test_nothing_but_findings_takes_long():
     """What nothing is found in needs no library: the hook admits it in a fifth of the time."""
-    compiled = Screen(prepare(POLICY))
+    compiled = CompiledPolicy(prepare(POLICY))
     clean = [(path, case) for path, case in (param.values for param in CASES) if not case.expected]
     assert len(clean) > 8
     slow = {}
     for path, case in clean:
-        verdict, candidates = compiled.screen(path.read_bytes(), case.host)
+        verdict, candidates = compiled.judge(path.read_bytes(), case.host, '2026-11-28')
         if verdict is None:
             slow[path.relative_to(HERE)] = [POLICY.rules_at(model.ADMISSION)[number].id for number in candidates]
     # The one emulator of an unusual name.

@@ -22,11 +22,11 @@ import yaml
 from lxml import etree
 from test_cases import CASES, POLICY, POLICY_FILE, TODAY
 from virtguard import model
+from virtguard.compiled import CompiledPolicy
 from virtguard.judging.evaluate import evaluate
 from virtguard.judging.subject import Subject, parse_domain
 from virtguard.policy import load
 from virtguard.policy.compiler import prepare
-from virtguard.screening import Screen
 
 HERE = pathlib.Path(__file__).resolve().parent
 DIRECTORY = HERE.parents[1] / 'data' / 'profiles'
@@ -150,9 +150,9 @@ def test_no_rule_is_lost_and_settings_are_those_of_rhel_8(profile):
 @each_profile
 def test_a_clean_domain_is_admitted_without_its_rules(profile):
     """No rule of a profile takes the fast way from those that have a current machine type."""
-    compiled = Screen(prepare(POLICIES[profile]))
+    compiled = CompiledPolicy(prepare(POLICIES[profile]))
     xml = of_release(profile, (HERE / 'base-x86_64.xml').read_text(encoding='utf-8')).encode('utf-8')
-    verdict, candidates = compiled.screen(xml, facts(profile, {}))
+    verdict, candidates = compiled.judge(xml, facts(profile, {}), '2026-11-28')
     assert candidates == []
     assert verdict is not None and verdict.decision == model.ADMIT
 

@@ -22,11 +22,11 @@ from test_cases import BY_RULE, POLICY, RULES, TODAY, branches, policy_of
 from test_generators import CASES as GENERATED
 from test_transitions import NUMBERS, SPELLINGS, after, transition
 from virtguard import model
+from virtguard.compiled import CompiledPolicy
 from virtguard.judging.evaluate import evaluate
 from virtguard.judging.subject import Subject, parse_domain
 from virtguard.policy import load
 from virtguard.policy.compiler import prepare
-from virtguard.screening import Screen
 
 HERE = pathlib.Path(__file__).resolve().parent
 DIRECTORY = HERE.parents[1] / 'data' / 'profiles'
@@ -174,8 +174,8 @@ CONFIDENTIAL = 'secure-boot passthrough huge-pages vcpu-limit migration memory'.
 def test_bases_are_clean(profile, arch):
     text = base(profile, arch)
     assert judge(profile, text, facts(profile, {'arch': arch})) == []
-    compiled = Screen(prepare(POLICIES[profile]))
-    verdict, candidates = compiled.screen(text.encode('utf-8'), facts(profile, {'arch': arch}))
+    compiled = CompiledPolicy(prepare(POLICIES[profile]))
+    verdict, candidates = compiled.judge(text.encode('utf-8'), facts(profile, {'arch': arch}), '2026-11-28')
     assert candidates == [] and verdict is not None and verdict.decision == model.ADMIT, 'none of them costs a look'
 
 

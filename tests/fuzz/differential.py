@@ -16,14 +16,14 @@ from fuzz_spelling import Odd, damaged, plain, strange_metadata
 from fuzz_trees import Corpus
 from lxml import etree
 from virtguard import model
+from virtguard.compiled import CompiledPolicy
 from virtguard.errors import DomainXMLError, describe_defect
 from virtguard.judging.evaluate import evaluate
 from virtguard.judging.judge import Judge
 from virtguard.judging.subject import parse_domain
 from virtguard.policy import load
 from virtguard.policy.compiler import prepare
-from virtguard.scan import LIBOSINFO_NS
-from virtguard.screening import Screen
+from virtguard.tree import LIBOSINFO_NS
 from virtguard.watch.metadata import cut_metadata
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -53,17 +53,17 @@ class Paths:
 
     def __init__(self, policy):
         self._policy = policy
-        self._screen = Screen(prepare(policy))
+        self._compiled = CompiledPolicy(prepare(policy))
         self._judge = Judge(policy, HOST, TODAY)
 
     def reference(self, xml):
         return evaluate(self._policy, parse_domain(xml), HOST, TODAY)
 
     def hook(self, xml):
-        verdict, candidates = self._screen.screen(xml, HOST)
+        verdict, candidates = self._compiled.judge(xml, HOST, TODAY)
         if verdict is not None:
             return verdict
-        return evaluate(self._screen.narrowed(candidates), parse_domain(xml), HOST, TODAY)
+        return evaluate(self._compiled.narrowed(candidates), parse_domain(xml), HOST, TODAY)
 
     def command(self, xml):
         return self._judge.judge(xml)

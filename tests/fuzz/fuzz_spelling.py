@@ -7,7 +7,7 @@ What is spelt in another way says the same to libvirt, so the guard must say the
 import zlib
 
 from virtguard.match.syntax import QEMU_NS
-from virtguard.scan import LIBOSINFO_NS
+from virtguard.tree import LIBOSINFO_NS
 
 _USUAL = {'': '', QEMU_NS: 'qemu', LIBOSINFO_NS: 'libosinfo'}
 _ESCAPED = {

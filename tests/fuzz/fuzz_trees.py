@@ -6,7 +6,7 @@ import pathlib
 
 from lxml import etree
 from virtguard.match.syntax import QEMU_NS
-from virtguard.scan import LIBOSINFO_NS
+from virtguard.tree import LIBOSINFO_NS
 
 CASES = pathlib.Path(__file__).resolve().parents[1] / 'cases'
 _KNOWN = ('', QEMU_NS, LIBOSINFO_NS)

@@ -89,7 +89,7 @@ class Expressions:
         if depth <= 0:
             return self._one('@type', '@name', 'source', 'true()', 'false()', "@type='a'", '..', 'text()', 'last() > 2')
         below = depth - 1
-        kind = self._random.randrange(12)
+        kind = self._random.randrange(14)
         if kind == 0:
             return '%s %s %s' % (self.truth(below), self._one('and', 'or'), self.truth(below))
         if kind == 1:
@@ -100,9 +100,11 @@ class Expressions:
             return 'boolean(%s)' % self._any_value(below)
         if kind == 4:
             return 'lang(%s)' % self._one("'en'", "'EN'", "'de'", self.text(below))
-        if kind < 7:
+        if kind == 5:
+            return 'vg:has-flag(%s, 0x%x)' % (self.nodes(below), self._one(1, 2, 4, 8, 32))
+        if kind < 8:
             return self.nodes(below)
-        if kind == 7:
+        if kind == 8:
             return '%s = %s or %s = %s' % ('@type', self.text(0), '@type', self.text(0))
         operator = self._one('=', '=', '!=', '<', '<=', '>', '>=')
         return '(%s) %s (%s)' % (self._any_value(below), operator, self._any_value(below))

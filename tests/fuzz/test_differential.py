@@ -3,7 +3,7 @@
 
 import pytest
 from differential import KINDS, Fuzzer
-from virtguard import screening
+from virtguard import compiled
 from virtguard.errors import DomainXMLError
 from virtguard.judging import subject
 
@@ -30,9 +30,9 @@ def test_no_way_of_reading_a_domain_differs_from_another_or_from_libvirt(fuzzer)
 @pytest.mark.parametrize(
     'kind, place, name, fault',
     [
-        ('admitted', screening.Screen, 'needs', lambda self, host: []),
-        ('crashed', screening.Screen, 'screen', lambda self, xml, host: 1 // 0),
-        ('unread', screening.scan, 'find_marks', lambda data, index: (_ for _ in ()).throw(DomainXMLError('no'))),
+        ('admitted', compiled, '_follow', lambda element, paths, found: None),
+        ('crashed', compiled.CompiledPolicy, 'judge', lambda self, xml, host, today: 1 // 0),
+        ('unread', compiled, 'read_tree', lambda data: (_ for _ in ()).throw(DomainXMLError('no'))),
     ],
 )
 def test_faults_are_found(monkeypatch, kind, place, name, fault):

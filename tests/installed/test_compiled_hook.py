@@ -154,4 +154,4 @@ def test_clean_domain_touches_neither_lxml_nor_yaml(installed, compiled, tmp_pat
     ours = sorted(
         {pathlib.Path(path).name.split('.')[0] for path in files if '/virtguard/' in path and path.endswith('.pyc')}
     )
-    assert ours == ['__init__', 'call', 'compiled', 'errors', 'host', 'model', 'scan', 'screening', 'trust']
+    assert ours == ['__init__', 'call', 'compiled', 'errors', 'host', 'model', 'tree', 'trust', 'xpath']

@@ -22,6 +22,8 @@ pytestmark = [
 LAZY = (
     'journal',
     'wording',
+    'findings',
+    'waivers',
     'digest',
     'hook/worker',
     'deadline',
@@ -31,7 +33,7 @@ LAZY = (
     'judging/evaluate',
     'policy/problems',
 )
-GROUND = ('hook/call', 'hook/__init__', 'model', 'compiled', 'errors', 'scan', 'screening', 'trust', 'host', '__init__')
+GROUND = ('hook/call', 'hook/__init__', 'model', 'compiled', 'errors', 'tree', 'xpath', 'trust', 'host', '__init__')
 
 
 @pytest.fixture(scope='module')

@@ -10,12 +10,12 @@ from guarded import CHECKOUT, refusal
 from support.odd_domains import odd_domains
 from support.policies import load_policy
 from virtguard import model
+from virtguard.compiled import CompiledPolicy
 from virtguard.errors import DomainXMLError
 from virtguard.judging.evaluate import evaluate
 from virtguard.judging.judge import Judge
 from virtguard.judging.subject import parse_domain
 from virtguard.policy.compiler import prepare
-from virtguard.screening import Screen
 
 pytestmark = pytest.mark.live
 
@@ -25,7 +25,7 @@ POLICY = load_policy((CHECKOUT / 'policy.yaml').read_bytes(), 'policy.yaml')
 HOST = model.HostFacts('x86_64', 'none', 'rhel-8.10', lambda name, subject: None)
 TODAY = '2026-01-01'
 JUDGE = Judge(POLICY, HOST, TODAY)
-COMPILED = Screen(prepare(POLICY))
+COMPILED = CompiledPolicy(prepare(POLICY))
 # Before the name of the source and the line comes what is wrong; only libxml2's words have both.
 BROKEN = re.compile(r'\(domain_definition\):\d+: ')
 
@@ -50,7 +50,7 @@ def judged(xml):
     except DomainXMLError as error:
         if 'not well-formed' not in error.message and 'DOCTYPE' not in error.message:
             return 'refused: ' + error.message
-        for judge in (JUDGE.judge, lambda data: COMPILED.screen(data, HOST)[0]):
+        for judge in (JUDGE.judge, lambda data: COMPILED.judge(data, HOST, TODAY)[0]):
             try:
                 assert judge(xml) is None, xml
             except DomainXMLError:
@@ -59,7 +59,7 @@ def judged(xml):
     in_bulk = JUDGE.judge(xml)
     assert found(in_bulk) == found(slow), xml
     assert (in_bulk.domain_name, in_bulk.uuid) == (slow.domain_name, slow.uuid), xml
-    fast, candidates = COMPILED.screen(xml, HOST)
+    fast, candidates = COMPILED.judge(xml, HOST, TODAY)
     if fast is not None:
         assert found(fast) == found(slow), xml
     else:

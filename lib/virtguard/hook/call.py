@@ -14,13 +14,13 @@ import time
 from .. import model
 from ..compiled import compiled_path, load_compiled
 from ..errors import DomainXMLError, Expired, GuardError, TooSlow, describe_defect
-from ..host import read_facts
+from ..host import read_facts, today
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, List, NoReturn, Optional, Sequence
 
-    from ..screening import Screen
+    from ..compiled import CompiledPolicy
 
 JUDGED = ('prepare', 'start')
 ADMITTED, DENIED, UNDECIDED = 0, 1, 2
@@ -144,18 +144,18 @@ class Call:
             _signal.setitimer(_signal.ITIMER_REAL, left)
 
     def decide(self) -> 'Dict[str, Any]':
-        """Reach a verdict: here, where the compiled policy shows that no rule can match, else in a worker process.
+        """Reach a verdict: here, if there is a compiled policy that can tell, else in a worker process.
 
         :returns: the result, see worker.ask
         """
         self.note('policy')
-        screen, self._warning = load_compiled(self._policy_path)
-        if screen is None:
+        compiled, self._warning = load_compiled(self._policy_path)
+        if compiled is None:
             return self._ask_worker()
-        self.note('xml', screen.policy.settings(), screen.policy.fields())
+        self.note('xml', compiled.policy.settings(), compiled.policy.fields())
         self._xml = read_domain()
         try:
-            return self._decide_by(screen)
+            return self._decide_by(compiled)
         except GuardError:
             raise
         except Exception as error:  # the file was not made by the compiler
@@ -163,18 +163,20 @@ class Call:
             self.note('policy')
             return self._ask_worker(None, self._xml)
 
-    def _decide_by(self, screen: 'Screen') -> 'Dict[str, Any]':
-        host = read_facts(screen.needed_facts)
+    def _decide_by(self, compiled: 'CompiledPolicy') -> 'Dict[str, Any]':
+        host = read_facts(compiled.needed_facts)
         self.note('judging')
-        verdict, candidates = screen.screen(self._xml, host)
+        verdict, candidates = compiled.judge(self._xml, host, today())
         if verdict is None:
             self.note('loading')
-            return self._ask_worker(screen.narrowed(candidates), self._xml, host)
+            return self._ask_worker(compiled.narrowed(candidates), self._xml, host)
         self._judged = True
-        if self.operation != 'start':
-            return {'outcome': model.ADMIT}  # `start` follows, and is recorded
-        journal, _ = sturdily(_import_recorder)
-        return {'outcome': model.ADMIT, 'fields': journal.verdict_fields(verdict)}
+        outcome = verdict.outcome
+        if outcome == model.ADMIT and self.operation != 'start':
+            return {'outcome': outcome}  # `start` follows, and is recorded
+        journal, wording = sturdily(_import_describers)
+        text = '' if outcome == model.ADMIT else wording.refusal(verdict)
+        return {'outcome': outcome, 'text': text, 'fields': journal.verdict_fields(verdict)}
 
     def _ask_worker(self, *prepared: 'Any') -> 'Dict[str, Any]':
         worker = sturdily(_import_worker)
@@ -292,6 +294,12 @@ def _import_recorder() -> 'Any':
     from ..digest import sha256_hex
 
     return journal, sha256_hex
+
+
+def _import_describers() -> 'Any':
+    from .. import journal, wording
+
+    return journal, wording
 
 
 def _import_reporters() -> 'Any':

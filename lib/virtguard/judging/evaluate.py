@@ -6,15 +6,15 @@ from functools import partial
 from lxml import etree
 
 from .. import model
-from ..findings import TEXT, Paths, find
+from ..findings import Paths, find
 from ..match.check import compile_match
-from ..match.compared import compared_by
+from ..match.compared import compared_in
 from ..waivers import Waivers
 from .subject import Subject
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Collection, Iterable, List, Optional
+    from typing import Iterable, List, Optional
 
     from ..findings import Node
 
@@ -46,12 +46,6 @@ def evaluate(
         waivers = Waivers(policy.waivers, today)
         findings = [waivers.apply(finding, subject.name, subject.uuid) for finding in findings]
     return model.Verdict(subject.name, subject.uuid, policy, findings, today)
-
-
-def compared_in(rule: model.Rule) -> 'Collection[str]':
-    """What a rule compares of an element, as findings.evidence_of takes it."""
-    asked = (TEXT,) if rule.values is not None or rule.probe is not None else ()
-    return compared_by(rule.match or '').union(asked)
 
 
 def _selected(subject: Subject, rule: model.Rule) -> 'List[Node]':

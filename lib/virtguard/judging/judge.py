@@ -2,11 +2,12 @@
 """Judges one document after another by one policy; finds out first what can be known without parsing it."""
 
 from .. import model
-from ..policy.compiler import prepare
-from ..scan import MAX_DEPTH, is_well_formed
-from ..screening import Screen
+from ..findings import ask_facts
+from ..match.needs import derive_need
+from ..scan import is_well_formed
+from ..tree import MAX_DEPTH
 from .evaluate import evaluate
-from .refused import are_usual, may_be_refused
+from .refused import are_usual
 from .subject import parse_domain
 from .words import Sieve, read_head, read_words
 
@@ -37,9 +38,8 @@ class Judge:
         self._host = host
         self._today = today
         self._limit = limit
-        self._screen = Screen(prepare(policy))
-        self._sieve = Sieve(self._screen.needs(host))
-        self._rules = policy.rules_at(model.ADMISSION)
+        self._rules = [rule for rule in policy.rules_at(model.ADMISSION) if ask_facts(rule, host)[0] is not False]
+        self._sieve = Sieve(enumerate(map(derive_need, self._rules)))
 
     def judge(self, xml: bytes) -> model.Verdict:
         """The verdict on one document.
@@ -48,18 +48,16 @@ class Judge:
         """
         verdict = None
         document = read_words(xml)
-        if document is None:
-            verdict, candidates = self._screen.screen(xml, self._host)
-            unusual = may_be_refused(xml)
-        else:
-            candidates = self._sieve.sift(document)
+        rules = self._rules
+        unusual = True
+        if document is not None:
+            rules = [self._rules[number] for number in self._sieve.sift(document)]
             unusual = not are_usual(document.distinct)
-            if not candidates and not unusual and xml.count(b'</') < MAX_DEPTH:
+            if not rules and not unusual and xml.count(b'</') < MAX_DEPTH:
                 head = read_head(document)
                 if head is not None and is_well_formed(xml):
-                    verdict = self._screen.admit(*head)
-        if verdict is None or unusual:
-            rules = [self._rules[number] for number in candidates]
+                    verdict = model.Verdict(*head, self._policy, (), self._today)
+        if verdict is None:
             local = document is not None
             subject = parse_domain(xml, local, local and not unusual)
             verdict = evaluate(self._policy, subject, self._host, self._today, rules, self._limit)

@@ -13,7 +13,7 @@ import re
 from lxml import etree
 
 from ..errors import DomainXMLError
-from ..scan import EXTENSION
+from ..tree import EXTENSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

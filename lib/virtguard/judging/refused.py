@@ -71,19 +71,17 @@ _USUAL_VALUES = {
     b'type': _PLAIN_VALUE,
     b'name': _PLAIN_VALUE,
 }
-_UNUSUAL = tuple(name + rb'=["\'](?!' + usual + rb'["\'])' for name, usual in _USUAL_VALUES.items())
 _USUAL_ENDS = {name: rb'["\']' + usual + rb'["\']/?\Z' for name, usual in _USUAL_VALUES.items()}
 # Words that are known to be usual. Documents have most of their words in common.
 _seen: 'Set[bytes]' = set()
 _MOST_SEEN, _LONGEST_SEEN = 20000, 64
-_SPACED = tuple(text for blank in (b' ', b'\n', b'\t', b'\r') for text in (blank + b'=', b'=' + blank))
 _WITH_LIMITS = ('disk/devices/domain', 'throttlegroups/domain')
 
 
 def check_values(root: 'etree._Element', usual: bool = False) -> None:
     """Refuse a domain that cannot be judged by rules about KVM.
 
-    :param usual: its bytes have shown that no value is unusual, see may_be_refused
+    :param usual: its bytes have shown that no value is unusual, see are_usual
     :raises DomainXMLError: it is another driver's, or libvirt would refuse it, too
     """
     type = root.get('type')
@@ -118,15 +116,8 @@ def _children(root: 'etree._Element', parent: str, name: str) -> 'Iterator[etree
         yield from element.iterchildren(name)
 
 
-def may_be_refused(data: bytes) -> bool:
-    """Whether a document of UTF-8 may have a value that libvirt refuses, other than those that marks show."""
-    spaced = any(text in data for text in _SPACED)
-    template = any(mark in data for mark in _TEMPLATE_MARKS)
-    return spaced or template or any(re.search(unusual, data) is not None for unusual in _UNUSUAL)
-
-
 def are_usual(words: 'FrozenSet[bytes]') -> bool:
-    """The opposite of may_be_refused, for all words of a document, see words.Words."""
+    """Whether none of the words of a document, see words.Words, is of a value that libvirt may refuse."""
     new = words - _seen
     if not all(map(_is_usual, new)):
         return False

@@ -21,7 +21,7 @@ from ..match.syntax import ARG_NS, QEMU_NS
 from ..model import MAX_XML_BYTES
 from ..policy import os_ids
 from ..qemu_args import read_arguments
-from ..scan import LIBOSINFO_NS
+from ..tree import LIBOSINFO_NS
 from . import local_names
 from .refused import check_values
 

@@ -15,15 +15,17 @@ from functools import reduce
 from operator import or_
 
 from .. import model
+from ..match.needs import ATTRIBUTE, ELEMENT
 from ..policy.os_ids import has_another_meaning
-from ..scan import ATTRIBUTE, ELEMENT, LIBOSINFO_NS, NAMESPACE, plain_part
+from ..scan import plain_part
+from ..tree import LIBOSINFO_NS, NAMESPACE
 from .local_names import are_local
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, FrozenSet, Iterable, Iterator, List, Optional, Tuple
 
-    from ..screening import Need
+    from ..match.needs import Need
 
     Clause = Tuple[FrozenSet[bytes], FrozenSet[bytes]]
     Clauses = List[Clause]

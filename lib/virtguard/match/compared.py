@@ -3,17 +3,24 @@
 
 from functools import lru_cache
 
+from .. import model
 from ..findings import TEXT
 from .syntax import IS_GONE, IS_NEW, THE_ONE_BEFORE, MatchError, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import FrozenSet, Set
+    from typing import Collection, FrozenSet, Set
 
     from .syntax import Node
 
 # By these, elements are told apart in functions.
 _IDENTITIES = ('alias', 'name')
+
+
+def compared_in(rule: model.Rule) -> 'Collection[str]':
+    """What a rule compares of an element, as findings.evidence_of takes it."""
+    asked = (TEXT,) if rule.values is not None or rule.probe is not None else ()
+    return compared_by(rule.match or '').union(asked)
 
 
 @lru_cache(maxsize=None)

@@ -1,7 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""XPath -> what must be in a document for it to match. Pure: no I/O. See screening for the other half.
+"""XPath -> what must be in a document for it to match. Pure: no I/O. See judging/words for the other half.
 
-A need is an over-approximation: if it does not hold, the expression matches nothing; if it holds, the expression may
+A need is data:
+
+    True, False                       the rule may match any domain, no domain
+    ('and', need...), ('or', need...)
+    ('present', key)                  an element or attribute is there
+    ('absent', key)                   no such element or attribute is there
+    ('repeated', key)                 there are several elements
+    ('missing', key)                  an element lacks the attribute
+    ('in', key, texts)                one has one of these values
+    ('out', key, texts)               one has another value than these, or lacks the attribute
+    ('contains', key, text), ('starts-with', key, text)
+    ('name', name)                    an element of that name is anywhere
+    ('above', key, number)            one has a greater number
+
+It is an over-approximation: if it does not hold, the expression matches nothing; if it holds, the expression may
 match. What is understood: location paths of names, `//`, `*` and attributes from the document; unions; `and`, `or`,
 `not()`; predicates that compare an attribute, a child path or `.` with a literal, by `=`, `!=`, `contains()`,
 `starts-with()`, and by `>` with a number; a rule's `values`. For everything else the need is True: the rule is always a
@@ -13,14 +27,18 @@ for what is below the document's single root, where that includes the first ones
 """
 
 from .. import model
-from ..scan import ARCH_KEY, ATTRIBUTE, ELEMENT, NAME_KEY, NAMESPACE, TYPE_KEY, UUID_KEY, Index
+from ..tree import NAMESPACE
 from .syntax import ARG_NS, HAS_FLAG, NAMESPACES, MatchError, Node, Step, is_name, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Iterable, List, Optional, Set, Tuple
+    from typing import Any, Dict, Iterable, List, Optional, Tuple
 
-    from ..screening import Need
+    Need = Any
+
+# A key is the path from the document: the names joined by ELEMENT, an attribute's name after ATTRIBUTE, a name in a
+# namespace as URI NAMESPACE name. No XML document can hold these characters, so no two paths share a key.
+ELEMENT, ATTRIBUTE = '\x02', '\x03'
 
 
 class _Here:
@@ -52,40 +70,6 @@ def derive_need(rule: model.Rule) -> 'Need':
     if rule.negated:
         return _any(_over_other_value(path, values) for path in paths)
     return _any(_over_value(path, _DOCUMENT, 'in', values) for path in paths)
-
-
-def build_index(needs: 'Iterable[Need]') -> Index:
-    """What a scan must look for to tell whether these needs hold, and what is asked of every domain."""
-    attributes: 'Dict[str, Dict[str, str]]' = {}
-    for key in (TYPE_KEY, ARCH_KEY):
-        element, _, attribute = key.partition(ATTRIBUTE)
-        attributes[element] = {attribute: key}
-    texts: 'Set[str]' = {NAME_KEY, UUID_KEY}
-    names: 'Set[str]' = set()
-    for need in needs:
-        for test in _tests(need):
-            if test[0] == 'name':
-                names.add(test[1])
-                continue
-            element, joint, attribute = test[1].partition(ATTRIBUTE)
-            attributes.setdefault(element, {})
-            if joint:
-                attributes[element][attribute] = test[1]
-            elif test[0] not in ('present', 'absent', 'repeated'):
-                texts.add(element)
-    elements = set(attributes) | texts
-    wanted = {key: (tuple(sorted(attributes.get(key, {}).items())), key in texts) for key in elements}
-    return Index(wanted, frozenset(names))
-
-
-def _tests(need: 'Need') -> 'Iterable[Tuple[Any, ...]]':
-    if not isinstance(need, tuple):
-        return
-    if need[0] in ('and', 'or'):
-        for part in need[1:]:
-            yield from _tests(part)
-    else:
-        yield need
 
 
 def _all(needs: 'Iterable[Need]') -> 'Need':

@@ -17,11 +17,11 @@ an operation of its own here, and nothing about types is asked when a program ru
 A step is (axis, test, predicates, whether nodes must be put in order); a predicate that is a number is ('at', x).
 """
 
-from .syntax import NAMESPACES, MatchError, Node, Step, check_calls, is_name, parse
+from .syntax import HAS_FLAG, NAMESPACES, MatchError, Node, Step, check_calls, is_name, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, List, Optional, Sequence, Tuple
+    from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
     Operation = Tuple[Any, ...]
 
@@ -45,6 +45,7 @@ _FUNCTIONS = {
     'substring-before': 'sss',
     'sum': 'nl',
     'translate': 'ssss',
+    HAS_FLAG: 'bln',
 }
 # These become operations of their own.
 _CONVERSIONS = {'boolean': 'b', 'not': 'b', 'true': 'b', 'false': 'b', 'number': 'n', 'string': 's'}
@@ -69,6 +70,45 @@ def make_program(match: str) -> 'Optional[Operation]':
     except (MatchError, RecursionError):  # libxml2 may read it all the same
         return None
     return None if _depth(program) > _MAX_DEPTH or _asks_for_place(program) else program
+
+
+def share(programs: 'Iterable[Tuple[int, Operation]]') -> 'Tuple[Any, Any]':
+    """Numbered programs, those that select by paths from the document joined to one tree of names.
+
+    :returns: the tree, as compiled.CompiledPolicy follows it; and the programs that are not in it
+    """
+    tree: 'Dict[str, Any]' = {}
+    alone = []
+    for number, program in programs:
+        paths = program[1] if program[0] == 'union' else (program,)
+        if all(path[0] == 'path' and path[1] and path[2] and _is_plain(path[2][0]) for path in paths):
+            for path in paths:
+                _add(tree, number, path[2])
+        else:
+            alone.append((number, program))
+    return _frozen(tree), tuple(alone)
+
+
+def _is_plain(step: 'Operation') -> bool:
+    """Whether a step leads to children of a name, whatever their place."""
+    return step[0] == 'child' and is_name(step[1]) and not is_positional(step[2])
+
+
+def _add(tree: 'Dict[str, Any]', number: int, steps: 'Sequence[Operation]') -> None:
+    below = tree
+    ends: 'List[Any]' = []
+    for place, step in enumerate(steps):
+        if not _is_plain(step):
+            ends.append((number, (), steps[place:]))
+            return
+        below, ends = below.setdefault(step[1], ({}, []))
+        if step[2] or place == len(steps) - 1:
+            ends.append((number, step[2], steps[place + 1 :]))
+            return
+
+
+def _frozen(tree: 'Dict[str, Any]') -> 'Dict[str, Any]':
+    return {name: (_frozen(below), tuple(ends)) for name, (below, ends) in sorted(tree.items())}
 
 
 def _depth(program: object) -> int:

@@ -8,22 +8,21 @@ import time
 from binascii import crc32
 
 from .. import model
-from ..compiled import headline, take_stamp
+from ..compiled import headline, join_texts, pack_conditions, pack_rule, pack_waiver, take_stamp
 from ..errors import GuardError
-from ..match.needs import build_index, derive_need
-from ..scan import NAMESPACE
-from ..screening import join_texts, pack_conditions, pack_rule, pack_waiver
+from ..match.compared import compared_in
+from ..match.program import make_program, share
 from ..source_contents import take_contents
+from ..tree import NAMESPACE
 from ..trust import FILE, LISTING, WAY, directories, write_file
 from . import osinfo_db
 from .drop_ins import drop_in_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List, Sequence, Tuple
+    from typing import Any, Callable, Dict, List, Sequence, Tuple, Union
 
     from ..compiled import Stamp
-    from ..screening import Need
     from ..source_contents import Contents
 
 _MANY = 20  # texts that a value is compared with
@@ -32,28 +31,29 @@ _CLOCK_GRAIN = 0.02  # seconds: two ticks of a kernel with HZ=100
 
 
 def prepare(policy: model.Policy) -> 'Tuple[Any, ...]':
-    """A valid policy as screening.Screen takes it, with its rules of admission, numbered."""
+    """A valid policy as compiled.CompiledPolicy takes it, with its rules of admission, numbered."""
     rules = policy.rules_at(model.ADMISSION)
-    needs = [derive_need(rule) for rule in rules]
-    index = build_index(needs)
-    conditions = [pack_conditions(rule) for rule in rules]
     settings = (policy.name, policy.mode, policy.failure, policy.deadline, policy.audit_required, policy.sha256)
+    programs = {n: make_program(rule.match) for n, rule in enumerate(rules) if rule.match is not None}
+    packed = [(*pack_rule(rule), tuple(sorted(compared_in(rule)))) for rule in rules]
+    left_to_lxml = frozenset(n for n, program in programs.items() if program is None)
+    probing = frozenset(n for n, rule in enumerate(rules) if rule.probe is not None)
     return (
         settings + (policy.source, policy.audit_until),
         tuple(sorted(policy.needed_facts())),
-        {key: index.wanted[key] for key in sorted(index.wanted)},
-        tuple(sorted(index.names)),
-        tuple(zip(range(len(rules)), conditions, map(_compact, needs))),
-        marshal.dumps((tuple(map(pack_rule, rules)), tuple(map(pack_waiver, policy.waivers)))),
+        share((n, program) for n, program in programs.items() if program is not None),
+        (
+            {n: pack_conditions(rule) for n, rule in enumerate(rules) if rule.host},
+            {n: (_compact(rule.values), rule.negated) for n, rule in enumerate(rules) if rule.values is not None},
+        ),
+        (tuple(n for n, rule in enumerate(rules) if rule.match is None), (left_to_lxml, probing)),
+        # Each by itself, and the waivers: only those are read that a verdict needs.
+        (tuple(map(marshal.dumps, packed)), marshal.dumps(tuple(map(pack_waiver, policy.waivers)))),
     )
 
 
-def _compact(need: 'Need') -> 'Need':
-    if isinstance(need, tuple) and need[0] in ('and', 'or'):
-        return need[:1] + tuple(map(_compact, need[1:]))
-    if isinstance(need, tuple) and need[0] == 'out' and len(need[2]) > _MANY and NAMESPACE not in ''.join(need[2]):
-        return need[:2] + (join_texts(need[2]),)
-    return need
+def _compact(values: 'Tuple[str, ...]') -> 'Union[str, Tuple[str, ...]]':
+    return join_texts(values) if len(values) > _MANY and NAMESPACE not in ''.join(values) else values
 
 
 def compile_policy(policy: model.Policy, stamp: 'Stamp', contents: 'Contents') -> bytes:

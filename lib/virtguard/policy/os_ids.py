@@ -9,7 +9,7 @@ of its vendors: a site's own ids stay as they are.
 
 import re
 
-from ..scan import is_plain_id
+from ..tree import is_plain_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

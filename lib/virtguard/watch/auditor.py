@@ -11,13 +11,11 @@ from lxml import etree
 
 from .. import model
 from ..findings import TEXT
-from ..judging.evaluate import compared_in, evaluate
+from ..judging.evaluate import evaluate
 from ..judging.subject import Subject, parse_domain
-from ..match.needs import build_index, derive_need
+from ..match.compared import compared_in
 from ..match.syntax import tokenize
 from ..model import Occurrence
-from ..scan import find_marks
-from ..screening import holds
 from .lasting_place import LastingPlace, Siblings, find_place
 from .state import STATUS, State
 from .transition import admitted_domain, is_another_run, transition, uuid_of
@@ -72,8 +70,6 @@ class Auditor:
         self._host = host
         self._today = today
         self._runtime = policy.rules_at(model.RUNTIME)
-        self._admission = [(rule, derive_need(rule)) for rule in policy.rules_at(model.ADMISSION)]
-        self._index = build_index(need for _, need in self._admission)
 
     def advance(self, tracked: Tracked, state: State, now: str) -> 'List[Occurrence]':
         """Take a domain to another state (or the same one, if the policy has changed); return what is news."""
@@ -151,9 +147,7 @@ class Auditor:
         return [comparison.occurrence(finding) for finding in findings]
 
     def _judge_admission(self, subject: Subject, limit: int = _MAX_HELD) -> model.Verdict:
-        marks = find_marks(etree.tostring(subject.root, with_tail=False), self._index)
-        rules = [rule for rule, need in self._admission if marks is None or holds(need, marks)]
-        return evaluate(self._policy, subject, self._host, self._today, rules, limit)
+        return evaluate(self._policy, subject, self._host, self._today, limit=limit)
 
 
 class _Comparison:

@@ -7,6 +7,7 @@ import pytest
 from support.paths import CHECKOUT
 from support.policies import load_policy
 from virtguard import model
+from virtguard.compiled import CompiledPolicy
 from virtguard.emulator_file import foreign_emulator
 from virtguard.emulators import is_foreign_name
 from virtguard.host import Host
@@ -14,7 +15,6 @@ from virtguard.judging.evaluate import evaluate
 from virtguard.judging.judge import Judge
 from virtguard.judging.subject import parse_domain
 from virtguard.policy.compiler import prepare
-from virtguard.screening import Screen
 
 ELF = b'\x7fELF\x02\x01\x01'
 SCRIPT = b'#!/bin/sh\nexec /usr/libexec/qemu-kvm "$@" -S\n'
@@ -251,7 +251,7 @@ NO_ANSWER = model.HostFacts('x86_64', 'none', 'rhel-8.10', lambda name, subject:
 )
 def test_usual_names_take_the_fast_way(path):
     xml = BASE.replace('>/usr/libexec/qemu-kvm<', '>%s<' % path).encode()
-    verdict, candidates = Screen(prepare(SHIPPED)).screen(xml, NO_ANSWER)
+    verdict, candidates = CompiledPolicy(prepare(SHIPPED)).judge(xml, NO_ANSWER, '2026-11-28')
     assert verdict is not None and candidates == []
 
 
@@ -261,8 +261,8 @@ def test_a_domain_with_a_directory_for_temporary_files_is_admitted():
     uri = "<qemu:commandline xmlns:qemu='" + namespace + "'><qemu:env name='%s' value='/var/tmp'/>"
     for name, admitted in (('TMPDIR', True), ('TMP', True), ('TEMP', True), ('TMPDIR2', False), ('tmpdir', False)):
         xml = BASE.replace('</domain>', uri % name + '</qemu:commandline></domain>').encode()
-        verdict, candidates = Screen(prepare(SHIPPED)).screen(xml, NO_ANSWER)
-        assert (verdict is not None) == admitted, name
+        verdict, candidates = CompiledPolicy(prepare(SHIPPED)).judge(xml, NO_ANSWER, '2026-11-28')
+        assert (verdict.decision == model.ADMIT) == admitted and candidates == [], name
         found = Judge(SHIPPED, NO_ANSWER, '2026-11-27').judge(xml).findings
         assert ('qemu-command-line' in [finding.rule.id for finding in found]) == (not admitted), name
 

@@ -10,14 +10,15 @@ from support.odd_domains import odd_domains
 from support.paths import CHECKOUT
 from support.policies import load_policy
 from virtguard import model
+from virtguard.compiled import CompiledPolicy
 from virtguard.errors import DomainXMLError
 from virtguard.judging.evaluate import evaluate
 from virtguard.judging.judge import Judge
 from virtguard.judging.subject import parse_domain, parse_xml
 from virtguard.match.syntax import NAMESPACES
 from virtguard.policy.compiler import prepare
-from virtguard.scan import LIBOSINFO_NS, Index, find_marks, is_well_formed, is_well_formed_but_for_namespaces
-from virtguard.screening import Screen
+from virtguard.scan import is_well_formed, is_well_formed_but_for_namespaces
+from virtguard.tree import LIBOSINFO_NS, read_tree
 from virtguard.watch.state import STATUS, State, take_document
 from virtguard.watch.transition import admitted_domain, transition
 
@@ -25,7 +26,7 @@ POLICY = load_policy((CHECKOUT / 'policy.yaml').read_bytes(), 'policy.yaml')
 HOST = model.HostFacts('x86_64', 'none', 'rhel-8.10', lambda name, subject: None)
 TODAY = '2026-01-01'
 JUDGE = Judge(POLICY, HOST, TODAY)
-COMPILED = Screen(prepare(POLICY))
+COMPILED = CompiledPolicy(prepare(POLICY))
 UUID = '6f3b1c52-8a4e-4c0b-9a57-2d1f6b0c7e11'
 DOMAIN = """<domain type='qemu'><name>n</name><uuid>%s</uuid>
 <metadata>
@@ -132,7 +133,7 @@ def readings(xml):
         in_bulk = None
     assert in_bulk == expected, xml
     try:
-        verdict, candidates = COMPILED.screen(xml, HOST)
+        verdict, candidates = COMPILED.judge(xml, HOST, TODAY)
     except DomainXMLError:
         assert expected is None, xml
         return None
@@ -142,7 +143,7 @@ def readings(xml):
         rules = [POLICY.rules_at(model.ADMISSION)[number] for number in candidates]
         assert described(evaluate(POLICY, parse_domain(xml), HOST, TODAY, rules)) == expected, xml
     if expected is None:
-        assert find_marks(xml, Index({}, frozenset())) is None, xml
+        assert read_tree(xml) is None, xml
         assert not (broken and is_well_formed(xml)), xml
     return expected
 

@@ -12,7 +12,7 @@ from virtguard.findings import Paths
 from virtguard.judging.subject import parse_domain
 from virtguard.match.syntax import NAMESPACES, QEMU_NS
 from virtguard.model import MAX_XML_BYTES
-from virtguard.scan import LIBOSINFO_NS
+from virtguard.tree import LIBOSINFO_NS
 
 DOMAIN = """<domain type='kvm'>
   <name>payroll</name>

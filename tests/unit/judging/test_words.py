@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Judging with the sieve is judging: the same verdicts, and the same refusals, however a document is spelt.
 
-See test_screening_generated for generated rules and documents.
+See test_compiled_judging for generated rules and documents.
 """
 
 import random
@@ -11,13 +11,14 @@ from lxml import etree
 from support.paths import CHECKOUT
 from support.policies import load_policy
 from support.spelling import STYLES, Writer, spellings
-from virtguard import model, scan
+from virtguard import model
 from virtguard.errors import DomainXMLError
 from virtguard.judging.evaluate import evaluate
 from virtguard.judging.judge import Judge
 from virtguard.judging.subject import parse_domain
 from virtguard.judging.words import Sieve, read_head, read_words
 from virtguard.match.needs import derive_need
+from virtguard.tree import read_tree
 
 DOCUMENTS = [
     path for path in sorted((CHECKOUT / 'tests' / 'cases').rglob('*.xml')) if b'<transition>' not in path.read_bytes()
@@ -254,7 +255,7 @@ def test_what_is_refused_is_refused_everywhere():
         expected = refusal(parse_domain, xml)
         refused += expected is not None
         if b'!DOCTYPE' not in xml:
-            read = scan.find_marks(xml, scan.Index({}, frozenset())) is not None
+            read = read_tree(xml) is not None
             assert not (read and expected and 'well-formed' in expected), xml
             read_by_expat += read
         for judge in judges:

@@ -7,6 +7,7 @@ import pytest
 from support.paths import CASES
 from support.policies import load_policy
 from virtguard import model
+from virtguard.compiled import CompiledPolicy
 from virtguard.judging.evaluate import evaluate
 from virtguard.judging.judge import Judge
 from virtguard.judging.subject import parse_domain
@@ -14,8 +15,7 @@ from virtguard.policy import osinfo_names
 from virtguard.policy.compiler import prepare
 from virtguard.policy.os_ids import has_another_meaning, meant_id
 from virtguard.policy.osinfo_table import RELEASED
-from virtguard.scan import is_plain_id
-from virtguard.screening import Screen
+from virtguard.tree import is_plain_id
 
 POLICY = load_policy((CASES.parents[1] / 'policy.yaml').read_bytes(), 'policy.yaml')
 BASE = (CASES / 'base-x86_64.xml').read_text(encoding='utf-8')
@@ -111,7 +111,7 @@ def test_a_plain_os_id_has_no_other_meaning(text):
 def verdicts(policy, xml):
     """By every rule, by what lxml is asked after expat has looked, and in bulk."""
     yield evaluate(policy, parse_domain(xml), HOST, TODAY)
-    verdict, candidates = Screen(prepare(policy)).screen(xml, HOST)
+    verdict, candidates = CompiledPolicy(prepare(policy)).judge(xml, HOST, TODAY)
     rules = [policy.rules_at(model.ADMISSION)[number] for number in candidates]
     yield verdict or evaluate(policy, parse_domain(xml), HOST, TODAY, rules)
     yield Judge(policy, HOST, TODAY).judge(xml)
