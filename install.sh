@@ -220,8 +220,12 @@ check_writable() { # PATH...
         while [ ! -d "${path:-/}" ]; do
             path=${path%/*}
         done
+        case $action in
+        uninstall) advice='run install.sh --uninstall where the image is built' ;;
+        *) advice="run install.sh where the image is built, and then 'virt-guard policy compile' on the host" ;;
+        esac
         [ -w "${path:-/}" ] || die "${path:-/} is read-only, and nothing was changed. On a host that is made of an \
-image (ostree, bootc), run install.sh where the image is built, and then 'virt-guard policy compile' on the host"
+image (ostree, bootc), $advice"
     done
 }
 
