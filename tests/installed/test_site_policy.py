@@ -336,6 +336,30 @@ def test_scan_tells_of_waivers_that_permit_nothing(installed, site):
     ]
 
 
+def test_thousands_of_waivers_are_counted_in_a_few_lines(installed, site):
+    """As a list of who may do what that was made by a program."""
+    one = '- {rules: [tpm-passthrough], domains: [vm%d], reason: r, approved-by: me, expires: %s}\n'
+    site(_10_site='waivers:\n' + ''.join(one % (number, day(5)) for number in range(1000)))
+    told = installed.run_cli('policy', 'check').stdout.decode().splitlines()
+    assert len([line for line in told if ' names domains by name (vm' in line]) == 16
+    assert told[-2:] == [
+        'note: further waivers that expire soon: 984',
+        'note: further waivers that name domains by name: 984',
+    ]
+    directory = installed.root / 'etc/libvirt/qemu'
+    directory.mkdir()
+    try:
+        (directory / 'guest.xml').write_bytes(CLEAN)
+        (installed.root / 'facts').write_text(FACTS)
+        scanned = installed.run_cli('scan', '--facts', str(installed.root / 'facts'))
+    finally:
+        (directory / 'guest.xml').unlink()
+        directory.rmdir()
+    lines = scanned.stderr.decode().splitlines()
+    assert len([line for line in lines if ' permits nothing: ' in line]) == 16
+    assert 'further waivers that permit nothing: 984' in lines
+
+
 @pytest.mark.parametrize('text', ['', '# rules:\n#   - id: virtiofs\n', 'rules: []\n', 'waivers:\n'])
 def test_a_drop_in_that_says_nothing_refuses_nothing_and_is_told(installed, site, text):
     site(_50_site=text)

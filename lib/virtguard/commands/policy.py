@@ -46,8 +46,8 @@ def check(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
             show_line('with %s' % file)
     remarks = list(notes.on_ignored_files(path))
     if path == installation.policy:
-        remarks += [*notes.on_compiled(path), *notes.on_host(policy, installation), *find_absent(policy, installation)]
-    for note in [*remarks, *unchecked, *filter(None, [slow]), *notes.on_policy(policy)]:
+        remarks += [*notes.on_compiled(path), *notes.on_host(policy, installation)]
+    for note in [*remarks, *unchecked, *filter(None, [slow]), *notes.told(notes.on_policy(policy))]:
         show_line('note: ' + note)
     return FINE
 

@@ -250,8 +250,9 @@ class _Edit:
             old = load.trusted(self._installation.policy, today())
         except GuardError:
             show_line('The policy in force is broken: no domain is judged by it.')
-        known = set(self._notes(old)) if old is not None else set()
-        for note in [*unchecked, *filter(None, [slow]), *(note for note in self._notes(new) if note not in known)]:
+        known = set(notes.on_policy(old)) if old is not None else set()
+        added = notes.told(remark for remark in notes.on_policy(new) if remark not in known)
+        for note in [*unchecked, *filter(None, [slow]), *added]:
             show_line('note: ' + note)
         if not self._text.strip():
             show_line('The text is empty: %s would be removed.' % self._path)
