@@ -24,7 +24,7 @@ MESSAGE_IDS = {
     model.DENY: '493275d39ad54c669c33d8328bff1447',
     model.WOULD_DENY: '26094ee951604dfc931e71473e1c5bc3',
     model.ERROR: 'f5fed29b16764425ac01972c7559af07',
-    model.RUNTIME: '56f3aa9fc0884aca888aa25eb2ec6229',
+    model.HAPPENED: '56f3aa9fc0884aca888aa25eb2ec6229',
     model.POLICY_CHANGED: '8a207a7f96844ca98aa39f027b04ad4a',
     model.GUARD_CHANGED: '0663a4e211e84c2bbcef5dba4d777625',
     model.EXPIRY: 'a98fdc1ae51b411692abc70f35674db7',
@@ -34,7 +34,7 @@ PRIORITIES = {
     model.DENY: 4,
     model.WOULD_DENY: 4,
     model.ERROR: 3,
-    model.RUNTIME: 4,
+    model.HAPPENED: 4,
     model.POLICY_CHANGED: 5,
     model.GUARD_CHANGED: 5,
     model.EXPIRY: 4,
@@ -84,7 +84,7 @@ def _waiver_fields(verdict: model.Verdict) -> 'Fields':
 def runtime_fields(occurrence: 'Occurrence', verdict: model.Verdict) -> 'Fields':
     """The fields of a record of one thing that happened to a running domain, or to the host; `verdict` judges only
     this."""
-    return _head(model.RUNTIME, wording.happening(occurrence, verdict)) + [
+    return _head(model.HAPPENED, wording.happening(occurrence, verdict)) + [
         ('VIRT_GUARD_DOMAIN', verdict.domain_name),
         ('VIRT_GUARD_UUID', verdict.uuid),
         ('VIRT_GUARD_OPERATION', 'watch'),

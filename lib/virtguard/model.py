@@ -55,7 +55,8 @@ RUNTIME = 'runtime'
 ADMIT = 'admit'
 WOULD_DENY = 'would-deny'
 
-# What records are about that have no verdict on a domain.
+# What records are about that have no verdict on a whole domain.
+HAPPENED = 'runtime'  # something that a watch has found
 POLICY_CHANGED = 'policy-changed'
 GUARD_CHANGED = 'guard-changed'  # it was installed, upgraded or removed: install.sh records that
 EXPIRY = 'expiry'

@@ -11,7 +11,7 @@ from ..policy.drop_ins import NAMING, find_ignored
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, Iterable, Iterator, List, Set, Tuple
+    from typing import Callable, Dict, Iterable, Iterator, List, Set, Tuple
 
     from ..policy.installation import Installation
 
@@ -45,6 +45,8 @@ def on_policy(policy: model.Policy) -> 'Iterator[Remark]':
             yield '', text
     for path in _files_without_effect(policy):
         yield '', '%s has no effect: it is empty, or other files replace all that it says' % path
+    if policy.audit_until and policy.mode == 'enforce':
+        yield '', '%s:%d: mode audit ended on %s' % (*policy.origins['mode'], policy.audit_until)
     if policy.mode == 'audit' and policy.failure == 'deny':
         yield '', 'mode audit admits what rules deny, but failure deny still refuses what cannot be judged'
     for waiver in policy.waivers:
@@ -53,6 +55,9 @@ def on_policy(policy: model.Policy) -> 'Iterator[Remark]':
             yield 'have expired', place + 'expired on %s and permits nothing any more' % waiver.expires
         elif expires_soon(waiver, today()):
             yield 'expire soon', place + 'expires on %s' % waiver.expires
+        off = [rule.id for rule in policy.rules if rule.id in waiver.rules and rule.action == 'off']
+        if off:
+            yield 'permit nothing that is denied', place + 'permits nothing that is denied: %s is off' % ', '.join(off)
         names = names_alone(waiver)
         if names:
             hint = 'whoever defines a domain chooses its name; to name one domain only, write {uuid: ..., name: ...}'

@@ -46,7 +46,7 @@ def check(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
             show_line('with %s' % file)
     remarks = list(notes.on_ignored_files(path))
     if path == installation.policy:
-        remarks += [*notes.on_compiled(path), *notes.on_host(policy, installation)]
+        remarks += [*notes.on_compiled(path), *notes.on_host(policy, installation), *find_absent(policy, installation)]
     for note in [*remarks, *unchecked, *filter(None, [slow]), *notes.told(notes.on_policy(policy))]:
         show_line('note: ' + note)
     return FINE
@@ -65,7 +65,11 @@ def _check_offered(offered: OfferedDropIn, arguments: 'argparse.Namespace', inst
         show_line(str(offered.at_home(problem)))
     if not problems:
         show_line('%s%s, as %s' % (offered.file, _no_problems(policy), offered.path))
-        remarks += [*map(str, find_near_misses(policy.source)), *filter(None, [slow]), *notes.on_policy(policy)]
+        remarks += [
+            *map(str, find_near_misses(policy.source)),
+            *filter(None, [slow]),
+            *notes.told(notes.on_policy(policy)),
+        ]
         if policy.source == installation.policy:
             remarks += find_absent(policy, installation)
     for note in remarks:

@@ -250,8 +250,8 @@ class _Edit:
             old = load.trusted(self._installation.policy, today())
         except GuardError:
             show_line('The policy in force is broken: no domain is judged by it.')
-        known = set(notes.on_policy(old)) if old is not None else set()
-        added = notes.told(remark for remark in notes.on_policy(new) if remark not in known)
+        known = set(self._notes(old)) if old is not None else set()
+        added = notes.told(remark for remark in self._notes(new) if remark not in known)
         for note in [*unchecked, *filter(None, [slow]), *added]:
             show_line('note: ' + note)
         if not self._text.strip():
@@ -259,9 +259,9 @@ class _Edit:
         show(str(find_effect(old, new, self._installation)))
         return new
 
-    def _notes(self, policy: 'Policy') -> 'Iterator[str]':
+    def _notes(self, policy: 'Policy') -> 'Iterator[notes.Remark]':
         yield from notes.on_policy(policy)
-        yield from find_absent(policy, self._installation)
+        yield from (('', text) for text in find_absent(policy, self._installation))
 
     def _put_in_force(self, seen: 'Policy') -> None:
         """
