@@ -26,6 +26,7 @@ _SUFFIX = '.xml'
 _UUID = re.compile(r'[0-9A-Fa-f]{8}(-?)(?:[0-9A-Fa-f]{4}\1){3}[0-9A-Fa-f]{12}\Z')
 _PIECE = 16 << 10
 _MOST = 3  # near names in one message
+_COMPARISONS = 50_000  # of names: with these they take some seconds, however many words are wrong
 
 
 class HostDomain:
@@ -54,6 +55,7 @@ class HostDomains:
         self._definitions, self._run = installation.domains, installation.run
         self._names: 'Optional[List[str]]' = None
         self._by_uuid: 'Optional[Dict[str, str]]' = None
+        self._comparisons_left = _COMPARISONS
 
     def find(self, word: str) -> 'Optional[HostDomain]':
         """The domain that has this UUID or else this name; None if there is none.
@@ -86,7 +88,10 @@ class HostDomains:
         stem = word[: -len(_SUFFIX)] if word.endswith(_SUFFIX) else word
         stem = as_text(stem).lower()
         longer = sorted(name for name in lower if stem and name.startswith(stem))
-        near = longer[:_MOST] or difflib.get_close_matches(stem, lower, _MOST)
+        near = longer[:_MOST]
+        if not near and self._comparisons_left > 0:
+            self._comparisons_left -= len(lower)
+            near = difflib.get_close_matches(stem, lower, _MOST)
         if near:
             return 'did you mean %s?' % ' or '.join("'%s'" % lower[name] for name in near)
         hint = "'virsh list --all' names the domains of this host"

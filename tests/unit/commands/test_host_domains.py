@@ -4,6 +4,7 @@
 import os
 
 import pytest
+from virtguard.commands import host_domains
 from virtguard.commands.domain_files import DomainFile
 from virtguard.commands.host_domains import HostDomains, as_text
 from virtguard.commands.named import definitions, files_or_domains
@@ -103,6 +104,16 @@ def test_suggestions(here, word, hint):
     with pytest.raises(GuardError) as raised:
         HostDomains(here).require(word)
     assert raised.value.hint == hint
+
+
+def test_many_wrong_words_among_many_names_end_soon(here, monkeypatch):
+    monkeypatch.setattr(host_domains, '_COMPARISONS', 5)
+    for name in ('web07', 'db1', 'db2'):
+        define(here, name)
+    domains = HostDomains(here)
+    hints = [domains.suggest('wbe07') for _ in range(3)]
+    assert hints == ["did you mean 'web07'?"] * 2 + ["'virsh list --all' names the domains of this host"]
+    assert domains.suggest('web0') == "did you mean 'web07'?"
 
 
 def test_suggestions_where_there_is_nothing(here):
