@@ -17,7 +17,7 @@ from ..trust import read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, Iterator, List, Optional, Tuple
+    from typing import Dict, Iterable, Iterator, List, Optional, Tuple
 
     from ..policy.installation import Installation
 
@@ -80,22 +80,21 @@ class HostDomains:
 
         :raises GuardError: libvirt's files cannot be looked at
         """
-        import difflib  # only needed to help with a mistake
-
-        lower = {as_text(name).lower(): as_text(name) for name in self.names()}
-        if not lower:
+        names = [as_text(name) for name in self.names()]
+        if not names:
             return 'no domain is defined here: there is no *.xml file in %s' % self._definitions
-        stem = word[: -len(_SUFFIX)] if word.endswith(_SUFFIX) else word
-        stem = as_text(stem).lower()
-        longer = sorted(name for name in lower if stem and name.startswith(stem))
-        near = longer[:_MOST]
-        if not near and self._comparisons_left > 0:
-            self._comparisons_left -= len(lower)
-            near = difflib.get_close_matches(stem, lower, _MOST)
-        if near:
-            return 'did you mean %s?' % ' or '.join("'%s'" % lower[name] for name in near)
-        hint = "'virsh list --all' names the domains of this host"
-        return hint + ('; a number is a name here, not an ID of virsh' if word.isdigit() else '')
+        self._comparisons_left -= len(names)
+        return suggest_name(as_text(word), names, self._comparisons_left + len(names) > 0)
+
+    def all(self) -> 'Iterator[HostDomain]':
+        """Every domain, in the order of the names.
+
+        :raises GuardError: libvirt's files cannot be looked at
+        """
+        for name in self.names():
+            domain = self._named(name)
+            if domain is not None:
+                yield domain
 
     def names(self) -> 'List[str]':
         """The names of all domains, sorted, as Python has names of files.
@@ -116,15 +115,31 @@ class HostDomains:
         """The names by their UUIDs, as _plain has these. A file that cannot be read is passed over."""
         if self._by_uuid is None:
             by_uuid: 'Dict[str, str]' = {}
-            for name in self.names():
-                domain = self._named(name)
+            for domain in self.all():
                 try:
-                    uuid = domain.identity()[1] if domain is not None else ''
+                    by_uuid.setdefault(_plain(domain.identity()[1]), domain.name)
                 except GuardError:
                     continue
-                by_uuid.setdefault(_plain(uuid), name)
             self._by_uuid = by_uuid
         return self._by_uuid
+
+
+def suggest_name(word: str, names: 'Iterable[str]', compare: bool = True) -> str:
+    """What to type instead of a word that is not one of the names of this host's domains.
+
+    :param compare: whether to look for names that are written in a similar way, which takes a while if there are many
+    """
+    import difflib  # only needed to help with a mistake
+
+    lower = {name.lower(): name for name in names}
+    stem = (word[: -len(_SUFFIX)] if word.endswith(_SUFFIX) else word).lower()
+    near = sorted(name for name in lower if stem and name.startswith(stem))[:_MOST]
+    if not near and compare:
+        near = difflib.get_close_matches(stem, lower, _MOST)
+    if near:
+        return 'did you mean %s?' % ' or '.join("'%s'" % lower[name] for name in near)
+    hint = "'virsh list --all' names the domains of this host"
+    return hint + ('; a number is a name here, not an ID of virsh' if word.isdigit() else '')
 
 
 def as_text(name: str) -> str:

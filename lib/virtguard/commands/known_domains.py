@@ -1,23 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The domains of this host by name and UUID, from libvirt's own files: definitions, and the states of what runs."""
 
-import html
-import re
-
-from ..errors import GuardError, suggest
-from .domain_files import defined_domain_files
+from ..errors import GuardError
+from ..waivers import is_uuid
+from .host_domains import HostDomains, as_text, suggest_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Dict, List
 
     from ..policy.installation import Installation
-
-# As libvirt writes it. In a state file the domain is within other elements.
-_IDENTITY = re.compile(
-    rb'<domain[\s>].*?<name>([^<]*)</name>\s*<uuid>\s*([0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})\s*</uuid>',
-    re.DOTALL,
-)
 
 
 class KnownDomain:
@@ -37,15 +29,13 @@ def known_domains(installation: 'Installation') -> 'List[KnownDomain]':
     :raises GuardError: a directory cannot be listed
     """
     found: 'Dict[str, KnownDomain]' = {}
-    for directory in (installation.domains, installation.run):
-        for file in defined_domain_files(directory):
-            try:
-                identity = _IDENTITY.search(file.read())
-            except GuardError:
-                continue
-            if identity is not None:
-                name, uuid = identity.group(1).decode('utf-8', 'replace'), identity.group(2).decode('ascii').lower()
-                found.setdefault(uuid, KnownDomain(html.unescape(name), uuid, file.name))
+    for domain in HostDomains(installation).all():
+        try:
+            name, uuid = domain.identity()
+        except GuardError:
+            continue
+        if name and is_uuid(uuid):
+            found.setdefault(uuid, KnownDomain(name, uuid, domain.definition or domain.status))
     return list(found.values())
 
 
@@ -54,11 +44,11 @@ def find_domain(word: str, known: 'List[KnownDomain]') -> KnownDomain:
 
     :raises GuardError: there is none; or one has the name, and another one the UUID
     """
+    word = as_text(word)
     found = [domain for domain in known if word == domain.name or word.lower() == domain.uuid]
     if len(found) > 1:
         raise GuardError('%r is the name of one domain and the UUID of another' % word, 'give the other one of the two')
     if found:
         return found[0]
-    names = [domain.name for domain in known]
-    hint = suggest(word, names) if names else 'virsh list --all shows the domains of this host'
+    hint = suggest_name(word, [domain.name for domain in known])
     raise GuardError('there is no domain %r on this host' % word, hint)

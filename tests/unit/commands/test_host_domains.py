@@ -7,6 +7,7 @@ import pytest
 from virtguard.commands import host_domains
 from virtguard.commands.domain_files import DomainFile
 from virtguard.commands.host_domains import HostDomains, as_text
+from virtguard.commands.known_domains import find_domain, known_domains
 from virtguard.commands.named import definitions, files_or_domains
 from virtguard.errors import GuardError
 from virtguard.policy.installation import Installation
@@ -85,6 +86,18 @@ def test_by_uuid(here):
     assert HostDomains(here).find(DB).name == 'other', 'a UUID is stronger than a name'
     define(here, WEB.replace('5', '6'))
     assert HostDomains(here).find(WEB.replace('5', '6')).name == WEB.replace('5', '6')
+
+
+def test_what_a_waiver_is_written_for(here):
+    """Name and UUID are those in the XML: what libvirt gives the hook."""
+    decoy = '<!-- <domain ><name>decoy</name><uuid>%s</uuid> -->' % WEB
+    path = define(here, 'file', DB, before=decoy)
+    define(here, 'no-uuid')
+    (known,) = known_domains(here)
+    assert (known.name, known.uuid, known.file) == ('inside', DB.lower(), path)
+    assert find_domain(DB, [known]) is known
+    with pytest.raises(GuardError, match=r"did you mean 'inside'\?"):
+        find_domain('insdie', [known])
 
 
 @pytest.mark.parametrize(
