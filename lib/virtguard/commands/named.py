@@ -14,30 +14,32 @@ from .host_domains import HostDomain, HostDomains, as_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Iterable, Iterator, Union
+    from typing import Callable, Iterable, Iterator, List, Union
 
     from ..policy.installation import Installation
 
 
 def files_or_domains(
     words: 'Iterable[str]', installation: 'Installation', note: 'Callable[[str], None]'
-) -> 'Iterator[Union[str, DomainFile]]':
+) -> 'List[Union[str, DomainFile]]':
     """A path, or the file of a domain, for each word: its status if it runs, else its definition.
 
     :param note: takes a line about a word that could mean either, and about the first domain that runs
     """
     domains = HostDomains(installation)
+    found: 'List[Union[str, DomainFile]]' = []
     is_told = False
     for word in words:
         domain = _domain_meant(word, domains, note)
         if not isinstance(domain, HostDomain):
-            yield domain
+            found.append(domain)
             continue
         if domain.status and domain.definition and not is_told:
             is_told = True
             told = "'%s' is judged as it runs; 'virt-guard scan' judges its definition, which its next start takes"
             note(told % as_text(domain.name))
-        yield DomainFile(domain.status or domain.definition, True)
+        found.append(DomainFile(domain.status or domain.definition, True))
+    return found
 
 
 def _domain_meant(

@@ -144,7 +144,7 @@ def test_a_name_is_text_in_every_locale():
 
 def resolved(here, *words):
     notes = []
-    found = list(files_or_domains(words, here, notes.append))
+    found = files_or_domains(words, here, notes.append)
     return [item.skipped or item.name if isinstance(item, DomainFile) else 'path ' + item for item in found], notes
 
 
