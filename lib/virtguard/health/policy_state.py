@@ -5,6 +5,7 @@ from .. import model
 from ..compiled import load_compiled
 from ..errors import GuardError
 from ..policy import load
+from ..policy.drop_ins import find_near_misses
 from ..policy.host_profile import difference, profile_of
 from ..policy.problems import PolicyError
 from ..waivers import days_left, expires_soon
@@ -50,6 +51,8 @@ def _of_a_policy(policy: model.Policy, installation: 'Installation', today: str)
         text = 'admit: what the guard cannot judge, because it fails itself, is admitted'
         yield Condition('failure', NOTE, text + _origin(policy, 'failure'))
     yield from _decisions(policy)
+    for problem in find_near_misses(policy.source):
+        yield Condition('drop-in', NOTE, '%s: %s' % (problem.source, problem.message), _CHECK)
     yield from _waivers(policy, today)
     said = difference(profile_of(policy), installation.host or '/')
     if said:

@@ -4,6 +4,8 @@
 import pytest
 from virtguard.commands.parser import build_parser
 from virtguard.errors import PolicyFileError
+from virtguard.health.condition import NOTE
+from virtguard.health.policy_state import examine_policy
 from virtguard.policy.installation import Installation
 from virtguard.policy.problems import PolicyError
 
@@ -133,3 +135,13 @@ def test_who_could_change_a_drop_in_counts_where_the_policy_in_force_is_named(ru
     result, output, errors = run('rules', in_force=True)
     assert (result[0], len(errors.splitlines())) == (2, 2)
     assert 'can be written by others' in errors and 'no-vcpu' in output
+
+
+def test_status_tells_what_looks_like_a_drop_in(policy):
+    near_miss = policy.with_suffix('.d') / '20-site.yml'
+    near_miss.write_text('rules: [\n')
+    loaded, conditions = examine_policy(Installation(str(policy), True, str(policy.parent)), '2027-01-01')
+    assert loaded is not None
+    (told,) = [condition for condition in conditions if condition.subject == 'drop-in']
+    assert (told.state, told.remedy) == (NOTE, 'virt-guard policy check')
+    assert told.text.startswith('%s: this file is ignored: ' % near_miss)
