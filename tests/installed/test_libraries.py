@@ -41,6 +41,7 @@ COMMANDS = {
     'policy edit': ['policy', 'edit'],
     'policy diff': ['policy', 'diff', 'rhel-8', 'rhel-9', 'DOMAIN'],
     'policy compile': ['policy', 'compile'],
+    'policy set': ['policy', 'set', 'mode', 'audit'],
     'waiver add': ['waiver', 'add', 'guest', 'tcg'],
     'waiver list': ['waiver', 'list'],
     'waiver renew': ['waiver', 'renew', 'guest', '--until', 'today'],

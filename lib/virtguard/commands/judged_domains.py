@@ -7,7 +7,7 @@ from ..host import today
 from ..judging.judge import Judge
 from . import loading
 from .domain_files import DomainFile
-from .known_domains import KnownDomain
+from .host_domains import HostDomain, as_text
 from .parallel import work_on_files
 
 TYPE_CHECKING = False
@@ -24,7 +24,7 @@ class JudgedDomain:
     __slots__ = ('domain', 'refused_by', 'waivers', 'error')
 
     def __init__(
-        self, domain: KnownDomain, refused_by: 'Tuple[str, ...]', waivers: 'Tuple[model.Origin, ...]', error: str
+        self, domain: HostDomain, refused_by: 'Tuple[str, ...]', waivers: 'Tuple[model.Origin, ...]', error: str
     ) -> None:
         self.domain = domain
         self.refused_by = refused_by
@@ -33,15 +33,16 @@ class JudgedDomain:
 
     def describe(self, mode: str) -> str:
         """Whether it may start, in one line."""
+        name = as_text(self.domain.name)
         if self.error:
-            return '%s: could not be judged: %s' % (self.domain.name, self.error)
+            return '%s: could not be judged: %s' % (name, self.error)
         if not self.refused_by:
-            return '%s: may start' % self.domain.name
+            return '%s: may start' % name
         refused = 'refused' if mode == 'enforce' else 'refused, if it were not for mode audit,'
-        return '%s: would be %s by %s' % (self.domain.name, refused, ', '.join(self.refused_by))
+        return '%s: would be %s by %s' % (name, refused, ', '.join(self.refused_by))
 
 
-def judge_domains(policy: model.Policy, domains: 'Sequence[KnownDomain]') -> 'Iterator[JudgedDomain]':
+def judge_domains(policy: model.Policy, domains: 'Sequence[HostDomain]') -> 'Iterator[JudgedDomain]':
     """Judge each of them, within limits of time and memory, as of today."""
     judge = Judge(policy, loading.host(None, policy.needed_facts()), today())
 
@@ -62,6 +63,6 @@ def judge_domains(policy: model.Policy, domains: 'Sequence[KnownDomain]') -> 'It
     def give_up(file: DomainFile, error: GuardError) -> 'Fields':
         return (), (), str(error)
 
-    files = [DomainFile(domain.file, True) for domain in domains]
+    files = [DomainFile(domain.definition or domain.status, True) for domain in domains]
     for domain, fields in zip(domains, work_on_files(work, give_up, judge.seconds, files)):
         yield JudgedDomain(domain, *fields)

@@ -6,6 +6,7 @@ import argparse
 from .. import __version__, model, wording
 from ..waivers import parse_day
 from . import check, policy, rules, watch
+from .change_parser import add_policy_set, add_waiver
 from .exit_status import FINE
 from .formats import FORMATS
 from .usage import Parser, add_command
@@ -22,7 +23,6 @@ _JUDGES = (
     '2  a domain could not be judged, a policy has a problem, or the command line is wrong',
 )
 _TELLS = ('0  fine', _FAILED)
-_NOT_CHANGED = '2  nothing was changed: what is asked for cannot be, or the command line is wrong'
 _EXPLAINS = ('0  fine; --domain: it is admitted', '1  --domain: it is denied', _FAILED)
 _DOMAINS = 'FILE|DIR|DOMAIN|-'
 _WHAT = 'domain XML; a directory stands for every file below it; DOMAIN is the name or UUID of a domain of this host'
@@ -76,7 +76,8 @@ def build_parser() -> Parser:
     for add in (_add_policy_check, _add_policy_edit, _add_policy_show, _add_policy_test, _add_policy_diff):
         add(actions)
     _add_policy_compile(actions)
-    _add_waiver(commands)
+    add_policy_set(actions)
+    add_waiver(commands, _add_list_options)
     _add_help(commands)
     return parser
 
@@ -258,6 +259,11 @@ def _add_policy_option(parser: Parser) -> None:
     parser.add_argument('--policy', metavar='FILE', help='a policy or profile to judge by (default: the one in force)')
 
 
+def _add_list_options(parser: Parser) -> None:
+    _add_policy_option(parser)
+    _add_format_option(parser, 'waiver')
+
+
 def _add_format_option(parser: Parser, what: str) -> None:
     parser.add_argument('--format', choices=list(FORMATS), default='text', help='jsonl: one JSON object per ' + what)
 
@@ -317,91 +323,3 @@ def _help(arguments: argparse.Namespace, installation: 'Installation') -> int:
         parser = parser.command(word)
     parser.print_help()
     return FINE
-
-
-# Commands that write the policy
-
-
-def _add_waiver(commands: 'Commands') -> None:
-    purpose = 'permit single domains, for a while, what rules deny'
-    examples = [
-        ('virt-guard waiver list', 'which there are'),
-        ('virt-guard help waiver add', 'how to permit a domain something'),
-    ]
-    waiver = add_command(commands, 'waiver', purpose, examples, ['the exit statuses are those of the ACTION'])
-    actions = waiver.add_commands('ACTION')
-    statuses = ['0  it is in force', _NOT_CHANGED]
-
-    examples = [
-        ('virt-guard waiver add web07 virtiofs --until +30d --reason "until the move"', 'one rule, for 30 days'),
-        ('virt-guard waiver add --all-rules --until today --reason "at 3 a.m." web07', 'everything, until midnight'),
-    ]
-    parser = add_command(
-        actions, 'add', 'permit a domain what rules deny, until a day', examples, statuses, _add_a_waiver
-    )
-    _add_waiver_options(parser, 'the last day: YYYY-MM-DD, today, or +30d')
-    parser.add_argument('--all-rules', action='store_true', help='waive all rules that refuse and can be waived')
-    _add_waiver_words(parser)
-
-    examples = [
-        ('virt-guard waiver list', 'those in force on this host'),
-        ('virt-guard waiver list --format jsonl', 'the same, for programs'),
-    ]
-    purpose = 'list the waivers, how long they hold, and which domains use them'
-    parser = add_command(actions, 'list', purpose, examples, _TELLS, _list_waivers)
-    _add_policy_option(parser)
-    _add_format_option(parser, 'waiver')
-
-    examples = [
-        ('virt-guard waiver renew web07 --until +30d', 'all waivers of a domain'),
-        ('virt-guard waiver renew web07 virtiofs --until 2027-01-31', 'that of one rule'),
-    ]
-    parser = add_command(actions, 'renew', 'give a waiver another last day', examples, statuses, _renew_waivers)
-    _add_waiver_options(parser, 'the new last day: YYYY-MM-DD, today, or +30d')
-    _add_waiver_words(parser)
-
-    examples = [
-        ('virt-guard waiver remove web07', 'all waivers of a domain'),
-        ('virt-guard waiver remove web07 virtiofs', 'that of one rule'),
-    ]
-    parser = add_command(actions, 'remove', 'take domains or rules out of waivers', examples, statuses, _remove_waivers)
-    _add_waiver_words(parser)
-
-
-def _add_waiver_options(parser: Parser, until: str) -> None:
-    parser.add_argument('--until', metavar='DATE', help=until)
-    parser.add_argument('--reason', metavar='TEXT', help='why')
-    parser.add_argument('--approved-by', metavar='WHO', help='by whom (default: the user who runs the command)')
-    parser.add_argument('--ticket', metavar='ID', help='where it was discussed')
-
-
-def _add_waiver_words(parser: Parser) -> None:
-    parser.add_argument(
-        '--domain', metavar='ANOTHER', action='append', default=[], dest='others', help='one more domain'
-    )
-    parser.add_argument('domain', metavar='DOMAIN', nargs='?', help='the name or the UUID of a domain')
-    parser.add_argument('rules', metavar='RULE', nargs='*', help='the rules')
-
-
-def _add_a_waiver(arguments: argparse.Namespace, installation: 'Installation') -> int:
-    from .waiver import add
-
-    return add(arguments, installation)
-
-
-def _renew_waivers(arguments: argparse.Namespace, installation: 'Installation') -> int:
-    from .waiver import renew
-
-    return renew(arguments, installation)
-
-
-def _remove_waivers(arguments: argparse.Namespace, installation: 'Installation') -> int:
-    from .waiver import remove
-
-    return remove(arguments, installation)
-
-
-def _list_waivers(arguments: argparse.Namespace, installation: 'Installation') -> int:
-    from .waiver_list import run
-
-    return run(arguments, installation)

@@ -79,7 +79,12 @@ def _check_offered(offered: OfferedDropIn, arguments: 'argparse.Namespace', inst
 
 def _no_problems(policy: model.Policy) -> str:
     counted = wording.counted(len(policy.rules), 'rule')
-    return ': no problems: policy %r, %s, mode %s, failure %s' % (policy.name, counted, policy.mode, policy.failure)
+    return ': no problems: policy %r, %s, mode %s, failure %s' % (
+        policy.name,
+        counted,
+        policy.mode_in_words,
+        policy.failure,
+    )
 
 
 def look_closer(policy: model.Policy, host: str, changes: 'Optional[Changes]' = None) -> 'List[str]':

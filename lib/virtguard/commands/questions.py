@@ -4,11 +4,16 @@
 import sys
 import termios
 
-from .terminal import show, show_line
+from ..errors import GuardError
+from .terminal import complain, show, show_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Mapping
+    from typing import Callable, Mapping, Optional, TypeVar
+
+    T = TypeVar('T')
+
+_TRIES = 3
 
 
 def at_terminal() -> bool:
@@ -37,3 +42,34 @@ def ask(question: str, answers: 'Mapping[str, str]') -> str:
             show_line('Type one of these letters: %s' % ', '.join(answers))
     except (OSError, termios.error):  # the terminal is closed
         return ''
+
+
+def given_or_asked(given: 'Optional[str]', option: str, question: str, read: 'Callable[[str], T]') -> 'T':
+    """What `read` makes of an argument, or, where it is missing, of the answer to a question.
+
+    :param read: raises a GuardError for a text that will not do; another answer may then be given
+    :param option: what to type in a script
+    """
+    if given is not None:
+        return read(given)
+    if not at_terminal():
+        raise GuardError('%s is missing' % option, 'on a terminal, it is asked for')
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            return read(_answer(question))
+        except GuardError as error:
+            if not tries_left:
+                raise
+            complain(str(error))
+    raise AssertionError('not reached')
+
+
+def _answer(question: str) -> str:
+    show(question + ': ')
+    try:
+        line = sys.stdin.buffer.readline()
+    except OSError:
+        line = b''
+    if not line.endswith(b'\n'):
+        raise GuardError('there was no answer', 'nothing was changed')
+    return line.decode('utf-8', 'surrogateescape').strip()

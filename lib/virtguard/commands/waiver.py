@@ -1,21 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """`virt-guard waiver add|renew|remove`: waivers in a drop-in of their own. Each function returns the exit status."""
 
-import os
 import re
-from datetime import date, timedelta
 
 from .. import model
 from ..errors import GuardError, suggest
 from ..host import today
-from ..waivers import MAX_DAYS_AHEAD, days_left, latest_expiry, parse_day
+from ..waivers import days_left
 from ..wording import counted
 from . import loading
-from .asking import can_ask, given_or_asked
 from .calling_user import calling_user
 from .exit_status import FINE
-from .known_domains import find_domain, known_domains
+from .host_domains import HostDomains, as_text
+from .last_day import read_last_day
 from .policy_change import change_drop_in, drop_in_path
+from .questions import at_terminal, given_or_asked
 from .terminal import show_line
 from .waiver_file import WaiverFile
 
@@ -26,22 +25,21 @@ if TYPE_CHECKING:
 
     from ..model import DomainEntry
     from ..policy.installation import Installation
-    from .known_domains import KnownDomain
+    from .host_domains import HostDomain
     from .policy_change import Revision
     from .waiver_file import Values
 
 DROP_IN = '60-waivers.yaml'
-_AHEAD = re.compile(r'\+([0-9]{1,4})d?\Z')
 _GLOB = re.compile(r'([*?[])')
 
 
 def add(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Write a waiver, and tell which of its domains would start now."""
     policy = loading.policy(None, installation)
-    known = known_domains(installation)
-    first = given_or_asked(arguments.domain, 'DOMAIN', 'domain (name or UUID)', lambda word: find_domain(word, known))
-    others = [find_domain(word, known) for word in arguments.others]
-    domains = list({domain.uuid: domain for domain in [first, *others]}.values())
+    known = HostDomains(installation)
+    first = given_or_asked(arguments.domain, 'DOMAIN', 'domain (name or UUID)', known.require)
+    others = [known.require(word) for word in arguments.others]
+    domains = list({domain.name: domain for domain in [first, *others]}.values())
     rules = _rules_to_waive(arguments, policy, domains)
     values: 'Values' = {
         'rules': rules,
@@ -114,43 +112,21 @@ def remove(arguments: 'argparse.Namespace', installation: 'Installation') -> int
     return FINE
 
 
-def read_last_day(text: str) -> str:
-    """The last day of a waiver, from a text that may count from today.
-
-    :raises GuardError: it is not a day, or one on which no waiver may end
-    """
-    ahead = _AHEAD.match(text)
-    if text == 'today':
-        day: 'Optional[str]' = today()
-    elif ahead is not None:
-        day = str(date(*map(int, today().split('-'))) + timedelta(int(ahead.group(1))))
-    else:
-        day = parse_day(text)
-    if day is None:
-        raise GuardError('%r is not a day of the calendar' % text, 'write it like 2027-01-31, today, or +30d')
-    if day < today():
-        raise GuardError('%s is over' % day, 'today is %s' % today())
-    if day > latest_expiry(today()):
-        hint = 'until %s at the latest; renew it then' % latest_expiry(today())
-        raise GuardError('%s is more than %d days ahead' % (day, MAX_DAYS_AHEAD), hint)
-    return day
-
-
 def _read_text(text: str) -> str:
-    text = os.fsencode(text).decode('utf-8', 'surrogateescape').strip()  # 3.6 reads arguments by the locale
+    text = as_text(text).strip()
     if not text or not text.isprintable():
         raise GuardError('%r is not a line of printable text' % text)
     return text
 
 
 def _rules_to_waive(
-    arguments: 'argparse.Namespace', policy: model.Policy, domains: 'Sequence[KnownDomain]'
+    arguments: 'argparse.Namespace', policy: model.Policy, domains: 'Sequence[HostDomain]'
 ) -> 'Tuple[str, ...]':
     if arguments.all_rules:
         if arguments.rules:
             raise GuardError('--all-rules and rules were given', 'give one of the two')
         return tuple(rule.id for rule in policy.rules if rule.waivable and rule.action == model.DENY)
-    if arguments.rules or not can_ask():
+    if arguments.rules or not at_terminal():
         return _read_rules(' '.join(arguments.rules), policy)
     from .judged_domains import judge_domains
 
@@ -176,11 +152,16 @@ def _read_rules(text: str, policy: model.Policy) -> 'Tuple[str, ...]':
     return tuple(dict.fromkeys(ids))
 
 
-def _entry(domain: 'KnownDomain') -> 'DomainEntry':
+def _entry(domain: 'HostDomain') -> 'DomainEntry':
     """As a waiver names the domain: by UUID and name; by its UUID alone, where the name cannot be written."""
-    if not domain.name.isprintable() or domain.name != domain.name.strip():
-        return domain.uuid
-    return domain.uuid, _GLOB.sub(r'[\1]', domain.name)
+    name, uuid = domain.identity()
+    if not uuid:
+        raise GuardError(
+            '%s states no UUID' % (domain.definition or domain.status), 'libvirt gives it one: virsh define'
+        )
+    if not name.isprintable() or name != name.strip():
+        return uuid
+    return uuid, _GLOB.sub(r'[\1]', name)
 
 
 def _words(entry: 'DomainEntry') -> 'Tuple[str, ...]':
@@ -193,14 +174,14 @@ class _Asked:
 
     def __init__(self, arguments: 'argparse.Namespace', installation: 'Installation') -> None:
         self.rules: 'List[str]' = arguments.rules
-        self.known: 'List[KnownDomain]' = []
+        self.known: 'List[HostDomain]' = []
         self.domains: 'Dict[str, List[str]]' = {}
-        every = known_domains(installation)
+        every = HostDomains(installation)
         first = given_or_asked(arguments.domain, 'DOMAIN', 'domain (name or UUID)', _read_text)
         for word in [first, *map(_read_text, arguments.others)]:
-            here = [one for one in every if word == one.name or word.lower() == one.uuid]
-            self.known += here
-            self.domains[word] = [word, word.lower(), *(text for one in here for text in (one.name, one.uuid))]
+            here = every.find(word)
+            self.known += [here] if here is not None else []
+            self.domains[word] = [word, word.lower(), *(here.identity() if here is not None else ())]
 
     def names(self, entry: 'DomainEntry') -> bool:
         """Whether an entry of a waiver is one of these domains."""
@@ -287,7 +268,7 @@ def _left(days: int) -> str:
     return counted(days, 'day') + ' left' if days else 'ends today'
 
 
-def _show_effect(policy: 'Optional[model.Policy]', domains: 'Sequence[KnownDomain]') -> None:
+def _show_effect(policy: 'Optional[model.Policy]', domains: 'Sequence[HostDomain]') -> None:
     """Tell of each domain whether it may start now."""
     from .judged_domains import judge_domains
 

@@ -8,7 +8,7 @@ from ..wording import counted
 from . import loading
 from .exit_status import FINE
 from .formats import FORMATS
-from .known_domains import known_domains
+from .host_domains import HostDomains, as_text
 from .terminal import complain, show, wants_colour
 
 TYPE_CHECKING = False
@@ -48,13 +48,14 @@ def _uses(policy: model.Policy, installation: 'Installation') -> 'Uses':
 
     uses: 'Uses' = {}
     try:
-        domains = known_domains(installation)
+        known = HostDomains(installation)
+        domains = [domain for domain in map(known.find, known.names()) if domain is not None]
     except GuardError as error:
         complain('virt-guard: which domains use the waivers is not known: %s' % error)
         return uses
     for judged in judge_domains(policy, domains):
         if judged.error:
-            complain('%s: error: %s' % (judged.domain.file, judged.error))
+            complain('%s: error: %s' % (as_text(judged.domain.name), judged.error))
         for origin in judged.waivers:
-            uses.setdefault(origin, []).append(judged.domain.name)
+            uses.setdefault(origin, []).append(as_text(judged.domain.name))
     return uses

@@ -77,7 +77,7 @@ class YamlText:
     def replace(self, node: 'Any', text: str) -> 'Span':
         """The span that puts another value in the place of a node."""
         is_block = getattr(node, 'style', None) in ('|', '>')
-        return node.start_mark.index, node.end_mark.index, text + (self._newline if is_block else '')
+        return node.start_mark.index, end_of(node), text + (self._newline if is_block else '')
 
     def edited(self, spans: 'Sequence[Span]') -> bytes:
         """The text with other spans."""

@@ -36,7 +36,7 @@ def test_refusal():
 
 @pytest.mark.parametrize('name', ['two words', '$(reboot)', '-n', 'web-ü', 'a;b', ''])
 def test_a_name_that_a_shell_would_read_is_not_in_a_command(name):
-    one = verdict(finding('a'), domain=name)
+    one = verdict(finding('a'), domain_name=name)
     assert wording.refusal(one).endswith(': virt-guard waiver add %s a\n' % made.UUID)
     one.uuid = '`reboot`'
     assert wording.refusal(one).endswith(': virt-guard waiver add DOMAIN a\n')

@@ -71,16 +71,16 @@ def test_every_value_has_its_place():
         assert '  # ' in line or line in ('rules:', 'waivers:') or line.startswith('      - '), line
 
 
-def test_the_bounds_of_a_range_are_shown_with_the_numbers_that_were_written():
-    assert bounds_of(('rhel', (9,), (10, 1))) == [('from', 'rhel-9'), ('before', 'rhel-10.1')]
-    assert bounds_of(('sles', (), (15, 6))) == [('before', 'sles-15.6')]
-
-
 def test_a_mode_that_ends_by_itself_comes_back():
     text = (CHECKOUT / 'policy.yaml').read_bytes().replace(b'mode: enforce', b'mode: {audit-until: 2027-01-31}')
     shown = show_policy(load_policy(text, 'p'))
     assert 'mode: {audit-until: 2027-01-31}           # p:10\n' in shown
     assert load_policy(shown.encode('utf-8'), 'shown').audit_until == '2027-01-31'
+
+
+def test_the_bounds_of_a_range_are_shown_with_the_numbers_that_were_written():
+    assert bounds_of(('rhel', (9,), (10, 1))) == [('from', 'rhel-9'), ('before', 'rhel-10.1')]
+    assert bounds_of(('sles', (), (15, 6))) == [('before', 'sles-15.6')]
 
 
 def test_a_default_is_shown_as_a_default():
