@@ -43,9 +43,14 @@ def uuids_not_among(waiver: model.Waiver, uuids: 'Container[str]') -> 'List[str]
     return [uuid for uuid in named if is_uuid(uuid) and uuid not in uuids]
 
 
+def days_until(day: str, today: str) -> int:
+    """How many days there are from today to a day; negative where that is past."""
+    return _number(day) - _number(today)
+
+
 def days_left(waiver: model.Waiver, today: str) -> int:
     """How many days the waiver holds after today; negative where it has expired."""
-    return _number(waiver.expires) - _number(today)
+    return days_until(waiver.expires, today)
 
 
 def expires_soon(waiver: model.Waiver, today: str) -> bool:

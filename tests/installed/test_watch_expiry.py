@@ -119,6 +119,20 @@ def test_a_domain_that_only_runs_is_named(installation, watch, drop_in):
     assert records[-1]['VIRT_GUARD_DOMAIN'] == 'vm'
 
 
+def test_the_end_of_mode_audit(installation, watch, drop_in, defined):
+    path = installation.root / 'etc/virt-guard/policy.d/60-waivers.yaml'
+    path.write_text('mode: {audit-until: %s}\n' % in_days(1))
+    watch.start()
+    record = watch.receive(timeout=60)
+    assert record['MESSAGE'] == (
+        'mode audit ends tomorrow, on %s; 1 domain on this host would be refused after that day: '
+        "'guest' (tpm-passthrough)" % in_days(1)
+    )
+    assert (record['MESSAGE_ID'], record['VIRT_GUARD_MODE']) == (EXPIRY_ID, 'audit')
+    path.write_text('mode: {audit-until: %s}\n' % in_days(2))
+    assert nothing_more(watch)
+
+
 def test_once_says_it_on_any_day(installation, watching, drop_in, defined):
     watching()
     end = str(datetime.date.today() + datetime.timedelta(5))

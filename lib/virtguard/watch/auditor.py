@@ -114,7 +114,7 @@ class Auditor:
 
     def on(self, day: str) -> 'Auditor':
         """An Auditor that judges by the same policy on another day."""
-        return Auditor(self._policy, self._host, day)
+        return Auditor(self._policy.on(day), self._host, day)
 
     @property
     def policy(self) -> model.Policy:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which of this host's domains, defined or running, would be refused after a day, because waivers end with it.
+"""Which of this host's domains, defined or running, would be refused after a day, because something ends with it.
 
 What counts is the definition, which the next start takes; of a domain that has none, what runs. As everywhere in the
 watch, a document that may take long is judged in a process of its own.
@@ -27,13 +27,14 @@ if TYPE_CHECKING:
     Refusals = Tuple[List[Tuple[str, str, List[str]]], List[Tuple[str, str]]]
 
 
-def refusals_after(day: str, installation: 'Installation', auditor: 'Auditor') -> 'Refusals':
-    """Which domains would be refused after that day, and were not if waivers that end with it went on."""
+def refusals_after(day: str, ends_audit: bool, installation: 'Installation', auditor: 'Auditor') -> 'Refusals':
+    """Which domains would be refused after that day, and not if the waivers, or mode audit, that end then went on."""
     after = auditor.on(next_day(day))
+    of_waivers = None if ends_audit else day
     refused, unjudged = [], []
     for name, judge in _domains(installation, after):
         try:
-            uuid, rules = judge(day)
+            uuid, rules = judge(of_waivers)
         except GuardError as error:
             unjudged.append((name, str(error)))
             continue
@@ -42,7 +43,9 @@ def refusals_after(day: str, installation: 'Installation', auditor: 'Auditor') -
     return refused, unjudged
 
 
-def _domains(installation: 'Installation', auditor: 'Auditor') -> 'Iterator[Tuple[str, Callable[[str], Any]]]':
+def _domains(
+    installation: 'Installation', auditor: 'Auditor'
+) -> 'Iterator[Tuple[str, Callable[[Optional[str]], Any]]]':
     defined = _names(installation.domains)
     for name in defined:
         yield name, partial(_of_definition, auditor, os.path.join(installation.domains, name + SUFFIX))
@@ -51,7 +54,7 @@ def _domains(installation: 'Installation', auditor: 'Auditor') -> 'Iterator[Tupl
             yield name, partial(_of_status, auditor, StateFiles(installation.run, installation.lib), name)
 
 
-def _of_definition(auditor: 'Auditor', path: str, day: str) -> 'Tuple[str, List[str]]':
+def _of_definition(auditor: 'Auditor', path: str, day: 'Optional[str]') -> 'Tuple[str, List[str]]':
     data = _read(path)
     if data is None:
         return '', []
@@ -59,7 +62,7 @@ def _of_definition(auditor: 'Auditor', path: str, day: str) -> 'Tuple[str, List[
     return work() if is_light([data]) else wait_for(work)
 
 
-def _of_status(auditor: 'Auditor', files: StateFiles, name: str, day: str) -> 'Tuple[str, List[str]]':
+def _of_status(auditor: 'Auditor', files: StateFiles, name: str, day: 'Optional[str]') -> 'Tuple[str, List[str]]':
     data = files.read(files.path(STATUS, name, ''))[1]
     if data is None:
         return '', []
@@ -71,11 +74,12 @@ def _of_status(auditor: 'Auditor', files: StateFiles, name: str, day: str) -> 'T
     return work() if is_light([data]) else wait_for(work)
 
 
-def _rules(judge: 'Callable[[], model.Verdict]', day: str) -> 'Tuple[str, List[str]]':
-    """The UUID of a domain, and the rules that deny it for want of a waiver whose last day that was."""
+def _rules(judge: 'Callable[[], model.Verdict]', day: 'Optional[str]') -> 'Tuple[str, List[str]]':
+    """The UUID of a domain, and the rules that deny it; if a day is given, those for want of a waiver whose last day
+    that was."""
     verdict = judge()
     denied = [f for f in verdict.findings if f.status == model.DENY and f.rule.at == model.ADMISSION]
-    found = (f.rule.id for f in denied if f.waiver is not None and f.waiver.expires == day)
+    found = (f.rule.id for f in denied if day is None or (f.waiver is not None and f.waiver.expires == day))
     return str(verdict.uuid), list(dict.fromkeys(found))
 
 

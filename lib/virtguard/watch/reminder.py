@@ -2,7 +2,7 @@
 """What is told of an end that comes: in one line, and in the fields of a record. Pure: no I/O."""
 
 from .. import journal
-from ..waivers import describe
+from ..waivers import describe, next_day
 from ..wording import counted, escape
 
 TYPE_CHECKING = False
@@ -37,11 +37,12 @@ class Reminder:
 
     def __str__(self) -> str:
         number, left = len(self.expiry.waivers), self.expiry.left
-        when = _WHEN.get(left, 'in %d days' % left)
+        ending = ['mode audit'] if self.expiry.ends_audit else []
+        ending += [counted(number, 'waiver')] if number else []
         return '%s end%s %s, on %s; %s' % (
-            counted(number, 'waiver'),
-            's' if number == 1 else '',
-            when,
+            ' and '.join(ending),
+            's' if number + self.expiry.ends_audit == 1 else '',
+            _WHEN.get(left, 'in %d days' % left),
             self.expiry.day,
             '; '.join(self._effect()),
         )
@@ -62,7 +63,8 @@ class Reminder:
             yield '%s could not be judged' % counted(len(self._unjudged), 'domain')
 
     def _would(self) -> str:
-        return 'would be refused' + (' in mode enforce' if self._policy.mode == 'audit' else '')
+        after = self._policy.on(next_day(self.expiry.day))
+        return 'would be refused' + (' in mode enforce' if after.mode == 'audit' else '')
 
     def fields(self) -> 'journal.Fields':
         """The record."""

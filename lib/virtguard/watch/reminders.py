@@ -55,7 +55,7 @@ class Reminders:
     def look(self, auditor: 'Auditor') -> None:
         """See whether there is something to tell by this policy, on its day."""
         self.close()
-        expiries = due(auditor.policy.waivers, auditor.today, self._told)
+        expiries = due(auditor.policy, auditor.today, self._told)
         if not expiries:
             return
         self._waiting = expiries, auditor
@@ -113,7 +113,7 @@ class Reminders:
 
 def reminders_now(installation: 'Installation', auditor: 'Auditor') -> 'Iterator[Reminder]':
     """What ends within a fortnight, whether it has been told or not."""
-    expiries = upcoming(auditor.policy.waivers, auditor.today)
+    expiries = upcoming(auditor.policy, auditor.today)
     if not expiries:
         return
     try:
@@ -127,12 +127,11 @@ def reminders_now(installation: 'Installation', auditor: 'Auditor') -> 'Iterator
 
 
 def _start(expiries: 'Sequence[Expiry]', installation: 'Installation', auditor: 'Auditor') -> Apart:
-    days = [expiry.day for expiry in expiries]
-    return Apart(partial(_find_out, days, installation, auditor), _PROCESSOR_SECONDS, _SECONDS)
+    return Apart(partial(_find_out, expiries, installation, auditor), _PROCESSOR_SECONDS, _SECONDS)
 
 
-def _find_out(days: 'Sequence[str]', installation: 'Installation', auditor: 'Auditor') -> 'List[Refusals]':
-    return [refusals_after(day, installation, auditor) for day in days]
+def _find_out(expiries: 'Sequence[Expiry]', installation: 'Installation', auditor: 'Auditor') -> 'List[Refusals]':
+    return [refusals_after(expiry.day, expiry.ends_audit, installation, auditor) for expiry in expiries]
 
 
 def _answers(apart: Apart, number: int) -> 'List[Tuple[Refusals, str]]':

@@ -5,9 +5,19 @@ import datetime
 
 from support import made
 from virtguard.waivers import next_day
-from virtguard.watch.expiry import due, upcoming
+from virtguard.watch import expiry as expiries
 
 END = '2027-03-31'
+
+
+def due(waivers, today, told, audit_until=''):
+    policy = made.policy(waivers=waivers, mode='audit' if audit_until else 'enforce')
+    policy.audit_until = audit_until
+    return expiries.due(policy, today, told)
+
+
+def upcoming(waivers, today):
+    return expiries.upcoming(made.policy(waivers=waivers), today)
 
 
 def on(left):
@@ -67,6 +77,22 @@ def test_another_reason_or_place_is_not_another_end():
     again = made.waiver(expires=END, rules=('two', 'one'), approved_by='others', ticket='T-1', origin=('q', 7))
     assert due([again], on(1), told) == []
     assert due([made.waiver(expires=END, rules=('two',))], on(1), told) != []
+
+
+def test_the_end_of_mode_audit_is_told_in_the_same_way():
+    told = {}
+    days = []
+    for left in range(30, -10, -1):
+        for expiry in due([], on(left), told, audit_until=END):
+            assert (expiry.day, expiry.ends_audit, list(expiry.waivers)) == (END, True, [])
+            told.update(dict.fromkeys(expiry.ids()))
+            days.append(left)
+    assert days == [14, 7, 1, 0]
+    assert due([], on(7), told, audit_until=on(-1)) == []
+    (both,) = due([made.waiver(expires=END)], on(7), {}, audit_until=END)
+    assert both.ends_audit and len(both.waivers) == 1
+    (one,) = due([made.waiver(expires=END)], on(7), told, audit_until=END)
+    assert not one.ends_audit and len(one.waivers) == 1
 
 
 def test_everything_within_a_fortnight_is_upcoming():

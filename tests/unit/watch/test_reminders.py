@@ -45,10 +45,12 @@ class Here:
         path.write_text("<domstatus pid='4'>\n  %s</domstatus>" % DOMAIN % (name, UUIDS[name], devices))
         path.chmod(0o600)
 
-    def look(self, *waivers, today=TODAY, mode='enforce'):
+    def look(self, *waivers, today=TODAY, mode='enforce', audit_until=''):
         """What is told new by a policy with these waivers, each with its fields: name -> values."""
         before = len(self.told)
-        self.reminders.look(Auditor(made.policy(TPM, SOUND, waivers=waivers, mode=mode), HOST, today))
+        policy = made.policy(TPM, SOUND, waivers=waivers, mode=mode)
+        policy.audit_until = audit_until
+        self.reminders.look(Auditor(policy, HOST, today))
         while self.reminders.descriptors():
             select.select(self.reminders.descriptors(), [], [], 60)
             self.reminders.collect()
@@ -115,6 +117,25 @@ def test_in_mode_audit_nothing_is_refused(here):
     here.define('a', '<tpm/>')
     (fields,) = here.look(waiver(), mode='audit')
     assert fields['MESSAGE'][0].endswith(" refused in mode enforce after that day: 'a' (tpm)")
+
+
+def test_when_mode_audit_ends_every_denial_counts(here):
+    here.define('a', '<tpm/>')
+    here.define('b', '<sound/>')
+    here.define('c', '')
+    lasting = waiver(('sound',), ('b',), expires='2027-08-01')
+    (fields,) = here.look(lasting, mode='audit', audit_until=END)
+    text = "mode audit ends in 7 days, on 2027-03-31; 1 domain on this host would be refused after that day: 'a' (tpm)"
+    assert fields['MESSAGE'] == [text]
+    assert fields['VIRT_GUARD_WARNING'] == ["domain 'a' would be refused: tpm"]
+    assert 'VIRT_GUARD_WAIVER' not in fields
+    (fields,) = here.look(lasting, waiver(('sound',)), mode='audit', audit_until=END)
+    assert fields['MESSAGE'][0].startswith('1 waiver ends in 7 days')
+    here.restart()
+    (here.state / NAME).unlink()
+    here.restart()
+    (fields,) = here.look(waiver(('tpm',)), mode='audit', audit_until=END)
+    assert fields['MESSAGE'][0].startswith('mode audit and 1 waiver end in 7 days, on 2027-03-31; 2 domains on')
 
 
 def test_each_is_told_once_also_by_the_next_watch(here):
