@@ -1,65 +1,67 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long judging may take, and how much memory. Reads /proc; no clean start of a domain imports it.
+"""How long a call of the hook has waited, and how much memory it takes. Reads /proc; no clean start imports it.
 
-Three times are counted apart, because they have different causes: the time that the guard waits for something (its
-input, a probe, a disk); the time that it works, which the policy or the document causes; and the time that it waits for
-a processor, which does not count: a start is not refused because the host is busy.
+What may take long has three causes, and each has its own limit. The guard waits for something: its input, or a device
+that it asks for something. That is limited by the clock on the wall, and measured here. The guard works, which the
+policy or the document causes. That is limited by the time of a processor, and the kernel measures it (ITIMER_PROF).
+The guard waits for a processor, or is stopped. That is nobody's fault, and a start is not refused because the host is
+busy; only hook/call's patience ends some time.
 """
 
 import os
 import time
 
-from .errors import Expired, TooSlow
+from .errors import Expired
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Optional, Tuple, Union
 
 MEMORY = 1 << 30  # bytes that judging one document may take
-# In deadlines. A call that has not ended by then fails, even if it is only slow because the host is busy.
-_PATIENCE = 30
 _TICKS = 100.0  # a second, in /proc: USER_HZ, the same on every architecture that libvirt runs KVM on
 
 
 class Clock:
-    """The time that a process takes, from `began` on (time.monotonic).
+    """How long a process waits for something else than a processor, in the stages in which it may wait.
 
     :param pid: its number
-    :param waited: the seconds that were waited before it began, and count, too
+    :param waiting_since: when it began to wait (time.monotonic), if it does
     """
 
-    def __init__(self, began: float, pid: 'Union[int, str]' = 'self', waited: float = 0.0) -> None:
-        self._began = began
+    def __init__(self, pid: 'Union[int, str]' = 'self', waiting_since: 'Optional[float]' = None) -> None:
         self._pid = pid
-        self._waited = waited
-        self._worked_before = 0.0
+        self._waited = 0.0  # in earlier stages
+        self._idle_since = waiting_since
 
-    def begin_stage(self) -> None:
-        """Do not count the work done so far against the next stage."""
-        self._worked_before = (_times(self._pid) or (0.0, 0.0))[0]
+    def begin_stage(self, waits: bool, continues: bool = False) -> None:
+        """Note that a stage begins.
 
-    def waited(self) -> float:
-        """How long it has waited for something else than a processor."""
-        worked, queued = _times(self._pid) or (0.0, 0.0)
-        return self._waited + max(time.monotonic() - self._began - worked - queued, 0.0)
-
-    def left(self, deadline: float, judging: bool) -> float:
-        """The seconds after which to ask again.
-
-        :raises TooSlow: it has worked on the document for longer than `deadline`
-        :raises Expired: it has waited, or worked on something else, for longer than `deadline`
+        :param waits: whether the process may wait in it
+        :param continues: whether what it has waited before counts
         """
-        times = _times(self._pid)
-        elapsed = time.monotonic() - self._began
-        worked, queued = times or (0.0, 0.0)
-        waits = deadline - (self._waited + elapsed - worked - queued)
-        works = deadline - (worked - self._worked_before)
-        ends = _PATIENCE * deadline - elapsed
-        if judging and (works <= 0 or ends <= 0 or (waits <= 0 and times is None)):
-            raise TooSlow('%g seconds of processor time' % deadline if works <= 0 else '%g seconds' % elapsed)
-        if min(works, waits, ends) <= 0:
+        self._waited = self._waited_so_far() if continues else 0.0
+        self._idle_since = self._idle() if waits else None
+
+    def left(self, deadline: float) -> float:
+        """The seconds after which to ask again; all of `deadline` in a stage in which it does not wait.
+
+        :raises Expired: it has waited for longer than `deadline`
+        """
+        if self._idle_since is None:
+            return deadline
+        left = deadline - self._waited_so_far()
+        if left <= 0:
             raise Expired
-        return max(min(works, waits, ends), 0.01)
+        return max(left, 0.01)
+
+    def _waited_so_far(self) -> float:
+        now = 0.0 if self._idle_since is None else max(self._idle() - self._idle_since, 0.0)
+        return self._waited + now
+
+    def _idle(self) -> float:
+        """A clock that stands still while the process works, or waits for a processor."""
+        worked, queued = _times(self._pid)
+        return time.monotonic() - worked - queued
 
 
 def memory(pid: 'Union[int, str]' = 'self') -> int:
@@ -72,13 +74,13 @@ def too_much_memory() -> str:
     return 'judging takes more than %d MiB of memory' % (MEMORY >> 20)
 
 
-def _times(pid: 'Union[int, str]') -> 'Optional[Tuple[float, float]]':
-    """How long a process has run, and has waited to run; None where the kernel does not say."""
+def _times(pid: 'Union[int, str]') -> 'Tuple[float, float]':
+    """How long a process has run, and has waited to run; 0 where the kernel does not say."""
     worked, queued = _read('/proc/%s/schedstat' % pid)[:2] or (0, 0)
     if worked:
         return worked / 1e9, queued / 1e9
     fields = _read('/proc/%s/stat' % pid)
-    return ((fields[10] + fields[11]) / _TICKS, 0.0) if len(fields) > 11 else None
+    return ((fields[10] + fields[11]) / _TICKS, 0.0) if len(fields) > 11 else (0.0, 0.0)
 
 
 def _read(path: str) -> 'Tuple[int, ...]':

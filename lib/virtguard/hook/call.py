@@ -32,7 +32,11 @@ _STAGES = {
     'xml': 'reading the domain XML from standard input',
     'loading': 'loading what judging needs',
     'judging': 'judging',
+    'probe': 'probing the host',
 }
+# Seconds from the beginning of a call to its answer, whatever is the cause. libvirt waits for a hook without any limit;
+# who waits for libvirt does not: systemd and Pacemaker give a start 90 seconds, if nobody has said otherwise.
+_PATIENCE = 80.0
 # What a damaged cache raises. If the cache is not the cause, the source raises the same error again.
 _DAMAGED_CACHE = (EOFError, ImportError, SyntaxError, TypeError, ValueError)
 
@@ -48,6 +52,7 @@ def main(arguments: 'Sequence[str]', policy_path: str, log_file: str) -> int:
         return ADMITTED
     _occupy_standard_descriptors()
     _signal.signal(_signal.SIGALRM, call.expire)
+    _signal.signal(_signal.SIGPROF, call.expire)
     try:
         try:
             call.arm()
@@ -56,8 +61,10 @@ def main(arguments: 'Sequence[str]', policy_path: str, log_file: str) -> int:
             call.disarm()
     except TooSlow as slow:
         return call.fail('judging took longer than %s' % slow, of_document=True)
-    except Expired:
+    except Expired as expired:
         doing = _STAGES.get(call.stage, call.stage)
+        if str(expired):
+            return call.fail('%s passed while %s' % (expired, doing))
         return call.fail('the deadline of %g seconds passed while %s' % (call.settings['deadline'], doing))
     except GuardError as error:
         return call.fail(error.message, error.hint, isinstance(error, DomainXMLError))
@@ -65,7 +72,7 @@ def main(arguments: 'Sequence[str]', policy_path: str, log_file: str) -> int:
         return call.fail('a part of the guard is missing or broken: %s' % error, 'run install.sh again')
     except Exception as error:  # a defect of the guard must neither open the door nor show a traceback
         doing = _STAGES.get(call.stage, call.stage)
-        return call.fail('internal error while %s: %s' % (doing, describe_defect(error)), '', call.stage == 'judging')
+        return call.fail('internal error while %s: %s' % (doing, describe_defect(error)), '', call.is_judging())
     return call.conclude(result)
 
 
@@ -124,24 +131,53 @@ class Call:
         self._uuid = ''
         self.settings: 'Dict[str, Any]' = dict(model.DEFAULT_SETTINGS)
         self.stage = 'starting'
+        self._stage_began = self.started
 
     def arm(self) -> None:
-        """Start the deadline, or move it to where the settings say."""
+        """Start the limits of a stage: by the clock for its input, by the time of a processor for its work."""
         self._armed = True
-        left = self.settings['deadline'] - (time.monotonic() - self.started)
-        _signal.setitimer(_signal.ITIMER_REAL, max(left, 0.001))
+        deadline = self.settings['deadline']
+        left = max(_PATIENCE - (self._stage_began - self.started), 0.001)
+        _signal.setitimer(_signal.ITIMER_REAL, min(deadline, left) if self.stage == 'xml' else left)
+        _signal.setitimer(_signal.ITIMER_PROF, deadline)
 
     def disarm(self) -> None:
         self._armed = False  # a signal may be on its way already
         _signal.setitimer(_signal.ITIMER_REAL, 0)
+        _signal.setitimer(_signal.ITIMER_PROF, 0)
 
     def expire(self, number: int, frame: object) -> None:
-        """Handle the deadline's signal: end the call, unless the signal is late, or only the host is slow."""
-        if self._armed and not self._judged:
+        """Handle the signal of a limit: end the call, unless the signal is late, or only the host is busy."""
+        if not self._armed or self._judged:
+            return
+        if number == _signal.SIGPROF:
+            raise self.overworked()
+        left = self.patience()
+        if self.stage == 'xml':
             from ..deadline import Clock
 
-            left = Clock(self.started).left(self.settings['deadline'], self.stage == 'judging')
-            _signal.setitimer(_signal.ITIMER_REAL, left)
+            left = min(left, Clock('self', self._stage_began).left(self.settings['deadline']))
+        _signal.setitimer(_signal.ITIMER_REAL, left)
+
+    def patience(self) -> float:
+        """The seconds until there must be an answer.
+
+        :raises TooSlow, Expired: they are over
+        """
+        left = _PATIENCE - (time.monotonic() - self.started)
+        if left <= 0:
+            raise (TooSlow if self.is_judging() else Expired)('%g seconds' % _PATIENCE)
+        return max(left, 0.001)
+
+    def overworked(self) -> Expired:
+        """What it means that the deadline of this stage's work has passed."""
+        if self.is_judging():
+            return TooSlow('%g seconds of processor time' % self.settings['deadline'])
+        return Expired()
+
+    def is_judging(self) -> bool:
+        """Whether the document is the only cause of a failure that others choose."""
+        return self.stage in ('judging', 'probe')
 
     def decide(self) -> 'Dict[str, Any]':
         """Reach a verdict: here, if there is a compiled policy that can tell, else in a worker process.
@@ -180,8 +216,8 @@ class Call:
 
     def _ask_worker(self, *prepared: 'Any') -> 'Dict[str, Any]':
         worker = sturdily(_import_worker)
-        task = worker.Task(self._policy_path, read_domain, sturdily, nowhere, *prepared)
-        self.disarm()  # from here on the time is kept without signals: one might cross a verdict
+        task = worker.Task(self._policy_path, read_domain, sturdily, nowhere, self.settings['deadline'], *prepared)
+        self.disarm()  # from here on no signal comes, which might cross a verdict
         return worker.ask(task, self)  # type: ignore[no-any-return]
 
     def note(
@@ -194,13 +230,14 @@ class Call:
     ) -> None:
         """Note what is being done, and what was found out on the way."""
         self.stage = stage
+        self._stage_began = time.monotonic()
         self._xml_sha256 = xml_sha256 or self._xml_sha256
         self._uuid = uuid or self._uuid
         self._policy_fields = self._policy_fields if fields is None else fields
         if settings is not None:
             self.settings.update(settings)
-            if self._armed:
-                self.arm()
+        if self._armed:
+            self.arm()
 
     def conclude(self, result: 'Dict[str, Any]') -> int:
         """Record the verdict and answer libvirt."""

@@ -13,7 +13,6 @@ import _signal
 import os
 import resource
 import select
-import time
 
 from .. import model
 from ..deadline import MEMORY, Clock, memory, too_much_memory
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
 _LIFETIME = 1800.0  # seconds: an end for a worker whose parent was killed
 _LOOK = 0.05  # seconds between two looks at the memory of a worker
+_WAITING = ('xml', 'probe')  # the stages in which a worker waits for something
 
 
 class Task:
@@ -36,10 +36,11 @@ class Task:
 
     :param read_domain: reads the XML where `xml` is None
     :param sturdily, nowhere: see hook/call
+    :param deadline: seconds of processor time for reading the policy
     :param policy: with the rules that may find something; None where it is to be read from `policy_path`
     """
 
-    __slots__ = ('policy_path', 'read_domain', 'sturdily', 'nowhere', 'policy', 'xml', 'host')
+    __slots__ = ('policy_path', 'read_domain', 'sturdily', 'nowhere', 'deadline', 'policy', 'xml', 'host')
 
     def __init__(
         self,
@@ -47,6 +48,7 @@ class Task:
         read_domain: 'Callable[[], bytes]',
         sturdily: 'Callable[[Callable[[], Any]], Any]',
         nowhere: 'Callable[[], int]',
+        deadline: float,
         policy: 'Optional[model.Policy]' = None,
         xml: 'Optional[bytes]' = None,
         host: 'Optional[model.HostFacts]' = None,
@@ -55,6 +57,7 @@ class Task:
         self.read_domain = read_domain
         self.sturdily = sturdily
         self.nowhere = nowhere
+        self.deadline = deadline
         self.policy = policy
         self.xml = xml
         self.host = host
@@ -63,25 +66,26 @@ class Task:
 def ask(task: Task, call: 'Any') -> 'Message':
     """Let a new process judge.
 
-    :param call: `note` gets the messages as they come, and sets `stage` and `settings`; `started` is when it began
+    :param call: `note` gets the messages as they come, and sets `stage` and `settings`; see hook/call for its limits
     :returns: {outcome, text, fields}: what was decided, the text for the user, the fields of the record
     :raises DomainXMLError, TooSlow: there is no decision, because of the document
     :raises GuardError, Expired: there is no decision, for another reason
     """
-    waited = Clock(call.started).waited()
     reader, writer = os.pipe()
     worker = os.fork()
     if worker == 0:
         os.close(reader)
         _Worker(writer, task).run()
     os.close(writer)
-    result = _result_of(worker, Reader(reader), Clock(time.monotonic(), worker, waited), call)
+    result = _result_of(worker, Reader(reader), Clock(worker), call)
     os.close(reader)
     if result is None:
         _, status = os.waitpid(worker, 0)
+        if status & 0x7F == _signal.SIGPROF:
+            raise call.overworked()
         ending = 'by signal %d' % (status & 0x7F) if status & 0x7F else 'with exit status %d' % (status >> 8)
         # While it judges, the document is the only possible cause that others choose.
-        raise (DomainXMLError if call.stage == 'judging' else GuardError)('the judging process ended %s' % ending)
+        raise (DomainXMLError if call.is_judging() else GuardError)('the judging process ended %s' % ending)
     if 'failed' in result:
         error = DomainXMLError(result['failed']) if result['of_document'] else GuardError(result['failed'])
         error.hint = result['hint']
@@ -99,17 +103,16 @@ def _result_of(worker: int, messages: Reader, clock: Clock, call: 'Any') -> 'Opt
     had = memory(worker)
     try:
         while True:
-            judging = call.stage == 'judging'
-            left = clock.left(call.settings['deadline'], judging)
+            left = min(clock.left(call.settings['deadline']), call.patience())
             if not poll.poll(min(left, _LOOK) * 1000):
-                if judging and memory(worker) - had > MEMORY:
+                if call.is_judging() and memory(worker) - had > MEMORY:
                     raise DomainXMLError(too_much_memory())
                 continue
             for message in messages.read():
                 if message is None or 'stage' not in message:
                     return message
                 call.note(**message)
-                clock.begin_stage()
+                clock.begin_stage(call.stage in _WAITING, call.is_judging())
     except (Expired, DomainXMLError):
         os.kill(worker, _signal.SIGKILL)  # it was not waited for, so the number is still its own
         os.waitpid(worker, os.WNOHANG)
@@ -125,18 +128,26 @@ class _Worker:
     def run(self) -> 'NoReturn':
         status = 1
         try:
-            _signal.signal(_signal.SIGALRM, _signal.SIG_DFL)
+            for number in (_signal.SIGALRM, _signal.SIGPROF):
+                _signal.signal(number, _signal.SIG_DFL)
             _signal.setitimer(_signal.ITIMER_REAL, _LIFETIME)
             null = self._task.nowhere()
             os.dup2(null, 1)
             os.dup2(null, 2)
-            self._send(self._result())
+            result = self._result()
+            _signal.setitimer(_signal.ITIMER_PROF, 0)  # half a result would be none
+            self._send(result)
             status = 0
         finally:
             os._exit(status)
 
     def _send(self, message: 'Message') -> None:
         write_message(self._writer, message)
+
+    def _begin(self, stage: str, deadline: float, **told: 'Any') -> None:
+        """Begin a stage whose work may take so much time of a processor. The kernel ends what takes more, also in C."""
+        self._send(dict(told, stage=stage))
+        _signal.setitimer(_signal.ITIMER_PROF, deadline)
 
     def _result(self) -> 'Message':
         try:
@@ -159,20 +170,33 @@ class _Worker:
         enable_packages()
         policy = task.policy
         if policy is None:
-            self._send({'stage': 'policy'})
+            self._begin('policy', task.deadline)
             policy = self._load_policy()
-            self._send({'stage': 'xml', 'settings': policy.settings(), 'fields': policy.fields()})
+            self._begin('xml', policy.deadline, settings=policy.settings(), fields=policy.fields())
         xml = task.read_domain() if task.xml is None else task.xml
-        self._send({'stage': 'loading'})
+        self._begin('loading', policy.deadline)
         parse_domain, evaluate, read_facts, today = self._load_judge()
         host = task.host or read_facts(policy.needed_facts())
+        host.probe = self._telling(host.probe)
         # A library that gets no memory may go on with what it has, and find nothing. So this limit is only for what
         # grows faster than the hook looks.
         limit_memory(4 * MEMORY)
         self._judging = True
         told = {} if task.policy is not None else {'xml_sha256': sha256_hex(xml), 'uuid': stated_uuid(xml)}
-        self._send(dict(told, stage='judging'))
+        self._begin('judging', policy.deadline, **told)
         return evaluate(policy, parse_domain(xml), host, today())  # type: ignore[no-any-return]
+
+    def _telling(self, probe: 'Callable[[str, str], Any]') -> 'Callable[[str, str], Any]':
+        """The same probe, which tells the hook when it begins and ends: only there is a device waited for."""
+
+        def telling(name: str, subject: str) -> 'Any':
+            self._send({'stage': 'probe'})
+            try:
+                return probe(name, subject)
+            finally:
+                self._send({'stage': 'judging'})
+
+        return telling
 
     def _load_judge(self) -> 'Any':
         from ..libraries import MissingLibraryError, describe_copies

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The deadline of the installed hook, and what is left of a call that is over."""
 
+import contextlib
 import os
 import pathlib
+import signal
 import time
 
 import pytest
@@ -98,6 +100,73 @@ def test_a_start_is_not_refused_because_the_host_is_busy(installed, clean, denie
     assert time.monotonic() - started > 0.5, 'this host is too fast for the test'
 
 
+def guards(pid):
+    """The processes below the hook's shell: the guard, and the worker in which it lets domains be judged."""
+    found = []
+    for child in pathlib.Path('/proc/%d/task/%d/children' % (pid, pid)).read_text().split():
+        if b'virtguard' in pathlib.Path('/proc', child, 'cmdline').read_bytes():
+            found.append(int(child))
+        found += guards(int(child))
+    return found
+
+
+@contextlib.contextmanager
+def stopped_while_judging(installed, xml, stopped):
+    """A call of the hook whose processes are stopped soon after the worker began: it reads the policy itself, and YAML
+    takes long.
+
+    :param stopped: which of the guard and the worker
+    """
+    with contextlib.suppress(FileNotFoundError):
+        installed.policy.with_suffix('.compiled').unlink()
+    process = start_hook(installed, 'vm', 'start')
+    process.stdin.write(xml)
+    process.stdin.close()
+    found = []
+    while len(found) < 2:
+        with contextlib.suppress(OSError):  # a process that has ended meanwhile
+            found = guards(process.pid)
+        assert process.poll() is None, 'it ended before it could be stopped'
+    for pid in found[stopped]:
+        os.kill(pid, signal.SIGSTOP)
+    yield process, found
+    process.stdout.close()
+    process.stderr.close()
+
+
+@pytest.mark.parametrize('stopped', [slice(1, 2), slice(0, 2)], ids=['worker', 'both'])
+def test_a_process_that_is_stopped_is_no_reason_to_refuse(installed, clean, journal, stopped):
+    """For longer than the deadline, before there is a verdict. It goes on as if nothing had been."""
+    with installed.with_policy(deadline='1'), stopped_while_judging(installed, clean, stopped) as (process, found):
+        time.sleep(3)
+        assert process.poll() is None
+        for pid in found[stopped]:
+            os.kill(pid, signal.SIGCONT)
+        text = process.stderr.read()
+        assert (process.wait(timeout=60), text) == (0, b'')
+    (record,) = journal.records()
+    assert record['VIRT_GUARD_DECISION'] == ['admit']
+    assert int(record['VIRT_GUARD_ELAPSED_USEC'][0]) > 2900000
+
+
+def test_what_is_stopped_for_ever_ends_by_the_clock(installed, clean, journal):
+    """The patience of 80 seconds, made short in this installation."""
+    call = installed.tree / 'virtguard/hook/call.py'
+    source = call.read_text()
+    assert source.count('_PATIENCE = 80.0') == 1
+    call.write_text(source.replace('_PATIENCE = 80.0', '_PATIENCE = 4.0'))
+    try:
+        only_worker = slice(1, 2)
+        with installed.with_policy(deadline='1'), stopped_while_judging(installed, clean, only_worker) as (process, _):
+            text = process.stderr.read()
+            assert process.wait(timeout=60) == 2
+    finally:
+        call.write_text(source)
+    assert b'4 seconds passed while ' in text
+    assert len(journal.records()) == 1
+    assert until_gone(installed) == []
+
+
 def test_deadline_inside_a_probe(installed, clean, journal, sysfs):
     """A device whose driver does not answer: here a FIFO that nobody writes to."""
     device = sysfs / '0000:03:10.1'
@@ -108,5 +177,5 @@ def test_deadline_inside_a_probe(installed, clean, journal, sysfs):
     with installed.with_policy(deadline='2'):
         refused(installed.run_hook('vm', 'prepare', clean.replace(b'</devices>', hostdev), timeout=20))
     (record,) = journal.records()
-    assert 'the deadline of 2 seconds passed while judging' in record['MESSAGE'][0]
+    assert 'the deadline of 2 seconds passed while probing the host' in record['MESSAGE'][0]
     assert until_gone(installed) == []
