@@ -50,16 +50,16 @@ def waiting(pid, *more):
     return clock
 
 
-def test_one_that_waits(sleeper):
+def test_a_process_that_waits_expires(sleeper):
     expired, took = until_it_raises(waiting(sleeper), 0.5)
     assert expired and 0.4 < took < 10
 
 
-def test_one_that_waits_since_before_it_was_asked():
+def test_a_wait_counts_from_its_beginning():
     assert until_it_raises(deadline.Clock('self', time.monotonic() - 1000), 0.5)[1] < 0.1
 
 
-def test_only_in_some_stages_it_may_wait(sleeper):
+def test_only_the_stages_that_wait_are_counted(sleeper):
     clock = deadline.Clock(sleeper)
     time.sleep(0.2)
     assert clock.left(0.1) == 0.1
@@ -68,7 +68,7 @@ def test_only_in_some_stages_it_may_wait(sleeper):
     assert clock.left(0.1) == 0.1
 
 
-def test_one_that_works_does_not_wait(process):
+def test_a_process_that_works_does_not_wait(process):
     clock = waiting(process(SPIN))
     assert until_it_raises(clock, 0.5, most=2)[0] is False
 
@@ -84,7 +84,7 @@ def test_a_processor_that_others_have_does_not_count(process):
     assert until_it_raises(waiting(pids[0]), 0.5, most=3)[0] is False
 
 
-def test_stages_that_continue_each_other_wait_together():
+def test_stages_that_continue_each_other_are_added():
     clock = waiting('nobody')
     time.sleep(1)
     clock.begin_stage(False, True)  # as between two probes
@@ -96,7 +96,7 @@ def test_stages_that_continue_each_other_wait_together():
     assert clock.left(60) > left
 
 
-def test_without_the_kernels_word_all_time_is_waited():
+def test_without_processor_times_all_time_is_waiting():
     expired, took = until_it_raises(waiting('nobody'), 0.2)
     assert expired and took < 10
 
