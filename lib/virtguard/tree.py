@@ -76,12 +76,12 @@ class Element:
 
     @property
     def sourceline(self) -> int:
-        """The line in which it begins; lxml's, that in which its start tag ends."""
+        """The line in which its start tag ends: so lxml counts."""
         top = self
         while top.parent is not None:
             top = top.parent
         data: bytes = top.data if isinstance(top, Document) else b''
-        return data.count(b'\n', 0, self._offset) + 1
+        return data.count(b'\n', 0, _end_of_tag(data, self._offset)) + 1
 
     def __len__(self) -> int:
         return len(self.elements())
@@ -246,6 +246,17 @@ class Leaf(str):
 
     def string_value(self) -> str:
         return self
+
+
+def _end_of_tag(data: bytes, start: int) -> int:
+    """Where a start tag ends; values may have a > themselves."""
+    while True:
+        end = data.find(b'>', start)
+        quotes = [place for place in (data.find(quote, start, end) for quote in (b'"', b"'")) if place >= 0]
+        if not quotes:
+            return end
+        first = min(quotes)
+        start = data.find(data[first : first + 1], first + 1) + 1
 
 
 class _Uncertain(Exception):

@@ -165,7 +165,6 @@ class Both:
         if self.document is not None:
             self._root = parse_xml(data)
             (self.root,) = self.document.elements()
-            self._spread = set(_in_several_lines(data))
 
     def compare(self, expression):
         """What both make of an expression: nothing, if only lxml can evaluate it."""
@@ -183,8 +182,7 @@ class Both:
 
     def _place(self, node):
         if not isinstance(node, str):
-            line = node.sourceline
-            return 'element', _way(node), node.tag, 0 if line in self._spread else line
+            return 'element', _way(node), node.tag, node.sourceline
         if node.is_attribute:
             return 'attribute', _way(node.getparent()), node.attrname, str(node)
         if isinstance(node, tree.Leaf):
@@ -205,15 +203,6 @@ def _way(element):
         places.append([child is element for child in above].index(True))
         element = above
     return tuple(places[::-1])
-
-
-def _in_several_lines(data):
-    """The lines that tags of several lines touch: expat counts where they begin, libxml2 where they end."""
-    for part in data.split(b'<'):
-        tag = part[: part.find(b'>') + 1] if b'"' not in part and b"'" not in part else part
-        if b'\n' in tag.rstrip():
-            first = data[: data.index(part)].count(b'\n') + 1
-            yield from range(first, first + tag.count(b'\n') + 1)
 
 
 class Disagreement:
