@@ -5,7 +5,8 @@ Every figure is a ratio of two medians, taken in one run on one machine, where t
 says the same on a slow machine, and survives some noise; but let nothing else run beside it.
 
 Rows:
-  prepare release start thousand denied   whole processes, see processes.py
+  prepare start release warned warned-start waived denied-twice argument denied thousand thousand-warned
+                                          whole processes, see processes.py
   schematron regorus cel floor            in one process, see inprocess.py, engines.py and rules.py
   bulk-time bulk-memory bulk-cores bulk-limit
                                           `virt-guard check` of many files, see bulk.py
@@ -26,7 +27,10 @@ from table import JsonReport, Report, Result, Section, compare
 
 # In the order of the table: the rows that are measured together.
 _GROUPS: Dict[str, Tuple[str, ...]] = {
-    'whole processes': ('prepare', 'start', 'release', 'denied', 'thousand'),
+    'whole processes': (
+        *('prepare', 'start', 'warned', 'warned-start', 'waived', 'denied-twice', 'argument', 'release', 'denied'),
+        *('thousand', 'thousand-warned'),
+    ),
     'in one process': ('schematron', 'regorus', 'cel', 'floor'),
     'many files': ('bulk-time', 'bulk-memory', 'bulk-cores', 'bulk-limit'),
     'running domains': ('watch-idle', 'watch-change', 'watch-rate', 'watch-memory'),

@@ -6,6 +6,7 @@ records, and no mark of a container is in sight, so that a clean domain is admit
 another order each time.
 """
 
+import datetime
 import re
 import statistics
 import tempfile
@@ -24,6 +25,25 @@ from installation import CLEAN, DENIED  # isort: skip  # machines shows where it
 _HOOK = '/etc/libvirt/hooks/qemu'
 _THOUSAND = '/srv/thousand'  # an installation of its own, with that many rules
 _OVAL, _OVAL_DOMAIN = '/srv/oval/definitions.xml', '/srv/oval/domain.xml'
+# No guest system is stated, which is a warning; two features are denied; one is hidden in an argument.
+WARNED = re.sub('<metadata>.*</metadata>', '', CLEAN.decode(), flags=re.DOTALL)
+TWICE = DENIED.decode().replace("type='kvm'", "type='qemu'", 1)
+WITH_ARGUMENT = (
+    CLEAN.decode()
+    .replace('<domain ', "<domain xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0' ", 1)
+    .replace(
+        '</domain>',
+        "<qemu:commandline><qemu:arg value='-device'/><qemu:arg value='nvme,id=a'/></qemu:commandline></domain>",
+    )
+)
+_WAIVER = """\
+waivers:
+  - rules: [tpm-passthrough]
+    domains: [waived]
+    reason: it is measured
+    approved_by: nobody
+    expires: %s
+"""
 _ROUNDS, _QUICK_ROUNDS, _SLOW_ROUNDS, _QUICK_SLOW_ROUNDS = 300, 40, 60, 10
 _WARM_UP = 5
 
@@ -39,8 +59,14 @@ ROWS = {
     'prepare': _Row('clean domain, `prepare` / `python3 -I -S -c pass`', 'prepare', 'python', 1.3),
     'start': _Row('clean domain, `start` with its journal record / the same', 'start', 'python', 1.35),
     'release': _Row('operation that is not judged (`release`) / `/bin/sh -c :`', 'release', 'sh', 1.5),
+    'warned': _Row('domain with a warning, `prepare` / `python3 -I -S -c pass`', 'warned', 'python', 1.4),
+    'warned-start': _Row('domain with a warning, `start` with its record / the same', 'warned-start', 'python', 1.5),
+    'waived': _Row('waived domain, `prepare` / the same', 'waived', 'python', 1.45),
+    'denied-twice': _Row('domain denied for two reasons, with its record / the same', 'denied-twice', 'python', 1.5),
+    'argument': _Row('domain denied for a `<qemu:arg>`, with its record / the same', 'argument', 'python', 1.75),
     'denied': _Row('denied domain / `oscap oval eval` with two XPath tests', 'denied', 'oscap', 0.6),
-    'thousand': _Row('clean domain, policy of 1,000 rules / shipped policy', 'thousand', 'prepare', 1.5),
+    'thousand': _Row('clean domain, policy of 1,000 rules / `python3 -I -S -c pass`', 'thousand', 'python', 1.5),
+    'thousand-warned': _Row('domain with a warning, the same policy / the same', 'thousand-warned', 'python', 1.8),
 }
 _SLOW = ('denied', 'oscap')
 
@@ -53,7 +79,7 @@ def measure(names: Sequence[str], quick: bool, syscalls: bool) -> Tuple[List[Res
     needed = {command for name in names for command in (ROWS[name].command, ROWS[name].base)}
     with tempfile.TemporaryDirectory() as directory, MeasuringMachine(directory, daemon=False) as machine:
         machine.install()
-        for prepare in [_PREPARATIONS[name] for name in _PREPARATIONS if name in needed]:
+        for prepare in dict.fromkeys(_PREPARATIONS[name] for name in _PREPARATIONS if name in needed):
             prepare(machine)
         commands = {name: command for name, command in _commands().items() if name in needed}
         fast = {name: command for name, command in commands.items() if name not in _SLOW}
@@ -83,6 +109,12 @@ def _commands() -> Dict[str, Command]:
         'sh': Command(['/bin/sh', '-c', ':'], clean),
         'release': Command([_HOOK, 'guest', 'release', 'end', '-'], clean),
         'denied': Command([_HOOK, 'guest', 'prepare', 'begin', '-'], denied, status=1),
+        'warned': Command([_HOOK, 'warned', 'prepare', 'begin', '-'], WARNED),
+        'warned-start': Command([_HOOK, 'warned', 'start', 'begin', '-'], WARNED),
+        'waived': Command([_HOOK, 'waived', 'prepare', 'begin', '-'], denied.replace('>guest<', '>waived<')),
+        'denied-twice': Command([_HOOK, 'twice', 'prepare', 'begin', '-'], TWICE, status=1),
+        'argument': Command([_HOOK, 'argument', 'prepare', 'begin', '-'], WITH_ARGUMENT, status=1),
+        'thousand-warned': Command([_THOUSAND + _HOOK, 'warned', 'prepare', 'begin', '-'], WARNED),
         'oscap': Command(['/usr/bin/oscap', 'oval', 'eval', _OVAL]),
     }
 
@@ -117,7 +149,18 @@ def _prepare_oval(machine: MeasuringMachine) -> None:
     assert 'Definition oval:virt-guard.bench:def:1: true' in said, said
 
 
-_PREPARATIONS: Dict[str, Callable[[MeasuringMachine], None]] = {'thousand': _prepare_thousand, 'oscap': _prepare_oval}
+def _prepare_waiver(machine: MeasuringMachine) -> None:
+    expires = datetime.date.today() + datetime.timedelta(100)
+    machine.write('/etc/virt-guard/policy.d/50-measured.yaml', _WAIVER % expires)
+    machine.run(['/usr/bin/virt-guard', 'policy', 'compile'])
+
+
+_PREPARATIONS: Dict[str, Callable[[MeasuringMachine], None]] = {
+    'waived': _prepare_waiver,
+    'thousand': _prepare_thousand,
+    'thousand-warned': _prepare_thousand,
+    'oscap': _prepare_oval,
+}
 
 
 def _check_records(machine: MeasuringMachine, counts: Dict[str, int]) -> None:
