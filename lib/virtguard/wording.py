@@ -67,12 +67,12 @@ def refusal(verdict: model.Verdict) -> str:
     lines += [describe(number, finding) for number, finding in enumerate(shown, 1)]
     more = '  more: %s explain %s' % (PROGRAM, ' '.join(verdict.rule_ids(model.DENY, model.ERROR)))
     if verdict.decision == model.DENY and all(finding.rule.waivable for finding in shown):
-        waived = (PROGRAM, _word_for(verdict), ' '.join(verdict.rule_ids(model.DENY)))
+        waived = (PROGRAM, word_for(verdict), ' '.join(verdict.rule_ids(model.DENY)))
         more += '; to permit it for a while: %s waiver add %s %s' % waived
     return cap(lines, more)
 
 
-def _word_for(verdict: model.Verdict) -> str:
+def word_for(verdict: model.Verdict) -> str:
     """What stands for the domain in a command that somebody may copy: whoever defines a domain chooses its name."""
     words = [
         word for word in (verdict.domain_name, verdict.uuid) if word and word[0] != '-' and _PLAIN.issuperset(word)

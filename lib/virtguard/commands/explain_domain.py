@@ -2,9 +2,6 @@
 """`virt-guard explain --domain DOMAIN`: what is found in the definition of a domain of this host, and what to do about
 it: the remedy of each finding, or the command that permits it for a while."""
 
-import re
-import shlex
-
 from .. import model, waivers, wording
 from ..errors import suggest
 from ..host import today
@@ -22,9 +19,6 @@ if TYPE_CHECKING:
     from typing import Collection, Dict, Iterator, List
 
     from ..policy.installation import Installation
-
-# A name that a shell, and the command that is shown, take for nothing else; what is not so is called by its UUID.
-_PLAIN_NAME = re.compile(r'[A-Za-z0-9_][A-Za-z0-9_.+-]*\Z')
 
 
 def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
@@ -109,14 +103,10 @@ def _what_to_type(verdict: model.Verdict, ids: 'List[str]') -> 'Iterator[str]':
         yield 'No waiver permits %s.' % ', '.join(strict)
     elif denied:
         yield 'To permit it for a while:'
-        yield '  virt-guard waiver add %s %s --until YYYY-MM-DD --reason TEXT' % (_word_for(verdict), ' '.join(denied))
+        yield '  virt-guard waiver add %s %s --until YYYY-MM-DD --reason TEXT' % (
+            wording.word_for(verdict),
+            ' '.join(denied),
+        )
     if ids:
         yield 'More about %s:' % ('this rule' if len(ids) == 1 else 'these rules')
         yield '  virt-guard explain %s' % ' '.join(ids)
-
-
-def _word_for(verdict: model.Verdict) -> str:
-    """The name or UUID of a domain as it is typed in a shell."""
-    if _PLAIN_NAME.match(verdict.domain_name) or not verdict.uuid:
-        return shlex.quote(verdict.domain_name)
-    return verdict.uuid

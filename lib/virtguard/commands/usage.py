@@ -103,7 +103,8 @@ class Parser(argparse.ArgumentParser):
         told = "there is no option '%s'" % name
         near = nearest('--' + name.lstrip('-'), self.options())
         if others:
-            told += " here; '%s' has it" % "', '".join(parser.prog for parser in others[:3])
+            names = "' and '".join(parser.prog for parser in others[:2])
+            told += " here; '%s' %s it" % (names, 'has' if len(others) == 1 else 'have')
         elif near is not None:
             told += "; did you mean '%s'?" % near
         if not name.startswith('--') and self._get_positional_actions():

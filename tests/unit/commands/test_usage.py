@@ -40,6 +40,7 @@ def test_commands(capsys, words, told):
         (['check', '--form', 'jsonl', 'a'], "there is no option '--form'; did you mean '--format'?"),
         (['check', 'a', '-policy', 'x'], "there is no option '-policy'; did you mean '--policy'?"),
         (['scan', '--once'], "virt-guard scan: there is no option '--once' here; 'virt-guard watch' has it ("),
+        (['rules', '--facts', 'x'], "'--facts' here; 'virt-guard check' and 'virt-guard scan' have it ("),
         (['--policy', 'x', 'check'], "option '--policy' belongs behind the command: virt-guard check --policy ("),
         (['check', '--xyzzy', 'a'], "virt-guard check: there is no option '--xyzzy' (virt-guard check --help)"),
         (['check', '--format', 'josnl', 'a'], "argument --format: 'josnl' is not one (did you mean 'jsonl'?)"),
