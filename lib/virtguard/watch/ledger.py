@@ -75,8 +75,8 @@ class Ledger:
         self._stale: 'Set[str]' = set()  # those that are still to be judged by another policy than before
         self._waiting: 'Dict[str, _Task]' = {}
         self._running: 'Dict[str, _Task]' = {}
-        # Kind, name and digest of documents that have gone: when, and what was held of their domain.
-        self._gone: 'Dict[Tuple[str, str, str], Tuple[float, Dict[str, str]]]' = {}
+        # Kind, name and digest of documents that have gone: their domain, when, and what was held of it.
+        self._gone: 'Dict[Tuple[str, str, str], Tuple[str, float, Dict[str, str]]]' = {}
         self.changes = 0  # that were judged
 
     def load(self) -> None:
@@ -150,23 +150,26 @@ class Ledger:
         of another. They are not news under the new name."""
         tracked = tracked.copy()
         for key in state.others.keys() - tracked.state.others.keys():
-            held = self._held_with(key, state.others[key])
+            held = self._held_with(tracked.name, key, state.others[key])
             if held is not None:
                 tracked.state = tracked.state.with_document(key[0], key[1], state.others[key])
                 tracked.held = dict(held, **tracked.held)
         return tracked
 
-    def _held_with(self, key: 'Tuple[str, str]', document: bytes) -> 'Optional[Dict[str, str]]':
-        """What is held of the domain that has this snapshot or checkpoint, or had it a moment ago; None: none has."""
+    def _held_with(self, name: str, key: 'Tuple[str, str]', document: bytes) -> 'Optional[Dict[str, str]]':
+        """What is held of another domain that has this snapshot or checkpoint, or had it a moment ago; None if there is
+        no such domain."""
         for other in self._tracked.values():
             if other.state.others.get(key) == document:
                 return other.held
-        since, held = self._gone.get((*key, sha256_hex(document)), (0.0, None))
-        return held if held is not None and time.monotonic() - since < _GONE_FOR else None
+        gone = self._gone.get((*key, sha256_hex(document)))
+        if gone is None or gone[0] == name or time.monotonic() - gone[1] >= _GONE_FOR:
+            return None
+        return gone[2]
 
     def _remember_gone(self, before: Tracked, after: Tracked) -> None:
         for key in before.state.others.keys() - after.state.others.keys():
-            self._gone[(*key, sha256_hex(before.state.others[key]))] = (time.monotonic(), before.held)
+            self._gone[(*key, sha256_hex(before.state.others[key]))] = (before.name, time.monotonic(), before.held)
         while len(self._gone) > _MOST_GONE:
             del self._gone[next(iter(self._gone))]
 
