@@ -746,7 +746,7 @@ tidy() {
     for directory in $directories etc/virt-guard usr/libexec/virt-guard; do
         rm -f -- "$root/$directory"/.virt-guard.[0-9]*
     done
-    rm -f -- "$compiled".[0-9]*
+    rm -f -- "$compiled".[0-9]* "${policy%/*}/drop-in.new" # the second: of a killed command that writes a drop-in
 }
 
 processes_with() { # WORD...: the numbers of those of whose arguments one is such a word

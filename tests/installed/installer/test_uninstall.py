@@ -69,3 +69,16 @@ def test_uninstall_after_half_an_installation(root, profile):
     shutil.rmtree(str(root / 'usr'))
     install(root, '--uninstall')
     assert [path for path in root.glob('**/*') if not path.is_dir()] == []
+
+
+def test_uninstall_removes_what_killed_commands_have_left_behind(root):
+    (root / 'etc').mkdir(parents=True)
+    before = tree(root)
+    install(root)
+    for name in ('drop-in.new', 'policy.compiled.123'):
+        (root / 'etc/virt-guard' / name).write_text('half')
+    (root / 'var/lib/virt-guard').mkdir(parents=True)
+    (root / 'var/lib/virt-guard/policy.lock').write_text('root (process 123)')
+    install(root, '--uninstall')
+    assert not (root / 'etc/virt-guard').exists() and not (root / 'var/lib/virt-guard').exists()
+    assert [path for path in before if path not in tree(root)] == []
