@@ -185,6 +185,7 @@ class CompiledPolicy:
         for number, nodes in found.items():
             if number in excluded:
                 continue
+            nodes = [node for node in nodes if node.parent is not None]  # as lxml, without the document
             if number in self._values:
                 texts, negated = self._values[number]
                 nodes = [node for node in nodes if _is_among(node, texts) != negated]

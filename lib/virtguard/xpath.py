@@ -22,7 +22,7 @@ def run(program: 'Operation', root: Element) -> 'List[Node]':
     """The nodes that a match selects, in the order of the document; the root for a match that is true."""
     result = evaluate(program, root)
     if isinstance(result, list):
-        return [node for node in result if node.tag or node.__class__ is Leaf]  # as lxml, without the document
+        return [node for node in result if node.parent is not None]  # as lxml, without the document
     return [root] if result else []
 
 

@@ -147,6 +147,17 @@ def test_where_expat_refuses_lxml_is_asked(xml):
     assert read_tree(xml) is None
 
 
+MATCHES_ABOVE = ['/domain/..', '/domain/devices | /domain/..', '/domain/devices/ancestor::node()[last()]']
+
+
+@pytest.mark.parametrize('match', MATCHES_ABOVE)
+    'match', ['/domain/..', '/domain/devices | /domain/..', '/domain/devices/ancestor::node()[last()]']
+)
+def test_the_document_itself_is_never_found(match):
+    assert not assert_sound(rule_of(match), b"<domain type='kvm'/>")
+    assert judged(rule_of(match), b"<domain type='kvm'/>") is False
+
+
 def domain_with(inside):
     return ("<domain type='kvm'>%s</domain>" % inside).encode()
 
