@@ -75,7 +75,7 @@ def test_a_copy_that_fails_is_named(directories):
 from virtguard.hook import worker
 from virtguard.errors import GuardError
 try:
-    worker._Worker(0, worker.Task('', None, lambda load: load(), None))._load_judge()
+    worker._Worker(0, worker.Task('', None, lambda load: load(), None, 5.0))._load_judge()
 except GuardError as error:
     print(error)
 """,
