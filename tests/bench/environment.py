@@ -20,6 +20,7 @@ REQUIREMENTS = (
     'gordon-to-regorus==0.13.0',  # microsoft/regorus, built for Python
     'cel-python==0.5.0',
     'xmltodict==1.0.4',
+    'pytest==8.3.4',  # helpers that are shared with the tests import it
 )
 # program -> package
 PROGRAMS = {

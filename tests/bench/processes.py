@@ -41,7 +41,7 @@ waivers:
   - rules: [tpm-passthrough]
     domains: [waived]
     reason: it is measured
-    approved_by: nobody
+    approved-by: nobody
     expires: %s
 """
 _ROUNDS, _QUICK_ROUNDS, _SLOW_ROUNDS, _QUICK_SLOW_ROUNDS = 300, 40, 60, 10
