@@ -63,8 +63,8 @@ def _of_a_policy(policy: model.Policy, installation: 'Installation', today: str)
 def _mode(policy: model.Policy) -> Condition:
     if policy.mode == 'enforce':
         return Condition('mode', OK, 'enforce: what the policy denies is refused')
-    text = 'audit: nothing is refused, and what would be is recorded%s' % _origin(policy, 'mode')
-    return Condition('mode', NOTE, text, './install.sh --mode enforce')
+    text = '%s: nothing is refused, and what would be is recorded%s' % (policy.mode_in_words, _origin(policy, 'mode'))
+    return Condition('mode', NOTE, text, 'virt-guard policy set mode enforce')
 
 
 def _origin(policy: model.Policy, key: str) -> str:
