@@ -165,7 +165,8 @@ class CompiledPolicy:
         root = _usual_root(document) if document is not None else None
         if document is None or root is None:
             return None, [number for number in range(len(self._rules)) if number not in excluded]
-        _add_arguments(root)
+        if not _add_arguments(root):
+            return None, [number for number in range(len(self._rules)) if number not in excluded]
         found = self._find(document, root, excluded)
         numbers = sorted({*found, *self._without_match, *self._for_worker[0]} - excluded)
         if not numbers:
@@ -274,14 +275,20 @@ def _usual_root(document: Element) -> 'Optional[Element]':
     return root
 
 
-def _add_arguments(root: Element) -> None:
-    """Add the reading of QEMU's arguments below them, as judging/subject does."""
-    args = [arg for commandline in root.named(_COMMANDLINE) for arg in commandline.named(_ARG)]
-    if args:
+def _add_arguments(root: Element) -> bool:
+    """Add the reading of QEMU's arguments below them, as judging/subject does.
+
+    :returns: False where that is left to a process with limits: nothing interrupts what reads JSON
+    """
+    values = [(arg, arg.get('value', '')) for line in root.named(_COMMANDLINE) for arg in line.named(_ARG)]
+    if any('json:' in value or value.lstrip().startswith('{') for _, value in values):
+        return False
+    if values:
         from .qemu_args import read_arguments  # most domains have none
 
-        for number, name, settings in read_arguments([arg.get('value', '') for arg in args]):
-            args[number].add('{%s}%s' % (ARG_NS, name), settings)
+        for number, name, settings in read_arguments([value for _, value in values]):
+            values[number][0].add('{%s}%s' % (ARG_NS, name), settings)
+    return True
 
 
 def _name_and_uuid(root: Element) -> 'Tuple[str, str]':

@@ -38,6 +38,7 @@ _NAME_CHARACTERS = frozenset('abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWX
 # More than any real argument has; reading more would take longer than the hook may take.
 _MAX_SETTINGS = 1000
 _MAX_SETTINGS_IN_ALL = 20000
+_TOO_MANY = 'an argument of <qemu:commandline> has more than %d settings'
 _MAX_PSEUDO_FILES = 16
 
 
@@ -113,7 +114,7 @@ def _check_number(option: Option, before: int) -> int:
     :raises DomainXMLError: they are too many
     """
     if len(option.settings) > _MAX_SETTINGS:
-        raise DomainXMLError('an argument of <qemu:commandline> has more than %d settings' % _MAX_SETTINGS)
+        raise DomainXMLError(_TOO_MANY % _MAX_SETTINGS)
     number = sum(map(len, option.readings()))
     if before + number > _MAX_SETTINGS_IN_ALL:
         raise DomainXMLError('the arguments of <qemu:commandline> have more than %d settings' % _MAX_SETTINGS_IN_ALL)
@@ -165,7 +166,10 @@ def _begins_with_setting(part: str) -> bool:
 
 def _read_pairs(name: str, value: str) -> 'Iterator[Tuple[str, str]]':
     # A doubled comma stands for a comma inside a value; XML has no NUL, so NUL can stand for it.
-    for number, part in enumerate(value.replace(',,', '\0').split(',')):
+    value = value.replace(',,', '\0')
+    if value.count(',') > 2 * _MAX_SETTINGS:
+        raise DomainXMLError(_TOO_MANY % _MAX_SETTINGS)
+    for number, part in enumerate(value.split(',')):
         key, equals, setting = part.replace('\0', ',').partition('=')
         if equals:
             yield from _expand(key, setting)

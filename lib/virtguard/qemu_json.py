@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 # A string without a closing quote ends with the text, so that matching never has to go back.
 _STRING = re.compile(r""""(?:[^"\\]+|\\.?)*"?|'(?:[^'\\]+|\\.?)*'?""", re.DOTALL)
+_MOST, _LONGEST = 10000, 1 << 20  # settings, and characters of their names
 _ESCAPE_OR_QUOTE = re.compile(r'\\.|"', re.DOTALL)
 # JSON can write what XML cannot.
 NOT_AN_XML_CHARACTER = re.compile('[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]')
@@ -23,9 +24,24 @@ def read_json(prefix: str, text: str) -> 'Settings':
     """What the JSON at the beginning of a text says; nothing where there is none."""
     try:
         document = _load_json(text)
-        return [] if document is None else list(_flatten(prefix, document))
+        return [] if document is None else _bounded(_flatten(prefix, document))
     except RecursionError:
         raise DomainXMLError('a JSON argument of <qemu:commandline> is nested too deep') from None
+
+
+def _bounded(settings: 'Iterator[Tuple[str, str]]') -> 'Settings':
+    """Each setting has the names of all that it is in, so a few bytes of JSON may say very much.
+
+    :raises DomainXMLError: they say more than those of any real domain
+    """
+    found: 'Settings' = []
+    length = 0
+    for name, value in settings:
+        found.append((name, value))
+        length += len(name)
+        if len(found) > _MOST or length > _LONGEST:
+            raise DomainXMLError('a JSON argument of <qemu:commandline> says more than that of any real domain')
+    return found
 
 
 def _load_json(text: str) -> object:

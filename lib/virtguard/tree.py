@@ -29,6 +29,8 @@ MAX_DEPTH = 250
 MAX_BYTES = 4 * 1024 * 1024
 # More than ten times what any real domain has; each takes half a KiB.
 _MAX_ELEMENTS = 20000
+# Expat writes the namespace of each name in full, within one call that nothing interrupts.
+_MAX_NAMESPACES, _LONGEST_NAMESPACE, _LONGEST_PREFIX = 256, 128, 64  # of declarations; bytes
 _BUFFER = 1 << 16
 _NOTHING: 'Dict[str, str]' = {}
 
@@ -273,12 +275,39 @@ def read_tree(data: bytes) -> 'Optional[Document]':
     """
     if len(data) > MAX_BYTES or not data.startswith(b'<') or b'\0' in data:  # UTF-16 has NUL
         return None
+    if not has_small_namespaces(data):
+        return None
     builder = _Builder(data)
     try:
         builder.parser.Parse(data, True)
     except (pyexpat.ExpatError, _Uncertain, UnicodeDecodeError):  # older expats (before 2.4.5) let bad names pass
         return None
     return builder.document
+
+
+def has_small_namespaces(data: bytes) -> bool:
+    """Whether the namespaces that a document declares are few and short, so that names with them are, too.
+
+    What looks like a declaration counts as one: `xmlns` behind a blank, as not in the URI of libosinfo.
+    """
+    if data.count(b'xmlns') > _MAX_NAMESPACES:
+        return False
+    at = data.find(b'xmlns')
+    while at >= 0:
+        is_declaration = data[at - 1 : at].isspace()
+        at += len(b'xmlns')
+        if not is_declaration:
+            at = data.find(b'xmlns', at)
+            continue
+        part = data[at : at + _LONGEST_PREFIX]
+        quotes = [place for place in (part.find(b'"'), part.find(b"'")) if place >= 0]
+        if not quotes:
+            return False
+        start = at + min(quotes)
+        if data.find(data[start : start + 1], start + 1, start + 2 + _LONGEST_NAMESPACE) < 0:
+            return False
+        at = data.find(b'xmlns', at)
+    return True
 
 
 class _Builder:

@@ -7,6 +7,7 @@ import pathlib
 import re
 import shutil
 import subprocess
+import sys
 import time
 
 import pytest
@@ -201,6 +202,31 @@ def test_nothing_is_printed_before_the_guard_runs(fragile, tmp_path, what, opera
     text = refused(call(hook, ['guest', operation, 'begin', '-'], fragile.clean))
     assert len(text.splitlines()) == 1
     assert 'ended with status' in text
+
+
+# As by a host that has no memory left, in the middle of a document that wants it all.
+KILLED = """\
+#!/bin/sh
+case $* in
+*hook?import?main*) kill -KILL $$ ;;
+*) exec %s "$@" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize('operation', ['prepare', 'start'])
+@pytest.mark.parametrize('mode, status', [('enforce', 2), ('audit', 0)])
+def test_a_document_that_gets_the_guard_killed_is_not_admitted(fragile, tmp_path, journal, operation, mode, status):
+    """Whatever `failure` says: whoever defines a domain chooses its document."""
+    python = tmp_path / 'python3'
+    python.write_text(KILLED % sys.executable)
+    python.chmod(0o755)
+    hook = hook_copy(fragile, tmp_path, python=python)
+    with fragile.with_policy(mode=mode, failure='admit'):
+        result = call(hook, ['guest', operation, 'begin', '-'], fragile.clean)
+    assert result.returncode == status
+    if status:
+        assert 'the guard was killed while it judged the document' in refused(result)
 
 
 @pytest.mark.parametrize('operation', ['prepare', 'start'])

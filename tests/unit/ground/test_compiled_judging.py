@@ -12,7 +12,7 @@ from support.made import policy
 from support.paths import CHECKOUT
 from support.policies import load_policy
 from support.spelling import STYLES, Style, Writer
-from virtguard import compiled, model
+from virtguard import compiled, model, scan
 from virtguard.compiled import CompiledPolicy
 from virtguard.errors import DomainXMLError
 from virtguard.judging.evaluate import evaluate
@@ -145,6 +145,30 @@ def test_a_doctype_is_refused():
 @pytest.mark.parametrize('xml', [b'<domain>', b'<a:b/>', b'<domain>&x;</domain>', b'<domain>\xff</domain>'])
 def test_where_expat_refuses_lxml_is_asked(xml):
     assert read_tree(xml) is None
+
+
+LIBOSINFO = 'http://libosinfo.org/xmlns/libvirt/domain/1.0'
+
+
+@pytest.mark.parametrize(
+    ('metadata', 'is_small'),
+    [
+        ('<l:x xmlns:l="%s"/>' % LIBOSINFO, True),
+        ("<l:x xmlns:l = '%s'/>" % LIBOSINFO, True),
+        ('<x xmlns="" xmlns:a="u:b"/>' * 100, True),
+        ('<x xmlns="" xmlns:a="u:b"/>' * 200, False),
+        ('<p:x xmlns:p="u:%s"/>' % ('A' * 400), False),
+        ("<p:x xmlns:p='u:%s'/>" % ('A' * 400), False),
+        ('<p:x xmlns:p%s="u:%s"/>' % (' ' * 100, 'A' * 400), False),
+        ('<a b=" xmlns" xmlns:p="u:%s"/>' % ('A' * 400), False),
+        ('<a b="xmlns" c="%s" xmlns:p="u:%s"/>' % ('A' * 10, 'A' * 400), False),
+    ],
+)
+def test_namespaces_that_would_be_written_in_full_for_each_name(metadata, is_small):
+    """Within one call of expat, for as long as that takes: such a document is left to a process with limits."""
+    xml = "<domain type='kvm'><metadata>%s</metadata></domain>" % metadata
+    assert (read_tree(xml.encode()) is not None) == is_small
+    assert scan.is_well_formed(xml.encode()) == is_small
 
 
 MATCHES_ABOVE = ['/domain/..', '/domain/devices | /domain/..', '/domain/devices/ancestor::node()[last()]']

@@ -271,3 +271,17 @@ def test_many_changes_take_no_time(different):
     with pytest.raises(DomainXMLError):
         parse_tokens(tokens)
     assert time.process_time() - before < 0.2
+
+
+@pytest.mark.parametrize(
+    ('value', 'said'),
+    [
+        ('{"%s": [%s]}' % ('k' * 300000, ', '.join('0' * 900)), 'says more than that of any real domain'),
+        ('{"k": [%s]}' % ', '.join('0' * 20000), 'says more than that of any real domain'),
+        ('virtio-net' + ',a=b' * 3000, 'has more than 1000 settings'),
+        ('virtio-net' + ',a' * 2000000, 'has more than 1000 settings'),
+    ],
+)
+def test_a_few_bytes_that_say_very_much(value, said):
+    with pytest.raises(DomainXMLError, match=said):
+        list(parse_tokens(['-device', value]))
