@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 PROGRAM = 'virt-guard'
 # What no shell reads as anything but itself.
 _PLAIN = frozenset('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.+-')
+_HEX = frozenset('0123456789abcdefABCDEF')
 # libvirt passes the hook's stderr on verbatim, as part of one error message.
 REFUSAL_BYTES = 4000  # and the hook may add a line, within 4 KiB
 
@@ -74,10 +75,12 @@ def refusal(verdict: model.Verdict) -> str:
 
 def word_for(verdict: model.Verdict) -> str:
     """What stands for the domain in a command that somebody may copy: whoever defines a domain chooses its name."""
-    words = [
-        word for word in (verdict.domain_name, verdict.uuid) if word and word[0] != '-' and _PLAIN.issuperset(word)
-    ]
-    return words[0] if words else 'DOMAIN'
+    name = verdict.domain_name
+    digits = name.replace('-', '')
+    # A name that is the UUID of another domain would stand for that one.
+    if name and name[0] != '-' and _PLAIN.issuperset(name) and not (len(digits) == 32 and _HEX.issuperset(digits)):
+        return name
+    return verdict.uuid if verdict.uuid and _PLAIN.issuperset(verdict.uuid) else 'DOMAIN'
 
 
 def describe(number: int, finding: model.Finding) -> str:

@@ -252,7 +252,7 @@ def test_explain_a_domain(host):
     assert (status, lines[1].partition('; ')[2]) == (1, 'it has no definition, so this is about what runs')
     assert lines[-4:] == [
         'To permit it for a while:',
-        '  virt-guard waiver add gone vhost-user --until YYYY-MM-DD --reason TEXT',
+        '  virt-guard waiver add gone vhost-user tpm-passthrough --until YYYY-MM-DD --reason TEXT',
         'More about this rule:',
         '  virt-guard explain vhost-user',
     ]
@@ -288,7 +288,8 @@ def test_explain_what_no_waiver_permits_and_what_one_does(host, tmp_path):
         '  virt-guard explain strict loose soft hard',
     ]
     _, lines, _ = host.call(['explain', '--policy', str(policy), '--domain', 'web01', 'hard', 'soft'])
-    assert '  virt-guard waiver add web01 hard --until YYYY-MM-DD --reason TEXT' in lines
+    assert 'No waiver permits strict.' in lines, 'it is refused all the same'
+    assert [line for line in lines if 'waiver add' in line] == []
 
 
 # An ordinary user

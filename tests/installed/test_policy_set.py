@@ -80,8 +80,8 @@ def test_each_setting(host, settings):
     [
         (['mode', 'adit'], "mode is 'adit' (did you mean 'audit'?)"),
         (['failure', 'block'], "failure is 'block' (known are: deny, admit, default)"),
-        (['deadline', '61'], 'a number of seconds between 0 and 60'),
-        (['deadline', 'nan'], 'a number of seconds between 0 and 60'),
+        (['deadline', '61'], 'a number of seconds between 1 and 60'),
+        (['deadline', 'nan'], 'a number of seconds between 1 and 60'),
         (['moode', 'audit'], "did you mean 'mode'?"),
         (['--until', 'today', 'mode', 'enforce'], '--until is for mode audit'),
         (['--until', '2020-01-01', 'mode', 'audit'], '2020-01-01 is over'),

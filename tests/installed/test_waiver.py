@@ -159,7 +159,7 @@ def test_a_change_of_more_than_was_named_is_refused(host, waivers):
     run(host, 'add', 'web07', 'tpm-passthrough', 'tcg', '--domain', 'web08', *UNTIL)
     before = waivers.read_text()
     said = run(host, 'renew', 'web07', 'tcg', '--until', '+2d', status=2)
-    assert 'also speaks of web08, tpm-passthrough (add tpm-passthrough --domain web08)' in said
+    assert 'also speaks of web08, tpm-passthrough (add tpm-passthrough --domain=web08)' in said
     assert 'also speaks of' in run(host, 'remove', 'web07', 'tcg', status=2)
     assert waivers.read_text() == before
     run(host, 'remove', 'web07', 'tcg', '--domain', 'web08')
@@ -251,3 +251,70 @@ def test_several_at_once_lose_nothing(host, waivers):
     assert sorted(found) == sorted([['virtiofs'], *([rule] for rule in rules)])
     assert waivers.read_text().startswith(EDITED)
     assert starts(host, 'web07') == ('tpm-passthrough' in rules)
+
+
+@pytest.fixture
+def defined(host):
+    """Defines domains for one test."""
+    made = set()
+
+    def define(name, own=None, file=None):
+        xml = denied_xml(name)
+        if own is not None:
+            xml = xml.replace(str(uuid.uuid5(uuid.NAMESPACE_DNS, name)).encode(), own.encode())
+        path = host.root / 'etc/libvirt/qemu' / ((file or name) + '.xml')
+        path.write_bytes(xml)
+        made.add(path)
+
+    yield define
+    for path in made:
+        path.unlink()
+
+
+def days_left(host):
+    return {entry['domains'][0]['name']: entry['days-left'] for entry in listed(host)}
+
+
+def listed(host):
+    return list(map(json.loads, run(host, 'list', '--format', 'jsonl').splitlines()))
+
+
+@pytest.mark.parametrize(
+    'other', ['WEB07', str(uuid.uuid5(uuid.NAMESPACE_DNS, 'web07'))], ids=['another case', 'a name that is a UUID']
+)
+def test_the_waiver_of_another_domain_stays(host, waivers, defined, other):
+    defined(other)
+    for name in ('web07', str(uuid.uuid5(uuid.NAMESPACE_DNS, other))):
+        run(host, 'add', name, 'tpm-passthrough', *UNTIL)
+    run(host, 'renew', 'web07', '--until', '+20d')
+    assert days_left(host) == {'web07': 20, other: 0}
+    run(host, 'renew', str(uuid.uuid5(uuid.NAMESPACE_DNS, other)), '--until', '+9d')
+    assert days_left(host) == {'web07': 20, other: 9}
+    run(host, 'remove', 'web07')
+    assert days_left(host) == {other: 9}
+
+
+def test_a_waiver_of_another_machine_of_that_name(host, waivers, defined):
+    defined('moved')
+    run(host, 'add', 'moved', 'tpm-passthrough', *UNTIL)
+    (entry,) = listed(host)[0]['domains']
+    new = str(uuid.uuid4())
+    defined('moved', own=new)
+    said = run(host, 'renew', 'moved', '--until', '+9d', status=2)
+    assert entry['uuid'] in said and new in said and 'virt-guard waiver remove ' + entry['uuid'] in said
+    run(host, 'remove', entry['uuid'])
+    assert listed(host) == []
+
+
+def test_no_name_is_run_by_a_shell_that_a_command_is_copied_into(host, waivers, defined):
+    defined('x; touch pwn', file='x')
+    other = str(uuid.uuid5(uuid.NAMESPACE_DNS, 'x; touch pwn'))
+    run(host, 'add', 'web07', 'tpm-passthrough', '--domain', other, *UNTIL)
+    assert "--domain='x; touch pwn'" in run(host, 'renew', 'web07', '--until', '+2d', status=2)
+
+
+def test_a_file_that_only_some_may_read_stays_so(host, waivers):
+    waivers.write_text(EDITED)
+    waivers.chmod(0o600)
+    run(host, 'add', 'web07', 'tpm-passthrough', *UNTIL)
+    assert waivers.stat().st_mode & 0o777 == 0o600

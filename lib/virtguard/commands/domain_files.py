@@ -50,6 +50,8 @@ class DomainFile:
         :raises GuardError: it cannot be read
         """
         try:
+            if self.name == STDIN and sys.stdin is None:  # whoever started the command has closed it (<&-)
+                raise GuardError('standard input is closed')
             if self.name == STDIN:
                 return _decompress(_read_limited(sys.stdin.buffer))
             with open(self.name, 'rb') as file:

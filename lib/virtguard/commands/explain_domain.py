@@ -96,16 +96,18 @@ class _Explanation(Text):
 
 
 def _what_to_type(verdict: model.Verdict, ids: 'List[str]') -> 'Iterator[str]':
-    denied = [id for id in verdict.rule_ids(model.DENY) if id in ids]
+    # A start needs a waiver of all that refuses it, whatever was asked for.
+    every = verdict.rule_ids(model.DENY)
     waivable = {finding.rule.id: finding.rule.waivable for finding in verdict.findings}
-    strict = [id for id in denied if not waivable[id]]
-    if strict:
+    strict = [id for id in every if not waivable[id]]
+    denied = [id for id in every if id in ids]
+    if denied and strict:
         yield 'No waiver permits %s.' % ', '.join(strict)
     elif denied:
         yield 'To permit it for a while:'
         yield '  virt-guard waiver add %s %s --until YYYY-MM-DD --reason TEXT' % (
             wording.word_for(verdict),
-            ' '.join(denied),
+            ' '.join(every),
         )
     if ids:
         yield 'More about %s:' % ('this rule' if len(ids) == 1 else 'these rules')

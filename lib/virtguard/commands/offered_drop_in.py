@@ -57,4 +57,6 @@ class OfferedDropIn:
 
 
 def _read_stdin() -> bytes:
+    if sys.stdin is None:  # whoever started the command has closed it (<&-)
+        raise GuardError('standard input is closed')
     return sys.stdin.buffer.read(MAX_POLICY_BYTES + 1)

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import signal
+import stat
 
 from .. import journal, model
 from ..compiled import compiled_path
@@ -132,15 +133,16 @@ def _put(path: str, data: 'Optional[bytes]') -> None:
     if data is None:
         os.unlink(path)
     else:
+        mode = stat.S_IMODE(os.stat(path).st_mode) & ~0o022 if os.path.exists(path) else _MODE
         if not os.path.isdir(directory):
             os.mkdir(directory)
             os.chmod(directory, 0o755)
         try:
-            write_file(path, data, _MODE, True, os.path.join(os.path.dirname(directory), _TEMPORARY))
+            write_file(path, data, mode, True, os.path.join(os.path.dirname(directory), _TEMPORARY))
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            write_file(path, data, _MODE, True)  # a file system of its own is mounted there
+            write_file(path, data, mode, True)  # a file system of its own is mounted there
 
 
 def _sync(directory: str) -> None:

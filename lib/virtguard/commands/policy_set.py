@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`virt-guard policy set`: a setting of the policy in force, in a drop-in of its own, never in policy.yaml."""
 
+import os
+
 from ..errors import GuardError, suggest
 from ..policy.layer import AUDIT_UNTIL, FAILURES, MAX_DEADLINE, MODES
 from . import loading
@@ -44,7 +46,7 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
         origin = changed.origins.get(key)
         if text and origin is not None and origin[0] != path:
             message = '%s:%d sets %s, too, and counts later' % (*origin, key)
-            raise GuardError(message, 'change it there: virt-guard policy edit')
+            raise GuardError(message, 'change it there: virt-guard policy edit %s' % os.path.basename(origin[0]))
         return data, said
 
     policy = change_drop_in(installation, DROP_IN, revise)
@@ -81,6 +83,7 @@ def _seconds(text: str) -> str:
         seconds = float(text)
     except ValueError:
         seconds = 0.0
-    if not 0 < seconds <= MAX_DEADLINE:
-        raise GuardError('deadline is %r' % text, 'a number of seconds between 0 and %d' % MAX_DEADLINE)
+    # In less than a second, a busy host may not come to ask for anything; a file may say so all the same.
+    if not 1 <= seconds <= MAX_DEADLINE:
+        raise GuardError('deadline is %r' % text, 'a number of seconds between 1 and %d' % MAX_DEADLINE)
     return '%g' % seconds

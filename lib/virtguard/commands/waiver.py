@@ -2,11 +2,12 @@
 """`virt-guard waiver add|renew|remove`: waivers in a drop-in of their own. Each function returns the exit status."""
 
 import re
+import shlex
 
 from .. import model
 from ..errors import GuardError, suggest
 from ..host import today
-from ..waivers import days_left
+from ..waivers import days_left, is_uuid
 from ..wording import counted
 from . import loading
 from .calling_user import calling_user
@@ -21,7 +22,7 @@ from .waiver_file import WaiverFile
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from typing import Dict, List, Optional, Sequence, Tuple
+    from typing import List, Optional, Sequence, Tuple
 
     from ..model import DomainEntry
     from ..policy.installation import Installation
@@ -86,9 +87,10 @@ def renew(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
             file = WaiverFile(file.renew(number, changes), path)
         return file.data, 'waiver renewed: ' + '; '.join(described)
 
-    change_drop_in(installation, DROP_IN, revise)
+    changed = change_drop_in(installation, DROP_IN, revise)
     for text in described:
         show_line('%s: renewed: %s' % (path, text))
+    _show_effect(changed, asked.known)
     return FINE
 
 
@@ -164,28 +166,59 @@ def _entry(domain: 'HostDomain') -> 'DomainEntry':
     return uuid, _GLOB.sub(r'[\1]', name)
 
 
-def _words(entry: 'DomainEntry') -> 'Tuple[str, ...]':
-    return (entry,) if isinstance(entry, str) else (entry[0], entry[1], re.sub(r'\[([*?[])\]', r'\1', entry[1]))
+def _name_in(entry: 'DomainEntry') -> str:
+    """What an entry of a waiver says of a domain's name, as people write it; its UUID, where it names none."""
+    return entry if isinstance(entry, str) else re.sub(r'\[([*?[])\]', r'\1', entry[1])
+
+
+class _Meant:
+    """A domain that a user means: one of this host, by its identity; else what waivers say of one that is gone."""
+
+    def __init__(self, word: str, here: 'Optional[HostDomain]') -> None:
+        self.word = word
+        self.is_here = here is not None
+        self.name, self.uuid = here.identity() if here is not None else ('', '')
+        if here is None:
+            self.name, self.uuid = ('', word.lower()) if is_uuid(word.lower()) else (word, '')
+
+    def is_named_by(self, entry: 'DomainEntry') -> bool:
+        """Whether an entry of a waiver is about this domain. Where both have a UUID, only that counts."""
+        if isinstance(entry, str):
+            if is_uuid(entry.lower()):
+                return entry.lower() == self.uuid
+            return entry in ([_GLOB.sub(r'[\1]', self.name)] if self.is_here else [self.word])
+        return entry[0].lower() == self.uuid if self.uuid else entry[1] == _GLOB.sub(r'[\1]', self.name)
+
+    def check_machine(self, entries: 'Sequence[DomainEntry]') -> None:
+        """
+        :raises GuardError: a waiver names another domain that had this name
+        """
+        for entry in entries:
+            if self.is_here and isinstance(entry, tuple) and entry[1] == _GLOB.sub(r'[\1]', self.name):
+                raise GuardError(
+                    'the waiver of %r is for another domain of that name: %s; the one that is here now has %s'
+                    % (self.name, entry[0], self.uuid),
+                    'virt-guard waiver remove %s, and virt-guard waiver add for the one that is here' % entry[0],
+                )
 
 
 class _Asked:
-    """The domains and rules that a user names to change waivers of them. `domains` has for each domain all words that
-    stand for it: a domain need not exist any more. Without rules, all are meant."""
+    """The domains and rules that a user names to change waivers of them. Without rules, all are meant."""
 
     def __init__(self, arguments: 'argparse.Namespace', installation: 'Installation') -> None:
         self.rules: 'List[str]' = arguments.rules
         self.known: 'List[HostDomain]' = []
-        self.domains: 'Dict[str, List[str]]' = {}
+        self.domains: 'List[_Meant]' = []
         every = HostDomains(installation)
         first = given_or_asked(arguments.domain, 'DOMAIN', 'domain (name or UUID)', _read_text)
         for word in [first, *map(_read_text, arguments.others)]:
             here = every.find(word)
             self.known += [here] if here is not None else []
-            self.domains[word] = [word, word.lower(), *(here.identity() if here is not None else ())]
+            self.domains.append(_Meant(word, here))
 
     def names(self, entry: 'DomainEntry') -> bool:
         """Whether an entry of a waiver is one of these domains."""
-        return any(text in _words(entry) for texts in self.domains.values() for text in texts)
+        return any(meant.is_named_by(entry) for meant in self.domains)
 
     def waivers_in(self, file: WaiverFile, path: str, policy: model.Policy) -> 'List[int]':
         """The numbers of the waivers that speak of these domains and rules.
@@ -193,15 +226,17 @@ class _Asked:
         :raises GuardError: of one of the domains, or of all rules, there is none
         """
         entries = [entry for waiver in file.waivers for entry in waiver['domains']]
-        words = dict.fromkeys(_words(entry)[-1] for entry in entries)
-        for word, texts in self.domains.items():
-            if any(text in _words(entry) for entry in entries for text in texts):
+        words = dict.fromkeys(map(_name_in, entries))
+        for meant in self.domains:
+            if any(map(meant.is_named_by, entries)):
                 continue
             for waiver in policy.waivers:
-                if waiver.origin[0] != path and any(t in _words(entry) for entry in waiver.domains for t in texts):
-                    raise GuardError('the waiver of %r is in %s:%d' % (word, *waiver.origin), 'change it there by hand')
-            hint = suggest(word, words) if words else 'virt-guard waiver list shows all that there are'
-            raise GuardError('%s has no waiver of %r' % (path, word), hint)
+                if waiver.origin[0] != path and any(map(meant.is_named_by, waiver.domains)):
+                    message = 'the waiver of %r is in %s:%d' % (meant.word, *waiver.origin)
+                    raise GuardError(message, 'change it there by hand')
+            meant.check_machine(entries)
+            hint = suggest(meant.word, words) if words else 'virt-guard waiver list shows all that there are'
+            raise GuardError('%s has no waiver of %r' % (path, meant.word), hint)
         found = [
             number
             for number, waiver in enumerate(file.waivers)
@@ -210,7 +245,8 @@ class _Asked:
         ]
         if not found:
             rules = dict.fromkeys(rule for waiver in file.waivers for rule in waiver['rules'])
-            message = '%s has no waiver of %s for %s' % (path, ', '.join(self.rules), ', '.join(self.domains))
+            domains = ', '.join(meant.word for meant in self.domains)
+            message = '%s has no waiver of %s for %s' % (path, ', '.join(self.rules), domains)
             raise GuardError(message, suggest(self.rules[0], rules))
         return found
 
@@ -224,17 +260,19 @@ class _Asked:
         domains, rules = self.others(waiver)
         if not domains and not rules:
             return ''
-        taken = [_words(entry)[-1] for entry in waiver['domains'] if entry not in domains] if domains else self.rules
+        taken = [_name_in(entry) for entry in waiver['domains'] if entry not in domains] if domains else self.rules
         return '%s out of: ' % ', '.join(taken)
 
-    def refuse(self, file: WaiverFile, number: int, path: str) -> None:
+    def refuse(self, file: WaiverFile, number: int, path: str, hint: str = '') -> None:
         """
-        :raises GuardError: the waiver speaks of more than the user names, and what to type
+        :param hint: what to type instead (default: the words to add)
+        :raises GuardError: the waiver speaks of more than the user names
         """
         domains, rules = self.others(file.waivers[number])
-        names = [_words(entry)[-1] for entry in domains]
+        names = list(map(_name_in, domains))
         if names or rules:
-            hint = 'add ' + ' '.join([*rules, *('--domain %s' % name for name in names)])
+            # Whoever defines a domain chooses its name, and somebody may copy this.
+            hint = hint or 'add ' + ' '.join([*rules, *('--domain=' + shlex.quote(name) for name in names)])
             message = '%s:%d: the waiver also speaks of %s' % (path, file.lines[number], ', '.join(names + rules))
             raise GuardError(message, hint)
 
@@ -243,7 +281,7 @@ def _without(file: WaiverFile, number: int, asked: _Asked, path: str) -> WaiverF
     waiver = file.waivers[number]
     domains, rules = asked.others(waiver)
     if domains and rules:
-        asked.refuse(file, number, path)
+        asked.refuse(file, number, path, 'virt-guard policy edit %s' % DROP_IN)
     if not domains and not rules:
         return WaiverFile(file.remove(number), path)
     key, left = ('domains', domains) if domains else ('rules', rules)

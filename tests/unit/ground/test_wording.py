@@ -222,3 +222,9 @@ def test_a_name_without_end(domain):
 def test_the_limit_leaves_room_for_the_line_that_the_hook_may_add():
     text = wording.refusal(verdict(*[finding('rule-%d' % number) for number in range(1000)]))
     assert len(text + '  note: no audit record could be written\n') <= 4096
+
+
+@pytest.mark.parametrize('name', [made.UUID.upper(), '0' * 32])
+def test_a_name_that_is_a_uuid_would_stand_for_another_domain(name):
+    one = verdict(finding('a'), domain_name=name)
+    assert wording.refusal(one).endswith(': virt-guard waiver add %s a\n' % made.UUID)
