@@ -276,6 +276,18 @@ def test_what_the_site_has_decided_is_noted(host):
     assert any(subject == 'rule' and 'tcg is off: a test (%s:3)' % DROP_IN in text for subject, text in noted)
 
 
+def test_a_broken_policy_still_tells_what_can_be_read(host):
+    host.write('/etc/virt-guard/policy.d/40-off.yaml', 'rules:\n- {id: tcg, action: "off", reason: a test}\n')
+    host.write(DROP_IN, 'mode: enforced\n')
+    try:
+        found = conditions(host, 1)
+    finally:
+        host.run(['rm', DROP_IN, '/etc/virt-guard/policy.d/40-off.yaml'])
+    looked_after(host)
+    assert ('policy', 'note', 'what follows is said by what can be read of it, without %s ' % DROP_IN) in found
+    assert any(subject == 'rule' and 'tcg is off: a test' in text for subject, _, text in found)
+
+
 def test_a_start_without_a_verdict(host):
     host.run(['sh', '-c', 'rm %s; kill -HUP $(cat /run/libvirtd.pid)' % MAIN_HOOK])
     try:

@@ -7,6 +7,7 @@ from ..errors import GuardError
 from ..policy import load
 from ..policy.drop_ins import find_near_misses
 from ..policy.host_profile import difference, profile_of
+from ..policy.partial import load_partly
 from ..policy.problems import PolicyError
 from ..waivers import days_left, expires_soon
 from ..wording import counted
@@ -31,10 +32,21 @@ def examine_policy(installation: 'Installation', today: str) -> 'Tuple[Optional[
     except PolicyError as error:
         more = ', and %d more' % (len(error.problems) - 1) if len(error.problems) > 1 else ''
         text = 'no domain can be judged: %s%s' % (error.problems[0], more)
-        return None, iter((Condition('policy', AMISS, text, _CHECK),))
+        return None, _of_a_broken_policy(text, installation, today)
     except GuardError as error:
-        return None, iter((Condition('policy', AMISS, 'no domain can be judged: %s' % error, _CHECK),))
+        return None, _of_a_broken_policy('no domain can be judged: %s' % error, installation, today)
     return policy, _of_a_policy(policy, installation, today)
+
+
+def _of_a_broken_policy(text: str, installation: 'Installation', today: str) -> 'Iterator[Condition]':
+    yield Condition('policy', AMISS, text, _CHECK)
+    try:
+        partial, left_out = load_partly(installation.policy, today, True)
+    except GuardError:
+        return  # nothing can be read
+    without = ', without ' + ', '.join(left_out) if left_out else ''
+    yield Condition('policy', NOTE, 'what follows is said by what can be read of it' + without)
+    yield from _decided(partial, installation, today)
 
 
 def _of_a_policy(policy: model.Policy, installation: 'Installation', today: str) -> 'Iterator[Condition]':
@@ -46,6 +58,10 @@ def _of_a_policy(policy: model.Policy, installation: 'Installation', today: str)
         yield Condition('compiled', AMISS, text, 'virt-guard policy compile')
     else:
         yield Condition('compiled', OK, 'the compiled policy is that of these files')
+    yield from _decided(policy, installation, today)
+
+
+def _decided(policy: model.Policy, installation: 'Installation', today: str) -> 'Iterator[Condition]':
     yield _mode(policy)
     if policy.failure == 'admit':
         text = 'admit: what the guard cannot judge, because it fails itself, is admitted'
