@@ -56,7 +56,8 @@ def add_waiver(commands: 'Commands', add_list_options: 'Callable[[Parser], None]
         ('virt-guard waiver list --format jsonl', 'the same, for programs'),
     ]
     purpose = 'list the waivers, how long they hold, and which domains use them'
-    parser = add_command(actions, 'list', purpose, examples, _STATUSES, _list_waivers)
+    statuses = ('0  fine', '2  a policy has a problem, or the command line is wrong')
+    parser = add_command(actions, 'list', purpose, examples, statuses, _list_waivers)
     add_list_options(parser)
     examples = [
         ('virt-guard waiver renew --until +30d web07', 'all waivers of a domain'),

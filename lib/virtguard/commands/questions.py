@@ -55,8 +55,9 @@ def given_or_asked(given: 'Optional[str]', option: str, question: str, read: 'Ca
     if not at_terminal():
         raise GuardError('%s is missing' % option, 'on a terminal, it is asked for')
     for tries_left in reversed(range(_TRIES)):
+        answer = _answer(question)
         try:
-            return read(_answer(question))
+            return read(answer)
         except GuardError as error:
             if not tries_left:
                 raise

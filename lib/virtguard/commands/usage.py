@@ -57,6 +57,8 @@ class Parser(argparse.ArgumentParser):
 
     def command(self, name: str) -> 'Parser':
         """The command of that name below this one; the program ends if there is none."""
+        if not self.commands:
+            self.error("there is no command '%s %s'; '%s' has none below it" % (self.prog, name, self.prog))
         if name not in self.commands:
             near = nearest(name, list(self.commands))
             others = [parser.prog for parser in self._root().everything() if parser.prog.endswith(' ' + name)]

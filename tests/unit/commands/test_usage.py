@@ -23,6 +23,7 @@ def refused(capsys, *words):
         (['policy', 'chekc'], "virt-guard policy: there is no command 'virt-guard policy chekc'; did you mean '"),
         (['policy', 'scan'], "did you mean 'virt-guard scan'?"),
         (['xyzzy'], 'known are: check, scan, '),
+        (['help', 'waiver', 'add', 'x'], "'virt-guard waiver add' has none below it"),
         (['help', 'policy', 'dif'], "virt-guard policy: there is no command 'virt-guard policy dif'; did you mean '"),
         (['policy'], 'virt-guard policy: the following arguments are required: ACTION (virt-guard policy --help)'),
     ],
