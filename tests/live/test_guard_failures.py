@@ -60,9 +60,9 @@ def package(host):
 
 
 @contextlib.contextmanager
-def no_pyyaml(host):
-    """Needed by whoever reads the policy's text, as after an edit."""
-    with host.edited_policy(setting('deadline', '4')), moved_away(host, library(host, 'yaml')):
+def without(host, name):
+    """A library is needed by whoever reads the policy's text, as after an edit."""
+    with host.edited_policy(setting('deadline', '4')), moved_away(host, library(host, name)):
         yield
 
 
@@ -74,8 +74,8 @@ BREAKAGES = {
     'writable-policy': (lambda host: writable_by_all(host, POLICY), POLICY + ' can be written by others'),
     'no-python': (lambda host: moved_away(host, '/usr/bin/python3'), 'there is no /usr/bin/python3'),
     'no-package': (lambda host: moved_away(host, package(host)), 'run install.sh again'),
-    'no-lxml': (lambda host: moved_away(host, library(host, 'lxml')), "No module named 'lxml'"),
-    'no-pyyaml': (no_pyyaml, "No module named 'yaml'"),
+    'no-lxml': (lambda host: without(host, 'lxml'), "No module named 'lxml'"),
+    'no-pyyaml': (lambda host: without(host, 'yaml'), "No module named 'yaml'"),
 }
 
 

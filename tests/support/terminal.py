@@ -28,6 +28,7 @@ class Terminal:
         def take() -> None:
             os.setsid()
             fcntl.ioctl(other, termios.TIOCSCTTY, 0)
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whatever the tests were started by: nohup ignores it
 
         streams = {name: other for name in ('stdin', 'stdout', 'stderr')}
         self.process = subprocess.Popen(command, preexec_fn=take, **{**streams, **options})

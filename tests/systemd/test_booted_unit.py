@@ -187,10 +187,10 @@ def test_everything_is_refused_in_a_container(host):
     """Without the drop-in of these tests."""
     host.put_drop_in(IN_A_CONTAINER[0], '')
     try:
-        host.refused('good', host.try_define_and_start(domain('good')), 'container-host')
+        host.refused('contained', host.try_define_and_start(domain('contained')), 'container-host')
     finally:
         host.put_drop_in(*IN_A_CONTAINER)
-    host.admitted('good', host.try_start('good'))
+    host.admitted('contained', host.try_start('contained'))
 
 
 def test_records_of_the_hook(host):

@@ -22,7 +22,8 @@ def compiled(installation):
 
 
 def is_current(installation):
-    return b'policy.compiled' not in installation.run_cli('policy', 'check').stdout
+    compiled = installation.policy.with_suffix('.compiled')
+    return b'policy.compiled' not in installation.run_cli('policy', 'check').stdout and compiled.exists()
 
 
 def until(condition, seconds=30):

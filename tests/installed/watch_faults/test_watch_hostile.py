@@ -208,7 +208,11 @@ def test_what_cannot_be_judged_is_told_and_what_changed_meanwhile_is_judged(watc
     messages = [told_of['MESSAGE'] for told_of in [record, *told]]
     assert len(set(messages)) == len(messages) and all(message.startswith(text) for message in messages)
     watch.put('bad', vcpus=3, uuid=OTHER_UUID)
-    gap, news = watch.receive(timeout=60), watch.receive(timeout=60)
+    gap = watch.receive(timeout=60)
+    while gap['MESSAGE'].startswith(text) and gap['MESSAGE'] not in messages:
+        messages.append(gap['MESSAGE'])
+        gap = watch.receive(timeout=60)
+    news = watch.receive(timeout=60)
     assert gap['MESSAGE'].startswith("domain 'bad' was not observed from %(VIRT_GUARD_SINCE)s to " % record)
     assert record['VIRT_GUARD_SINCE'] < gap['VIRT_GUARD_UNTIL'] and reason in gap['MESSAGE']
     assert (news['VIRT_GUARD_DOMAIN'], news['VIRT_GUARD_RULE']) == ('bad', 'test-fewer-vcpus')
