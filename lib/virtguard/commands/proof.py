@@ -29,10 +29,15 @@ _SAMPLE = """\
   <memory unit='MiB'>64</memory>
   <os><type arch='x86_64' machine='q35'>hvm</type></os>
   <pm><suspend-to-mem enabled='no'/><suspend-to-disk enabled='no'/></pm>
-  <devices>%s</devices>
+  <devices>%s</devices>%s
 </domain>
 """
-_CLEAN = _SAMPLE % ('kvm', _NAME, '')
+# JSON is left to the worker: so that, and lxml, are proved, too.
+_JSON = """
+  <commandline xmlns='http://libvirt.org/schemas/domain/qemu/1.0'>
+    <arg value='-device'/><arg value='{"driver": "edu"}'/>
+  </commandline>"""
+_CLEAN = _SAMPLE % ('kvm', _NAME, '', '')
 # Emulation is refused by each profile, the devices by most.
 _DENIED = _SAMPLE % (
     'qemu',
@@ -43,6 +48,7 @@ _DENIED = _SAMPLE % (
     <tpm model='tpm-crb'><backend type='passthrough'><device path='/dev/tpm0'/></backend></tpm>
     <crypto model='virtio' type='qemu'><backend model='builtin'/></crypto>
   """,
+    _JSON,
 )
 _INDENT = ' ' * 11
 _MUST_NOT_FAIL = 'it fails at an operation at which it must not'

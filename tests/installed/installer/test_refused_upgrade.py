@@ -34,7 +34,12 @@ def contents(root):
         ('hooks/qemu', 'prepare | start)', 'nothing)', 'does not refuse a domain with unsupported features'),
         ('hooks/qemu', 'prepare | start) ;;', 'reconnect) exit 3 ;; prepare | start) ;;', 'end running domains'),
         ('lib/virtguard/hook/call.py', 'def main(', 'def mein(', 'it refuses a domain without'),
-        ('lib/virtguard/hook/worker.py', 'import _signal', 'import _no_signal', 'it refuses a domain without'),
+        (
+            'lib/virtguard/hook/worker.py',
+            'import _signal',
+            'import _no_signal',
+            'does not refuse a domain with unsupported',
+        ),
         ('policy.yaml', 'policy: rhel-8', 'polcy: rhel-8', 'polcy'),
     ],
 )
