@@ -28,7 +28,8 @@ class Terminal:
         def take() -> None:
             os.setsid()
             fcntl.ioctl(other, termios.TIOCSCTTY, 0)
-            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whatever the tests were started by: nohup ignores it
+            for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):  # which nohup, and & of a shell, ignore
+                signal.signal(number, signal.SIG_DFL)
 
         streams = {name: other for name in ('stdin', 'stdout', 'stderr')}
         self.process = subprocess.Popen(command, preexec_fn=take, **{**streams, **options})
@@ -72,9 +73,12 @@ class Terminal:
 
     def end(self) -> int:
         """Wait until the command has ended. Returns its status; `shown` has the rest."""
-        while self._read():
-            pass
-        return self.process.wait(_LONGEST)
+        deadline = time.monotonic() + _LONGEST
+        while True:
+            left = max(deadline - time.monotonic(), 0)
+            assert select.select([self._main], [], [], left)[0], 'it does not end, and has shown: %s' % self.shown
+            if not self._read():
+                return self.process.wait(_LONGEST)
 
     def hang_up(self) -> int:
         """Close the terminal. Returns the status of the command."""
