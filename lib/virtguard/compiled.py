@@ -163,9 +163,7 @@ class CompiledPolicy:
         excluded = {n for n, packed in self._conditions.items() if not _may_apply(packed, host)}
         document = read_tree(xml)
         root = _usual_root(document) if document is not None else None
-        if document is None or root is None:
-            return None, [number for number in range(len(self._rules)) if number not in excluded]
-        if not _add_arguments(root):
+        if document is None or root is None or not _add_arguments(root):
             return None, [number for number in range(len(self._rules)) if number not in excluded]
         found = self._find(document, root, excluded)
         numbers = sorted({*found, *self._without_match, *self._for_worker[0]} - excluded)

@@ -292,22 +292,18 @@ def has_small_namespaces(data: bytes) -> bool:
     """
     if data.count(b'xmlns') > _MAX_NAMESPACES:
         return False
-    at = data.find(b'xmlns')
-    while at >= 0:
+    at = 0
+    while True:
+        at = data.find(b'xmlns', at)
+        if at < 0:
+            return True
         is_declaration = data[at - 1 : at].isspace()
         at += len(b'xmlns')
-        if not is_declaration:
-            at = data.find(b'xmlns', at)
-            continue
-        part = data[at : at + _LONGEST_PREFIX]
-        quotes = [place for place in (part.find(b'"'), part.find(b"'")) if place >= 0]
-        if not quotes:
-            return False
-        start = at + min(quotes)
-        if data.find(data[start : start + 1], start + 1, start + 2 + _LONGEST_NAMESPACE) < 0:
-            return False
-        at = data.find(b'xmlns', at)
-    return True
+        if is_declaration:
+            quotes = [data.find(quote, at, at + _LONGEST_PREFIX) for quote in (b'"', b"'")]
+            start = min((place for place in quotes if place >= 0), default=-1)
+            if start < 0 or data.find(data[start : start + 1], start + 1, start + 2 + _LONGEST_NAMESPACE) < 0:
+                return False
 
 
 class _Builder:
