@@ -14,6 +14,7 @@ from ..guarding.host_files import FileTree
 from ..guarding.selinux import Examination, Kernel, SELinuxError
 from .condition import AMISS, NOTE, OK, UNKNOWN, Condition, shown_time
 from .hook_in_place import ways_to_hook
+from .programs import run_program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,14 +79,8 @@ def _reloaded(daemon: str) -> 'Optional[float]':
     if not os.path.isdir('/run/systemd/system'):
         return None
     try:
-        said = subprocess.run(
-            ['systemctl', 'show', '--property=StateChangeTimestampMonotonic', daemon + '.service'],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={'LC_ALL': 'C', 'PATH': '/usr/sbin:/usr/bin:/sbin:/bin'},
-            timeout=_PATIENCE,
-        ).stdout
+        question = ['systemctl', 'show', '--property=StateChangeTimestampMonotonic', daemon + '.service']
+        said = run_program(question, _PATIENCE).stdout
     except (OSError, subprocess.TimeoutExpired):
         return None
     microseconds = said.decode('ascii', 'replace').strip().partition('=')[2]

@@ -13,10 +13,11 @@ from ..errors import GuardError, NotAFileError
 from ..match.libvirt_schema import libvirt_version
 from ..trust import check_ownership, directories, is_only_ours, read_file
 from .condition import AMISS, NOTE, OK, UNKNOWN, Condition
+from .programs import run_program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, Iterator, List, Optional
+    from typing import Iterator, List, Optional
 
     from ..policy.installation import Installation
 
@@ -179,22 +180,15 @@ def _interpreter(python: str, library: str) -> Condition:
     if not os.access(python, os.X_OK):
         return Condition('interpreter', AMISS, 'there is no %s to run the guard with' % python, _AGAIN)
     program = _LOADS + '; from virtguard import libraries; libraries.enable_packages(); import lxml.etree, yaml'
-    environment: 'Dict[str, str]' = {'LC_ALL': 'C', 'PATH': '/usr/sbin:/usr/bin:/sbin:/bin'}
     try:
-        result = subprocess.run(
-            [python, '-I', '-S', '-B', '-c', program, library],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            timeout=_PATIENCE,
-        )
+        result = run_program([python, '-I', '-S', '-B', '-c', program, library], _PATIENCE)
     except subprocess.TimeoutExpired:
         return Condition('interpreter', AMISS, '%s does not end within %d seconds' % (python, _PATIENCE), _AGAIN)
     except OSError as error:
         return Condition('interpreter', AMISS, '%s: %s' % (python, error.strerror), _AGAIN)
     if result.returncode:
-        lines = result.stdout.decode('utf-8', 'backslashreplace').splitlines() or ['exit status %d' % result.returncode]
+        said = (result.stdout + result.stderr).decode('utf-8', 'backslashreplace')
+        lines = said.splitlines() or ['exit status %d' % result.returncode]
         text = '%s cannot run the guard: %s' % (python, lines[-1])
         return Condition('interpreter', AMISS, text, _AGAIN)
     return Condition('interpreter', OK, '%s runs the guard, with lxml and PyYAML' % python)

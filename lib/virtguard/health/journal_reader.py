@@ -5,6 +5,7 @@ import json
 import subprocess
 
 from ..errors import GuardError
+from .programs import run_program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
 
     Record = Dict[str, Union[str, List[str]]]
 
-_ENVIRONMENT = {'LC_ALL': 'C', 'PATH': '/usr/sbin:/usr/bin:/sbin:/bin'}
 _PATIENCE = 20  # seconds
 
 
@@ -77,14 +77,7 @@ def _parsed(line: str) -> 'Union[Record, None]':
 
 def _ask(command: 'List[str]') -> str:
     try:
-        result = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=_ENVIRONMENT,
-            timeout=_PATIENCE,
-        )
+        result = run_program(command, _PATIENCE)
     except FileNotFoundError:
         raise JournalError('there is no journalctl') from None
     except OSError as error:
