@@ -83,6 +83,13 @@ def word_for(verdict: model.Verdict) -> str:
     return verdict.uuid if verdict.uuid and _PLAIN.issuperset(verdict.uuid) else 'DOMAIN'
 
 
+def quoted(word: str) -> str:
+    """A word as it is typed in a shell."""
+    import shlex  # a start does not need it
+
+    return shlex.quote(word)
+
+
 def describe(number: int, finding: model.Finding) -> str:
     """One finding as one line."""
     text = '  (%d) [%s] %s' % (number, finding.rule.id, escape(finding.message))

@@ -11,6 +11,7 @@ import re
 import sys
 
 from ..errors import nearest, suggest
+from ..wording import quoted
 from .exit_status import NOT_JUDGED
 from .terminal import complain, show
 
@@ -85,7 +86,7 @@ class Parser(argparse.ArgumentParser):
             is_option = len(word) > 1 and word.startswith('-') and ' ' not in word and not _NUMBER.match(word)
             if needs_value:
                 if is_option:
-                    told = (needs_value, word, needs_value, _quoted(word))
+                    told = (needs_value, word, needs_value, quoted(word))
                     self.error("%s needs a value; if it is '%s', write %s=%s" % told)
                 needs_value = ''
             elif word == '--' or (self.commands and not is_option):
@@ -110,7 +111,7 @@ class Parser(argparse.ArgumentParser):
         elif near is not None:
             told += "; did you mean '%s'?" % near
         if not name.startswith('--') and self._get_positional_actions():
-            told += "; if it is a name, write it behind '--': %s -- %s" % (self.prog, _quoted(name))
+            told += "; if it is a name, write it behind '--': %s -- %s" % (self.prog, quoted(name))
         return told
 
     def _check_value(self, action: argparse.Action, value: 'Any') -> None:
@@ -163,10 +164,3 @@ def _epilog(examples: 'Examples', statuses: 'Sequence[str]') -> str:
     width = max((len(line) for line, _ in examples), default=0)
     parts = [('examples', ['%-*s  # %s' % (width, line, told) for line, told in examples]), ('exit status', statuses)]
     return '\n\n'.join('%s:\n%s' % (title, '\n'.join('  ' + line for line in lines)) for title, lines in parts if lines)
-
-
-def _quoted(word: str) -> str:
-    """A word as it is typed in a shell."""
-    import shlex
-
-    return shlex.quote(word)

@@ -6,13 +6,12 @@ was started, shows that it was judged.
 """
 
 import os
-import re
 
 from ..errors import GuardError
 from ..guarding.host_files import FileTree
 from ..model import DENY
-from ..watch.state import State
-from ..watch.state_files import StateFiles
+from ..watch.state import State, uuid_in
+from ..watch.state_files import SUFFIX, StateFiles, is_name
 from ..wording import counted, escape
 from .condition import AMISS, NOTE, OK, UNKNOWN, Condition, shown_time
 from .journal_reader import JournalError, oldest_entry, read_records, time_of, values_of
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 
     from ..policy.installation import Installation
 
-_SUFFIX = '.xml'
-_UUID = re.compile(rb'<uuid>([0-9a-f-]{36})</uuid>')
 _BEFORE, _AFTER = 300.0, 60.0  # seconds between a verdict and the process that it permits
 _MOST = 20  # domains that are named
 
@@ -67,10 +64,10 @@ def running_domains(installation: 'Installation') -> 'List[Running]':
         if os.path.dirname(path) != installation.run:
             continue
         _, data = files.read(path)
-        uuid = _UUID.search(data or b'')
+        uuid = uuid_in(data or b'')
         started = tree.started('/proc/%d' % State(data).pid()) if data is not None else None
         if uuid and started is not None:
-            found.append(Running(files.about(path).domain, uuid.group(1).decode('ascii'), started))
+            found.append(Running(files.about(path).domain, uuid, started))
     return found
 
 
@@ -131,7 +128,7 @@ def _names(domains: 'List[Running]') -> str:
 def _refused_at_boot(installation: 'Installation', running: 'Set[str]') -> 'Iterator[Condition]':
     directory = os.path.join(installation.domains, 'autostart')
     try:
-        names = {name[: -len(_SUFFIX)] for name in os.listdir(directory) if name.endswith(_SUFFIX)}
+        names = {name[: -len(SUFFIX)] for name in os.listdir(directory) if is_name(name)}
     except FileNotFoundError:
         return
     except OSError as error:

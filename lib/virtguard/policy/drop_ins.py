@@ -13,6 +13,7 @@ import re
 
 from ..errors import PolicyFileError
 from ..trust import check_ownership, directories
+from ..wording import quoted
 from .installation import SUFFIX
 from .problems import Problem
 
@@ -115,8 +116,8 @@ def find_near_misses(path: str) -> 'List[Problem]':
     for like in sorted({path + '.d', os.path.splitext(path)[0] + '.d'} - {directory}):
         if os.path.isdir(like) and os.path.realpath(like) != os.path.realpath(directory):
             message = 'this directory is ignored: the drop-ins of %s are in %s' % (path, directory)
-            moved = _quoted(like) + ('/*' if os.path.lexists(directory) else '')
-            found.append(Problem(like, 1, 1, message, 'type: mv %s %s' % (moved, _quoted(directory))))
+            moved = quoted(like) + ('/*' if os.path.lexists(directory) else '')
+            found.append(Problem(like, 1, 1, message, 'type: mv %s %s' % (moved, quoted(directory))))
     return found
 
 
@@ -127,22 +128,16 @@ def _is_near_miss(name: str, is_directory: bool) -> bool:
 
 
 def _near_miss(directory: str, name: str, is_directory: bool, entries: 'Dict[str, bool]') -> Problem:
-    path = _quoted(os.path.join(directory, name))
+    path = quoted(os.path.join(directory, name))
     like = _LIKE_DROP_IN.match(name)
     stem = (like.group(1) or like.group(2)) if like else name
-    wanted = _quoted(os.path.join(directory, stem + SUFFIX))
+    wanted = quoted(os.path.join(directory, stem + SUFFIX))
     message = 'this file is ignored: ' + NAMING
     if is_directory:
         message = 'this directory is ignored: a drop-in is a file'
-        hint = 'type: mv %s/* %s' % (path, _quoted(directory))
+        hint = 'type: mv %s/* %s' % (path, quoted(directory))
     elif stem + SUFFIX in entries:
         hint = '%s is there, too; if this one is not needed, type: rm %s' % (wanted, path)
     else:
         hint = 'type: mv %s %s' % (path, wanted)
     return Problem(os.path.join(directory, name), 1, 1, message, hint)
-
-
-def _quoted(path: str) -> str:
-    import shlex  # a start does not need it
-
-    return shlex.quote(path)

@@ -6,7 +6,6 @@ one domain can make it read and judge is limited: while a domain is being judged
 domain that could not be judged is left alone for a while, each time longer, and its files are judged as they are then.
 """
 
-import re
 import time
 from collections import deque
 from itertools import islice
@@ -14,7 +13,7 @@ from itertools import islice
 from ..errors import DomainXMLError
 from ..wording import escape
 from .ledger import HOST
-from .state import SMALL, STATUS, Raw, State, take_document
+from .state import SMALL, STATUS, Raw, State, take_document, uuid_in
 from .state_files import StateFileError, size_of
 
 TYPE_CHECKING = False
@@ -29,15 +28,12 @@ _READ_AHEAD = 64  # documents
 _READ_AHEAD_OF_ONE = 16
 _BYTES_AHEAD = 16 << 20
 _BYTES_AHEAD_OF_ONE = 2 << 20
-_HEAD = 64 << 10  # in which libvirt has written the UUID
 _LARGE = 1 << 20  # only one such file is held at a time
 # Seconds
 _LEFT_ALONE = 1.0
 _LEFT_ALONE_AT_MOST = 60.0
 _COSTLY = 0.3
 _RETRY = 0.5  # for a file that was not whole
-
-_UUID = re.compile(rb'<uuid>([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})</uuid>')
 
 
 class _Suspect:
@@ -245,7 +241,7 @@ class Intake:
                 self._set_aside(path, '%s: %s' % (path, error), data)
                 return None
         if isinstance(document, Raw):
-            self._uuids[about.domain] = _uuid_in(document)
+            self._uuids[about.domain] = uuid_in(document)
             return document
         self._broken.pop(path, None)
         self._unobserved.mend(about.domain, path)
@@ -254,7 +250,7 @@ class Intake:
     def _set_aside(self, path: str, text: str, data: bytes) -> None:
         """Report a file that cannot be used; the state before it stays until it can."""
         domain = self._files.about(path).domain
-        uuid = _uuid_in(data) or self._ledger.uuid(domain)
+        uuid = uuid_in(data) or self._ledger.uuid(domain)
         is_new = not self._unobserved.has_failed(domain, path)
         self._unobserved.fail(domain, uuid, path, escape(text))
         self._broken[path] = time.monotonic() + _RETRY if is_new else float('inf')
@@ -337,9 +333,3 @@ class Intake:
             self._changed[path] = None
             return old
         return old if document is None else document
-
-
-def _uuid_in(data: bytes) -> str:
-    """The domain's UUID, if it can be found at once; else ''."""
-    found = _UUID.search(data, 0, _HEAD)
-    return found.group(1).decode() if found else ''

@@ -32,6 +32,8 @@ _DECLARATION = re.compile(rb'\s*<\?xml[^>]*\?>')
 _CAPABILITIES, _END_OF_CAPABILITIES = b'\n  <qemuCaps>\n', b'  </qemuCaps>\n'
 _DOMAIN = b'\n  <domain'
 _PID = re.compile(rb'<domstatus\b[^>]*?\spid=["\'](\d+)')
+_UUID = re.compile(rb'<uuid>([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})</uuid>')
+_HEAD = 64 << 10  # in which libvirt has written the UUID
 
 # At worst, documents within these limits take some 50 ms: an OS id in each element, a rule that finds each.
 _LIGHT_BYTES = 64 << 10
@@ -192,3 +194,9 @@ def process_document(attributes: 'Mapping[str, str]') -> bytes:
     for name, value in attributes.items():
         process.set(name, NOT_AN_XML_CHARACTER.sub('\ufffd', value))
     return bytes(etree.tostring(process))
+
+
+def uuid_in(data: bytes) -> str:
+    """The domain's UUID, if it can be found at once; else ''."""
+    found = _UUID.search(data, 0, _HEAD)
+    return found.group(1).decode() if found else ''
