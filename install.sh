@@ -347,10 +347,7 @@ END
 # --- the profile: which of the shipped policies is installed ---------------------------------------------------------
 
 shipped_profile() { # NAME
-    case $1 in
-    rhel-8) printf '%s\n' "$checkout/policy.yaml" ;;
-    *) printf '%s\n' "$checkout/data/profiles/$1.yaml" ;;
-    esac
+    printf '%s\n' "$checkout/data/profiles/$1.yaml"
 }
 
 profiles='rhel-8 rhel-9 rhel-10 rhv-4 sles-15 sles-16'

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes doc/support-table.md of the shipped policies: python3 tests/support_table.py
 
-For whoever maintains virt-guard: run it after a change of policy.yaml or of data/profiles.
+For whoever maintains virt-guard: run it after a change of data/profiles.
 """
 
 import pathlib
@@ -30,7 +30,7 @@ MARKS = {'list': 'L', 'document': 'D', 'source': 'S', 'derived': 'N', 'unconfirm
 NONE, SUPPORTED, ELSEWHERE = '-', 'supported', 'on other hosts'
 
 _HEAD = """\
-<!-- Made of policy.yaml and data/profiles by: python3 tests/support_table.py -->
+<!-- Made of data/profiles by: python3 tests/support_table.py -->
 
 # What the shipped policies refuse, release by release
 

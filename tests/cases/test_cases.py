@@ -27,7 +27,7 @@ from virtguard.match.check import ROOTS
 from virtguard.policy.layer import PROBES
 
 HERE = pathlib.Path(__file__).resolve().parent
-POLICY_FILE = HERE.parents[1] / 'policy.yaml'
+POLICY_FILE = HERE.parents[1] / 'data/profiles/rhel-8.yaml'
 POLICY = load_policy(POLICY_FILE.read_bytes(), str(POLICY_FILE))
 RULES = {rule.id: rule for rule in POLICY.rules}
 TODAY = '2026-11-25'

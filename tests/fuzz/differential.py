@@ -27,7 +27,7 @@ from virtguard.tree import LIBOSINFO_NS
 from virtguard.watch.metadata import cut_metadata
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-POLICIES = ('policy.yaml', *('data/profiles/%s.yaml' % name for name in ('rhel-9', 'rhel-10', 'sles-16')))
+POLICIES = tuple('data/profiles/%s.yaml' % name for name in ('rhel-8', 'rhel-9', 'rhel-10', 'sles-16'))
 TODAY = '2026-11-25'
 
 KINDS = {

@@ -257,9 +257,6 @@ class Pairs:
 
 def shipped_matches():
     """The matches of all shipped policies."""
-    names = [
-        'policy.yaml',
-        *(str(path.relative_to(CHECKOUT)) for path in sorted(CHECKOUT.glob('data/profiles/*.yaml'))),
-    ]
-    rules = [rule for name in names for rule in load.as_if_in_force(str(CHECKOUT / name)).rules]
+    profiles = sorted(CHECKOUT.glob('data/profiles/*.yaml'))
+    rules = [rule for path in profiles for rule in load.as_if_in_force(str(path)).rules]
     return sorted({rule.match for rule in rules if rule.match is not None})

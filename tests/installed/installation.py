@@ -42,7 +42,7 @@ def policy_text(actions: Optional[Mapping[str, str]] = None, **settings: str) ->
     :param actions: rule id -> action
     :param settings: top-level key -> value as YAML, such as mode='audit'
     """
-    text = (CHECKOUT / 'policy.yaml').read_bytes().decode('utf-8')
+    text = (CHECKOUT / 'data/profiles/rhel-8.yaml').read_bytes().decode('utf-8')
     for rule, value in dict({'container-host': 'off'}, **(actions or {})).items():
         text = policies.action(rule, '"%s"' % value)(text)
     for key, value in settings.items():

@@ -45,7 +45,7 @@ def nasty(request, tmp_path):
         (b'network.xml', NETWORK),
         (b'facts', FACTS.encode()),
         (b'policy.yaml', b'policy: p\nrules: [{id: x, acton: deny}]\n'),
-        (b'good.yaml', (CHECKOUT / 'policy.yaml').read_bytes()),
+        (b'good.yaml', (CHECKOUT / 'data/profiles/rhel-8.yaml').read_bytes()),
     ):
         with open(os.path.join(directory, name), 'wb') as file:
             file.write(data)

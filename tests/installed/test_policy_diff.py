@@ -221,7 +221,7 @@ def test_the_domains_of_the_host(installed, diff):
 
 def test_the_shipped_policy_against_one_without_its_rules(installed, diff):
     """On many documents: each finding is told, and the reason of each."""
-    shipped = (CHECKOUT / 'policy.yaml').read_text()
+    shipped = (CHECKOUT / 'data/profiles/rhel-8.yaml').read_text()
     cases = str(CHECKOUT / 'tests/cases')
     facts = ('--facts', 'facts.yaml')
     with open('facts.yaml', 'w') as file:

@@ -384,7 +384,9 @@ def test_bad_options(root, options, complaint):
     assert complaint in result.stderr.splitlines()[0]
 
 
-@pytest.mark.parametrize('damaged', ['lib/virtguard/commands/preview.py', 'lib/virtguard/hook/call.py', 'policy.yaml'])
+@pytest.mark.parametrize(
+    'damaged', ['lib/virtguard/commands/preview.py', 'lib/virtguard/hook/call.py', 'data/profiles/rhel-8.yaml']
+)
 def test_a_checkout_that_is_damaged_is_not_taken_for_a_refusal(root, tmp_path, damaged):
     checkout = copy_checkout(tmp_path / 'checkout')
     (checkout / damaged).unlink()

@@ -18,7 +18,7 @@ CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 POLICY, LOG = '/etc/virt-guard/policy.yaml', '/var/log/libvirt/virt-guard.log'
 HOOK, MAIN_HOOK, SECOND_HOOKS = '/usr/sbin/virt-guard-hook', '/etc/libvirt/hooks/qemu', '/etc/libvirt/hooks/qemu.d'
 RULES: Dict[str, Dict[str, Any]] = {
-    rule['id']: rule for rule in yaml.safe_load((CHECKOUT / 'policy.yaml').read_bytes())['rules']
+    rule['id']: rule for rule in yaml.safe_load((CHECKOUT / 'data/profiles/rhel-8.yaml').read_bytes())['rules']
 }
 
 # The end of the last line of a refusal, and that of what is found outside of the elements that a remedy speaks of.

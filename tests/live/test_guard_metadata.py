@@ -21,7 +21,7 @@ pytestmark = pytest.mark.live
 
 SEED, COUNT = 11, 400
 DIRECTORY = '/var/tmp/odd'
-POLICY = load_policy((CHECKOUT / 'policy.yaml').read_bytes(), 'policy.yaml')
+POLICY = load_policy((CHECKOUT / 'data/profiles/rhel-8.yaml').read_bytes(), 'policy.yaml')
 HOST = model.HostFacts('x86_64', 'none', 'rhel-8.10', lambda name, subject: None)
 TODAY = '2026-01-01'
 JUDGE = Judge(POLICY, HOST, TODAY)

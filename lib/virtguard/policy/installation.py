@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from typing import Dict, Tuple
 
 SUFFIX = '.yaml'  # of a policy's files
-_FIRST_PROFILE = 'rhel-8'  # the policy of a checkout or a Python environment
 _PROFILE_NAME = re.compile(r'[a-z][a-z0-9-]*\Z')
 
 
@@ -58,9 +57,6 @@ def profiles() -> 'Dict[str, str]':
         for name in sorted(os.listdir(directory)) if os.path.isdir(directory) else ():
             if name.endswith(SUFFIX):
                 found.setdefault(name[: -len(SUFFIX)], os.path.join(directory, name))
-    for _, policy in _places():
-        if os.path.isfile(policy):
-            found.setdefault(_FIRST_PROFILE, policy)
     return found
 
 

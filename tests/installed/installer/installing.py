@@ -9,7 +9,7 @@ from installation import CHECKOUT, run_installer
 FOREIGN = '#!/bin/sh\nexit 0\n'
 
 PROFILES = {
-    'rhel-8': 'policy.yaml',
+    'rhel-8': 'data/profiles/rhel-8.yaml',
     'rhel-9': 'data/profiles/rhel-9.yaml',
     'rhel-10': 'data/profiles/rhel-10.yaml',
     'rhv-4': 'data/profiles/rhv-4.yaml',

@@ -10,7 +10,7 @@ from installing import edit, install, tree
 
 
 def test_mode(root):
-    shipped = (CHECKOUT / 'policy.yaml').read_bytes()
+    shipped = (CHECKOUT / 'data/profiles/rhel-8.yaml').read_bytes()
     install(root, '--mode', 'audit')
     there = Installed(root)
     lines = there.policy.read_bytes().splitlines()
@@ -29,7 +29,7 @@ def test_mode(root):
 
 def test_a_policy_whose_mode_was_set_counts_as_unedited(root, checkout):
     install(root, '--mode', 'audit')
-    edit(checkout / 'policy.yaml', 'policy: rhel-8', 'policy: newer')
+    edit(checkout / 'data/profiles/rhel-8.yaml', 'policy: rhel-8', 'policy: newer')
     install(root, checkout=checkout)
     there = Installed(root)
     assert b'\npolicy: newer\nmode: audit ' in there.policy.read_bytes()
@@ -46,26 +46,26 @@ def test_edited_policy_is_kept(root, checkout):
     assert 'policy.yaml.new' not in install(root).stdout, 'nothing new to offer'
     assert not new.exists()
 
-    edit(checkout / 'policy.yaml', 'policy: rhel-8', 'policy: newer')
+    edit(checkout / 'data/profiles/rhel-8.yaml', 'policy: rhel-8', 'policy: newer')
     assert str(new) in install(root, checkout=checkout).stdout
     assert policy.read_bytes() == edited
-    assert new.read_bytes() == (checkout / 'policy.yaml').read_bytes()
+    assert new.read_bytes() == (checkout / 'data/profiles/rhel-8.yaml').read_bytes()
     before = tree(root)
     install(root, checkout=checkout)
     assert tree(root) == before
 
     # An administrator who takes the new one follows the shipped policy again.
     new.rename(policy)
-    edit(checkout / 'policy.yaml', 'policy: newer', 'policy: newest')
+    edit(checkout / 'data/profiles/rhel-8.yaml', 'policy: newer', 'policy: newest')
     install(root, checkout=checkout)
-    assert policy.read_bytes() == (checkout / 'policy.yaml').read_bytes()
+    assert policy.read_bytes() == (checkout / 'data/profiles/rhel-8.yaml').read_bytes()
 
 
 def test_offered_policy_goes_with_the_edit(root, checkout):
     install(root)
     policy, new = root / 'etc/virt-guard/policy.yaml', root / 'etc/virt-guard/policy.yaml.new'
     edit(policy, 'deadline: 5 ', 'deadline: 7 ')
-    edit(checkout / 'policy.yaml', 'policy: rhel-8', 'policy: newer')
+    edit(checkout / 'data/profiles/rhel-8.yaml', 'policy: rhel-8', 'policy: newer')
     install(root, checkout=checkout)
     shutil.copy(str(new), str(policy))
     install(root, checkout=checkout)
@@ -98,7 +98,7 @@ def test_broken_policy_stops_the_upgrade(root, checkout):
     install(root)
     edit(root / 'etc/virt-guard/policy.yaml', 'deadline: 5 ', 'dead-line: 5 ')
     before = tree(root)
-    edit(checkout / 'policy.yaml', 'policy: rhel-8', 'policy: newer')
+    edit(checkout / 'data/profiles/rhel-8.yaml', 'policy: rhel-8', 'policy: newer')
     stderr = install(root, checkout=checkout, status=1).stderr
     assert '%s/etc/virt-guard/policy.yaml:' % root in stderr
     assert 'dead-line' in stderr

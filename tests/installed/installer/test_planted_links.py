@@ -69,7 +69,7 @@ def test_no_file_is_written_through_a_link(root, tmp_path, checkout, name):
             (root / name).unlink()
         victim.write_text('precious\n')
     (root / name).symlink_to(victim)
-    edit(checkout / 'policy.yaml', 'policy: rhel-8', 'policy: newer')
+    edit(checkout / 'data/profiles/rhel-8.yaml', 'policy: rhel-8', 'policy: newer')
     install(root, checkout=checkout)
     assert not (root / name).is_symlink()
     assert list(victim.iterdir()) == [] if victim.is_dir() else victim.read_text() == 'precious\n'

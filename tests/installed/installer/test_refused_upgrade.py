@@ -40,7 +40,7 @@ def contents(root):
             'import _no_signal',
             'does not refuse a domain with unsupported',
         ),
-        ('policy.yaml', 'policy: rhel-8', 'polcy: rhel-8', 'polcy'),
+        ('data/profiles/rhel-8.yaml', 'policy: rhel-8', 'polcy: rhel-8', 'polcy'),
     ],
 )
 def test_what_fails_the_proof_leaves_everything_as_it_was(root, tmp_path, installed_before, file, old, new, complaint):

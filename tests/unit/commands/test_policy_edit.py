@@ -16,7 +16,7 @@ SITE = installed_below('')
 
 
 def merged(drop_in):
-    shipped = read_layer((CHECKOUT / 'policy.yaml').read_bytes(), 'policy.yaml')
+    shipped = read_layer((CHECKOUT / 'data/profiles/rhel-8.yaml').read_bytes(), 'policy.yaml')
     return merge_layers([shipped, read_layer(drop_in, '50-site.yaml', True)], today=today())
 
 

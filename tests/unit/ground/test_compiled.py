@@ -36,7 +36,7 @@ def compile_to(path, policy_path):
 def policy(tmp_path):
     tmp_path.chmod(0o755)
     path = tmp_path / 'policy.yaml'
-    path.write_bytes((CHECKOUT / 'policy.yaml').read_bytes())
+    path.write_bytes((CHECKOUT / 'data/profiles/rhel-8.yaml').read_bytes())
     path.chmod(0o644)
     compiler.let_clock_advance([(str(path), trust.FILE), (str(tmp_path), trust.LISTING)])
     return path
@@ -78,7 +78,7 @@ def assert_same_verdict(policy, judge, xml):
 
 
 def test_words_change_no_verdict():
-    policy = load_policy((CHECKOUT / 'policy.yaml').read_bytes(), 'policy.yaml')
+    policy = load_policy((CHECKOUT / 'data/profiles/rhel-8.yaml').read_bytes(), 'policy.yaml')
     judge = Judge(policy, HOST, TODAY)
     decisions = [assert_same_verdict(policy, judge, path.read_bytes()) for path in DOCUMENTS]
     assert decisions.count(model.DENY) > 50 and decisions.count(model.ADMIT) > 50
@@ -251,7 +251,7 @@ def test_a_source_that_only_looks_changed(tmp_path, what):
     for path in (tmp_path, directory, directory / 'policy.d'):
         path.chmod(0o755)
     policy = directory / 'policy.yaml'
-    policy.write_bytes((CHECKOUT / 'policy.yaml').read_bytes())
+    policy.write_bytes((CHECKOUT / 'data/profiles/rhel-8.yaml').read_bytes())
     (directory / 'policy.d/50-site.yaml').write_text('deadline: 7\n')
     assert compile_to(compiled_path(str(policy)), policy)
     compiler.let_clock_advance([(str(policy), trust.FILE), (str(directory), trust.LISTING)])
@@ -415,9 +415,8 @@ def test_mode_audit_ends_without_compiling_anew(tmp_path, monkeypatch, zone, mod
     monkeypatch.setenv('TZ', 'UTC')
     time.tzset()
     try:
-        text = (
-            (CHECKOUT / 'policy.yaml').read_text('utf-8').replace('mode: enforce', 'mode: {audit-until: %s}' % today())
-        )
+        shipped = (CHECKOUT / 'data/profiles/rhel-8.yaml').read_text('utf-8')
+        text = shipped.replace('mode: enforce', 'mode: {audit-until: %s}' % today())
         path = tmp_path / 'policy.yaml'
         path.write_text(text, 'utf-8')
         assert compile_to(compiled_path(str(path)), path)

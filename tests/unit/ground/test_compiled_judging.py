@@ -24,7 +24,7 @@ from virtguard.match.syntax import NAMESPACES
 from virtguard.policy.compiler import prepare
 from virtguard.tree import read_tree
 
-POLICY = load_policy((CHECKOUT / 'policy.yaml').read_bytes(), 'policy.yaml')
+POLICY = load_policy((CHECKOUT / 'data/profiles/rhel-8.yaml').read_bytes(), 'policy.yaml')
 RULES = [rule for rule in POLICY.rules_at(model.ADMISSION) if rule.match is not None]
 HOST = model.HostFacts('x86_64', 'none', 'rhel-8.10', lambda name, subject: True)
 SHIPPED = CompiledPolicy(prepare(POLICY))

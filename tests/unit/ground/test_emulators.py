@@ -240,9 +240,9 @@ def test_the_host_answers(tmp_path):
     assert Host(str(tmp_path)).probe('foreign-emulator', '/usr/bin/qemu-kvm') is None
 
 
-SHIPPED_FILE = CHECKOUT / 'policy.yaml'
+SHIPPED_FILE = CHECKOUT / 'data/profiles/rhel-8.yaml'
 SHIPPED = load_policy(SHIPPED_FILE.read_bytes(), 'policy.yaml')
-BASE = (SHIPPED_FILE.parent / 'tests/cases/base-x86_64.xml').read_text(encoding='utf-8')
+BASE = (CHECKOUT / 'tests/cases/base-x86_64.xml').read_text(encoding='utf-8')
 NO_ANSWER = model.HostFacts('x86_64', 'none', 'rhel-8.10', lambda name, subject: None)
 
 

@@ -22,7 +22,7 @@ from virtguard.tree import LIBOSINFO_NS, read_tree
 from virtguard.watch.state import STATUS, State, take_document
 from virtguard.watch.transition import admitted_domain, transition
 
-POLICY = load_policy((CHECKOUT / 'policy.yaml').read_bytes(), 'policy.yaml')
+POLICY = load_policy((CHECKOUT / 'data/profiles/rhel-8.yaml').read_bytes(), 'policy.yaml')
 HOST = model.HostFacts('x86_64', 'none', 'rhel-8.10', lambda name, subject: None)
 TODAY = '2026-01-01'
 JUDGE = Judge(POLICY, HOST, TODAY)

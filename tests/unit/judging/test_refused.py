@@ -16,10 +16,9 @@ from virtguard.judging.subject import parse_domain
 from virtguard.judging.words import read_words
 from virtguard.policy.compiler import prepare
 
-POLICY_FILE = CHECKOUT / 'policy.yaml'
-POLICY = load_policy(POLICY_FILE.read_bytes(), 'policy.yaml')
+POLICY = load_policy((CHECKOUT / 'data/profiles/rhel-8.yaml').read_bytes(), 'policy.yaml')
 NOTHING = model.Policy('none', 'enforce', 'deny', 5.0, False, (), '', '')
-BASE = (POLICY_FILE.parent / 'tests/cases/base-x86_64.xml').read_text(encoding='utf-8')
+BASE = (CHECKOUT / 'tests/cases/base-x86_64.xml').read_text(encoding='utf-8')
 HOST = model.HostFacts('x86_64', 'none', 'rhel-8.10', lambda name, subject: None)
 TYPE, ARCH, DISK = "<domain type='kvm'>", "<type arch='x86_64'", "<target dev='vda'"
 # The fast way is not taken where a character has to be read before it is known.
@@ -265,7 +264,7 @@ def test_words_tell_what_is_usual():
         xml = BASE.replace('<devices>', '<devices>' + inside, 1).encode()
         for _ in range(2):  # once seen, words are remembered
             assert not are_usual(read_words(xml).distinct), inside
-    documents = [read_words(path.read_bytes()) for path in sorted((POLICY_FILE.parent / 'tests/cases').rglob('*.xml'))]
+    documents = [read_words(path.read_bytes()) for path in sorted((CHECKOUT / 'tests/cases').rglob('*.xml'))]
     assert sum(words is not None and are_usual(words.distinct) for words in documents) > 100
 
 

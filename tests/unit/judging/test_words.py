@@ -23,7 +23,7 @@ from virtguard.tree import read_tree
 DOCUMENTS = [
     path for path in sorted((CHECKOUT / 'tests' / 'cases').rglob('*.xml')) if b'<transition>' not in path.read_bytes()
 ]
-POLICY = load_policy((CHECKOUT / 'policy.yaml').read_bytes(), 'policy.yaml')
+POLICY = load_policy((CHECKOUT / 'data/profiles/rhel-8.yaml').read_bytes(), 'policy.yaml')
 HOST = model.HostFacts('x86_64', 'none', 'rhel-8.10', lambda name, subject: None)
 TODAY = '2026-01-01'
 UUID = '6f3b1c52-8a4e-4c0b-9a57-2d1f6b0c7e11'

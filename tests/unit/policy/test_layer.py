@@ -16,7 +16,7 @@ from .example import MATCH, POLICY, changed, load, problems_of
 
 pytestmark = pytest.mark.usefixtures('loader')
 
-SHIPPED = CHECKOUT / 'policy.yaml'
+SHIPPED = CHECKOUT / 'data/profiles/rhel-8.yaml'
 PROFILES = sorted((CHECKOUT / 'data' / 'profiles').glob('*.yaml'))
 
 

@@ -17,7 +17,7 @@ from virtguard.policy.os_ids import has_another_meaning, meant_id
 from virtguard.policy.osinfo_table import RELEASED
 from virtguard.tree import is_plain_id
 
-POLICY = load_policy((CASES.parents[1] / 'policy.yaml').read_bytes(), 'policy.yaml')
+POLICY = load_policy((CASES.parents[1] / 'data/profiles/rhel-8.yaml').read_bytes(), 'policy.yaml')
 BASE = (CASES / 'base-x86_64.xml').read_text(encoding='utf-8')
 HOST = model.HostFacts('x86_64', 'none', None, lambda name, subject: None)
 TODAY = '2026-11-27'

@@ -40,7 +40,7 @@ def content(policy):
 
 
 def site():
-    shipped = (CHECKOUT / 'policy.yaml').read_bytes()
+    shipped = (CHECKOUT / 'data/profiles/rhel-8.yaml').read_bytes()
     return merge_layers([read_layer(shipped, 'policy.yaml'), read_layer(SITE.encode('utf-8'), '10-site.yaml')])
 
 
@@ -72,7 +72,11 @@ def test_every_value_has_its_place():
 
 
 def test_a_mode_that_ends_by_itself_comes_back():
-    text = (CHECKOUT / 'policy.yaml').read_bytes().replace(b'mode: enforce', b'mode: {audit-until: 2027-01-31}')
+    text = (
+        (CHECKOUT / 'data/profiles/rhel-8.yaml')
+        .read_bytes()
+        .replace(b'mode: enforce', b'mode: {audit-until: 2027-01-31}')
+    )
     shown = show_policy(load_policy(text, 'p'))
     assert 'mode: {audit-until: 2027-01-31}           # p:10\n' in shown
     assert load_policy(shown.encode('utf-8'), 'shown').audit_until == '2027-01-31'
