@@ -362,7 +362,7 @@ is_profile() {
 # Asks the package of the checkout what to do; its answer is in $work/said, and a reason to stop is one here, too.
 decide() { # VERB ARGUMENT...
     tree=$checkout/lib
-    of_package commands.setup "$@" >"$work/said" 2>"$work/problem" || die "$(cat -- "$work/problem")"
+    of_package commands.installing.setup "$@" >"$work/said" 2>"$work/problem" || die "$(cat -- "$work/problem")"
     tree=
 }
 
@@ -375,8 +375,8 @@ choose_profile() {
     sed -n '2,$s/^/           /p' "$work/said"
 }
 
-# The policy without what --mode sets, which does not count as an edit. As in commands/candidate.py; here, too, because
-# --uninstall must be able to ask it where Python does not run.
+# The policy without what --mode sets, which does not count as an edit. As in commands/installing/candidate.py; here,
+# too, because --uninstall must be able to ask it where Python does not run.
 without_settings() { # FILE
     sed -E "s/^(mode|failure):[[:space:]]+[\"']?(enforce|audit|deny|admit)[\"']?([[:space:]]+|\$)/\\1: /" "$1"
 }
@@ -526,7 +526,7 @@ provide_python() {
         die "$python needs these packages:$missing"
     fi
     # Before a package is installed, if Python is there already: this may be a reason to stop.
-    [ -n "$(cannot_import virtguard.commands.setup)" ] || choose_link
+    [ -n "$(cannot_import virtguard.commands.installing.setup)" ] || choose_link
     case $manager in
     apt-get)
         # A dead source must not stop what the others provide.
@@ -572,14 +572,14 @@ sys.exit(import_module("virtguard." + sys.argv[1]).main(sys.argv[2:], sys.stdout
 
 # A policy that the new code cannot read must not come into force. Sets `mode` and `deadline` (seconds).
 check_policy() {
-    of_package commands.setup check "$work/policy" "$policy" "$mode" >"$work/settings" ||
+    of_package commands.installing.setup check "$work/policy" "$policy" "$mode" >"$work/settings" ||
         die 'this version cannot use that policy; mend it first (nothing was changed)'
     read -r mode deadline <"$work/settings"
     sed -n '2,$s/^/           /p' "$work/settings"
     # While the hook is in use, at each moment its code must be able to read its policy.
     policy_first=yes
     if is_in_use && exists "$policy" && ! cmp -s -- "$work/policy" "$policy"; then
-        if of_package commands.setup check "$policy" "$policy" '' >/dev/null 2>&1; then
+        if of_package commands.installing.setup check "$policy" "$policy" '' >/dev/null 2>&1; then
             policy_first=
         elif ! "$command" policy check "$work/policy" >"$work/said" 2>&1; then
             sed 's/^/  /' "$work/said" >&2
@@ -686,7 +686,7 @@ switch_program() {
     (set -C && cat -- "$work/program" >"$temporary")
     chmod 755 -- "$temporary"
     sync -- "$temporary"
-    of_package commands.setup switch "$policy" "$temporary" "$program" || die 'this version was not put in force'
+    of_package commands.installing.setup switch "$policy" "$temporary" "$program" || die 'this version was not put in force'
     temporary=
     label "$program" "$compiled"
     done_with installed "$program"
@@ -803,7 +803,7 @@ prove() {
     # By the shipped rules, enforced, whatever the site's policy says; and with the longest deadline that there is: how
     # long a call takes is the next question.
     proving=yes
-    of_package commands.setup proof-policy "$profile" "$proof_policy" || not_put_in_force
+    of_package commands.installing.setup proof-policy "$profile" "$proof_policy" || not_put_in_force
     label "$proof_policy"
     write_hook "$proof_policy" >"$work/proof-program"
     proved=$program
@@ -817,7 +817,7 @@ prove() {
     fi
     ln -s -- "$proved" "$proof_link"
     label "$proof_link"
-    of_package commands.proof "$root" "$policy" "$mode" "$deadline" \
+    of_package commands.installing.proof "$root" "$policy" "$mode" "$deadline" \
         "$program" "$proved" "$proof_link" "$proof_policy" "$python" "$tree" || not_put_in_force
     remove_proof
 }
@@ -958,7 +958,7 @@ judge_domains() {
 
 # Rules about the host speak of every domain; who meets one must see it, also where no domain is defined yet.
 judge_host() {
-    of_package commands.setup host-rules "$policy" >"$work/host" || die 'cannot tell what the rules about the host say here'
+    of_package commands.installing.setup host-rules "$policy" >"$work/host" || die 'cannot tell what the rules about the host say here'
     [ -s "$work/host" ] || return 0
     would=
     [ "$mode" != audit ] || would='would, in mode enforce,'
@@ -1035,7 +1035,7 @@ preview() {
     [ -n "$install_packages" ] || set -- "$@" --no-deps
     tree=$checkout/lib
     status=0
-    of_package commands.preview "$root" "$pristine" "$hooks" "$program" "$old_program" "$profile" "$mode" "$@" ||
+    of_package commands.installing.preview "$root" "$pristine" "$hooks" "$program" "$old_program" "$profile" "$mode" "$@" ||
         status=$?
     case $status in
     0) exit 0 ;;

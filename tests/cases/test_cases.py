@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The shipped policy on real domains: one directory per rule, and in each the exact findings of every file.
 
-`virt-guard policy test` judges them as these tests do; commands/expectations.py describes expected.yaml. What is more
-here: `fail-*.xml` is a domain to which the rule of its directory objects, `pass-*.xml` a near miss, to which it
-must not. Where the rule is one of run time, it is a transition of a domain, as `virt-guard watch` builds it of what
+`virt-guard policy test` judges them as these tests do; commands/policies/expectations.py describes expected.yaml. What
+is more here: `fail-*.xml` is a domain to which the rule of its directory objects, `pass-*.xml` a near miss, to which
+it must not. Where the rule is one of run time, it is a transition of a domain, as `virt-guard watch` builds it of what
 libvirt has written; see test_transitions.py. Every finding is expected with its line and path, and every question that
 a rule asks of the host is answered.
 
@@ -20,7 +20,7 @@ from xml.sax.saxutils import escape
 import pytest
 from support.policies import load_policy
 from virtguard import model
-from virtguard.commands import expectations
+from virtguard.commands.policies import expectations
 from virtguard.judging.evaluate import evaluate
 from virtguard.judging.subject import parse_domain
 from virtguard.match.check import ROOTS

@@ -10,7 +10,7 @@ import pathlib
 import pytest
 from test_cases import POLICY, TODAY
 from virtguard import model
-from virtguard.commands import expectations
+from virtguard.commands.policies import expectations
 from virtguard.compiled import CompiledPolicy
 from virtguard.judging.judge import Judge
 from virtguard.policy import load

@@ -14,7 +14,7 @@ import re
 import pytest
 from test_cases import BY_RULE, CASES, NO_HOST, POLICY, RULES, TODAY
 from virtguard import model
-from virtguard.commands import expectations
+from virtguard.commands.policies import expectations
 
 HERE = pathlib.Path(__file__).resolve().parent
 RUNTIME = [rule.id for rule in POLICY.rules if rule.at == model.RUNTIME]

@@ -385,7 +385,8 @@ def test_bad_options(root, options, complaint):
 
 
 @pytest.mark.parametrize(
-    'damaged', ['lib/virtguard/commands/preview.py', 'lib/virtguard/hook/call.py', 'data/profiles/rhel-8.yaml']
+    'damaged',
+    ['lib/virtguard/commands/installing/preview.py', 'lib/virtguard/hook/call.py', 'data/profiles/rhel-8.yaml'],
 )
 def test_a_checkout_that_is_damaged_is_not_taken_for_a_refusal(root, tmp_path, damaged):
     checkout = copy_checkout(tmp_path / 'checkout')

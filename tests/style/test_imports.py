@@ -12,6 +12,8 @@ PACKAGE = LIB / 'virtguard'
 
 # What stands directly in the package is the ground: what a start may load. For each directory, what it may import.
 GROUND = ''
+BELOW_COMMANDS = {GROUND, 'match', 'policy', 'judging', 'guarding', 'watch', 'health'}
+ROOMS = {'commands/' + room for room in ('output', 'domains', 'policies', 'waivers', 'installing')}
 MAY_IMPORT = {
     GROUND: {GROUND},
     'match': {GROUND, 'match'},
@@ -21,7 +23,12 @@ MAY_IMPORT = {
     'hook': {GROUND, 'hook'},
     'watch': {GROUND, 'match', 'policy', 'judging', 'guarding', 'watch'},
     'health': {GROUND, 'match', 'policy', 'judging', 'guarding', 'watch', 'health'},
-    'commands': {GROUND, 'match', 'policy', 'judging', 'guarding', 'watch', 'health', 'commands'},
+    'commands': BELOW_COMMANDS | {'commands'} | ROOMS,
+    'commands/output': BELOW_COMMANDS | {'commands', 'commands/output'},
+    'commands/domains': BELOW_COMMANDS | {'commands', 'commands/output', 'commands/domains'},
+    'commands/policies': BELOW_COMMANDS | {'commands', 'commands/output', 'commands/domains', 'commands/policies'},
+    'commands/waivers': BELOW_COMMANDS | ROOMS - {'commands/installing'} | {'commands'},
+    'commands/installing': BELOW_COMMANDS | {'commands', 'commands/output', 'commands/domains', 'commands/installing'},
 }
 # Inside functions only: what the worker loads in its own process, and what a finding that is waived needs.
 ONLY_INSIDE = {

@@ -16,8 +16,9 @@ import sys
 import pytest
 from support.capabilities import missing
 from support.paths import CHECKOUT
-from virtguard.commands import exit_status, expectations
+from virtguard.commands import exit_status
 from virtguard.commands.parser import build_parser
+from virtguard.commands.policies import expectations
 from virtguard.journal import MESSAGE_IDS
 from virtguard.policy import layer, load
 

@@ -29,7 +29,7 @@ def add_policy_set(actions: 'Commands') -> None:
 
 
 def _set_policy(arguments: argparse.Namespace, installation: 'Installation') -> int:
-    from .policy_set import run
+    from .policies.policy_set import run
 
     return run(arguments, installation)
 
@@ -91,24 +91,24 @@ def _add_waiver_words(parser: Parser) -> None:
 
 
 def _add_a_waiver(arguments: argparse.Namespace, installation: 'Installation') -> int:
-    from .waiver import add
+    from .waivers.waiver import add
 
     return add(arguments, installation)
 
 
 def _renew_waivers(arguments: argparse.Namespace, installation: 'Installation') -> int:
-    from .waiver import renew
+    from .waivers.waiver import renew
 
     return renew(arguments, installation)
 
 
 def _remove_waivers(arguments: argparse.Namespace, installation: 'Installation') -> int:
-    from .waiver import remove
+    from .waivers.waiver import remove
 
     return remove(arguments, installation)
 
 
 def _list_waivers(arguments: argparse.Namespace, installation: 'Installation') -> int:
-    from .waiver_list import run
+    from .waivers.waiver_list import run
 
     return run(arguments, installation)

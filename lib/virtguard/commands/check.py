@@ -5,11 +5,12 @@ import os
 
 from ..errors import GuardError
 from ..host import today
-from . import loading, notes
-from .domain_files import defined_domain_files, find_domain_files
+from . import loading
+from .domains.domain_files import defined_domain_files, find_domain_files
+from .domains.named import definitions, files_or_domains
 from .exit_status import Tally
-from .named import definitions, files_or_domains
-from .report import Report
+from .output.report import Report
+from .policies import notes
 from .terminal import Progress, complain
 
 TYPE_CHECKING = False
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from ..model import Origin, Policy
     from ..policy.installation import Installation
-    from .domain_files import DomainFile
+    from .domains.domain_files import DomainFile
 
 
 def check(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
@@ -67,7 +68,7 @@ def _judge(
 ) -> 'Tuple[Tally, Set[Origin]]':
     """Print the verdict on each domain. Returns the tally, and the origins of the waivers that were used."""
     from ..judging.judge import Judge
-    from .parallel import judge_all
+    from .domains.parallel import judge_all
 
     host = loading.host(arguments.facts, policy.needed_facts(), arguments.os)
     judge = Judge(policy, host, arguments.date or today())

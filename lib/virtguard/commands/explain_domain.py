@@ -6,12 +6,12 @@ from .. import model, waivers, wording
 from ..errors import suggest
 from ..host import today
 from . import loading
-from .domain_files import DomainFile
+from .domains.domain_files import DomainFile
+from .domains.host_domains import HostDomains
 from .exit_status import NOT_JUDGED, Tally
-from .host_domains import HostDomains
-from .rules import in_rows
+from .output.text import Text
+from .policies.rules import in_rows
 from .terminal import complain, show, wants_colour
-from .text import Text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Judge the domain as its next start would be judged, and print what follows from it."""
     from ..judging.judge import Judge
-    from .parallel import judge_all
+    from .domains.parallel import judge_all
 
     policy = loading.policy(arguments.policy, installation)
     known = {rule.id for rule in policy.rules}

@@ -93,7 +93,7 @@ def host(path: 'Optional[str]', needed: 'Iterable[str]', release: 'Optional[str]
     if path is None:
         facts = read_facts(needed)
     else:
-        from .stated_facts import load_facts
+        from .domains.stated_facts import load_facts
 
         facts = load_facts(read_policy_file(path, 'the facts file'), path)
     if release is not None:

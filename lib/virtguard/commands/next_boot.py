@@ -14,11 +14,12 @@ from ..host import today
 from ..judging.judge import Judge
 from ..trust import read_file
 from ..wording import counted
-from . import loading, notes
+from . import loading
+from .domains.host_domains import AS_ROOT, HostDomains, as_text
+from .domains.pool import Workers
 from .exit_status import Tally
-from .host_domains import AS_ROOT, HostDomains, as_text
-from .pool import Workers
-from .report import Report
+from .output.report import Report
+from .policies import notes
 from .terminal import complain
 
 TYPE_CHECKING = False

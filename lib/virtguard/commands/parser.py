@@ -5,10 +5,11 @@ import argparse
 
 from .. import __version__, model, wording
 from ..waivers import parse_day
-from . import check, policy, rules, watch
+from . import check, watch
 from .change_parser import add_policy_set, add_waiver
 from .exit_status import FINE
-from .formats import FORMATS
+from .output.formats import FORMATS
+from .policies import policy, rules
 from .usage import Parser, add_command
 
 TYPE_CHECKING = False
@@ -279,7 +280,7 @@ def _add_judging_options(parser: Parser) -> None:
 
 
 def _edit_policy(arguments: argparse.Namespace, installation: 'Installation') -> int:
-    from .policy_edit import run
+    from .policies.policy_edit import run
 
     return run(arguments, installation)
 
@@ -306,13 +307,13 @@ def _tell_status(arguments: argparse.Namespace, installation: 'Installation') ->
 
 
 def _test_policy(arguments: argparse.Namespace, installation: 'Installation') -> int:
-    from .fixtures import run
+    from .policies.fixtures import run
 
     return run(arguments, installation)
 
 
 def _diff_policies(arguments: argparse.Namespace, installation: 'Installation') -> int:
-    from .policy_diff import run
+    from .policies.policy_diff import run
 
     return run(arguments, installation)
 

@@ -6,7 +6,7 @@ import os
 from .. import model, wording
 from . import loading
 from .exit_status import FINE, Tally
-from .formats import FORMATS
+from .output.formats import FORMATS
 from .terminal import complain, show, wants_colour
 
 TYPE_CHECKING = False

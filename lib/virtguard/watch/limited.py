@@ -5,8 +5,9 @@ The process is a copy of this one, so that what it works on need not be sent to 
 can be marshalled. It has only the pipe for its answer open, and it soon ends after its parent has died.
 
 Three modules let a process of its own do work under limits. Here a process does one piece of work, while the watch goes
-on with other things. Those of commands/pool each do many, because judging a document takes less time than starting a
-process. That of hook/worker may import next to nothing before it starts, and says what it is doing as it goes on.
+on with other things. Those of commands/domains/pool each do many, because judging a document takes less time than
+starting a process. That of hook/worker may import next to nothing before it starts, and says what it is doing as it
+goes on.
 """
 
 import contextlib

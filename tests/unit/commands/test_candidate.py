@@ -6,7 +6,7 @@ import re
 import subprocess
 
 import pytest
-from virtguard.commands.candidate import (
+from virtguard.commands.installing.candidate import (
     EDITED,
     LINK,
     SHIPPED,

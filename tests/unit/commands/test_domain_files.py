@@ -10,11 +10,11 @@ import pytest
 from support.paths import CASES
 from support.policies import load_policy
 from virtguard import model
-from virtguard.commands.domain_files import DomainFile, find_domain_files
+from virtguard.commands.domains.domain_files import DomainFile, find_domain_files
+from virtguard.commands.domains.file_parts import first_element, split
+from virtguard.commands.domains.parallel import judge_all
 from virtguard.commands.exit_status import Tally
-from virtguard.commands.file_parts import first_element, split
-from virtguard.commands.parallel import judge_all
-from virtguard.commands.text import Text
+from virtguard.commands.output.text import Text
 from virtguard.errors import GuardError
 from virtguard.judging.judge import Judge
 

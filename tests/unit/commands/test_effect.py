@@ -4,7 +4,7 @@
 import pytest
 from support.domain import clean_domain
 from support.policies import load_policy
-from virtguard.commands import effect
+from virtguard.commands.policies import effect
 from virtguard.policy.installation import installed_below
 
 RULE = '- {id: %s, title: t, action: %s, match: %s, why: w, remedy: r}\n'

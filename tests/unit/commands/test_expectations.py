@@ -4,7 +4,7 @@
 import pytest
 from support.policies import load_policy
 from virtguard import model
-from virtguard.commands.expectations import Expectation, compare, judge_case, load_cases
+from virtguard.commands.policies.expectations import Expectation, compare, judge_case, load_cases
 from virtguard.policy.problems import PolicyError
 
 POLICY = """\

@@ -5,8 +5,8 @@ import argparse
 
 import pytest
 from virtguard.commands.exit_status import ADMITTED, DENIED, NOT_JUDGED, Tally
-from virtguard.commands.formats import FORMATS
-from virtguard.commands.output_format import OutputFormat
+from virtguard.commands.output.formats import FORMATS
+from virtguard.commands.output.output_format import OutputFormat
 from virtguard.commands.parser import build_parser
 
 

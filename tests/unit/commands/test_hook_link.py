@@ -2,8 +2,8 @@
 """Where libvirt is to find the hook: it may be the only one, or stand beside that of another program."""
 
 import pytest
-from virtguard.commands import hook_link
-from virtguard.commands.hook_link import BESIDE, ONLY, choose_link
+from virtguard.commands.installing import hook_link
+from virtguard.commands.installing.hook_link import BESIDE, ONLY, choose_link
 from virtguard.errors import GuardError
 
 

@@ -4,10 +4,10 @@
 import os
 
 import pytest
-from virtguard.commands import host_domains
-from virtguard.commands.domain_files import DomainFile
-from virtguard.commands.host_domains import HostDomains, as_text
-from virtguard.commands.named import definitions, files_or_domains
+from virtguard.commands.domains import host_domains
+from virtguard.commands.domains.domain_files import DomainFile
+from virtguard.commands.domains.host_domains import HostDomains, as_text
+from virtguard.commands.domains.named import definitions, files_or_domains
 from virtguard.errors import GuardError
 from virtguard.policy.installation import Installation
 

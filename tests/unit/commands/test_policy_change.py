@@ -8,7 +8,7 @@ import stat
 import pytest
 from virtguard import journal
 from virtguard.commands import lock
-from virtguard.commands.policy_change import as_read, change_drop_in, read_drop_in
+from virtguard.commands.policies.policy_change import as_read, change_drop_in, read_drop_in
 from virtguard.compiled import load_compiled
 from virtguard.digest import sha256_hex
 from virtguard.errors import GuardError

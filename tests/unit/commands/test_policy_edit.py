@@ -5,7 +5,7 @@ import re
 
 import pytest
 from support.paths import CHECKOUT
-from virtguard.commands import editor, policy_edit
+from virtguard.commands.policies import editor, policy_edit
 from virtguard.errors import GuardError
 from virtguard.host import today
 from virtguard.policy.installation import installed_below

@@ -6,7 +6,7 @@ import signal
 import time
 
 import pytest
-from virtguard.commands import pool
+from virtguard.commands.domains import pool
 from virtguard.errors import GuardError
 
 SECONDS = 0.3

@@ -6,7 +6,7 @@ import os
 import sys
 
 import pytest
-from virtguard.commands import proof
+from virtguard.commands.installing import proof
 from virtguard.guarding import confinement
 from virtguard.guarding.apparmor import NO, UNKNOWN, YES, Answer
 

@@ -2,7 +2,7 @@
 """Edits of a drop-in with settings: one line changes, and all others stay as they are."""
 
 import pytest
-from virtguard.commands.settings_file import with_setting
+from virtguard.commands.policies.settings_file import with_setting
 from virtguard.errors import GuardError
 from virtguard.policy.problems import PolicyError
 

@@ -3,7 +3,7 @@
 
 import pytest
 from virtguard import model
-from virtguard.commands.stated_facts import load_facts
+from virtguard.commands.domains.stated_facts import load_facts
 from virtguard.policy.problems import PolicyError
 
 FACTS = """\

@@ -4,7 +4,7 @@
 import difflib
 
 import pytest
-from virtguard.commands.waiver_file import WaiverFile
+from virtguard.commands.waivers.waiver_file import WaiverFile
 from virtguard.errors import GuardError
 from virtguard.policy.problems import PolicyError
 

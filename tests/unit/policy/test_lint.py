@@ -2,7 +2,7 @@
 """Names and values that no domain can have, in a whole policy: which rules are looked at, and what is said of each."""
 
 import pytest
-from virtguard.commands.policy import look_closer
+from virtguard.commands.policies.policy import look_closer
 from virtguard.errors import GuardError
 from virtguard.policy import load
 from virtguard.policy.layer import read_layer

@@ -7,7 +7,7 @@ import pytest
 from support import made
 from support.made import policy
 from virtguard import journal, model, wording
-from virtguard.commands.formats import FORMATS
+from virtguard.commands.output.formats import FORMATS
 from virtguard.watch.auditor import Auditor, Tracked
 from virtguard.watch.state import PROCESS, SNAPSHOT, STATUS, State, process_document, take_document
 

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which domains a command is about, and judging many of them."""

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How verdicts are told: the formats of the output."""

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one way in which commands change the policy in force: a drop-in is written, replaced or removed as a whole.
+
+In this order: lock, read, check the whole policy as it would be, compare with what is on the disk now, rename, record,
+compile. The rename is the one moment at which the policy changes, whatever kills the writer; the compiled policy
+is out of date then, until it is renewed, and so is not used.
+"""
+
+import contextlib
+import errno
+import os
+import signal
+import stat
+
+from ... import journal, model
+from ...compiled import compiled_path
+from ...digest import sha256_hex
+from ...errors import GuardError
+from ...host import today
+from ...policy import load
+from ...policy.drop_ins import drop_in_directory
+from ...policy.files import read_trusted_policy_file
+from ...policy.problems import PolicyError
+from ...trust import write_file
+from ..calling_user import calling_user
+from ..lock import locked
+from ..terminal import complain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, Iterator, Optional, Tuple
+
+    from ...policy.installation import Installation
+
+    # What a drop-in is to hold (None: there is to be none), and the sentence that the record says of the change.
+    Revision = Tuple[Optional[bytes], str]
+    Revise = Callable[[Optional[bytes]], Revision]
+
+_MODE = 0o644
+# Beside the directory of drop-ins, so that what a killed writer leaves behind is not taken for one, and the compiled
+# policy is not out of date because of it. One at a time writes it.
+_TEMPORARY = 'drop-in.new'
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+
+def drop_in_path(installation: 'Installation', name: str) -> str:
+    """Where a drop-in of that name is.
+
+    :raises GuardError: it would be in another directory
+    """
+    if os.path.basename(name) != name or not name:
+        raise GuardError('%r is not the name of a drop-in' % name, 'write it like 50-site.yaml')
+    return os.path.join(drop_in_directory(installation.policy), name)
+
+
+def read_drop_in(installation: 'Installation', name: str) -> 'Optional[bytes]':
+    """What a drop-in of the policy in force holds; None if there is no such file.
+
+    :raises GuardError: it cannot be read, or it is a link, which is not ours to replace
+    """
+    path = drop_in_path(installation, name)
+    if os.path.islink(path):
+        raise GuardError(
+            '%s is a link' % path, 'edit %s by hand, then virt-guard policy check' % os.path.realpath(path)
+        )
+    return read_trusted_policy_file(path) if os.path.lexists(path) else None
+
+
+def as_read(read: 'Optional[bytes]', data: 'Optional[bytes]', said: str) -> 'Revise':
+    """For change_drop_in: put `data` in the place of what was `read` before, but not of what others have made of it."""
+
+    def revise(before: 'Optional[bytes]') -> 'Revision':
+        if before != read:
+            raise GuardError('somebody else has changed the file since it was read', 'read it again')
+        return data, said
+
+    return revise
+
+
+def change_drop_in(
+    installation: 'Installation', name: str, revise: 'Revise', sinks: 'Optional[journal.Sinks]' = None
+) -> 'Optional[model.Policy]':
+    """Put in force what `revise` makes of a drop-in of the policy. It is called while no other command can change it.
+
+    :returns: the policy that is in force then; None where there was nothing to change
+    :raises PolicyError: the whole policy would have these problems
+    :raises GuardError: or it cannot be written. The policy that was in force stays so
+    """
+    if not installation.installed:
+        raise GuardError('virt-guard is not installed here, so there is no policy in force to change')
+    path = drop_in_path(installation, name)
+    try:
+        with locked(_lock_path(installation)):
+            before = read_drop_in(installation, name)
+            data, said = revise(before)
+            if data == before:
+                return None
+            policy = load.trusted(installation.policy, today(), {path: data})
+            if read_drop_in(installation, name) != before:
+                raise GuardError('somebody else has changed %s meanwhile' % path, 'run it again')
+            with _undisturbed():
+                _put(path, data)
+                recorded = _record(said, path, before, data, policy, sinks or journal.Sinks(installation.log))
+    except OSError as error:
+        message = 'cannot write %s: %s' % (error.filename or path, error.strerror or error)
+        raise GuardError(message, 'run it as root' if isinstance(error, PermissionError) else '') from None
+    with contextlib.suppress(OSError):
+        _sync(os.path.dirname(path))
+    if not recorded:
+        complain('virt-guard: the change is in force, but it could not be recorded (start systemd-journald)')
+    _compile(installation)
+    return policy
+
+
+def _lock_path(installation: 'Installation') -> str:
+    # Not beside the policy, where anybody may open a file and so lock it.
+    os.makedirs(installation.state, 0o700, exist_ok=True)
+    return os.path.join(installation.state, 'policy.lock')
+
+
+@contextlib.contextmanager
+def _undisturbed() -> 'Iterator[None]':
+    """Whoever stops the command stops it before or after this, so that no change is without its record."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _put(path: str, data: 'Optional[bytes]') -> None:
+    directory = os.path.dirname(path)
+    if data is None:
+        os.unlink(path)
+    else:
+        mode = stat.S_IMODE(os.stat(path).st_mode) & ~0o022 if os.path.exists(path) else _MODE
+        if not os.path.isdir(directory):
+            os.mkdir(directory)
+            os.chmod(directory, 0o755)
+        try:
+            write_file(path, data, mode, True, os.path.join(os.path.dirname(directory), _TEMPORARY))
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            write_file(path, data, mode, True)  # a file system of its own is mounted there
+
+
+def _sync(directory: str) -> None:
+    """Let what was put into a directory still be there after the host has lost power."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _record(
+    said: str,
+    path: str,
+    before: 'Optional[bytes]',
+    after: 'Optional[bytes]',
+    policy: model.Policy,
+    sinks: journal.Sinks,
+) -> bool:
+    user = calling_user()
+    digests = ['' if data is None else sha256_hex(data) for data in (before, after)]
+    message = 'the policy was changed by %s: %s' % (user, said)
+    return sinks.send(journal.policy_change_fields(message, user, path, *digests) + policy.fields()) is not None
+
+
+def _compile(installation: 'Installation') -> None:
+    from ...policy.compiler import compile_in_place, write_compiled
+
+    for attempts_left in (2, 1, 0):
+        try:
+            data = compile_in_place(lambda: load.trusted(installation.policy, today()))
+            write_compiled(compiled_path(installation.policy), data)
+        except PolicyError as error:  # others have changed it meanwhile
+            for problem in error.problems:
+                complain(str(problem))
+        except (GuardError, OSError) as error:
+            if attempts_left:  # others who are about to change it compile it, too
+                continue
+            complain('virt-guard: the change is in force, but not compiled: %s' % error)
+        return

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`virt-guard rules` and `virt-guard explain`: the rules of a policy, and what each is for."""
+
+import textwrap
+
+from ... import model, wording
+from ...errors import GuardError, suggest
+from ...policy.show import bounds_of
+from .. import loading
+from ..exit_status import FINE, NOT_JUDGED
+from ..output.formats import FORMATS
+from ..terminal import complain, show, wants_colour
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Iterable, Tuple
+
+    from ...policy.installation import Installation
+
+_AT = {
+    model.ADMISSION: 'admission: the definition of a domain that starts, or (watch) runs',
+    model.RUNTIME: 'runtime: what happens while domains run (watch)',
+}
+_KNOWN_FROM = {
+    'list': "the vendor's list of unsupported features for this release",
+    'document': 'another document of the vendor for this release',
+    'source': 'the source of the packages of this release',
+    'derived': 'derived from what the vendor says of neighbouring releases',
+    model.UNCONFIRMED: 'unconfirmed: common knowledge, which no document at hand confirms',
+}
+
+
+def list_rules(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
+    """Print a line, or an object, for each rule."""
+    policy, is_whole = loading.policy_to_show(arguments.policy, installation)
+    output = FORMATS[arguments.format](wants_colour(), True)
+    show(output.begin() + output.rules(policy.rules) + output.summary())
+    return FINE if is_whole else NOT_JUDGED
+
+
+def explain(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
+    """Print what is known of each rule that is named."""
+    if not arguments.rules:
+        raise GuardError('no rule is named', 'virt-guard rules lists them; virt-guard explain --domain names a domain')
+    policy, is_whole = loading.policy_to_show(arguments.policy, installation)
+    rules = {rule.id: rule for rule in policy.rules}
+    unknown = [id for id in arguments.rules if id not in rules]
+    for id in unknown:
+        complain('%s: there is no rule %r (%s)' % (wording.PROGRAM, id, suggest(id, rules)))
+    show('\n'.join(_explain(rules[id]) for id in arguments.rules if id in rules))
+    return FINE if is_whole and not unknown else NOT_JUDGED
+
+
+def _explain(rule: model.Rule) -> str:
+    """A rule's own manual."""
+    rows = [('at', _AT[rule.at]), ('why', rule.why), ('remedy', rule.remedy), ('match', rule.match or '')]
+    if rule.value_set is not None:
+        known = rule.value_set
+        those = 'all but %d values' if rule.negated else '%d values'
+        rows.append(('values', '%s: %s, from %s' % (known.name, those % len(known.values), known.source)))
+    elif rule.values is not None:
+        shown = ', '.join(rule.values[:3])
+        rows.append(('values', shown if len(rule.values) <= 3 else '%s and %d more' % (shown, len(rule.values) - 3)))
+    rows.append(('probe', rule.probe or ''))
+    for condition in rule.host:
+        relation = 'is not one of' if condition.negated else 'is'
+        values = condition.values if condition.span is None else map(' '.join, bounds_of(condition.span))
+        rows.append(('host', '%s %s %s' % (condition.fact, relation, ', '.join(values))))
+    rows += [('waivable', '' if rule.waivable else 'no'), ('reason', rule.reason)]
+    rows += [
+        ('supported', ', '.join(rule.supported)),
+        ('known from', _KNOWN_FROM.get(rule.known_from, '')),
+        ('reference', rule.reference),
+        ('defined', '%s:%d' % rule.origin),
+    ]
+    return wording.escape('%s: %s (%s)' % (rule.id, rule.title, rule.action)) + '\n' + in_rows(rows)
+
+
+def in_rows(rows: 'Iterable[Tuple[str, str]]') -> str:
+    """Rows of a name and a text, of which those without a text are left out."""
+    lines = []
+    for name, text in rows:
+        if text:
+            lines += textwrap.wrap(
+                ' '.join(text.split()),
+                100,
+                initial_indent='  %-10s ' % name,
+                subsequent_indent=' ' * 13,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+    return ''.join(wording.escape(line) + '\n' for line in lines)
