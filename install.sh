@@ -106,6 +106,8 @@ locate() {
     pages='man5/virt-guard-policy.5 man8/virt-guard.8'
     policy=$root/etc/virt-guard/policy.yaml
     compiled=$root/etc/virt-guard/policy.compiled
+    # What `virt-guard policy set` writes, and --mode, too.
+    settings=$root/etc/virt-guard/policy.d/70-settings.yaml
     hooks=$root/etc/libvirt/hooks
     main_link=$hooks/qemu
     second_link=$hooks/qemu.d/00-virt-guard
@@ -121,7 +123,8 @@ locate() {
     renewal=$root/usr/lib/systemd/system/virt-guard-compile.path
     renewal_service=${renewal%.path}.service
     kept_states=$root/var/lib/virt-guard
-    # What was shipped with the installed version, of its profile: shows whether the policy in force was edited.
+    policy_lock=$kept_states/policy.lock # as in commands/policies/policy_change
+    # What the installed version has put into /etc: shows whether the policy in force was edited.
     pristine=$library/policy.yaml
     created=$library/created-directories
     directories='usr/lib/virt-guard usr/sbin usr/bin'
@@ -260,11 +263,11 @@ put_back() {
     restored_policy=
     while [ "$changed" -gt 0 ]; do
         path=$(cat -- "$work/changed.$changed")
+        case $path in "$policy" | "$settings") restored_policy=yes ;; esac
         if exists "$work/before.$changed"; then
             temporary=${path%/*}/.virt-guard.$$
             cp -a -- "$work/before.$changed" "$temporary" && mv -fT -- "$temporary" "$path"
             temporary=
-            [ "$path" != "$policy" ] || restored_policy=yes
         elif [ -d "$path" ] && [ ! -L "$path" ] && [ "$path" != "$tree" ] && [ "$path" != "$staged" ]; then
             rmdir --ignore-fail-on-non-empty -- "$path"
         else
@@ -366,19 +369,30 @@ decide() { # VERB ARGUMENT...
     tree=
 }
 
-# Sets `profile`, and `shipped`, the policy of that name.
+# Sets `profile`.
 choose_profile() {
     decide choose-profile "$profile" "$pristine"
     read -r profile reason <"$work/said"
-    shipped=$(shipped_profile "$profile")
     printf 'profile    %s (%s)\n' "$profile" "$reason"
     sed -n '2,$s/^/           /p' "$work/said"
 }
 
-# The policy without what --mode sets, which does not count as an edit. As in commands/installing/candidate.py; here,
-# too, because --uninstall must be able to ask it where Python does not run.
+# What is put into /etc. Both this and the next function are as in commands/installing/candidate: here, too, because
+# --uninstall must be able to ask them where Python does not run.
+write_policy() { # PROFILE
+    sed -E "s/^(policy|extends): rhel-8\$/\1: $1/" "$checkout/policy.yaml"
+}
+
+# The policy without mode and failure, which do not count as an edit.
 without_settings() { # FILE
-    sed -E "s/^(mode|failure):[[:space:]]+[\"']?(enforce|audit|deny|admit)[\"']?([[:space:]]+|\$)/\\1: /" "$1"
+    sed -E -e "/^(mode|failure):[[:space:]]+[\"']?(enforce|audit|deny|admit)[\"']?[[:space:]]*\$/d" \
+        -e "s/^(mode|failure):[[:space:]]+[\"']?(enforce|audit|deny|admit)[\"']?[[:space:]]+/\1: /" "$1"
+}
+
+# Whether a drop-in has nothing but what --mode sets.
+is_mode_alone() { # FILE
+    is_plain_file "$1" && ! grep -qvxE \
+        '# Written by virt-guard policy set, and by hand\.|mode: (enforce|audit)|failure: (deny|admit)|' -- "$1"
 }
 
 is_same_policy() { # FILE FILE
@@ -388,14 +402,34 @@ is_same_policy() { # FILE FILE
     cmp -s "$work/one" "$work/other"
 }
 
-# Makes $work/policy, the policy that will be in force. Sets policy_state: `shipped` (ours to replace), `edited` or
-# `link`; and `offered`, what to do with the file beside it: `put` ($work/policy.new), `remove` or `leave`.
+# Makes $work/policy, the policy that will be in force, and $work/drop-in, if it needs other settings. Sets policy_state:
+# `shipped` (ours to replace), `edited` or `link`; and `offered`, what to do with the file beside it: `put`
+# ($work/policy.new), `remove` or `leave`.
 prepare_policy() {
+    ! exists "$settings" || cp -a -- "$settings" "$work/drop-in.before"
     decide prepare "$policy" "$pristine" "$profile" "$mode" "$work"
     read -r policy_state offered <"$work/said"
 }
 
+# Not over what a command of ours has written since the installer has read it.
+put_settings() {
+    if [ -f "$policy_lock" ] && command -v flock >/dev/null; then
+        exec 8<"$policy_lock"
+        flock -w 120 8 || die 'another command that changes the policy does not end; run install.sh again then'
+    fi
+    if exists "$settings" && ! cmp -s -- "$work/drop-in.before" "$settings"; then
+        die "somebody else has changed $settings meanwhile; run install.sh again"
+    fi
+    put_and_tell "$work/drop-in" "$settings" 644
+    exec 8<&-
+}
+
 put_policy() {
+    # First the settings: what they take over from the policy of before, both say for a moment.
+    if exists "$work/drop-in"; then
+        stop_renewal
+        put_settings
+    fi
     if [ "$policy_state" != link ]; then
         cmp -s -- "$work/policy" "$policy" || stop_renewal
         put_and_tell "$work/policy" "$policy" 644
@@ -408,10 +442,14 @@ put_policy() {
         ;;
     put)
         put_and_tell "$work/policy.new" "$policy.new" 644
-        printf '           %s\n' "$policy is edited and stays in force; merge what is new, then delete policy.yaml.new"
+        printf '           %s\n' "$policy is edited and stays in force; move what you have changed to a file in \
+${settings%/*}, then put policy.yaml.new in its place"
         ;;
     esac
-    put "$shipped" "$pristine" 644
+    if [ "$policy_state" != shipped ] && ! grep -q '^extends:' -- "$policy"; then
+        printf '           %s\n' "$policy has rules of its own; those of new versions do not reach this host"
+    fi
+    put "$work/shipped" "$pristine" 644
 }
 
 # --- reasons to stop -------------------------------------------------------------------------------------------------
@@ -421,6 +459,8 @@ check_is_complete() {
         data/virt-guard-compile.service; do
         [ -r "$checkout/$name" ] || die "$checkout/$name is missing; run install.sh where it is, in a complete checkout"
     done
+    [ -r "$checkout/policy.yaml" ] ||
+        die "$checkout/policy.yaml is missing; run install.sh where it is, in a complete checkout"
     for name in $profiles; do
         name=$(shipped_profile "$name")
         [ -r "$name" ] || die "$name is missing; run install.sh where it is, in a complete checkout"
@@ -441,7 +481,7 @@ check_places() {
     if is_plain_file "$program" && ! is_our_program; then
         die "$program belongs to another program; remove that first"
     fi
-    for path in "$program" "$compiled" "$policy.new" "$pristine" "$created" "$unit" "$renewal" "$renewal_service" \
+    for path in "$program" "$compiled" "$settings" "$policy.new" "$pristine" "$created" "$unit" "$renewal" "$renewal_service" \
         "$manual"/man[58]/virt-guard*; do
         [ ! -d "$path" ] || [ -L "$path" ] || die "$path is a directory; remove it"
     done
@@ -572,7 +612,7 @@ sys.exit(import_module("virtguard." + sys.argv[1]).main(sys.argv[2:], sys.stdout
 
 # A policy that the new code cannot read must not come into force. Sets `mode` and `deadline` (seconds).
 check_policy() {
-    of_package commands.installing.setup check "$work/policy" "$policy" "$mode" >"$work/settings" ||
+    of_package commands.installing.setup check "$work/policy" "$policy" "$mode" "$work/drop-in" >"$work/settings" ||
         die 'this version cannot use that policy; mend it first (nothing was changed)'
     read -r mode deadline <"$work/settings"
     sed -n '2,$s/^/           /p' "$work/settings"
@@ -1083,8 +1123,9 @@ uninstall() {
     remove "$compiled"
     # Without a copy of what was installed, what would be installed is the nearest to it.
     for name in $profiles; do
-        if [ ! -f "$pristine" ] && is_same_policy "$policy" "$(shipped_profile "$name")"; then
-            pristine=$(shipped_profile "$name")
+        write_policy "$name" >"$work/$name"
+        if [ ! -f "$pristine" ] && is_same_policy "$policy" "$work/$name"; then
+            pristine=$work/$name
         fi
     done
     if is_same_policy "$policy.new" "$pristine"; then
@@ -1095,6 +1136,7 @@ uninstall() {
     elif exists "$policy"; then
         keep "$policy" 'edited'
     fi
+    ! is_mode_alone "$settings" || remove "$settings"
     for drop_in in "${policy%.yaml}.d"/*; do
         ! exists "$drop_in" || keep "$drop_in" 'a drop-in of yours'
     done

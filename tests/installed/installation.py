@@ -77,7 +77,7 @@ def run_installer(
         stderr=subprocess.PIPE,
         encoding='utf-8',
         errors='surrogateescape',
-        timeout=60,
+        timeout=300,
         **kw,
     )
 

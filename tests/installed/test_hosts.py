@@ -76,7 +76,7 @@ def test_a_linked_directory_is_upgraded_and_uninstalled(on_host):
         'set -e; install --mode audit >/dev/null\n'
         + LINK
         + 'install --mode enforce\n'
-        + 'grep ^mode: /srv/config/virt-guard/policy.yaml\n'
+        + 'grep ^mode: /srv/config/virt-guard/policy.d/70-settings.yaml\n'
         + 'virt-guard policy check\n'
         + 'stat -c "%A %N" /etc/virt-guard /srv/config/virt-guard\n'
         + 'install --mode audit >/dev/null; echo UNINSTALL\n'

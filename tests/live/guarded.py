@@ -13,9 +13,11 @@ import yaml
 from machine import LIBVIRTD_LOG, Entry, Machine
 from support.policies import Edit
 from support.records import MARKS
+from virtguard.policy.merge import combined_sha256
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
-POLICY, LOG = '/etc/virt-guard/policy.yaml', '/var/log/libvirt/virt-guard.log'
+POLICY, POLICY_D = '/etc/virt-guard/policy.yaml', '/etc/virt-guard/policy.d'
+LOG = '/var/log/libvirt/virt-guard.log'
 HOOK, MAIN_HOOK, SECOND_HOOKS = '/usr/sbin/virt-guard-hook', '/etc/libvirt/hooks/qemu', '/etc/libvirt/hooks/qemu.d'
 RULES: Dict[str, Dict[str, Any]] = {
     rule['id']: rule for rule in yaml.safe_load((CHECKOUT / 'data/profiles/rhel-8.yaml').read_bytes())['rules']
@@ -52,7 +54,7 @@ class GuardedMachine(Machine):
         super().__init__(*args, **options)
         self._read: Dict[str, int] = {}
         self._since: Optional[str] = None
-        self._compiled = b''  # the policy as it was compiled
+        self._compiled: Dict[str, bytes] = {}  # the policy as it was compiled
 
     def start_libvirtd(self, timeout: float = 30) -> None:
         for name, content in self._capabilities.items():
@@ -72,14 +74,28 @@ class GuardedMachine(Machine):
         self._compiled = self._policy()
         return said
 
-    def _policy(self) -> bytes:
-        return self.path(POLICY).read_bytes() if self.path(POLICY).exists() else b''
+    def _policy(self) -> Dict[str, bytes]:
+        """The files of the policy in force and their contents, in their order."""
+        if not self.path(POLICY).exists():
+            return {}
+        extended = re.findall(r'^extends: (\S+)$', self.read(POLICY), re.MULTILINE)
+        drop_ins = sorted(path.name for path in self.path(POLICY_D).glob('*.yaml'))
+        names = [*map(self._profile, extended), POLICY, *(POLICY_D + '/' + name for name in drop_ins)]
+        return {name: self.path(name).read_bytes() for name in names}
+
+    def _profile(self, name: str) -> str:
+        return re.findall(r"^lib='(.*)'$", self.read(HOOK), re.MULTILINE)[0] + '/profiles/%s.yaml' % name
+
+    def policy_sha256(self) -> str:
+        files = [(hashlib.sha256(data).hexdigest(), name) for name, data in self._policy().items()]
+        return combined_sha256(files)
 
     @contextlib.contextmanager
     def edited_policy(self, *edits: Edit) -> Iterator[None]:
-        """Edit the policy in force, tell no daemon, and undo it in the end."""
+        """Put an edited copy of the whole list in the place of the policy in force, tell no daemon, and undo it in the
+        end."""
         before = self.read(POLICY)
-        text = before
+        text = before if '\nrules:' in before else self.read(self._profile('rhel-8'))
         for edit in edits:
             text = edit(text)
         self.write(POLICY, text)
@@ -129,7 +145,7 @@ class GuardedMachine(Machine):
         record = self._one_record(name, decision, operation)
         assert record['VIRT_GUARD_MODE'] == ('audit' if decision == 'would-deny' else 'enforce')
         assert record['VIRT_GUARD_POLICY'] == 'rhel-8'
-        assert record['VIRT_GUARD_POLICY_SHA256'] == hashlib.sha256(self.path(POLICY).read_bytes()).hexdigest()
+        assert record['VIRT_GUARD_POLICY_SHA256'] == self.policy_sha256()
         assert re.fullmatch('[0-9a-f]{64}', record['VIRT_GUARD_XML_SHA256'])
         # Judged by the compiled policy, unless an edit has made that one stale.
         assert ('VIRT_GUARD_WARNING' in record) == (self._compiled != self._policy())

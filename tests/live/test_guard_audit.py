@@ -4,8 +4,8 @@
 import domains
 import pytest
 from domains import arguments, device, domain, guest_os, replace
-from guarded import GuardedMachine, values
-from support.policies import action, setting
+from guarded import POLICY_D, GuardedMachine, values
+from support.policies import action
 
 pytestmark = pytest.mark.live
 
@@ -95,8 +95,12 @@ def test_from_audit_to_enforce_and_back(host):
 
 def test_edit_of_the_mode_is_obeyed_at_once(host):
     host.define(domain('legacy', domains.TCG))
-    with host.edited_policy(setting('mode', 'enforce')):
+    later = POLICY_D + '/90-test.yaml'
+    host.write(later, 'mode: enforce\n')
+    try:
         host.refused('legacy', host.try_start('legacy'), 'tcg')
+    finally:
+        host.path(later).unlink()
     would_be_refused(host, 'legacy', host.try_start('legacy'), 'tcg')
 
 

@@ -2,7 +2,6 @@
 """A machine on which `virt-guard watch` runs beside real domains, and what it must have recorded then."""
 
 import contextlib
-import hashlib
 import re
 import signal
 import socket
@@ -12,7 +11,7 @@ from typing import Any, Iterator, List, Optional, Sequence, Tuple
 import domains
 import firmware
 from domains import Mutation, device, domain, replace
-from guarded import POLICY, RULES, GuardedMachine
+from guarded import RULES, GuardedMachine
 from machine import Entry
 from support.records import HAPPENED_ID
 
@@ -138,5 +137,5 @@ class WatchedMachine(GuardedMachine):
         assert re.fullmatch(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ', entry['VIRT_GUARD_SINCE'])
         assert entry['VIRT_GUARD_UUID'] == LAB_UUID or name != 'lab'
         assert (entry['VIRT_GUARD_MODE'], entry['VIRT_GUARD_POLICY']) == ('enforce', 'rhel-8')
-        assert entry['VIRT_GUARD_POLICY_SHA256'] == hashlib.sha256(self.path(POLICY).read_bytes()).hexdigest()
+        assert entry['VIRT_GUARD_POLICY_SHA256'] == self.policy_sha256()
         return name, rule

@@ -67,10 +67,9 @@ def _with_changes(changes: 'Changes', read: 'Callable[[str], bytes]') -> 'Callab
     return read_changed
 
 
-def candidate(path: str, data: bytes, today: str = '') -> model.Policy:
-    """As `trusted`, if the file of that path had these bytes, and this package were installed."""
+def candidate(path: str, changes: 'Changes', today: str = '') -> model.Policy:
+    """As `trusted` with these changes, if this package were installed."""
     of_package = set(profiles().values())
-    changes = {path: data}
 
     def read(name: str) -> bytes:
         return read_policy_file(name) if name in of_package else read_trusted_policy_file(name)

@@ -5,6 +5,7 @@ import os
 import stat
 
 from installation import CHECKOUT, run_installer
+from support import policies
 
 FOREIGN = '#!/bin/sh\nexit 0\n'
 
@@ -17,10 +18,34 @@ PROFILES = {
     'sles-16': 'data/profiles/sles-16.yaml',
 }
 POLICY, OFFERED = 'etc/virt-guard/policy.yaml', 'etc/virt-guard/policy.yaml.new'
+SETTINGS = 'etc/virt-guard/policy.d/70-settings.yaml'
+PRISTINE = 'usr/lib/virt-guard/policy.yaml'
 
 
 def shipped(profile, checkout=CHECKOUT):
+    """What is put into /etc."""
+    return (checkout / 'policy.yaml').read_bytes().replace(b'rhel-8', profile.encode())
+
+
+def listed(profile, checkout=CHECKOUT):
+    """The profile itself, which earlier versions have put into /etc."""
     return (checkout / PROFILES[profile]).read_bytes()
+
+
+def settings(root):
+    """The lines of the drop-in that --mode writes, but for the comment; none where there is no such file."""
+    path = root / SETTINGS
+    return path.read_text().splitlines()[1:] if path.exists() else []
+
+
+def make_full_policy(root, profile='rhel-8', **changes):
+    """Let an installation be as earlier versions have left it: with the whole list in /etc."""
+    text = listed(profile)
+    (root / PRISTINE).write_bytes(text)
+    for key, value in changes.items():
+        text = policies.setting(key, value)(text.decode('utf-8')).encode('utf-8')
+    (root / POLICY).write_bytes(text)
+    return text
 
 
 def install(root, *options, status=0, **kw):

@@ -39,7 +39,7 @@ def test_layout(installed):
     }
     compiled = {path.parent.with_name(path.name.split('.')[0] + '.py') for path in package.glob('**/*.pyc')}
     assert {path.relative_to(package) for path in compiled} == modules
-    assert installed.policy.read_bytes() == (CHECKOUT / 'data/profiles/rhel-8.yaml').read_bytes()
+    assert installed.policy.read_bytes() == (CHECKOUT / 'policy.yaml').read_bytes()
     for page in ('man8/virt-guard.8', 'man5/virt-guard-policy.5'):
         installed_page = installed.root / 'usr/share/man' / page
         assert installed_page.read_bytes() == (CHECKOUT / 'doc' / installed_page.name).read_bytes()
@@ -177,13 +177,13 @@ def test_upgrade(root, checkout):
     install(root, checkout=checkout)
     (checkout / 'lib/virtguard/gone.py').unlink()
     (checkout / 'lib/virtguard/come.py').write_text('pass\n')
-    edit(checkout / 'data/profiles/rhel-8.yaml', 'policy: rhel-8', 'policy: newer')
+    edit(checkout / 'policy.yaml', 'policy: rhel-8', 'policy: newer')
     install(root, checkout=checkout)
     (package,) = root.glob('usr/lib/virt-guard/tree-*/virtguard')
     names = {path.name.split('.')[0] for path in package.glob('**/*.py*')}
     assert 'come' in names
     assert 'gone' not in names
-    assert (root / 'etc/virt-guard/policy.yaml').read_bytes() == (checkout / 'data/profiles/rhel-8.yaml').read_bytes()
+    assert (root / 'etc/virt-guard/policy.yaml').read_bytes() == (checkout / 'policy.yaml').read_bytes()
     assert not (root / 'etc/virt-guard/policy.yaml.new').exists()
 
 
@@ -277,7 +277,7 @@ def test_an_interpreter_that_cannot_be_used(root, python, complaint):
     assert list(root.iterdir()) == []
 
 
-@pytest.mark.parametrize('missing', ['data/profiles/rhel-8.yaml', 'data/profiles/rhel-10.yaml'])
+@pytest.mark.parametrize('missing', ['policy.yaml', 'data/profiles/rhel-8.yaml', 'data/profiles/rhel-10.yaml'])
 def test_incomplete_checkout(root, checkout, missing):
     (checkout / missing).unlink()
     assert missing in install(root, checkout=checkout, status=1).stderr

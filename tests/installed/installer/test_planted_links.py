@@ -9,7 +9,7 @@ import sys
 
 import pytest
 from installation import Installed
-from installing import FOREIGN, edit, install, tree
+from installing import FOREIGN, edit, install, shipped, tree
 
 # --- planted links
 
@@ -58,7 +58,7 @@ def test_no_directory_is_reached_by_a_link(root, tmp_path, directory, option):
 )
 def test_no_file_is_written_through_a_link(root, tmp_path, checkout, name):
     install(root)
-    edit(root / 'etc/virt-guard/policy.yaml', 'deadline: 5 ', 'deadline: 7 ')
+    (root / 'etc/virt-guard/policy.yaml').write_bytes(shipped('rhel-8') + b'deadline: 7\n')
     name = name.replace('TREE', str(Installed(root).tree))
     victim = tmp_path / 'victim'
     if name.endswith(('__pycache__', '/.new')):
@@ -69,7 +69,7 @@ def test_no_file_is_written_through_a_link(root, tmp_path, checkout, name):
             (root / name).unlink()
         victim.write_text('precious\n')
     (root / name).symlink_to(victim)
-    edit(checkout / 'data/profiles/rhel-8.yaml', 'policy: rhel-8', 'policy: newer')
+    edit(checkout / 'policy.yaml', 'policy: rhel-8', 'policy: newer')
     install(root, checkout=checkout)
     assert not (root / name).is_symlink()
     assert list(victim.iterdir()) == [] if victim.is_dir() else victim.read_text() == 'precious\n'

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 from installation import DENIED, Installed
-from installing import FOREIGN, edit, install, tree
+from installing import FOREIGN, SETTINGS, install, shipped, tree
 
 # --- uninstall
 
@@ -39,7 +39,8 @@ def test_uninstall_removes_only_directories_it_made(root, hooks_existed):
 def test_uninstall_keeps_what_is_not_its_own(root):
     install(root)
     there = Installed(root)
-    edit(there.policy, 'deadline: 5 ', 'deadline: 7 ')
+    edited = shipped('rhel-8') + b'deadline: 7\n'
+    there.policy.write_bytes(edited)
     there.run_hook('somebody', 'prepare', DENIED)
     drop_in = root / 'etc/virt-guard/policy.d/50-site.yaml'
     text = root / 'etc/virt-guard/policy.edit/50-site.yaml.rejected'
@@ -60,7 +61,17 @@ def test_uninstall_keeps_what_is_not_its_own(root):
     assert '50-site.yaml:1:1: the policy is text, not a mapping' in install(root, status=1).stderr
     drop_in.write_text('mode: enforce\n')
     assert 'policy.yaml.new' in install(root).stdout
-    assert b'deadline: 7 ' in there.policy.read_bytes()
+    assert there.policy.read_bytes() == edited
+
+
+@pytest.mark.parametrize('text', ['deadline: 9', '# until the tests are done', 'mode: {audit-until: 2099-01-31}'])
+def test_uninstall_keeps_settings_of_the_site(root, text):
+    """What --mode writes is not one: that goes with the guard."""
+    install(root, '--mode', 'audit')
+    with (root / SETTINGS).open('a') as file:
+        file.write(text + '\n')
+    assert 'kept       %s (a drop-in of yours)' % (root / SETTINGS) in install(root, '--uninstall').stdout
+    assert (root / SETTINGS).read_text().endswith('mode: audit\nfailure: admit\n%s\n' % text)
 
 
 @pytest.mark.parametrize('profile', ['rhel-8', 'rhel-9'])

@@ -172,11 +172,11 @@ def test_a_call_that_began_before_keeps_its_code(root, versions):
 
 
 def test_a_call_that_began_before_keeps_its_policy(root, tmp_path):
-    """The new version's policy says what the version before cannot read, so it waits for the calls of that one."""
+    """What the new version puts into /etc says what the one before cannot read, so it waits for the calls of that."""
     before, after = copy_checkout(tmp_path / 'before'), copy_checkout(tmp_path / 'after')
     edit(before / 'hooks/qemu', '\nname=$1', '\n[ "$1" != guest ] || read -r _ <%s\nname=$1' % (tmp_path / 'fifo'))
     edit(after / 'lib/virtguard/policy/layer.py', 'MAX_DEADLINE = 60', 'MAX_DEADLINE = 90')
-    edit(after / 'data/profiles/rhel-8.yaml', 'deadline: 5 ', 'deadline: 80 ')
+    edit(after / 'policy.yaml', 'extends: rhel-8', 'extends: rhel-8\ndeadline: 80')
     drop_in = root / 'etc/virt-guard/policy.d/50-site.yaml'
     drop_in.parent.mkdir(parents=True)
     drop_in.write_text('rules:\n- {id: container-host, action: "off", reason: tests}\n')

@@ -61,5 +61,8 @@ def test_a_new_file_says_who_writes_it():
 def test_what_is_broken_or_would_be_is_refused(text):
     with pytest.raises(GuardError):
         edited(text, 'mode', 'audit')
+    if text[0] != '-' and 'adit' not in text:
+        with pytest.raises(GuardError, match='70-settings.yaml is written in a way that the command cannot edit'):
+            edited(text, 'mode', 'audit')
     with pytest.raises(PolicyError):
         edited('deadline: 3\n', 'mode', 'adit')

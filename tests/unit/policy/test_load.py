@@ -287,10 +287,10 @@ def test_a_drop_in_alone_is_not_a_policy(policy, drop_ins):
 
 def test_a_candidate_is_judged_with_the_drop_ins_of_its_place(policy, drop_ins):
     write(drop_ins / '10.yaml', 'mode: audit\n')
-    loaded = load.candidate(str(policy), POLICY.replace('base', 'new').encode())
+    loaded = load.candidate(str(policy), {str(policy): POLICY.replace('base', 'new').encode()})
     assert (loaded.name, loaded.mode, loaded.source) == ('new', 'audit', str(policy))
     with pytest.raises(PolicyError):
-        load.candidate(str(policy), b'policy: x\n')
+        load.candidate(str(policy), {str(policy): b'policy: x\n'})
 
 
 def test_without_yaml_the_last_word_on_failure_counts(policy, drop_ins, monkeypatch):

@@ -204,15 +204,9 @@ class _Preview:
         enforce, audit = (
             [] if not self._mode and policy.mode == mode else ['--mode', mode] for mode in ('enforce', 'audit')
         )
-        if candidate.state == LINK:
-            yield typed(), 'put the guard in force, in mode %s' % policy.mode
-        else:
-            yield (
-                typed(*enforce),
-                'put the guard in force: %s'
-                % ('what is denied above is refused' if self._refused else 'what the policy denies is refused'),
-            )
-            yield typed(*audit), 'refuse nothing, and record what would be refused'
+        refused = 'what is denied above is refused' if self._refused else 'what the policy denies is refused'
+        yield typed(*enforce), 'put the guard in force: %s' % refused
+        yield typed(*audit), 'refuse nothing, and record what would be refused'
 
 
 def _describe(candidate: 'Candidate', policy: model.Policy, profile: str) -> str:

@@ -20,7 +20,7 @@ from ...policy.host_profile import difference
 from ...policy.installation import find_policy
 from ...policy.load import load_timed
 from ...trust import write_file
-from .candidate import Candidate, choose_profile, is_offer_settled, make_candidate, make_offer
+from .candidate import Candidate, choose_profile, is_offer_settled, make_candidate, make_offer, shipped_policy
 from .hook_link import choose_link
 
 TYPE_CHECKING = False
@@ -87,7 +87,8 @@ def link_name(directory: str, *programs: str) -> str:
 
 
 def prepare(path: str, pristine: str, profile: str, mode: str, directory: str) -> str:
-    """Write what an installation would make of a policy into `directory`: `policy`, and `policy.new`, the one to offer.
+    """Write what an installation would make of a policy into `directory`: `policy`; `shipped`, which shows later
+    whether somebody has edited it; `policy.new`, the one to offer; and `drop-in`, the settings that it needs.
 
     Returns the state of the policy (see Candidate), and what becomes of PATH.new: put, remove or leave.
 
@@ -95,24 +96,32 @@ def prepare(path: str, pristine: str, profile: str, mode: str, directory: str) -
     """
     candidate = make_candidate(path, pristine, profile, mode)
     offered = make_offer(candidate, pristine, profile)
-    with open(os.path.join(directory, 'policy'), 'wb') as file:
-        file.write(candidate.data)
+    texts = {
+        'policy': candidate.data,
+        'shipped': shipped_policy(profile),
+        'policy.new': offered,
+        'drop-in': candidate.settings,
+    }
+    for name, data in texts.items():
+        if data is not None:
+            with open(os.path.join(directory, name), 'wb') as file:
+                file.write(data)
     if offered is not None:
-        with open(os.path.join(directory, 'policy.new'), 'wb') as file:
-            file.write(offered)
         return '%s %s\n' % (candidate.state, PUT)
     return '%s %s\n' % (candidate.state, REMOVE if is_offer_settled(candidate, pristine, profile) else LEAVE)
 
 
-def check(candidate: str, path: str, mode: str) -> str:
+def check(candidate: str, path: str, mode: str, drop_in: str = '') -> str:
     """The mode and the deadline (seconds) that hold with a candidate in force; then, in a line of its own, whether it
     takes long to read.
 
     :param candidate: a file with what the policy at `path` would be
     :param mode: the mode that it must have, '' for any
+    :param drop_in: a file with what the drop-in of `policy set` would be; it need not be there
     :raises GuardError: this version cannot use it
     """
-    policy, note = load_timed(Candidate(path, read_policy_file(candidate), '', mode).load)
+    settings = read_policy_file(drop_in) if os.path.exists(drop_in) else None
+    policy, note = load_timed(Candidate(path, read_policy_file(candidate), '', settings, mode).load)
     return '%s %g\n%s' % (policy.mode, policy.deadline, note + '\n' if note else '')
 
 

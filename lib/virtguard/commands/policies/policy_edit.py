@@ -46,14 +46,14 @@ DEFAULT_NAME = '50-site.yaml'
 _LONGEST_NAME = 100  # bytes: other names are made of it
 _DAYS = 30  # of the example of a waiver
 _TEMPLATE = """\
-# What this site decides: it changes policy.yaml and adds to it. An upgrade leaves this file alone.
+# What this site decides: it changes the vendor's list and adds to it. An upgrade leaves this file alone.
 # Take the first # away from what you need; man virt-guard-policy has the whole language. Waivers may stand here, too,
 # but virt-guard waiver add checks more of them, and writes them into a file of its own.
 #
 #mode: audit                  # admit what rules deny, and record what would have been refused
 #
 #rules:
-#  - id: virtiofs             # of a rule of policy.yaml, only the keys that change
+#  - id: virtiofs             # of a rule of the list, only the keys that change
 #    action: warn
 #  - id: container-host
 #    action: "off"

@@ -11,7 +11,7 @@ from ..last_day import read_last_day
 from ..terminal import show, show_line
 from .effect import find_effect
 from .policy_change import change_drop_in, drop_in_path
-from .settings_file import with_setting
+from .settings_file import SETTINGS, with_setting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from ...policy.installation import Installation
     from .policy_change import Revision
 
-DROP_IN = '70-settings.yaml'
 DEFAULT = 'default'  # what the other files say
 _AUDIT = {'required': '{required: true}', 'optional': '{required: false}'}
 _KNOWN: 'Dict[str, Tuple[str, ...]]' = {
@@ -36,7 +35,7 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Put another value in force, and tell what that does to the domains of this host."""
     key, value = arguments.key, arguments.value
     text = _written(key, value, arguments.until)
-    path = drop_in_path(installation, DROP_IN)
+    path = drop_in_path(installation, SETTINGS)
     old = loading.load_policy(None, installation)
     said = '%s: %s' % (key, text) if text else '%s as the other files say' % key
 
@@ -49,7 +48,7 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
             raise GuardError(message, 'change it there: virt-guard policy edit %s' % os.path.basename(origin[0]))
         return data, said
 
-    policy = change_drop_in(installation, DROP_IN, revise)
+    policy = change_drop_in(installation, SETTINGS, revise)
     if policy is None:
         show_line('%s: unchanged: %s' % (path, said))
         return FINE

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A drop-in with settings, edited as text: one setting gets another value, or none. Pure: no I/O."""
 
+import yaml
+
 from ...policy.layer import read_layer
 from ...policy.problems import PolicyError
 from .yaml_text import YamlText, end_of
@@ -9,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Optional
 
+SETTINGS = '70-settings.yaml'  # the name of the drop-in
 _HEAD = '# Written by virt-guard policy set, and by hand.\n'
 
 
@@ -30,8 +33,11 @@ def with_setting(data: 'Optional[bytes]', path: str, key: str, value: str) -> by
     else:
         spans = [(text.line_begin(pair[0].start_mark.index), text.line_after(end_of(pair[1])), '')]
     edited = text.edited(spans)
+    try:
+        after = YamlText(edited, path)
+    except yaml.YAMLError:
+        raise text.refused() from None
     _check(edited, path)
-    after = YamlText(edited, path)
     if after.others(key) != text.others(key) or (after.pair(key) is None) != (not value):
         raise text.refused()
     return edited
