@@ -3,6 +3,7 @@
 
 import datetime
 import io
+import os
 import re
 import sys
 
@@ -236,6 +237,37 @@ def test_where_there_is_no_libvirt_nobody_knows(check, new):
 def test_rules_that_cannot_find_anything(waived, policy):
     (policy.with_suffix('.d') / '10-off.yaml').write_text('rules: [{id: one, action: "off", reason: r}]\n')
     assert waived('web07', 'one, two') == ['permits nothing that is denied: one is off']
+
+
+@pytest.mark.parametrize(
+    ('change', 'reason'),
+    [
+        ('action: warn', 'one only warns'),
+        ('host: {arch: [of-no-host]}', 'one is not about this host (arch is %s)' % os.uname().machine),
+        ('host: {arch: {not: [of-no-host]}}', None),
+    ],
+)
+def test_rules_that_deny_nothing_here(waived, policy, change, reason):
+    (policy.with_suffix('.d') / '10-site.yaml').write_text('rules: [{id: one, reason: r, %s}]\n' % change)
+    assert waived('web07', 'one, two') == ([] if reason is None else ['permits nothing that is denied: ' + reason])
+
+
+def test_the_rules_of_another_host_are_not_asked_about_this_one(check, new, policy, tmp_path):
+    other = tmp_path / 'site.yaml'
+    other.write_text(BASE + WAIVER % ('one', UUID, day(100)))
+    (tmp_path / 'site.d').mkdir()
+    (tmp_path / 'site.d/10-site.yaml').write_text('rules: [{id: one, reason: r, host: {arch: [of-no-host]}}]\n')
+    assert [line for line in check(other)[1] if 'permits nothing' in line] == []
+
+
+@pytest.mark.parametrize(('off', 'told'), [(9, False), (10, True)])
+def test_break_glass_is_not_told_of_each_of_its_rules(check, new, policy, off, told):
+    rule = '- {id: r%d, title: t, action: %s, match: /domain/x, why: w, remedy: r, reason: r, reference: x}\n'
+    rules = ''.join(rule % (number, 'warn' if number < off else 'deny') for number in range(10))
+    ids = ', '.join('r%d' % number for number in range(10))
+    _, lines = check('--drop-in', new('rules:\n' + rules + WAIVER % (ids, 'web07', day(100))))
+    text = 'the waiver of 10 rules permits nothing that is denied: 10 rules only warns'
+    assert any(text in line for line in lines) == told and not any('r0, r1' in line for line in lines)
 
 
 @pytest.mark.parametrize(('days', 'is_told'), [(0, True), (14, True), (15, False)])

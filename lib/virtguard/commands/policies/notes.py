@@ -8,16 +8,18 @@ from ...compiled import load_compiled
 from ...errors import GuardError
 from ...host import today
 from ...policy.drop_ins import NAMING, find_ignored
+from ...wording import counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Dict, Iterable, Iterator, List, Set, Tuple
+    from typing import Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Set, Tuple
 
     from ...policy.installation import Installation
 
     Remark = Tuple[str, str]  # what the waivers of a kind do, '' for what does not speak of a waiver; the text
 
 
+_MOST_RULES = 8  # of a waiver, that are named each
 _MOST = 16  # remarks of a kind that are told each; a site may have thousands of waivers
 
 
@@ -33,8 +35,16 @@ def told(remarks: 'Iterable[Remark]') -> 'Iterator[str]':
             yield 'further waivers that %s: %d' % (kind, count - _MOST)
 
 
-def on_policy(policy: model.Policy) -> 'Iterator[Remark]':
-    """What in a policy has no effect, will soon have none, or may have another effect than it seems (see told)."""
+def in_words(rules: 'Sequence[str]') -> str:
+    """The rules of a waiver, or how many there are: break-glass has all."""
+    return ', '.join(rules) if len(rules) <= _MOST_RULES else counted(len(rules), 'rule')
+
+
+def on_policy(policy: model.Policy, host: 'Optional[model.HostFacts]' = None) -> 'Iterator[Remark]':
+    """What in a policy has no effect, will soon have none, or may have another effect than it seems (see told).
+
+    :param host: what the policy is for, where that is known
+    """
     from ...waivers import days_left, expires_soon, names_alone
 
     for known in [rule.value_set for rule in policy.rules if rule.value_set is not None]:
@@ -50,18 +60,43 @@ def on_policy(policy: model.Policy) -> 'Iterator[Remark]':
     if policy.mode == 'audit' and policy.failure == 'deny':
         yield '', 'mode audit admits what rules deny, but failure deny still refuses what cannot be judged'
     for waiver in policy.waivers:
-        place = '%s:%d: the waiver of %s ' % (waiver.origin + (', '.join(waiver.rules),))
+        place = '%s:%d: the waiver of %s ' % (waiver.origin + (in_words(waiver.rules),))
         if days_left(waiver, today()) < 0:
             yield 'have expired', place + 'expired on %s and permits nothing any more' % waiver.expires
         elif expires_soon(waiver, today()):
             yield 'expire soon', place + 'expires on %s' % waiver.expires
-        off = [rule.id for rule in policy.rules if rule.id in waiver.rules and rule.action == 'off']
-        if off:
-            yield 'permit nothing that is denied', place + 'permits nothing that is denied: %s is off' % ', '.join(off)
+        for reason in _needless(policy, waiver, host):
+            yield 'permit nothing that is denied', place + 'permits nothing that is denied: ' + reason
         names = names_alone(waiver)
         if names:
             hint = 'whoever defines a domain chooses its name; to name one domain only, write {uuid: ..., name: ...}'
             yield 'name domains by name', place + 'names domains by name (%s): %s' % (', '.join(names), hint)
+
+
+def _needless(policy: model.Policy, waiver: model.Waiver, host: 'Optional[model.HostFacts]') -> 'Iterator[str]':
+    """For each reason why rules of a waiver deny nothing here, a text; of break-glass, whose rules nobody has chosen,
+    only if it is needless as a whole."""
+    by_reason: 'Dict[str, List[str]]' = {}
+    for rule in policy.rules:
+        if rule.id in waiver.rules:
+            by_reason.setdefault(_denies_nothing(rule, host), []).append(rule.id)
+    denying = by_reason.pop('', [])
+    if not denying or len(waiver.rules) <= _MOST_RULES:
+        for reason, rules in by_reason.items():
+            yield reason % in_words(rules)
+
+
+def _denies_nothing(rule: model.Rule, host: 'Optional[model.HostFacts]') -> str:
+    """Why a rule denies nothing, with %s for the rule; '' where it may."""
+    if rule.action == 'off':
+        return '%s is off'
+    if rule.action == model.WARN:
+        return '%s only warns'
+    if host is not None:
+        for condition in rule.host:
+            if condition.met_by(host) is False:
+                return '%%s is not about this host (%s is %s)' % (condition.fact, getattr(host, condition.fact))
+    return ''
 
 
 def _files_without_effect(policy: model.Policy) -> 'List[str]':
@@ -114,7 +149,7 @@ def _on_unused_waivers(policy: model.Policy, used: 'Set[model.Origin]') -> 'Iter
     for waiver in policy.waivers:
         if waiver.origin not in used and not of_runtime.issuperset(waiver.rules):
             text = '%s:%d: the waiver of %s permits nothing: no domain on this host has such a finding'
-            yield 'permit nothing', text % (waiver.origin + (', '.join(waiver.rules),))
+            yield 'permit nothing', text % (waiver.origin + (in_words(waiver.rules),))
 
 
 def complain_of_unknown_uuids(
@@ -143,5 +178,5 @@ def _on_unknown_uuids(policy: model.Policy, here: 'Set[str]') -> 'Iterator[Remar
             text = '%s:%d: the waiver of %s names a UUID that no domain on this host has: %s'
             yield (
                 'name a UUID that no domain has',
-                text % (waiver.origin + (', '.join(waiver.rules), ', '.join(unknown))),
+                text % (waiver.origin + (in_words(waiver.rules), ', '.join(unknown))),
             )

@@ -46,9 +46,11 @@ def check(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
         if file != policy.source:
             show_line('with %s' % file)
     remarks = list(notes.on_ignored_files(path))
-    if path == installation.policy:
+    is_in_force = path == installation.policy
+    if is_in_force:
         remarks += [*notes.on_compiled(path), *notes.on_host(policy, installation), *find_absent(policy, installation)]
-    for note in [*remarks, *unchecked, *filter(None, [slow]), *notes.told(notes.on_policy(policy))]:
+    about = notes.on_policy(policy, _host_of(policy) if is_in_force else None)
+    for note in [*remarks, *unchecked, *filter(None, [slow]), *notes.told(about)]:
         show_line('note: ' + note)
     return FINE
 
@@ -66,16 +68,18 @@ def _check_offered(offered: OfferedDropIn, arguments: 'argparse.Namespace', inst
         show_line(str(offered.at_home(problem)))
     if not problems:
         show_line('%s%s, as %s' % (offered.file, _no_problems(policy), offered.path))
-        remarks += [
-            *map(str, find_near_misses(policy.source)),
-            *filter(None, [slow]),
-            *notes.told(notes.on_policy(policy)),
-        ]
-        if policy.source == installation.policy:
+        is_in_force = policy.source == installation.policy
+        about = notes.on_policy(policy, _host_of(policy) if is_in_force else None)
+        remarks += [*map(str, find_near_misses(policy.source)), *filter(None, [slow]), *notes.told(about)]
+        if is_in_force:
             remarks += find_absent(policy, installation)
     for note in remarks:
         show_line('note: ' + offered.named(note))
     return NOT_JUDGED if problems else FINE
+
+
+def _host_of(policy: model.Policy) -> model.HostFacts:
+    return loading.host(None, policy.needed_facts())
 
 
 def _no_problems(policy: model.Policy) -> str:

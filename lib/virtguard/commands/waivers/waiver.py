@@ -14,6 +14,7 @@ from ..calling_user import calling_user
 from ..domains.host_domains import HostDomains, as_text
 from ..exit_status import FINE
 from ..last_day import read_last_day
+from ..policies.notes import in_words
 from ..policies.policy_change import change_drop_in, drop_in_path
 from ..questions import at_terminal, given_or_asked
 from ..terminal import show_line
@@ -298,8 +299,13 @@ def _describe(values: 'Values') -> str:
     names = ['%s (%s)' % (entry[1], entry[0]) if isinstance(entry, tuple) else entry for entry in waiver.domains]
     left = days_left(waiver, today())
     ends = 'expired on %s' % waiver.expires if left < 0 else 'until %s (%s)' % (waiver.expires, _left(left))
-    rules = ', '.join(waiver.rules) if len(waiver.rules) <= 8 else counted(len(waiver.rules), 'rule')
-    return '%s for %s %s, approved by %s: %s' % (rules, ', '.join(names), ends, waiver.approved_by, waiver.reason)
+    return '%s for %s %s, approved by %s: %s' % (
+        in_words(waiver.rules),
+        ', '.join(names),
+        ends,
+        waiver.approved_by,
+        waiver.reason,
+    )
 
 
 def _left(days: int) -> str:
