@@ -292,6 +292,20 @@ def test_explain_what_no_waiver_permits_and_what_one_does(host, tmp_path):
     assert [line for line in lines if 'waiver add' in line] == []
 
 
+def test_explain_a_domain_while_the_policy_is_broken(host):
+    drop_in = host.installed.root / 'etc/virt-guard/policy.d/50-site.yaml'
+    drop_in.write_text('dead-line: 3\n')
+    try:
+        status, lines, errors = host.call(['explain', '--domain', 'web07'])
+        assert host.call(['explain', '--domain', 'web01'])[0] == 2
+    finally:
+        drop_in.unlink()
+    assert status == 2 and '%s:1:1: ' % drop_in in errors[0] and errors[1].endswith('without %s' % drop_in)
+    assert lines[0] == "%s/web07.xml: error 'web07'" % host.domains, 'nothing decides about its start'
+    assert 'deny [tpm-passthrough] TPM passthrough' in lines
+    assert lines[-1].startswith('What is shown is not a verdict') and 'waiver add' not in ' '.join(lines)
+
+
 # An ordinary user
 
 

@@ -189,6 +189,18 @@ def test_the_list_tells_what_holds_and_who_uses_it(host, waivers):
     assert ': ends today: ' in lines[2] and lines[2].endswith('; used by db1') and lines[3] == '3 waivers, 1 expired'
 
 
+def test_the_list_while_the_policy_is_broken(host, waivers):
+    run(host, 'add', 'db1', 'tpm-passthrough', *UNTIL)
+    other = waivers.parent / '50-site.yaml'
+    other.write_text('dead-line: 3\n')
+    try:
+        result = host.run_cli('waiver', 'list')
+    finally:
+        other.unlink()
+    assert (result.returncode, b'1 waiver\n' in result.stdout) == (2, True) and b'db1' in result.stdout
+    assert b'%s:1:1: ' % bytes(other) in result.stderr and b'what is shown is what can be read of it' in result.stderr
+
+
 def test_a_pattern_in_a_name_means_only_itself(host, waivers):
     name = 'a[b]*'
     file = host.root / 'etc/libvirt/qemu' / (name + '.xml')

@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 
 
 def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
-    """Judge the domain as its next start would be judged, and print what follows from it."""
+    """Judge the domain as its next start would be judged, and print what follows from it. While the policy is broken,
+    print what is found in it by what can be read of that."""
     from ..judging.judge import Judge
     from .domains.parallel import judge_all
 
-    policy = loading.policy(arguments.policy, installation)
+    policy, is_whole = loading.policy_to_show(arguments.policy, installation)
     known = {rule.id for rule in policy.rules}
     for id in arguments.rules:
         if id not in known:
@@ -34,7 +35,7 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
             return NOT_JUDGED
     domain = HostDomains(installation).require(arguments.domain)
     judge = Judge(policy, loading.host(None, policy.needed_facts()), today())
-    output = _Explanation(arguments.rules, bool(domain.status), bool(domain.definition))
+    output = _Explanation(arguments.rules, bool(domain.status), bool(domain.definition), is_whole)
     tally = Tally()
     for outcome in judge_all(judge, output, [DomainFile(domain.definition or domain.status, True)]):
         for complaint in outcome.complaints:
@@ -42,19 +43,24 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
         show(outcome.output)
         for decision in outcome.decisions:
             tally.add(decision)
-    return tally.exit_status
+    return tally.exit_status if is_whole else NOT_JUDGED
+
+
+_MEND = 'What is shown is not a verdict: the policy is broken. What to mend in it: virt-guard policy check'
 
 
 class _Explanation(Text):
     """
     :param rules: those to explain, by default all
+    :param is_whole: whether the policy can be used, so that its verdict is that of the next start
     """
 
-    def __init__(self, rules: 'Collection[str]', runs: bool, is_defined: bool) -> None:
+    def __init__(self, rules: 'Collection[str]', runs: bool, is_defined: bool, is_whole: bool) -> None:
         super().__init__(wants_colour(), show_admitted=True)
         self._rules = rules
         self._runs = runs
         self._is_defined = is_defined
+        self._is_whole = is_whole
 
     def verdict(self, file: str, verdict: model.Verdict) -> str:
         by_rule: 'Dict[str, List[model.Finding]]' = {}
@@ -65,11 +71,13 @@ class _Explanation(Text):
         parts += [self._rule(file, findings, verdict.today) for findings in by_rule.values()]
         if not by_rule:
             parts.append('Nothing%s is found in it.\n' % (' of these rules' if self._rules else ''))
-        parts.append(''.join(line + '\n' for line in _what_to_type(verdict, list(by_rule))))
+        advice = _what_to_type(verdict, list(by_rule)) if self._is_whole else [_MEND]
+        parts.append(''.join(line + '\n' for line in advice))
         return '\n'.join(part for part in parts if part)
 
     def _head(self, file: str, verdict: model.Verdict) -> 'Iterator[str]':
-        yield self._domain(file, verdict.decision, verdict.domain_name)
+        decision = verdict.decision if self._is_whole else model.ERROR
+        yield self._domain(file, decision, verdict.domain_name)
         policy = "policy '%s', mode %s" % (wording.escape(verdict.policy.name), verdict.policy.mode)
         if not self._is_defined:
             yield '%s; it has no definition, so this is about what runs' % policy

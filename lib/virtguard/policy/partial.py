@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can be read of a policy that cannot be used, so that a person can look up a rule meanwhile. No domain is ever
-judged by it."""
+"""What can be read of a policy that cannot be used, so that a person can look up a rule or a waiver meanwhile, or what
+is found in a domain. No start is ever decided by it."""
 
 import re
 

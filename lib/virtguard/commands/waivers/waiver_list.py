@@ -7,7 +7,7 @@ from ...host import today
 from ...wording import counted
 from .. import loading
 from ..domains.host_domains import HostDomains, as_text
-from ..exit_status import FINE
+from ..exit_status import FINE, NOT_JUDGED
 from ..output.formats import FORMATS
 from ..terminal import complain, show, wants_colour
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
-    """Print a line, or an object, for each waiver."""
+    """Print a line, or an object, for each waiver; while the policy is broken, for those that can be read."""
     from ...waivers import days_left
 
-    policy = loading.policy(arguments.policy, installation)
+    policy, is_whole = loading.policy_to_show(arguments.policy, installation)
     of_runtime = {rule.id for rule in policy.rules_at(model.RUNTIME)}
     uses = _uses(policy, installation) if policy.waivers else {}
     output = FORMATS[arguments.format](wants_colour(), True)
@@ -39,7 +39,7 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
         expired += left < 0
         show(output.waiver(waiver, left, used_by))
     show(output.summary('%s%s' % (counted(len(policy.waivers), 'waiver'), ', %d expired' % expired if expired else '')))
-    return FINE
+    return FINE if is_whole else NOT_JUDGED
 
 
 def _uses(policy: model.Policy, installation: 'Installation') -> 'Uses':
