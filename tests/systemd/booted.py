@@ -155,9 +155,13 @@ class BootedHost(GuardedMachine):
         deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline:
-                log = self.run(['journalctl', '--no-pager', '--lines=20', '--unit=' + WATCH], check=False).stdout
-                raise MachineError('not within %g s: %s; %s\n%s' % (seconds, what, self.status(), log))
+                log = self.run(['journalctl', '--no-pager', '--lines=40', '--unit=virt-guard-*'], check=False).stdout
+                said = (seconds, what, self.status(), self.failed_units(), log)
+                raise MachineError('not within %g s: %s; %s\n%s%s' % said)
             time.sleep(0.05)
+
+    def failed_units(self) -> str:
+        return self.systemctl('--failed', '--quiet', '--plain').stdout
 
     def wait_for_new_watch(self, old_pid: int, seconds: float) -> None:
         """Wait for the watch to be back, and ready, in another process."""
@@ -229,7 +233,7 @@ class BootedHost(GuardedMachine):
         for name in others:
             self.put_drop_in(name, '')
         # A policy that was broken has failed to be compiled, and is compiled soon.
-        self.wait(lambda: not self.systemctl('--failed', '--quiet', '--plain').stdout, 30, 'no unit has failed')
+        self.wait(lambda: not self.failed_units(), 60, 'no unit has failed')
         assert self.systemctl('is-active', WATCH).stdout == 'active\n'
 
 

@@ -84,6 +84,30 @@ def compile_in_place(load: 'Callable[[], model.Policy]') -> bytes:
     raise GuardError('the files of the policy were changed meanwhile', 'run it again')
 
 
+def until_unchanged(policy: str, write: 'Callable[[], bool]') -> bool:
+    """What `write` returns, or raises, when nobody has changed the policy file or its drop-ins meanwhile.
+
+    While the unit that compiles the policy runs, systemd does not notice changes: the last one would stay as it is.
+
+    :raises GuardError: as `write` does
+    :raises OSError: as `write` does, or a file cannot be looked at
+    """
+    drop_ins = drop_in_directory(policy)
+    for _ in range(_ATTEMPTS - 1):
+        names = os.listdir(drop_ins) if os.path.isdir(drop_ins) else []
+        files = [(path, FILE) for path in [policy, *(os.path.join(drop_ins, name) for name in names)]]
+        stamp = take_stamp([*files, (drop_ins, LISTING)])
+        try:
+            written = write()
+        except GuardError:
+            if take_stamp([*files, (drop_ins, LISTING)]) == stamp:
+                raise
+        else:
+            if take_stamp([*files, (drop_ins, LISTING)]) == stamp:
+                return written
+    return write()
+
+
 def what_it_depends_on(policy: model.Policy) -> 'List[Tuple[str, str]]':
     """All that a policy in force, and who may change it, depends on: paths and kinds, as take_stamp takes them."""
     drop_ins = drop_in_directory(policy.source)

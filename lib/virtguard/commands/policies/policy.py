@@ -131,7 +131,7 @@ def show_effective(arguments: 'argparse.Namespace', installation: 'Installation'
 
 def compile_in_force(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Write the compiled form of the policy in force."""
-    from ...policy.compiler import compile_in_place, write_compiled
+    from ...policy.compiler import compile_in_place, until_unchanged, write_compiled
 
     path = compiled_path(installation.policy)
     slow = ''
@@ -143,7 +143,7 @@ def compile_in_force(arguments: 'argparse.Namespace', installation: 'Installatio
         return policy
 
     try:
-        written = write_compiled(path, compile_in_place(load))
+        written = until_unchanged(installation.policy, lambda: write_compiled(path, compile_in_place(load)))
     except OSError as error:
         raise GuardError('cannot write %s: %s' % (path, error.strerror), 'run it as root') from None
     state = 'compiled from' if written else 'up to date with'
