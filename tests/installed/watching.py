@@ -203,7 +203,7 @@ class Watching:
         if wait:
             self.wait_notified('READY=1')
 
-    def wait_notified(self, text, timeout=30):
+    def wait_notified(self, text, timeout=90):
         """Wait until it tells the service manager this."""
         self._notified.settimeout(timeout)
         while True:
@@ -215,12 +215,12 @@ class Watching:
         """From now on nobody takes what it tells the service manager."""
         self._notified.close()
 
-    def stop(self, number=signal.SIGTERM, timeout=30):
+    def stop(self, number=signal.SIGTERM, timeout=90):
         """End it; return its exit status, and what it wrote to standard error."""
         self.process.send_signal(number)
         return self.end(timeout)
 
-    def end(self, timeout=30):
+    def end(self, timeout=90):
         """Wait for its end; return as stop does."""
         _, errors = self.process.communicate(timeout=timeout)
         code, self.process = self.process.returncode, None
@@ -257,7 +257,7 @@ class Watching:
         """The same, as (domain, rule) pairs."""
         return [(r.get('VIRT_GUARD_DOMAIN', ''), r.get('VIRT_GUARD_RULE', '')) for r in self.records()]
 
-    def receive(self, timeout=20):
+    def receive(self, timeout=90):
         """The next record."""
         return self._records.get(timeout=timeout)
 

@@ -56,7 +56,7 @@ class GuardedMachine(Machine):
         self._since: Optional[str] = None
         self._compiled: Dict[str, bytes] = {}  # the policy as it was compiled
 
-    def start_libvirtd(self, timeout: float = 30) -> None:
+    def start_libvirtd(self, timeout: float = 120) -> None:
         for name, content in self._capabilities.items():
             self.write(name, content)
         super().start_libvirtd(timeout)

@@ -205,7 +205,7 @@ class Machine:
         input: Union[str, bytes, None] = None,
         check: bool = True,
         env: Optional[Mapping[str, str]] = None,
-        timeout: float = 60,
+        timeout: float = 120,
     ) -> 'subprocess.CompletedProcess[str]':
         """Run a command inside; its output is decoded text, its stdin `input` or nothing."""
         pipe = subprocess.PIPE
@@ -245,7 +245,7 @@ class Machine:
         self.journald_pid = self.spawn([JOURNALD], log='/run/log/journald.out')
         _wait_until(
             lambda: self.run(['journalctl', '--sync'], check=False, timeout=5).returncode == 0,
-            10,
+            60,
             lambda: 'journald does not answer: ' + self.read('/run/log/journald.out'),
         )
 
@@ -272,7 +272,7 @@ class Machine:
 
     def _read_journal(self, *options: str) -> List[Entry]:
         if self.journald_pid and not self._frozen:
-            self.run(['journalctl', '--sync'], timeout=10)
+            self.run(['journalctl', '--sync'], timeout=60)
         output = self.run(['journalctl', '--quiet', '--no-pager', '--all', '--output=json', *options]).stdout
         return [_entry(line) for line in output.split('\n') if line]  # a field may have line ends of Unicode
 
@@ -282,7 +282,7 @@ class Machine:
         return str(entries[-1]['__CURSOR']) if entries else None
 
     def wait_journal(
-        self, *matches: str, after: Optional[str] = None, count: int = 1, timeout: float = 5
+        self, *matches: str, after: Optional[str] = None, count: int = 1, timeout: float = 60
     ) -> List[Entry]:
         """Wait for at least `count` matching entries; return all that match."""
         deadline = time.monotonic() + timeout
@@ -300,7 +300,7 @@ class Machine:
 
     # libvirtd
 
-    def start_libvirtd(self, timeout: float = 30) -> None:
+    def start_libvirtd(self, timeout: float = 120) -> None:
         """Start libvirtd; return when it answers, which is after it autostarted its domains."""
         if self.alive(self.libvirtd_pid):
             raise MachineError('libvirtd runs already')
@@ -334,7 +334,7 @@ class Machine:
         # Drivers are looked up in a fixed order, libxl after qemu.
         _wait_until(
             lambda: b'/hooks/libxl' in log.read_bytes()[start:],
-            10,
+            60,
             lambda: 'SIGHUP had no effect:\n' + self.libvirtd_log(),
         )
 
@@ -344,7 +344,7 @@ class Machine:
         return '\n'.join(line for name in names for line in self.read(name).splitlines()[-20:])
 
     def virsh(
-        self, *args: str, input: Union[str, bytes, None] = None, check: bool = True, timeout: float = 60
+        self, *args: str, input: Union[str, bytes, None] = None, check: bool = True, timeout: float = 120
     ) -> 'subprocess.CompletedProcess[str]':
         return self.run(('virsh', '--connect', URI) + args, input, check, timeout=timeout)
 

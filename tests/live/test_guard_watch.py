@@ -402,7 +402,7 @@ def test_migration(hosts):
 
 def test_qemu_outside_libvirt(hosts):
     two = hosts[1]
-    (record,) = two.wait_journal('MESSAGE_ID=' + HAPPENED_ID, 'VIRT_GUARD_RULE=qemu-outside-libvirt', timeout=20)
+    (record,) = two.wait_journal('MESSAGE_ID=' + HAPPENED_ID, 'VIRT_GUARD_RULE=qemu-outside-libvirt', timeout=60)
     assert record['MESSAGE'].startswith('this host: deny: QEMU that libvirt does not manage [qemu-outside-libvirt]')
     assert '<process pid="%d" ' % two.by_hand in record['VIRT_GUARD_AFTER']
     assert 'name="by-hand"' in record['VIRT_GUARD_AFTER']

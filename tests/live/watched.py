@@ -64,7 +64,7 @@ class WatchedMachine(GuardedMachine):
         """Start the watch as systemd does; return when it is ready."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
             manager.bind(str(self.path('/run') / 'notify'))
-            manager.settimeout(30)
+            manager.settimeout(90)
             self._watch_pid = self.spawn(
                 ['/usr/bin/virt-guard', 'watch'], log=LOG, env={'NOTIFY_SOCKET': '/run/notify'}
             )
@@ -106,7 +106,7 @@ class WatchedMachine(GuardedMachine):
 
     # Records
 
-    def happened(self, timeout: float = 10) -> List[Entry]:
+    def happened(self, timeout: float = 60) -> List[Entry]:
         """What has been recorded of running domains since the last call, oldest first."""
         self._limit += 1
         self.virsh('blkdeviotune', MARK, 'vda', '--live', '--total-iops-sec', str(self._limit))

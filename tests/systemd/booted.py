@@ -85,7 +85,7 @@ class BootedHost(GuardedMachine):
         while state not in ('running', 'degraded'):
             if time.monotonic() > deadline:
                 raise MachineError('the host is ' + state)
-            result = self.run(['systemctl', 'is-system-running', '--wait'], check=False, timeout=60)
+            result = self.run(['systemctl', 'is-system-running', '--wait'], check=False, timeout=180)
             state = result.stdout.strip() or result.stderr.strip()
             time.sleep(0.02)
         self.journald_pid = self.main_pid('systemd-journald.service')
@@ -121,7 +121,7 @@ class BootedHost(GuardedMachine):
 
     # libvirtd
 
-    def start_libvirtd(self, timeout: float = 30) -> None:
+    def start_libvirtd(self, timeout: float = 120) -> None:
         self.systemctl('start', DAEMON, timeout=timeout)
 
     def stop_libvirtd(self, number: int = signal.SIGTERM) -> None:
@@ -136,7 +136,9 @@ class BootedHost(GuardedMachine):
 
     # systemd
 
-    def systemctl(self, *arguments: str, check: bool = True, timeout: float = 60) -> 'subprocess.CompletedProcess[str]':
+    def systemctl(
+        self, *arguments: str, check: bool = True, timeout: float = 120
+    ) -> 'subprocess.CompletedProcess[str]':
         return self.run(('systemctl', *arguments), check=check, timeout=timeout)
 
     def show(self, unit: str, *properties: str) -> Dict[str, str]:
@@ -211,7 +213,7 @@ class BootedHost(GuardedMachine):
         """What the policy has a rule against: see `qemu-io-throttling`."""
         self.virsh('blkdeviotune', LAB, 'vda', '--live', '--total-iops-sec', str(limit))
 
-    def throttled(self, limit: int, after: Optional[str], timeout: float = 20) -> Entry:
+    def throttled(self, limit: int, after: Optional[str], timeout: float = 60) -> Entry:
         """The record of that."""
         matches = ('VIRT_GUARD_OPERATION=watch', 'VIRT_GUARD_DOMAIN=' + LAB, 'VIRT_GUARD_RULE=qemu-io-throttling')
         records = self.wait_journal(*matches, after=after, timeout=timeout)

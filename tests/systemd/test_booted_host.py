@@ -63,7 +63,7 @@ def test_minimal_system_and_uninstall(new_host):
     watch, start = host.main_pid(WATCH), host.cursor()
     host.put_drop_in('60-test.yaml', BROKEN)
     host.systemctl('reload', WATCH)
-    host.wait_journal('VIRT_GUARD_OPERATION=watch', 'VIRT_GUARD_DECISION=error', after=start, timeout=15)
+    host.wait_journal('VIRT_GUARD_OPERATION=watch', 'VIRT_GUARD_DECISION=error', after=start, timeout=60)
     assert host.main_pid(WATCH) == watch
     host.put_drop_in('60-test.yaml', '')
 
@@ -123,7 +123,7 @@ def test_boot(host):
     host.reboot()
     assert is_enabled(host) == 'enabled'
     assert host.show(WATCH, 'SubState', 'NRestarts') == {'SubState': 'running', 'NRestarts': '0'}
-    host.wait(lambda: 'good' in host.running(), 10, 'the good domain is started')
+    host.wait(lambda: 'good' in host.running(), 60, 'the good domain is started')
     assert host.running() == {'good'}
     # One start, one record, however one looks for it.
     for match in (['-t', 'virt-guard'], ['MESSAGE_ID=' + MARKS['deny'][0]], ['VIRT_GUARD_DOMAIN=bad']):

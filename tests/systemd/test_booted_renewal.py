@@ -16,7 +16,7 @@ def is_current(host):
     return 'out of date' not in host.run(['virt-guard', 'policy', 'check'], check=False).stdout
 
 
-def until(test, host, seconds=30):
+def until(test, host, seconds=90):
     limit = time.monotonic() + seconds
     while not test(host) and time.monotonic() < limit:
         time.sleep(0.1)
@@ -92,7 +92,7 @@ def test_a_broken_policy_fails_visibly_and_the_next_one_is_compiled(host):
     host.write(DROP_INS + '/60-test.yaml', BROKEN)
     assert until(lambda host: SERVICE in host.systemctl('--failed', '--plain').stdout, host)
     assert "did you mean 'action'" in said(host)
-    (record,) = host.wait_journal('VIRT_GUARD_OPERATION=watch', 'VIRT_GUARD_DECISION=error', after=start, timeout=15)
+    (record,) = host.wait_journal('VIRT_GUARD_OPERATION=watch', 'VIRT_GUARD_DECISION=error', after=start, timeout=60)
     assert '60-test.yaml:1:' in record['MESSAGE']
     for _ in range(8):  # more often than systemd starts a unit by default
         host.run(['touch', DROP_INS + '/60-test.yaml'])

@@ -35,7 +35,7 @@ def test_what_is_told_mends_it(host, fault, subject):
     host.run(['sh', '-ec', remedy])
     for more in [remedy for found, remedy in amiss(host) if found == 'daemon']:  # a mode counts from its change on
         host.run(['sh', '-ec', more])
-    host.wait(lambda: amiss(host) == [], 20, 'all is well')
+    host.wait(lambda: amiss(host) == [], 60, 'all is well')
     host.systemctl('start', 'virt-guard-compile.path')
 
 

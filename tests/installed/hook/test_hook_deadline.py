@@ -48,7 +48,7 @@ def test_deadline_on_standard_input_that_never_ends(installed, journal, failure,
         process.stdin.write(b'<domain>')
         process.stdin.flush()
         # Not communicate(), which would close standard input.
-        assert process.wait(timeout=20) == status
+        assert process.wait(timeout=60) == status
         text = process.stderr.read().decode()
         process.stdin.close()
         process.stdout.close()
@@ -64,7 +64,7 @@ def test_document_that_takes_too_long_to_judge(installed, journal, mode, status)
     """Inside C code, where no signal handler runs. What a domain's owner can do to it must not admit it."""
     text = 'policy: x\nmode: %s\nfailure: admit\ndeadline: 2\nrules:%s' % (mode, ENDLESS_RULE)
     with installed.with_policy(text):
-        result = installed.run_hook('vm', 'start', LARGE, timeout=20)
+        result = installed.run_hook('vm', 'start', LARGE, timeout=60)
     assert result.returncode == status
     (record,) = journal.records()
     assert 'judging took longer than 2 seconds of processor time' in record['MESSAGE'][0]
@@ -183,7 +183,7 @@ def test_deadline_inside_a_probe(installed, clean, journal, sysfs):
     hostdev = b"""<hostdev mode='subsystem' type='pci' managed='yes'><source>
         <address domain='0x0000' bus='0x03' slot='0x10' function='0x1'/></source></hostdev></devices>"""
     with installed.with_policy(deadline='2'):
-        refused(installed.run_hook('vm', 'prepare', clean.replace(b'</devices>', hostdev), timeout=20))
+        refused(installed.run_hook('vm', 'prepare', clean.replace(b'</devices>', hostdev), timeout=60))
     (record,) = journal.records()
     assert 'the deadline of 2 seconds passed while probing the host' in record['MESSAGE'][0]
     assert until_gone(installed) == []

@@ -26,7 +26,7 @@ def is_current(installation):
     return b'policy.compiled' not in installation.run_cli('policy', 'check').stdout and compiled.exists()
 
 
-def until(condition, seconds=30):
+def until(condition, seconds=90):
     limit = time.monotonic() + seconds
     while not condition() and time.monotonic() < limit:
         time.sleep(0.1)

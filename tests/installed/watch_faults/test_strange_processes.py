@@ -38,7 +38,7 @@ def test_a_qemu_that_libvirt_does_not_own(watch, emulator):
     (watch.run / 'starting.pid').write_text('%d\n' % owned.pid)
     watch.put(pid=known.pid)
     watch.start()
-    record = watch.receive(timeout=40)
+    record = watch.receive()
     assert record['VIRT_GUARD_RULE'] == 'test-process' and 'VIRT_GUARD_DOMAIN' not in record
     assert record['MESSAGE'].startswith('this host: deny: QEMU without libvirt [test-process]: <process pid="')
     assert 'pid="%d"' % stranger.pid in record['VIRT_GUARD_AFTER']

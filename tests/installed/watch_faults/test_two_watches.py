@@ -35,7 +35,7 @@ def test_only_one_of_two_watches_records(installation, watch):
         assert b"domain 'vm': deny: I/O throttling by QEMU" in read_line(other.process.stdout)
         assert set(watch.told()) == {('vm', 'qemu-io-throttling')}
         other.process.send_signal(signal.SIGTERM)
-        assert other.process.wait(timeout=10) == 0 and other.process.stderr.read() == b''
+        assert other.process.wait(timeout=60) == 0 and other.process.stderr.read() == b''
         with pytest.raises(queue.Empty):
             other.receive(timeout=0)
     finally:
