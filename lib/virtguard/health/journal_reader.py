@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The guard's own records, as journalctl reads them from the host's journal."""
+"""The guard's own records, and journald's, as journalctl reads them from the host's journal."""
 
 import json
 import subprocess
@@ -9,11 +9,12 @@ from .programs import run_program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, Iterator, List, Sequence, Union
+    from typing import Any, Dict, Iterator, List, Sequence, Union
 
     Record = Dict[str, Union[str, List[str]]]
 
 _PATIENCE = 20  # seconds
+_SYNCHRONISED = 5  # seconds until journald has written down what it was sent
 
 
 class JournalError(GuardError):
@@ -27,19 +28,37 @@ def read_records(*arguments: str, fields: 'Sequence[str]' = ()) -> 'List[Record]
     :param fields: which fields are needed; none: all
     :raises JournalError:
     """
+    return read_journal('SYSLOG_IDENTIFIER=virt-guard', *arguments, fields=fields)
+
+
+def read_journal(*arguments: str, fields: 'Sequence[str]' = ()) -> 'List[Record]':
+    """As read_records, of all entries.
+
+    :raises JournalError:
+    """
     command = ['journalctl', '--quiet', '--no-pager', '--output=json']
     if fields:
         command.append('--output-fields=' + ','.join(fields))
-    lines = _ask([*command, 'SYSLOG_IDENTIFIER=virt-guard', *arguments]).splitlines()
+    lines = _ask([*command, *arguments]).split('\n')
     return [record for record in map(_parsed, lines) if record is not None]
+
+
+def synchronise() -> bool:
+    """Have journald take and keep all that it was sent until now; False: it cannot be asked, or does not answer."""
+    try:
+        return run_program(['journalctl', '--quiet', '--sync'], _SYNCHRONISED).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
 
 
 def oldest_entry() -> 'float':
     """When the oldest entry of the journal was written, in seconds since the epoch; 0.0 if there is none.
 
+    Users have journals of their own, which may reach further back, and have none of our records.
+
     :raises JournalError:
     """
-    text = _ask(['journalctl', '--quiet', '--no-pager', '--header'])
+    text = _ask(['journalctl', '--quiet', '--no-pager', '--system', '--header'])
     times = list(_head_times(text))
     return min(times, default=0.0)
 
@@ -47,6 +66,20 @@ def oldest_entry() -> 'float':
 def time_of(record: 'Record') -> float:
     """When a record was sent, in seconds since the epoch."""
     return int(str(record.get('_SOURCE_REALTIME_TIMESTAMP') or record['__REALTIME_TIMESTAMP'])) / 1000000
+
+
+def received(record: 'Record') -> float:
+    """When journald took a record, in seconds since the epoch."""
+    return int(str(record['__REALTIME_TIMESTAMP'])) / 1000000
+
+
+def text_of(record: 'Record', field: str) -> str:
+    """The first value of a field, '' if there is none; journalctl has numbers where a text is not printable."""
+    value: 'Any' = record.get(field)
+    if isinstance(value, list) and value:
+        is_bytes = isinstance(value[0], int)
+        value = bytes(value).decode('utf-8', 'surrogateescape') if is_bytes else value[0]
+    return value if isinstance(value, str) else ''
 
 
 def values_of(record: 'Record', field: str) -> 'List[str]':

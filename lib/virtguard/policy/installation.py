@@ -19,12 +19,13 @@ class Installation:
     """`policy`: the policy that is in force; `installed` tells whether a hook on this host obeys it.
 
     `program` is the hook that libvirt runs, by a link in `hooks`, its own directory.
-    libvirt's own: `domains`, definitions; `run`, the status of what runs; `lib`, metadata of snapshots and checkpoints.
+    libvirt's own: `domains`, definitions; `run`, the status of what runs; `lib`, metadata of snapshots and checkpoints;
+    `domain_logs`, what it logs of domains.
     `host` stands for the / of the host's own libvirt: --root does not move its programs and schemas.
     Written to: `state`, the directory where a watch keeps states; `log`, the file for records that no other sink takes.
     """
 
-    __slots__ = ('policy', 'installed', 'host', 'program', 'hooks', 'domains', 'run', 'lib', 'state', 'log')
+    __slots__ = 'policy installed host program hooks domains run lib domain_logs state log'.split()
 
     def __init__(self, policy: str, installed: bool, root: str, host: str = '') -> None:
         self.policy = policy
@@ -35,6 +36,7 @@ class Installation:
         self.domains = root + '/etc/libvirt/qemu'
         self.run = root + '/run/libvirt/qemu'
         self.lib = root + '/var/lib/libvirt/qemu'
+        self.domain_logs = root + '/var/log/libvirt/qemu'
         self.state = root + '/var/lib/virt-guard'
         self.log = root + '/var/log/libvirt/virt-guard.log'
 

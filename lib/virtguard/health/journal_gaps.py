@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When journald kept nothing, so that a record that is missing says nothing."""
+
+from .condition import shown_time
+from .journal_reader import read_journal, received
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Dict
+
+# journald's own, from <systemd/sd-messages.h>.
+_STARTED = 'MESSAGE_ID=f77379a8490b408bbe5f6940505a777b'
+_SUPPRESSED = 'MESSAGE_ID=a596d6fe7bfa4994828e72309e95d61e'
+_ITS_OWN = '_TRANSPORT=driver'
+_INTERVAL = 60.0  # seconds before it tells that it has suppressed messages; 30 by default
+_NEXT = 0.001  # seconds
+_FIELDS = ('MESSAGE_ID',)
+
+
+class Gaps:
+    """Tells of single moments, none of them before `since`.
+
+    :param answers: whether journald runs, and has kept all that it was sent
+    :raises JournalError:
+    """
+
+    def __init__(self, since: float, answers: bool) -> None:
+        own = ('--since=@%.6f' % since, _ITS_OWN)
+        self._starts = sorted(map(received, read_journal(*own, _STARTED, fields=_FIELDS)))
+        self._suppressed = list(map(received, read_journal(*own, _SUPPRESSED, fields=_FIELDS)))
+        newest = () if answers else read_journal('--reverse', '--lines=1', fields=_FIELDS)
+        self._end = float('inf') if answers else max(map(received, newest), default=0.0)
+        self._alive: 'Dict[float, float]' = {}  # start of journald -> the latest moment when another had not ended
+
+    def at(self, moment: float) -> str:
+        """Why a record of that moment may be missing; '' if nothing says so.
+
+        :raises JournalError:
+        """
+        if moment > self._end:
+            return 'journald does not answer, and has kept nothing since %s' % shown_time(self._end)
+        if any(told - _INTERVAL <= moment <= told for told in self._suppressed):
+            return 'journald had too many messages then, and left some out'
+        start = next((start for start in self._starts if start > moment), None)
+        if start is not None and moment > self._alive.get(start, 0.0):
+            span = ('--since=@%.6f' % moment, '--until=@%.6f' % (start - _NEXT))
+            if not read_journal(*span, '--lines=1', fields=_FIELDS):
+                return 'journald did not run until %s' % shown_time(start)
+            self._alive[start] = moment
+        return ''
