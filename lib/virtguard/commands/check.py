@@ -9,7 +9,7 @@ from . import loading
 from .domains.domain_files import defined_domain_files, find_domain_files
 from .domains.named import definitions, files_or_domains
 from .exit_status import Tally
-from .output.report import Report
+from .output.shown_verdicts import ShownVerdicts
 from .policies import notes
 from .terminal import Progress, complain
 
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 def check(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Judge the domains in the files, or of this host, that the user names."""
     policy = loading.policy(arguments.policy, installation)
-    report = Report(arguments, by_name=False)
-    files = find_domain_files(files_or_domains(arguments.paths, installation, report.remark))
-    tally, _ = _judge(arguments, policy, report, files)
+    shown = ShownVerdicts(arguments, by_name=False)
+    files = find_domain_files(files_or_domains(arguments.paths, installation, shown.remark))
+    tally, _ = _judge(arguments, policy, shown, files)
     if not tally.total:
-        report.end()
+        shown.end()
         raise GuardError('there is no domain in the files given')
     if installation.domains in map(os.path.abspath, arguments.paths):
-        notes.complain_of_unknown_uuids(policy, installation, report.note)
+        notes.complain_of_unknown_uuids(policy, installation, shown.note)
     tally.skipped += files.others
-    report.end(str(tally))
+    shown.end(str(tally))
     return tally.exit_status
 
 
@@ -46,25 +46,25 @@ def scan(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
         from .next_boot import run
 
         return run(arguments, installation)
-    report = Report(arguments, by_name=True)
+    shown = ShownVerdicts(arguments, by_name=True)
     if arguments.domains:
         policy = loading.policy(arguments.policy, installation)
-        tally, _ = _judge(arguments, policy, report, definitions(arguments.domains, installation))
+        tally, _ = _judge(arguments, policy, shown, definitions(arguments.domains, installation))
     else:
         files = defined_domain_files(installation.domains)
         policy = loading.policy(arguments.policy, installation)
-        tally, used_waivers = _judge(arguments, policy, report, files)
-        notes.complain_of_unused_waivers(policy, used_waivers, report.note)
+        tally, used_waivers = _judge(arguments, policy, shown, files)
+        notes.complain_of_unused_waivers(policy, used_waivers, shown.note)
         if arguments.policy is None and arguments.facts is None and arguments.os is None:
             for note in notes.on_host(policy, installation):
-                report.remark(note)
-        notes.complain_of_unknown_uuids(policy, installation, report.note)
-    report.end(str(tally))
+                shown.remark(note)
+        notes.complain_of_unknown_uuids(policy, installation, shown.note)
+    shown.end(str(tally))
     return tally.exit_status
 
 
 def _judge(
-    arguments: 'argparse.Namespace', policy: 'Policy', report: Report, files: 'Iterable[DomainFile]'
+    arguments: 'argparse.Namespace', policy: 'Policy', shown: ShownVerdicts, files: 'Iterable[DomainFile]'
 ) -> 'Tuple[Tally, Set[Origin]]':
     """Print the verdict on each domain. Returns the tally, and the origins of the waivers that were used."""
     from ..judging.judge import Judge
@@ -72,18 +72,18 @@ def _judge(
 
     host = loading.host(arguments.facts, policy.needed_facts(), arguments.os)
     judge = Judge(policy, host, arguments.date or today())
-    report.begin()
+    shown.begin()
     tally = Tally()
     used_waivers: 'Set[Origin]' = set()
     progress = Progress()
-    for outcome in judge_all(judge, report, files):
+    for outcome in judge_all(judge, shown, files):
         if outcome.output or outcome.complaints or outcome.skipped:
             progress.clear()
         for complaint in outcome.complaints:
             complain(complaint)
         for skipped in outcome.skipped:
-            report.note(skipped)
-        report.add(outcome.output)
+            shown.note(skipped)
+        shown.add(outcome.output)
         used_waivers.update(outcome.waivers)
         for decision in outcome.decisions:
             tally.add(decision)

@@ -18,7 +18,7 @@ from . import loading
 from .domains.host_domains import AS_ROOT, HostDomains, as_text
 from .domains.pool import Workers
 from .exit_status import Tally
-from .output.report import Report
+from .output.shown_verdicts import ShownVerdicts
 from .policies import notes
 from .terminal import complain
 
@@ -39,8 +39,8 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Judge the definition of each domain that runs or starts with the host; print the verdicts and a summary."""
     policy = loading.policy(arguments.policy, installation)
     judge = Judge(policy, loading.host(arguments.facts, policy.needed_facts(), arguments.os), arguments.date or today())
-    report = Report(arguments, by_name=True)
-    report.begin()
+    shown = ShownVerdicts(arguments, by_name=True)
+    shown.begin()
     names = {RUNNING: set(running_domains(installation)), AUTOSTART: set(autostart_domains(installation))}
     decisions: 'Dict[str, str]' = {}
 
@@ -55,11 +55,11 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
             return give_up(name, str(error))
         complaint = note_on_saved_state(installation, name)
         when = [when for when in (RUNNING, AUTOSTART) if name in names[when]]
-        return complaint, report.next_start(path, verdict, when), verdict.decision
+        return complaint, shown.next_start(path, verdict, when), verdict.decision
 
     def give_up(name: str, reason: str) -> 'Fields':
         path = os.path.join(installation.domains, name + _SUFFIX)
-        return '%s: error: %s' % (path, reason), report.failure(path, reason), model.ERROR
+        return '%s: error: %s' % (path, reason), shown.failure(path, reason), model.ERROR
 
     tally = Tally()
     if arguments.domains:
@@ -71,16 +71,16 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
         for name, results in zip(every, workers.results(([name] for name in every), 1)):
             for complaint, text, decision in results:
                 if complaint:
-                    (complain if decision == model.ERROR else report.note)(complaint)
+                    (complain if decision == model.ERROR else shown.note)(complaint)
                 if decision:
-                    report.add(text)
+                    shown.add(text)
                     decisions[name] = decision
                     tally.add(decision)
     finally:
         workers.end()
     if not arguments.domains:
-        notes.complain_of_unknown_uuids(policy, installation, report.note)
-    report.end(*summary(policy, decisions, names))
+        notes.complain_of_unknown_uuids(policy, installation, shown.note)
+    shown.end(*summary(policy, decisions, names))
     return tally.exit_status
 
 

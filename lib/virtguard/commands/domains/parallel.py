@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ...judging.judge import Judge
     from ..output.output_format import OutputFormat
-    from ..output.report import Report
+    from ..output.shown_verdicts import ShownVerdicts
     from .file_parts import Section
 
     Item = Tuple[str, bool, str]
@@ -51,7 +51,7 @@ class Outcome:
 
 
 def judge_all(
-    judge: 'Judge', output: 'Union[OutputFormat, Report]', files: 'Iterable[DomainFile]'
+    judge: 'Judge', output: 'Union[OutputFormat, ShownVerdicts]', files: 'Iterable[DomainFile]'
 ) -> 'Iterator[Outcome]':
     """Judge all files. The outcomes come in the same order, while later files are still being judged."""
 
@@ -111,7 +111,7 @@ def _chunks(files: 'Iterable[DomainFile]') -> 'Iterator[Chunk]':
         yield chunk
 
 
-def _judge_file(judge: 'Judge', output: 'Union[OutputFormat, Report]', file: DomainFile) -> Outcome:
+def _judge_file(judge: 'Judge', output: 'Union[OutputFormat, ShownVerdicts]', file: DomainFile) -> Outcome:
     outcomes = []
     for part in file.parts():
         outcomes.append(_judge_part(judge, output, file, part))
@@ -128,7 +128,7 @@ def _judge_file(judge: 'Judge', output: 'Union[OutputFormat, Report]', file: Dom
 
 
 def _judge_part(
-    judge: 'Judge', output: 'Union[OutputFormat, Report]', file: DomainFile, part: 'Union[Section, GuardError]'
+    judge: 'Judge', output: 'Union[OutputFormat, ShownVerdicts]', file: DomainFile, part: 'Union[Section, GuardError]'
 ) -> Outcome:
     try:
         if isinstance(part, GuardError):
@@ -140,7 +140,7 @@ def _judge_part(
     return Outcome(output.verdict(file.name, verdict), (), (), (verdict.decision,), tuple(waivers))
 
 
-def _failed(output: 'Union[OutputFormat, Report]', file: DomainFile, error: GuardError) -> Outcome:
+def _failed(output: 'Union[OutputFormat, ShownVerdicts]', file: DomainFile, error: GuardError) -> Outcome:
     complaint = file.complaint(error)
     if file.is_other(error):
         return Outcome('', (), (complaint,), ('',))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _REFUSING = (model.DENY, model.ERROR)
 
 
-class Report:
+class ShownVerdicts:
     """
     :param arguments: with the options `format`, `denied`, `quiet` and `by`
     :param by_name: whether people know the domains by their names, not by the files that they named
