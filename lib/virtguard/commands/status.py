@@ -17,7 +17,7 @@ from .terminal import show
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from typing import Iterator, Optional
+    from typing import Iterator, List, Optional, Tuple
 
     from ..model import Policy
     from ..policy.installation import Installation
@@ -28,19 +28,7 @@ _INDENT = ' ' * 23
 
 def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Print every condition, and first what they come to. Returns the exit status: 0 guarding, 1 amiss, 2 unknown."""
-    if not installation.installed:
-        conditions = [Condition('guard', AMISS, 'virt-guard is not installed on this host', './install.sh')]
-        policy = None
-    else:
-        policy, of_policy = examine_policy(installation, today())
-        called = last_call()
-        conditions = [
-            *examine_hook(installation),
-            *examine_daemons(installation, called),
-            *of_policy,
-            *examine_trail(installation, called),
-            *examine_starts(installation),
-        ]
+    policy, conditions = examine(installation)
     state = overall(conditions)
     if arguments.format == 'jsonl':
         for condition in conditions:
@@ -50,6 +38,21 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
         for condition in conditions:
             show(''.join(_lines(condition)))
     return _STATUS[state]
+
+
+def examine(installation: 'Installation') -> 'Tuple[Optional[Policy], List[Condition]]':
+    """The policy in force (None: it cannot be used), and every condition."""
+    if not installation.installed:
+        return None, [Condition('guard', AMISS, 'virt-guard is not installed on this host', './install.sh')]
+    policy, of_policy = examine_policy(installation, today())
+    called = last_call()
+    return policy, [
+        *examine_hook(installation),
+        *examine_daemons(installation, called),
+        *of_policy,
+        *examine_trail(installation, called),
+        *examine_starts(installation),
+    ]
 
 
 def _headline(state: str, policy: 'Optional[Policy]') -> str:
