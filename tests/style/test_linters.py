@@ -29,6 +29,8 @@ COMMANDS = {
         'comments: {min-spaces-from-content: 1}, brackets: {min-spaces-inside: 0, max-spaces-inside: 1}}}',
         'policy.yaml',
         'data/profiles',
+        'data/virt-guard-alerts.yml',
+        'tests/style/alerts.yml',
         'doc/examples',
     ],
 }
