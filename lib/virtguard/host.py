@@ -44,8 +44,13 @@ def today() -> str:
 
 
 def now() -> str:
-    """The time in UTC, YYYY-MM-DDTHH:MM:SSZ."""
-    return time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())
+    """The time, as shown_time shows it."""
+    return shown_time(time.time())
+
+
+def shown_time(moment: float) -> str:
+    """A time in seconds since the epoch, in UTC, YYYY-MM-DDTHH:MM:SSZ."""
+    return time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(moment))
 
 
 def _arch() -> str:

@@ -26,7 +26,11 @@ MESSAGE_IDS = {
     model.ERROR: 'f5fed29b16764425ac01972c7559af07',
     model.HAPPENED: '56f3aa9fc0884aca888aa25eb2ec6229',
     model.POLICY_CHANGED: '8a207a7f96844ca98aa39f027b04ad4a',
+    model.COMPILED: 'b00b97a388434e8c88f63cb62c1fffbd',
     model.GUARD_CHANGED: '0663a4e211e84c2bbcef5dba4d777625',
+    model.WATCH_STARTED: '2b48c9f11dc7459db3bc076f7810f2b1',
+    model.WATCH_STOPPED: '1fbf7b9595d64dc282c3504342606a4f',
+    model.UNWATCHED: 'fb2e0122d284473581aedf66150985be',
     model.EXPIRY: 'a98fdc1ae51b411692abc70f35674db7',
 }
 PRIORITIES = {
@@ -36,7 +40,11 @@ PRIORITIES = {
     model.ERROR: 3,
     model.HAPPENED: 4,
     model.POLICY_CHANGED: 5,
+    model.COMPILED: 6,
     model.GUARD_CHANGED: 5,
+    model.WATCH_STARTED: 5,
+    model.WATCH_STOPPED: 5,
+    model.UNWATCHED: 4,
     model.EXPIRY: 4,
 }
 
@@ -121,17 +129,9 @@ def expiry_fields(message: str, matters: bool) -> 'Fields':
     return fields if matters else [(name, '6' if name == 'PRIORITY' else value) for name, value in fields]
 
 
-def policy_change_fields(message: str, user: str, path: str, before: str, after: str) -> 'Fields':
-    """The fields of a record which says that somebody has changed a file of the policy in force.
-
-    :param before, after: the SHA-256 of what the file held and holds, '' where there was or is none
-    """
-    return _head(model.POLICY_CHANGED, message) + [
-        ('VIRT_GUARD_USER', user),
-        ('VIRT_GUARD_FILE', path),
-        ('VIRT_GUARD_FILE_SHA256_BEFORE', before),
-        ('VIRT_GUARD_FILE_SHA256', after),
-    ]
+def own_fields(kind: str, message: str) -> 'Fields':
+    """The first fields of a record of the guard itself, such as model.POLICY_CHANGED."""
+    return _head(kind, message)
 
 
 def _head(outcome: str, message: str) -> 'Fields':

@@ -58,7 +58,11 @@ WOULD_DENY = 'would-deny'
 # What records are about that have no verdict on a whole domain.
 HAPPENED = 'runtime'  # something that a watch has found
 POLICY_CHANGED = 'policy-changed'
+COMPILED = 'compiled'
 GUARD_CHANGED = 'guard-changed'  # it was installed, upgraded or removed: install.sh records that
+WATCH_STARTED = 'watch-started'
+WATCH_STOPPED = 'watch-stopped'
+UNWATCHED = 'unwatched'  # nobody watched running domains from one time to another
 EXPIRY = 'expiry'
 
 # Answers to a condition on the host: True, False, or None where the host cannot tell. A probe may add why it is so.

@@ -131,6 +131,8 @@ WARNING: THIS IS AN AUTO-GENERATED FILE.
 """
 UUID = '5dd0a2f7-6f3c-4b5e-9c43-6a3f6e1b7a10'
 OTHER_UUID = '5dd0a2f7-6f3c-4b5e-9c43-6a3f6e1b7a11'
+# Records of the guard itself; those of running domains are read without them.
+OWN = ('watch-started', 'watch-stopped', 'unwatched', 'policy-changed')
 _MARK = 'mark'  # a domain whose record says that all that was written before has been judged
 _FLAGS = ''.join("    <flag name='flag-%d'/>\n" % number for number in range(200))
 
@@ -175,7 +177,7 @@ class Watching:
         # Not pytest's own directory: the path of a socket must be short.
         self._sockets = pathlib.Path(tempfile.mkdtemp(prefix='vg-'))
         self._journal, self._notified = self._listen('socket'), self._listen('notify')
-        self._records = queue.Queue()
+        self._records, self._own = queue.Queue(), queue.Queue()
         self._collector = threading.Thread(target=self._collect)
         self._collector.start()
         self._marks = 0
@@ -257,9 +259,19 @@ class Watching:
         """The same, as (domain, rule) pairs."""
         return [(r.get('VIRT_GUARD_DOMAIN', ''), r.get('VIRT_GUARD_RULE', '')) for r in self.records()]
 
-    def receive(self, timeout=90):
-        """The next record."""
+    def receive(self, timeout=20):
+        """The next record that is not of the guard itself."""
         return self._records.get(timeout=timeout)
+
+    def receive_own(self, decision, timeout=60):
+        """The next record of the guard itself, which is of this kind."""
+        record = self._own.get(timeout=timeout)
+        assert record['VIRT_GUARD_DECISION'] == decision, record
+        return record
+
+    def has_own(self):
+        """Whether there are more records of the guard itself, of those that have come by now."""
+        return not self._own.empty()
 
     def _collect(self):
         # At once: the kernel holds a few datagrams only.
@@ -268,7 +280,8 @@ class Watching:
             if not data:
                 return
             record = Journal.decode(data)
-            self._records.put({name: values[0] if len(values) == 1 else values for name, values in record.items()})
+            record = {name: values[0] if len(values) == 1 else values for name, values in record.items()}
+            (self._own if record['VIRT_GUARD_DECISION'] in OWN else self._records).put(record)
 
     # What libvirt does
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One thing that was looked at: how it is, and where something is amiss, what mends it. Pure: no I/O."""
 
-import time
+from ..host import shown_time as shown_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,8 +27,3 @@ def overall(conditions: 'Iterable[Condition]') -> str:
     """AMISS if one is, else UNKNOWN if one is, else OK."""
     states = {condition.state for condition in conditions}
     return AMISS if AMISS in states else UNKNOWN if UNKNOWN in states else OK
-
-
-def shown_time(moment: float) -> str:
-    """A time in seconds since the epoch, as people and programs read it."""
-    return time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(moment))

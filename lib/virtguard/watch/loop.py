@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`virt-guard watch`: follows libvirt's own files and records what happens to running domains. Never calls libvirt."""
 
-import contextlib
 import os
 import select
-import signal
 import time
 
 from .. import journal
@@ -17,8 +15,11 @@ from .kept_states import KeptStates
 from .ledger import HOST, Ledger
 from .policy_follower import PolicyFollower
 from .policy_in_force import PolicyInForce
+from .presence import Presence
 from .qemu_processes import Processes
+from .recorded_policy import RecordedPolicy
 from .reminders import Reminders
+from .signals import Signals
 from .state import State
 from .state_files import StateFiles
 from .systemd import Notifier
@@ -42,6 +43,7 @@ _SETTLED = 0.5  # until the policy is looked at, after a sign that it has change
 _UNRENEWED = 2.0  # until the watch sees to it that a changed policy is compiled, if nobody else has done that
 _ASKED = 60.0  # until that must have been done by whom it has asked
 
+_RECORD = 1.0  # until the watch looks again whether a command that changes the policy has recorded that
 _REMIND = 3.0  # until what ends soon is looked for, in a policy that is new: when domains have been judged by it
 _LOOKS = 6  # after so many looks, all files are looked at, too, even if nothing was announced
 
@@ -81,16 +83,25 @@ class Watch:
         self._due: 'Dict[Callable[[], None], float]' = {}
         self._looks = 0
         self._is_alone = True
-        self._ended = False
-        self._reload = False
+        self._presence = Presence(self._record, self._complain)
+        self._recorded: 'Optional[RecordedPolicy]' = None
+        self._signals = Signals()
 
     def run(self) -> None:
         """Watch until SIGTERM or SIGINT.
 
         :raises GuardError: there is no valid policy to begin with, and nobody restarts this watch
         """
-        waker = self._catch_signals()
-        auditor = self._await_policy(waker)
+        try:
+            self._watch()
+        except BaseException as error:
+            self._presence.end('error: %s' % escape(str(error) or type(error).__name__), self._policy.fields())
+            raise
+        self._presence.end(self._signals.ended_by or '', self._policy.fields())
+
+    def _watch(self) -> None:
+        self._signals.catch()
+        auditor = self._await_policy()
         if auditor is None:
             self._notifier.stopping()
             return
@@ -108,26 +119,30 @@ class Watch:
         self._follower = self._follow()
         self._take_everything()
         self._ledger.judge_again(auditor)
+        if directory is not None and self._renewal is not None:  # it is the policy in force
+            self._recorded = RecordedPolicy(directory)
+        self._presence.begin(directory, kept_states.boot, self._policy.fields())
+        self._record_policy()
         self._look()
         self._in(_UNRENEWED, self._renew)
         self._in(_REMIND, self._look_for_ends)
         self._notifier.ready(self._status())
-        while not self._ended:
-            self._wait(waker)
+        while not self._signals.ended_by:
+            self._wait()
             self._turn()
         self._notifier.stopping()
         self._reminders.close()
         self._ledger.close()
         self._ledger.keep()
 
-    def _await_policy(self, waker: int) -> 'Optional[Auditor]':
+    def _await_policy(self) -> 'Optional[Auditor]':
         """The policy to begin with; None if the watch was ended before there was one.
 
         A service waits for it. If it ended instead, it would be started again and again, and complain each time.
         """
         policy = self._installation.policy
         self._policy_follower.follow([policy, drop_in_directory(policy)])
-        while not self._ended:
+        while not self._signals.ended_by:
             try:
                 return self._policy.load()
             except GuardError as error:
@@ -138,11 +153,11 @@ class Watch:
                 text = 'running domains are not observed, because the policy cannot be used: %s' % error
                 self._say('first policy', text)
             poll = select.poll()
-            for readable in (waker, self._policy_follower.fileno()):
+            for readable in (self._signals.fileno(), self._policy_follower.fileno()):
                 if readable is not None:
                     poll.register(readable, select.POLLIN)
             poll.poll(max(0, min(_LOOK, self._notifier.due() - time.monotonic())) * 1000 + 1)
-            _drain(waker)
+            self._signals.drain()
             self._notifier.alive()
             if self._policy_follower.has_changed():
                 time.sleep(_SETTLED)
@@ -160,25 +175,10 @@ class Watch:
 
     # The loop
 
-    def _catch_signals(self) -> int:
-        reader, writer = os.pipe()
-        for descriptor in (reader, writer):
-            os.set_blocking(descriptor, False)
-        signal.set_wakeup_fd(writer)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._signalled)
-        return reader
-
-    def _signalled(self, number: int, frame: object) -> None:
-        if number == signal.SIGHUP:
-            self._reload = True
-        else:
-            self._ended = True
-
-    def _wait(self, waker: int) -> None:
+    def _wait(self) -> None:
         """Wait until there is something to do."""
         poll = select.poll()
-        poll.register(waker, select.POLLIN)
+        poll.register(self._signals.fileno(), select.POLLIN)
         followed = [self._follower.fileno()]
         if self._look_at_policy not in self._due:  # however often it is touched meanwhile
             followed.append(self._policy_follower.fileno())
@@ -187,10 +187,10 @@ class Watch:
                 poll.register(readable, select.POLLIN)
         idle = min(self._notifier.due(), self._intake.due(), *self._due.values()) - time.monotonic()
         poll.poll(0 if self._intake.has_work() else min(max(0, idle), _LOOK) * 1000 + 1)
-        _drain(waker)
+        self._signals.drain()
 
     def _turn(self) -> None:
-        if self._reload:
+        if self._signals.reload:
             self._reload_all()
         if self._follower.polling:
             self._say('inotify', "libvirt's files are looked at every second: %s" % self._follower.polling)
@@ -222,13 +222,14 @@ class Watch:
         self._due.setdefault(action, time.monotonic() + seconds)
 
     def _reload_all(self) -> None:
-        self._reload = False
+        self._signals.reload = False
         self._notifier.reloading()
         self._follower.close()
         self._follower = self._follow()
         self._policy.forget()
         self._check_policy()
         self._take_everything()
+        self._presence.reload(self._policy.fields())
         self._notifier.ready(self._status())
 
     # Files
@@ -245,9 +246,12 @@ class Watch:
     def _take_everything(self) -> None:
         unlisted = self._intake.take_everything()
         if unlisted:
-            self._say('list', '; '.join(str(error) for error in unlisted.values()))
+            text = '; '.join(str(error) for error in unlisted.values())
+            self._say('list', text)
+            self._presence.lose(text)
         else:
             self._amiss.pop('list', None)
+            self._presence.regain(self._policy.fields())
         self._in(_KEEP, self._keep)
 
     def _look_at_files(self) -> None:
@@ -257,6 +261,7 @@ class Watch:
     # What nothing announces
 
     def _look(self) -> None:
+        self._presence.live(self._policy.fields())
         self._check_policy()
         self._intake.retry()
         self._looks += 1
@@ -309,9 +314,17 @@ class Watch:
             self._in(_REMIND, self._look_for_ends)
             is_other = auditor.all_metadata != self._ledger.auditor.all_metadata
             self._ledger.judge_again(auditor)
+            self._record_policy()
             if is_other:  # the rules now need more of the files, or less
                 self._files.forget_others(())
                 self._take_everything()
+
+    def _record_policy(self) -> None:
+        try:
+            if self._recorded and not self._recorded.keep_up(self._ledger.auditor.policy, self._policy, self._record):
+                self._in(_RECORD, self._record_policy)
+        except (GuardError, OSError) as error:
+            self._say('recorded', 'that the policy was changed could not be recorded: %s' % error)
 
     def _look_for_ends(self) -> None:
         if self._is_alone:
@@ -368,8 +381,3 @@ class Watch:
         running = counted(self._ledger.running(), 'running domain')
         changes = counted(self._ledger.changes, 'change')
         return "%s %s by policy '%s'; %s" % (how, running, self._policy.name, changes)
-
-
-def _drain(waker: int) -> None:
-    with contextlib.suppress(BlockingIOError):  # if it was not a signal
-        os.read(waker, 4096)

@@ -80,6 +80,10 @@ class PolicyInForce:
         self._retry = float('inf')
         return auditor
 
+    def is_current(self) -> bool:
+        """Whether nothing has changed since the policy was loaded."""
+        return self._look() == self._seen
+
     def _look(self) -> object:
         # A host is upgraded from one minor release to the next while it runs.
         host = read_facts(('os',) if self._asks_os else ())

@@ -20,6 +20,11 @@ def test_a_watch_killed_at_any_moment_loses_nothing_that_lasts(watch):
     watch.put(vcpus=vcpus)
     watch.start()
     watch.records()
+    kept = watch.state / (hashlib.sha256(b'vm').hexdigest() + '.state')
+    deadline = time.monotonic() + 60
+    while not kept.exists():  # what brings no news is kept a little later
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     for fall in range(8):
         vcpus -= 1
         watch.put(vcpus=vcpus)
@@ -49,7 +54,7 @@ def test_damaged_states_are_ignored(watch, damage):
     watch.put(vcpus=4)
     assert watch.told() == []
     assert watch.stop() == (0, '')
-    for path in watch.state.iterdir():
+    for path in watch.state.glob('*.state'):
         data = path.read_bytes()
         if damage == 'cut':
             path.write_bytes(data[: len(data) // 2])
@@ -60,7 +65,7 @@ def test_damaged_states_are_ignored(watch, damage):
             path.write_bytes(data.replace(b'state 1', b'state 9', 1))
         else:
             os.chown(str(path), 65534, 65534)
-    count = len(list(watch.state.iterdir()))
+    count = len(list(watch.state.glob('*.state')))
     watch.put(vcpus=3)
     watch.start()
     records = watch.records()

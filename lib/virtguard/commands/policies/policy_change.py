@@ -165,7 +165,9 @@ def _record(
     user = calling_user()
     digests = ['' if data is None else sha256_hex(data) for data in (before, after)]
     message = 'the policy was changed by %s: %s' % (user, said)
-    return sinks.send(journal.policy_change_fields(message, user, path, *digests) + policy.fields()) is not None
+    fields = [('VIRT_GUARD_USER', user), ('VIRT_GUARD_FILE', path)]
+    fields += [('VIRT_GUARD_FILE_SHA256_BEFORE', digests[0]), ('VIRT_GUARD_FILE_SHA256', digests[1])]
+    return sinks.send(journal.own_fields(model.POLICY_CHANGED, message) + fields + policy.fields()) is not None
 
 
 def _compile(installation: 'Installation') -> None:
