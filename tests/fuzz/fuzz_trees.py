@@ -83,7 +83,10 @@ class Corpus:
 
     def domain(self, random):
         """A domain of the tests with up to eight changes."""
-        root = random.choice(self.domains).copy()
+        return self.changed(random.choice(self.domains).copy(), random)
+
+    def changed(self, root, random):
+        """A domain after up to eight changes."""
         for _ in range(random.randrange(9)):
             _CHANGES[random.randrange(len(_CHANGES))](self, root, random)
         return root

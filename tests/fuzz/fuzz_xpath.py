@@ -6,6 +6,7 @@ import math
 import pathlib
 import random
 
+from fuzz_functions import NUMBERS, compile_simply, transition
 from fuzz_spelling import Odd, plain, strange_metadata
 from fuzz_trees import CASES, Corpus
 from virtguard import tree, xpath
@@ -27,7 +28,8 @@ _NAMES = (
 ).split()
 _ATTRIBUTES = 'type name bus mode model dev file machine arch id value unit index slot enabled * libosinfo:id'.split()
 _TEXTS = ("''", "'kvm'", "'virtio'", "'0x0'", "'a'", "'yes'", "'1'", "'-2.5'", "' 7 '", "'disk'", '"e"', "'/'")
-_NUMBERS = '0 1 2 3 0.5 1.5 2.25 10 1000000 0.001 12345.678 3.14159'.split()
+_NUMBERS = '0 1 2 3 0.5 1.5 2.25 10 1000000 0.001 12345.678 3.14159 0x0 0x10 0XfF 0x7fffffffffff'.split()
+_STATES = ('before', 'after')
 
 
 class Expressions:
@@ -35,6 +37,25 @@ class Expressions:
 
     def __init__(self, random):
         self._random = random
+
+    def of_transition(self):
+        """One that begins with elements in both states, and most often calls a function that is for these."""
+        name = self._random.choice(_NAMES[:-1])
+        start = '%s/%s%s' % (self._one('/transition/', '//'), self._one(*_STATES), self._one('/domain/', '//', '/*/*/'))
+        return '%s%s[%s]%s' % (start, self._one(name, '*'), self._of_states(2), self._one('', '', '/' + self._steps(1)))
+
+    def _of_states(self, depth):
+        kind = self._random.randrange(8 if depth else 4)
+        if kind < 4:
+            return self._one('vg:is-new()', 'vg:is-gone()', 'vg:before()', 'not(vg:before())')
+        if kind == 4:
+            return '%s %s %s' % (self._of_states(depth - 1), self._one('and', 'or'), self.truth(1))
+        if kind == 5:
+            attribute = self._one(*_ATTRIBUTES)
+            return 'vg:before()/@%s %s @%s' % (attribute, self._one('=', '!=', '>', '<='), attribute)
+        if kind == 6:
+            return 'count(vg:before()/%s) %s %s' % (self._steps(1), self._one('=', '<'), self.number(1))
+        return '%s::*[%s]' % (self._one('child', 'descendant', 'ancestor-or-self'), self._of_states(depth - 1))
 
     def any(self):
         kind = self._random.randrange(10)
@@ -101,7 +122,8 @@ class Expressions:
         if kind == 4:
             return 'lang(%s)' % self._one("'en'", "'EN'", "'de'", self.text(below))
         if kind == 5:
-            return 'vg:has-flag(%s, 0x%x)' % (self.nodes(below), self._one(1, 2, 4, 8, 32))
+            nodes = self._one(self.nodes(below), '.', '@*', '@' + self._random.choice(_ATTRIBUTES))
+            return 'vg:has-flag(%s, %s)' % (nodes, self._one('1', '0x1', '2', '4', '0X8', '32', '0x80000'))
         if kind < 8:
             return self.nodes(below)
         if kind == 8:
@@ -162,8 +184,8 @@ class Both:
     def __init__(self, data):
         self.data = data
         self.document = tree.read_tree(data)
+        self._root = parse_xml(data)
         if self.document is not None:
-            self._root = parse_xml(data)
             (self.root,) = self.document.elements()
 
     def compare(self, expression):
@@ -171,28 +193,35 @@ class Both:
         program = make_program(expression)
         if program is None:
             return None
-        theirs = compile_match(expression)(self._root)
+        theirs = compile_simply(expression)(self._root)
         ours = xpath.run(program, self.root) if isinstance(theirs, list) else xpath.evaluate(program, self.root)
-        return self._shown(ours), self._shown(theirs)
+        return _shown(ours), _shown(theirs)
 
-    def _shown(self, value):
-        if isinstance(value, list):
-            return [self._place(node) for node in value]
-        return 'NaN' if isinstance(value, float) and math.isnan(value) else (type(value).__name__ != 'bool', value)
+    def compare_functions(self, expression):
+        """What the functions of lxml's evaluator make of an expression, and what simple ones do."""
+        return tuple(_shown(compiled(expression)(self._root)) for compiled in (compile_match, compile_simply))
 
-    def _place(self, node):
-        if not isinstance(node, str):
-            return 'element', _way(node), node.tag, node.sourceline
-        if node.is_attribute:
-            return 'attribute', _way(node.getparent()), node.attrname, str(node)
-        if isinstance(node, tree.Leaf):
-            above = node.getparent()
-            before = above.children[: next(n for n, child in enumerate(above.children) if child is node)]
-            return 'text', _way(above), sum(isinstance(child, tree.Element) for child in before), str(node)
-        beside = node.getparent()
-        if node.is_tail:
-            return 'text', _way(beside.getparent()), beside.getparent().index(beside) + 1, str(node)
-        return 'text', _way(beside), 0, str(node)
+
+def _shown(value):
+    """The value of an expression, so that it can be compared: nodes by where they are."""
+    if isinstance(value, list):
+        return [_place(node) for node in value]
+    return 'NaN' if isinstance(value, float) and math.isnan(value) else (type(value).__name__ != 'bool', value)
+
+
+def _place(node):
+    if not isinstance(node, str):
+        return 'element', _way(node), node.tag, node.sourceline
+    if node.is_attribute:
+        return 'attribute', _way(node.getparent()), node.attrname, str(node)
+    if isinstance(node, tree.Leaf):
+        above = node.getparent()
+        before = above.children[: next(n for n, child in enumerate(above.children) if child is node)]
+        return 'text', _way(above), sum(isinstance(child, tree.Element) for child in before), str(node)
+    beside = node.getparent()
+    if node.is_tail:
+        return 'text', _way(beside.getparent()), beside.getparent().index(beside) + 1, str(node)
+    return 'text', _way(beside), 0, str(node)
 
 
 def _way(element):
@@ -236,10 +265,26 @@ class Pairs:
         """The disagreements about twenty expressions on one mutated domain, in two spellings."""
         chance = random.Random('%s %d' % (self._seed, number))
         domain = self._corpus.domain(chance)
+        for _, node in domain.walk():
+            for name in node.attributes if chance.random() < 0.1 else ():
+                node.attributes[name] = chance.choice(NUMBERS)
         made = Expressions(chance)
         expressions = [made.any() for _ in range(20)]
         for data in (plain(domain), Odd(chance, strange_metadata(chance)).spell(domain)):
             yield from self._compare(data, expressions)
+
+    def of_transitions(self, number):
+        """The disagreements about twenty expressions on two states of a mutated domain."""
+        chance = random.Random('%s transition %d' % (self._seed, number))
+        data = transition(self._corpus, chance)
+        if data is None:
+            return
+        made = Expressions(chance)
+        expressions = [made.of_transition() for _ in range(20)]
+        yield from self._compare(data, expressions)  # those that the hook could evaluate, too
+        both = Both(data)
+        for expression in expressions:
+            yield from self._note(expression, data, both.compare_functions(expression))
 
     def _compare(self, data, expressions):
         try:
@@ -249,10 +294,13 @@ class Pairs:
         for expression in expressions if both.document is not None else ():
             compared = both.compare(expression)
             if compared is not None:
-                self.count += 1
-                self.selecting += bool(compared[1]) and compared[1] != (False, False)
-                if compared[0] != compared[1]:
-                    yield Disagreement(expression, data, *compared)
+                yield from self._note(expression, data, compared)
+
+    def _note(self, expression, data, compared):
+        self.count += 1
+        self.selecting += bool(compared[1]) and compared[1] != (False, False)
+        if compared[0] != compared[1]:
+            yield Disagreement(expression, data, *compared)
 
 
 def shipped_matches():
