@@ -12,12 +12,13 @@ from .terminal import complain, show, wants_colour
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from typing import Optional
+    from typing import List, Optional, Tuple
 
     from ..model import Occurrence
     from ..policy.installation import Installation
     from ..watch.policy_in_force import PolicyInForce
     from ..watch.renewal import Renewal
+    from ..watch.unjudged_starts import Unjudged
 
 
 def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
@@ -65,7 +66,13 @@ def _watch(
         if not is_service:
             complain('%s: %s' % (wording.PROGRAM, text))
 
-    Watch(installation, policy, renewal, show_happening, complain_of).run()
+    def find_unjudged(since: float) -> 'Tuple[List[Unjudged], float, bool]':
+        from ..health.coverage import unjudged_since  # in a process of its own
+
+        return unjudged_since(installation, since)
+
+    find = find_unjudged if renewal is not None else None  # else no hook obeys this policy
+    Watch(installation, policy, renewal, show_happening, complain_of, find).run()
     if not is_service:
         show(output.summary())
     return FINE

@@ -19,19 +19,24 @@ from .journal_reader import oldest_entry, synchronise
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, Iterable, List, Optional, Sequence
+    from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 
     from ..policy.installation import Installation
+    from ..watch.unjudged_starts import Unjudged
     from .domain_logs import DomainLogs
     from .guard_records import GuardRecords
 
 # What is known of a start. UNJUDGED: the guard was there to be asked, and there is no verdict.
 JUDGED, UNJUDGED, BEFORE, UNKNOWN = 'judged', 'unjudged', 'before', 'unknown'
 
+_EVER = float('inf')
 _BEFORE = 300.0  # seconds between a verdict and the start that it permits: other hooks run then
 _CLOCK = 0.01  # seconds that the times of both may differ
 _OF_PROCESS = 60.0  # seconds that the start of a process may be away from what libvirt has logged
 _COMING = 2.0  # seconds until the daemon has been told of a hook that was installed
+_VAGUE = 5.0  # seconds that the start of a process may be off: it is counted from the clock as it is
+_HOUR = 3600.0  # seconds in which something that is not known may become known
+_OVERLAP = 60.0  # seconds that are looked at again
 _SETTLED = 60.0  # seconds after which a record is in the journal, even if journald cannot be asked to hurry
 
 
@@ -87,25 +92,49 @@ class Running:
         self.started = started
 
 
-def find_coverage(installation: 'Installation', since: float = 0.0, until: 'Optional[float]' = None) -> Coverage:
-    """What is known of the starts on this host since a time (and of what runs since before it), until another.
+def find_coverage(
+    installation: 'Installation', since: float = 0.0, until: 'Optional[float]' = None, with_older: bool = True
+) -> Coverage:
+    """What is known of the starts on this host since a time, until another.
 
+    :param with_older: also of what runs since before that time
     :raises JournalError: the journal cannot be read, so that nothing is known
     :raises GuardError: the files of domains that run cannot be read
     """
-    begins = oldest_entry() or float('inf')
-    running = running_domains(installation)
+    begins = oldest_entry() or _EVER
     # What was logged before the journal begins is of no use, except that it tells of what still runs.
     first = max(since, begins)
-    earliest = min([first, *(domain.started - _OF_PROCESS for domain in running)])
+    running = running_domains(installation)
+    if not with_older:
+        running = [domain for domain in running if domain.started > first]
+    # A verdict may belong to a start that was before all of these.
+    earliest = min([first, *(domain.started - _OF_PROCESS for domain in running)]) - _BEFORE
     logs = read_domain_logs(installation.domain_logs, earliest)
-    asked = [start for start in merge_starts(logs, running) if first <= start.time or start.is_running]
-    starts = [start for start in asked if until is None or start.time <= until]
+    starts = merge_starts(logs, running)
     records = read_guard_records(installation, earliest - _BEFORE)
     conclude(starts, records, begins)
-    if any(start.state == UNJUDGED for start in starts):
-        _look_again(starts, installation, earliest - _BEFORE, begins)
-    return Coverage(starts, max(begins, records.present_since), logs.unread)
+    asked = [start for start in starts if (first <= start.time or start.is_running) and start.time <= (until or _EVER)]
+    if any(start.state == UNJUDGED for start in asked):
+        answers = synchronise()
+        records = read_guard_records(installation, earliest - _BEFORE, all_sinks=True)
+        conclude(starts, records, begins)
+        _excuse([start for start in asked if start.state == UNJUDGED], answers)
+    return Coverage(asked, max(begins, records.present_since), logs.unread)
+
+
+def unjudged_since(installation: 'Installation', since: float) -> 'Tuple[List[Unjudged], float, bool]':
+    """What a watch asks, see watch/unjudged_starts.
+
+    :raises GuardError: as find_coverage
+    """
+    now = time.time()
+    coverage = find_coverage(installation, since, with_older=False)
+    found = [
+        (start.name, start.uuid, start.time, 0.0 if start.is_logged else _VAGUE)
+        for start in coverage.of_state(UNJUDGED)
+    ]
+    unsettled = [start.time for start in coverage.of_state(UNKNOWN) if start.time > now - _HOUR]
+    return found, min([now, *unsettled]) - _OVERLAP, not unsettled
 
 
 def running_domains(installation: 'Installation') -> 'List[Running]':
@@ -158,7 +187,7 @@ def conclude(starts: 'Iterable[Start]', records: 'GuardRecords', begins: float) 
         elif not records.was_present(start.time - _COMING):
             start.conclude(BEFORE, 'the guard was not installed then')
         elif start.time < begins + _CLOCK:
-            start.conclude(UNKNOWN, 'the journal begins later' if begins < float('inf') else 'the journal is empty')
+            start.conclude(UNKNOWN, 'the journal begins later' if begins < _EVER else 'the journal is empty')
         else:
             start.conclude(UNJUDGED)
         previous[start.name] = start.time + _CLOCK
@@ -171,15 +200,17 @@ def _is_admitted(start: Start, records: 'GuardRecords', previous: float) -> bool
     return bool(verdicts) and verdicts[-1][1]
 
 
-def _look_again(starts: 'Sequence[Start]', installation: 'Installation', since: float, begins: float) -> None:
-    """Find out of what seems to have no verdict whether that can be known."""
-    answers = synchronise()
-    conclude(starts, read_guard_records(installation, since, all_sinks=True), begins)
-    unjudged = [start for start in starts if start.state == UNJUDGED]
-    gaps = Gaps(min((start.time for start in unjudged), default=begins), answers)
+def _excuse(unjudged: 'Sequence[Start]', answers: bool) -> None:
+    """Find out of what seems to have no verdict whether that can be known.
+
+    :param answers: whether journald has kept all that it was sent
+    """
+    if not unjudged:
+        return
+    gaps = Gaps(unjudged[0].time, answers)
     for start in reversed(unjudged):
         why = gaps.at(start.time)
         if not why and not answers and start.time > time.time() - _SETTLED:
-            why = 'its record may not be in the journal yet'
+            why = 'the records may not be in the journal yet'
         if why:
             start.conclude(UNKNOWN, why)

@@ -29,7 +29,7 @@ MEMORY = 64 << 20  # bytes, beyond what the process begins with
 MOST_BYTES = 8 << 20  # of an answer
 
 _TOO_LONG = 'it takes more than %g s'
-_TOO_LARGE = 'it takes more than %d MiB of memory' % (MEMORY >> 20)
+_TOO_LARGE = 'it takes more than %d MiB of memory'
 _KEPT_OPEN = 3  # standard input, output, error
 
 
@@ -37,11 +37,16 @@ class Apart:
     """A process that does some work; it is started at once.
 
     :param processor_seconds, seconds: how long it may take, of the processor's time and of the clock's
+    :param memory: bytes that it, and each program that it runs, may take beyond what it begins with
     :raises OSError: it could not be started
     """
 
     def __init__(
-        self, work: 'Callable[[], Any]', processor_seconds: float = PROCESSOR_SECONDS, seconds: float = SECONDS
+        self,
+        work: 'Callable[[], Any]',
+        processor_seconds: float = PROCESSOR_SECONDS,
+        seconds: float = SECONDS,
+        memory: int = MEMORY,
     ) -> None:
         self._processor_seconds = processor_seconds
         self._chunks: 'List[bytes]' = []
@@ -54,7 +59,7 @@ class Apart:
             os.close(writer)
             raise
         if self._pid == 0:
-            _work(work, writer, processor_seconds, seconds)
+            _work(work, writer, processor_seconds, seconds, memory)
         os.close(writer)
         os.set_blocking(reader, False)
         self._reader = reader
@@ -115,7 +120,7 @@ def wait_for(work: 'Callable[[], Any]') -> 'Any':
     return apart.answer()
 
 
-def _work(work: 'Callable[[], Any]', writer: int, processor_seconds: float, seconds: float) -> 'NoReturn':
+def _work(work: 'Callable[[], Any]', writer: int, processor_seconds: float, seconds: float, memory: int) -> 'NoReturn':
     status = 1
     try:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPROF, signal.SIGALRM):
@@ -133,8 +138,8 @@ def _work(work: 'Callable[[], Any]', writer: int, processor_seconds: float, seco
         os.dup2(null, 2)
         os.close(null)
         gc.disable()
-        _limit_memory()
-        data = _answer(work)
+        _limit_memory(memory)
+        data = _answer(work, memory)
         while data:
             data = data[os.write(writer, data) :]
         status = 0
@@ -142,22 +147,23 @@ def _work(work: 'Callable[[], Any]', writer: int, processor_seconds: float, seco
         os._exit(status)
 
 
-def _limit_memory() -> None:
+def _limit_memory(memory: int) -> None:
     with open('/proc/self/statm') as file:
         size = int(file.read().split()[0]) * resource.getpagesize()
-    limit, hard = size + MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]
+    limit, hard = size + memory, resource.getrlimit(resource.RLIMIT_AS)[1]
     if hard == resource.RLIM_INFINITY or limit < hard:
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
-def _answer(work: 'Callable[[], Any]') -> bytes:
+def _answer(work: 'Callable[[], Any]', memory: int) -> bytes:
+    too_large = _TOO_LARGE % (memory >> 20)
     try:
         data = marshal.dumps((work(), ''))
-        failure = _TOO_LARGE if len(data) > MOST_BYTES else ''
+        failure = too_large if len(data) > MOST_BYTES else ''
     except GuardError as error:
         failure = str(error)
     except MemoryError:
-        failure = _TOO_LARGE
+        failure = too_large
     except Exception as error:  # a defect of the guard must only be a failure to judge
         failure = 'internal error: %s' % describe_defect(error)
     return marshal.dumps((None, failure)) if failure else data

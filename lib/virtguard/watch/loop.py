@@ -4,6 +4,7 @@
 import os
 import select
 import time
+from functools import partial
 
 from .. import journal
 from ..errors import GuardError
@@ -23,6 +24,7 @@ from .signals import Signals
 from .state import State
 from .state_files import StateFiles
 from .systemd import Notifier
+from .unjudged_starts import UnjudgedStarts
 from .unobserved import Gap, Unobserved
 
 TYPE_CHECKING = False
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from .auditor import Auditor
     from .reminder import Reminder
     from .renewal import Renewal
+    from .unjudged_starts import Find
 
 # Seconds
 _LOOK = 10.0  # between looks at what nothing announces: processes, directories that were mounted over
@@ -57,6 +60,7 @@ class Watch:
     :param renewal: of its compiled form; None where it has none
     :param show: gets each thing that happened, once it is recorded
     :param complain: gets a line about what is amiss
+    :param find_unjudged: tells which domains were started without a verdict, see unjudged_starts
     """
 
     def __init__(
@@ -66,11 +70,13 @@ class Watch:
         renewal: 'Optional[Renewal]',
         show: 'Callable[[Occurrence, Verdict], None]',
         complain: 'Callable[[str], None]',
+        find_unjudged: 'Optional[Find]' = None,
     ) -> None:
         self._installation = installation
         self._policy = policy
         self._policy_follower = PolicyFollower()
         self._renewal = renewal
+        self._find_unjudged = find_unjudged
         self._show = show
         self._print = complain
         self._sinks = journal.Sinks(installation.log)
@@ -115,6 +121,13 @@ class Watch:
         self._intake.attach(self._ledger)
         directory = self._installation.state if kept_states.is_usable else None
         self._reminders = Reminders(self._installation, directory, self._remind, self._complain)
+        self._starts = UnjudgedStarts(
+            self._find_unjudged if self._is_alone else None,
+            self._installation.domain_logs,
+            directory,
+            self._tell,
+            partial(self._say, 'starts'),
+        )
         self._ledger.load()
         self._follower = self._follow()
         self._take_everything()
@@ -132,6 +145,7 @@ class Watch:
             self._turn()
         self._notifier.stopping()
         self._reminders.close()
+        self._starts.close()
         self._ledger.close()
         self._ledger.keep()
 
@@ -182,7 +196,9 @@ class Watch:
         followed = [self._follower.fileno()]
         if self._look_at_policy not in self._due:  # however often it is touched meanwhile
             followed.append(self._policy_follower.fileno())
-        for readable in [*self._ledger.descriptors(), *self._reminders.descriptors(), *followed]:
+        for source in (self._ledger, self._reminders, self._starts):
+            followed += source.descriptors()
+        for readable in followed:
             if readable is not None:
                 poll.register(readable, select.POLLIN)
         idle = min(self._notifier.due(), self._intake.due(), *self._due.values()) - time.monotonic()
@@ -205,6 +221,7 @@ class Watch:
             self._in(_SETTLED, self._look_at_policy)
         self._ledger.collect()
         self._reminders.collect()
+        self._starts.collect(self._ledger.auditor)
         if self._intake.has_work():
             self._check_policy()
         self._intake.turn()
@@ -269,8 +286,9 @@ class Watch:
             self._follower = self._follow()  # inotify may be usable again
         if self._follower.check() or self._looks % _LOOKS == 0:
             self._take_everything()
+        pids = {self._ledger.state(name).pid() for name in self._ledger.names()}
+        self._starts.follow(pids)
         if not self._ledger.is_busy(HOST):
-            pids = {self._ledger.state(name).pid() for name in self._ledger.names()}
             self._ledger.take(HOST, State(None, self._processes.unowned(pids)[0]))
         self._notifier.status(self._status())
         self._in(_LOOK, self._look)

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starts while the hook is switched on and off at random: each without a verdict is listed and recorded, none invented.
+
+VIRT_GUARD_STARTS=1000 makes it as many starts, VIRT_GUARD_SEED another order.
+"""
+
+import json
+import os
+import random
+import time
+
+import pytest
+from domains import QCOW2_DISK, device, domain
+from guarded import HOOK, MAIN_HOOK, GuardedMachine
+from support.paths import LIB
+
+pytestmark = pytest.mark.live
+
+STARTS = int(os.environ.get('VIRT_GUARD_STARTS', '40'))
+SEED = int(os.environ.get('VIRT_GUARD_SEED', '1'))
+RULE = 'started-without-verdict'
+WATCH_LOG = '/var/log/watch.log'
+IMAGE = '/var/lib/libvirt/images/broken.qcow2'
+# What the guard of this checkout knows, asked inside of the machine.
+ASK = """
+import json, sys
+sys.path.insert(0, %r)
+from virtguard.health.coverage import find_coverage
+from virtguard.policy.installation import installed_below
+coverage = find_coverage(installed_below(''))
+print(json.dumps([[s.name, s.state, s.time, s.is_running, s.uuid, s.why] for s in coverage.starts]))
+""" % str(LIB)
+
+
+class Host:
+    """A machine with domains that start, and what must be known of each start."""
+
+    def __init__(self, machine, seed):
+        self.machine = machine
+        self.random = random.Random(seed)
+        self.is_on = True
+        self.expected = []  # of each start that libvirt logs: the domain, and whether it was judged
+        self.up = set()
+        for name in ('clean-1', 'clean-2', 'clean-3'):
+            machine.define(domain(name))
+        machine.define(domain('refused').replace("type='kvm'", "type='qemu'"))
+        machine.write(IMAGE, 'no such image')
+        machine.define(domain('broken', device(QCOW2_DISK.replace('disk.qcow2', 'broken.qcow2'))))
+
+    def switch(self, is_on):
+        if is_on != self.is_on:
+            self.machine.run(['ln', '-s', HOOK, MAIN_HOOK] if is_on else ['rm', MAIN_HOOK])
+            self.machine.reload_libvirtd()
+            self.is_on = is_on
+
+    def step(self):
+        """One start, or what leads to one."""
+        self.switch(self.random.random() < 0.5)
+        name = self.random.choice(['clean-1', 'clean-2', 'clean-3', 'refused', 'broken'])
+        if name in self.up and self.random.random() < 0.5:
+            self.machine.virsh('save', name, '/tmp/saved')
+            self.logged(name, self.machine.virsh('restore', '/tmp/saved', check=False).returncode == 0)
+            return
+        if name in self.up:
+            self.machine.virsh('destroy', name)
+            self.up.discard(name)
+        self.start(name)
+
+    def start(self, name):
+        is_up = self.machine.try_start(name).returncode == 0
+        assert is_up == (name.startswith('clean') or (name == 'refused' and not self.is_on))
+        if is_up:
+            self.up.add(name)
+        if is_up or name == 'broken':  # libvirt logs what QEMU refuses, and not what the hook refuses
+            self.logged(name, True)
+
+    def logged(self, name, is_up):
+        if not is_up:  # a restored domain that the guard refuses is not started
+            self.up.discard(name)
+            assert name == 'refused'
+            assert self.is_on
+            return
+        self.expected.append((name, self.is_on))
+
+    def coverage(self):
+        return json.loads(self.machine.run(['/usr/bin/python3', '-B', '-c', ASK], timeout=300).stdout)
+
+    def found(self):
+        """What the watch has recorded."""
+        return self.machine.journal('VIRT_GUARD_RULE=' + RULE)
+
+    def wait_found(self, number):
+        deadline = time.monotonic() + 300
+        while len(self.found()) < number:
+            assert time.monotonic() < deadline, (len(self.found()), number, self.machine.read(WATCH_LOG))
+            time.sleep(0.5)
+        return self.found()
+
+
+@pytest.fixture(scope='module')
+def host(tmp_path_factory):
+    with GuardedMachine(tmp_path_factory.mktemp('machine')) as machine:
+        machine.install('--no-deps')
+        yield Host(machine, SEED)
+
+
+def start_watch(machine):
+    return machine.spawn(['/usr/bin/virt-guard', 'watch'], log=WATCH_LOG, env={'NOTIFY_SOCKET': '/run/notify'})
+
+
+def test_starts_with_the_hook_switched_on_and_off(host):
+    machine = host.machine
+    watch = start_watch(machine)
+    while len(host.expected) < STARTS:
+        host.step()
+        if host.random.random() < 0.1:  # a watch that is started again tells nothing twice
+            machine.kill(watch, wait=60)
+            watch = start_watch(machine)
+    # One that stays, so that the watch looks again when all others are over.
+    host.switch(False)
+    for name in list(host.up):
+        machine.virsh('destroy', name)
+    host.start('clean-1')
+    host.switch(True)
+    unjudged = [name for name, is_judged in host.expected if not is_judged]
+    covered = host.coverage()
+    assert [(name, state == 'judged') for name, state, *_ in covered] == host.expected
+    assert {state for _, state, *_ in covered} == {'judged', 'unjudged'}
+    assert [name for name, state, _, is_running, *_ in covered if is_running] == ['clean-1']
+    found = host.wait_found(len(unjudged))
+    machine.kill(watch, wait=60)
+    shown = [
+        time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(when)) for _, state, when, *_ in covered if state != 'judged'
+    ]
+    told = sorted(
+        (record['VIRT_GUARD_SINCE'], record['VIRT_GUARD_DOMAIN'], record['VIRT_GUARD_UUID']) for record in found
+    )
+    uuids = {name: machine.virsh('domuuid', name).stdout.strip() for name in set(unjudged)}
+    assert told == sorted((when, name, uuids[name]) for when, name in zip(shown, unjudged))
+    assert len({record['VIRT_GUARD_EVENT'] for record in found}) == len(found)
+    print('%d starts, %d without a verdict' % (len(host.expected), len(unjudged)))
+
+
+def test_status_lists_them(host):
+    lines = host.machine.run(['virt-guard', 'status', '--format', 'jsonl'], check=False).stdout.splitlines()
+    starts = [entry for entry in map(json.loads, lines) if entry['subject'] == 'starts']
+    (running,) = [entry['text'] for entry in starts if entry['state'] == 'amiss']
+    assert running.startswith('clean-1 runs since ')
+    ended = {entry['text'].partition(' ')[0] for entry in starts if entry['state'] == 'note'}
+    assert ended == {name for name, is_judged in host.expected[:-1] if not is_judged}
