@@ -148,3 +148,56 @@ def test_status_lists_them(host):
     assert running.startswith('clean-1 runs since ')
     ended = {entry['text'].partition(' ')[0] for entry in starts if entry['state'] == 'note'}
     assert ended == {name for name, is_judged in host.expected[:-1] if not is_judged}
+
+
+def state_of(host, name):
+    """What is known of the last start of a domain, and why."""
+    return [(state, why) for found, state, _, _, _, why in host.coverage() if found == name][-1]
+
+
+@pytest.fixture
+def other(tmp_path):
+    """Another machine, whose journald a test may stop."""
+    with GuardedMachine(tmp_path) as machine:
+        machine.install('--no-deps')
+        yield Host(machine, SEED)
+
+
+def test_while_journald_does_not_answer_nothing_is_alleged(other):
+    machine = other.machine
+    machine.freeze_journald()
+    other.start('clean-1')  # its record waits
+    assert state_of(other, 'clean-1')[0] == 'unknown'
+    machine.thaw_journald()
+    assert state_of(other, 'clean-1') == ('judged', '')
+
+
+def test_a_gap_in_the_journal(other):
+    machine = other.machine
+    machine.kill_journald()
+    other.start('clean-1')  # recorded in a file
+    other.switch(False)
+    other.start('clean-2')
+    state, why = state_of(other, 'clean-2')
+    assert state == 'unknown'
+    assert why.startswith('journald does not answer')
+    machine.start_journald()
+    machine.wait_journal('MESSAGE_ID=f77379a8490b408bbe5f6940505a777b', count=2, timeout=60)
+    state, why = state_of(other, 'clean-2')
+    assert state == 'unknown'
+    assert why.startswith('journald did not run until ')
+    assert state_of(other, 'clean-1') == ('judged', '')
+    other.start('clean-3')
+    assert state_of(other, 'clean-3') == ('unjudged', '')
+
+
+def test_before_the_guard_and_after_it(new_machine):
+    machine = new_machine()
+    other = Host(machine, SEED)
+    other.start('clean-1')
+    machine.install('--no-deps')
+    status = machine.run(['virt-guard', 'status'], check=False).stdout
+    assert '1 domain runs since before the guard was installed: clean-1' in status
+    assert state_of(other, 'clean-1')[0] == 'before'
+    other.start('clean-2')
+    assert state_of(other, 'clean-2')[0] == 'judged'
