@@ -30,6 +30,9 @@ def pytest_runtest_logreport(report):
             _skipped.setdefault(suite, report.longrepr[2].replace('Skipped: ', '', 1))
         elif report.when == 'call' or report.failed:
             _ran.add(suite)
+    if report.failed and os.environ.get('VIRT_GUARD_FAILED'):  # for tests/run, which tries it again
+        with open(os.environ['VIRT_GUARD_FAILED'], 'a') as file:
+            file.write(report.nodeid + '\n')
 
 
 @pytest.hookimpl(tryfirst=True)

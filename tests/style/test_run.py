@@ -169,12 +169,19 @@ PASSING = 'def test_%s():\n    pass\n'
 FAILING = 'def test_%s():\n    assert False\n'
 
 
-@pytest.mark.parametrize('failing', [None, 'host', 'installer'])
-def test_all_jobs_are_waited_for_and_told_whole(checkout, failing):
+OTHERS = 'one 9.9 - - - .\nother 9.8 - - - .\n'
+
+
+def do_without_environments(checkout, platforms=OTHERS):
     script = checkout.root / 'tests/run'
     text = re.sub(r'(?m)^    make_environment lint .*', '    :', script.read_text())
-    text = re.sub(r'(?m)^platforms="[^"]*"', 'platforms="\none 9.9 - - - .\nother 9.8 - - - .\n"', text)
+    text = re.sub(r'(?m)^platforms="[^"]*"', 'platforms="\n%s"' % platforms, text)
     script.write_text(text)
+
+
+@pytest.mark.parametrize('failing', [None, 'host', 'installer'])
+def test_all_jobs_are_waited_for_and_told_whole(checkout, failing):
+    do_without_environments(checkout)
     for name, directory in (('host', 'tests/host'), ('installer', 'tests/installed/installer')):
         (checkout.root / directory).mkdir(parents=True)
         text = (FAILING if failing == name else PASSING) % name
@@ -187,8 +194,11 @@ def test_all_jobs_are_waited_for_and_told_whole(checkout, failing):
         '== other platforms',
         '== the installer and other platforms',
         '== whole hosts: bookworm',
+        *(['== once more, and alone: what failed'] if failing else []),
     ]
-    own, here, beside, hosts = ['\n'.join(lines[a:b]) for a, b in zip(headings[2:], headings[3:] + [len(lines)])]
+    told = ['\n'.join(lines[a:b]) for a, b in zip(headings[2:], headings[3:] + [len(lines)])]
+    own, here, beside, hosts, *again = told
+    assert re.findall(r'\d (?:passed|failed)', ''.join(again)) == (['1 failed'] if failing else [])
     assert ' 1 passed' in own and 'test_host' not in own and 'test_installer' not in own
     assert sorted(line for line in (here + '\n' + beside).splitlines() if 'skipped' in line) == [
         'one: skipped: there is no Python 9.9 here',
@@ -197,3 +207,39 @@ def test_all_jobs_are_waited_for_and_told_whole(checkout, failing):
     assert "Debian's own: the installer" in beside
     for name, told in (('installer', beside), ('host', hosts)):
         assert re.findall(r'\d (?:passed|failed)', told) == ['1 failed' if failing == name else '1 passed']
+
+
+FLAKY = """
+import os, pathlib, pytest
+
+@pytest.mark.parametrize('name', ['a b', "c'd", 'e[f]'])
+def test_of_luck(name):
+    path = pathlib.Path(os.environ['HOME'], name)
+    if not path.exists():
+        path.touch()
+        pytest.fail('no luck')
+
+@pytest.mark.parametrize('number', range(int(os.environ['FAILING'])))
+def test_that_fails(number):
+    pytest.fail('always')
+"""
+
+
+@pytest.mark.parametrize(
+    'failing, environment', [(0, {}), (0, {'CI': 'true'}), (1, {}), (20, {})], ids=['none', 'ci', 'one', 'many']
+)
+def test_what_failed_beside_others_is_tried_again_alone(checkout, failing, environment):
+    do_without_environments(checkout, platforms='')
+    checkout.write('tests/test_flaky.py', FLAKY)
+    checkout.write('tests/live/test_that.py', SKIPPING % 'kvm')
+    (checkout.root / 'tests/installed/installer').mkdir(parents=True)
+    checkout.write('tests/installed/installer/test_installer.py', PASSING % 'installer')
+    status, lines = checkout.run('--no-install', ID='1000', FAILING=str(failing), **environment)
+    # In CI a suite that was skipped is a failure, whatever else has failed.
+    assert status == (1 if failing or environment else 0)
+    assert ('== once more, and alone: what failed' in lines) == (failing < 20)
+    assert ('== more than 10 tests failed; none of them is run again' in lines) == (failing >= 20)
+    unstable = [line for line in lines if line.startswith('unstable: failed beside others, and passed alone: ')]
+    names = [] if failing else ['[a b]', "[c'd]", '[e[f]]']
+    assert [line.rpartition('test_of_luck')[2] for line in unstable] == names
+    assert lines[len(lines) - len(unstable) :] == unstable
