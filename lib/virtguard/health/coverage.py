@@ -103,7 +103,7 @@ def find_coverage(
     """
     begins = oldest_entry() or _EVER
     # What was logged before the journal begins is of no use, except that it tells of what still runs.
-    first = max(since, begins)
+    first = max(since, min(begins, time.time()))
     running = running_domains(installation)
     if not with_older:
         running = [domain for domain in running if domain.started > first]

@@ -121,13 +121,9 @@ class Watch:
         self._intake.attach(self._ledger)
         directory = self._installation.state if kept_states.is_usable else None
         self._reminders = Reminders(self._installation, directory, self._remind, self._complain)
-        self._starts = UnjudgedStarts(
-            self._find_unjudged if self._is_alone else None,
-            self._installation.domain_logs,
-            directory,
-            self._tell,
-            partial(self._say, 'starts'),
-        )
+        find = self._find_unjudged if self._is_alone else None
+        warn = partial(self._say, 'starts')
+        self._starts = UnjudgedStarts(find, self._installation.domain_logs, directory, self._tell, warn)
         self._ledger.load()
         self._follower = self._follow()
         self._take_everything()
