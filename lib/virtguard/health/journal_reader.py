@@ -5,16 +5,17 @@ import json
 import subprocess
 
 from ..errors import GuardError
-from .programs import run_program
+from .programs import ProgramError, lines_of_program, run_program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Iterator, List, Sequence, Union
+    from typing import Any, Dict, Iterator, List, Optional, Sequence, Union
 
     Record = Dict[str, Union[str, List[str]]]
 
 _PATIENCE = 20  # seconds
-_SYNCHRONISED = 5  # seconds until journald has written down what it was sent
+_SILENCE = 300  # seconds without a record, while a long journal is read
+_MAX_LINE = 4 << 20  # bytes of one record
 
 
 class JournalError(GuardError):
@@ -39,26 +40,39 @@ def read_journal(*arguments: str, fields: 'Sequence[str]' = ()) -> 'List[Record]
     command = ['journalctl', '--quiet', '--no-pager', '--output=json']
     if fields:
         command.append('--output-fields=' + ','.join(fields))
-    lines = _ask([*command, *arguments]).split('\n')
-    return [record for record in map(_parsed, lines) if record is not None]
+    lines = _ask([*command, 'SYSLOG_IDENTIFIER=virt-guard', *arguments]).splitlines()
+    return [record for record in map(parse_record, lines) if record is not None]
 
 
-def synchronise() -> bool:
-    """Have journald take and keep all that it was sent until now; False: it cannot be asked, or does not answer."""
-    try:
-        return run_program(['journalctl', '--quiet', '--sync'], _SYNCHRONISED).returncode == 0
-    except (OSError, subprocess.TimeoutExpired):
-        return False
+def stream_records(*arguments: str, directory: 'Optional[str]' = None) -> 'Iterator[Optional[Record]]':
+    """Entries of a journal one by one, with all their fields; None for what cannot be read.
 
-
-def oldest_entry() -> 'float':
-    """When the oldest entry of the journal was written, in seconds since the epoch; 0.0 if there is none.
-
-    Users have journals of their own, which may reach further back, and have none of our records.
-
+    :param arguments: options and matches of journalctl; nothing else is selected
+    :param directory: where the files of the journal are (default: that of this host)
     :raises JournalError:
     """
-    text = _ask(['journalctl', '--quiet', '--no-pager', '--system', '--header'])
+    command = ['journalctl', '--quiet', '--no-pager', '--output=json', '--all', *_below(directory), *arguments]
+    try:
+        for line in lines_of_program(command, _SILENCE, _MAX_LINE):
+            yield parse_record(line)
+    except ProgramError as error:
+        if str(error):  # where nothing matches, some versions end with 1 and say nothing
+            raise JournalError('journalctl: %s' % str(error).splitlines()[-1]) from None
+    except FileNotFoundError:
+        raise JournalError('there is no journalctl') from None
+    except OSError as error:
+        raise JournalError('journalctl: %s' % error.strerror) from None
+    except subprocess.TimeoutExpired:
+        raise JournalError('journalctl has said nothing for %d seconds' % _SILENCE) from None
+
+
+def oldest_entry(directory: 'Optional[str]' = None) -> 'float':
+    """When the oldest entry of the journal was written, in seconds since the epoch; 0.0 if there is none.
+
+    :param directory: as for stream_records
+    :raises JournalError:
+    """
+    text = _ask(['journalctl', '--quiet', '--no-pager', '--header', *_below(directory)])
     times = list(_head_times(text))
     return min(times, default=0.0)
 
@@ -84,8 +98,30 @@ def text_of(record: 'Record', field: str) -> str:
 
 def values_of(record: 'Record', field: str) -> 'List[str]':
     """The values of a field that may be repeated."""
-    value = record.get(field, [])
-    return value if isinstance(value, list) else [value]
+    value: 'Any' = record.get(field)
+    if isinstance(value, list) and not _is_text(value):
+        return [_text(item) for item in value]
+    return [] if value is None else [_text(value)]
+
+
+def value_of(record: 'Record', field: str) -> str:
+    """The only value of a field, or its first; '' if there is none."""
+    return next(iter(values_of(record, field)), '')
+
+
+def _is_text(value: 'Any') -> bool:
+    """Whether it is text that cannot be printed: journalctl writes such as a list of its bytes."""
+    return isinstance(value, list) and bool(value) and all(isinstance(item, int) for item in value)
+
+
+def _text(value: 'Any') -> str:
+    if _is_text(value):
+        return bytes(item & 0xFF for item in value).decode('utf-8', 'backslashreplace')
+    return value if isinstance(value, str) else ''
+
+
+def _below(directory: 'Optional[str]') -> 'List[str]':
+    return [] if directory is None else ['--directory=' + directory]
 
 
 def _head_times(text: str) -> 'Iterator[float]':
@@ -100,10 +136,11 @@ def _head_times(text: str) -> 'Iterator[float]':
                 continue
 
 
-def _parsed(line: str) -> 'Union[Record, None]':
+def parse_record(line: 'Union[str, bytes]') -> 'Optional[Record]':
+    """A line that journalctl has written as JSON; None where it is not one."""
     try:
-        record = json.loads(line)
-    except ValueError:
+        record = json.loads(line if isinstance(line, str) else line.decode('utf-8', 'replace'))
+    except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None
 

@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the host's own programs for an answer: in English, from the system's directories, and not for ever."""
 
+import os
+import select
 import subprocess
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Sequence
+    from typing import Iterator, Sequence, Tuple
 
 _ENVIRONMENT = {'LC_ALL': 'C', 'PATH': '/usr/sbin:/usr/bin:/sbin:/bin'}
+_CHUNK = 1 << 16
+_SAID = 4096  # bytes of standard error
 
 
 def run_program(command: 'Sequence[str]', seconds: float) -> 'subprocess.CompletedProcess[bytes]':
@@ -24,3 +28,61 @@ def run_program(command: 'Sequence[str]', seconds: float) -> 'subprocess.Complet
         env=_ENVIRONMENT,
         timeout=seconds,
     )
+
+
+class ProgramError(Exception):
+    """A program has ended with a status that is not 0; the argument is what it has written to standard error last."""
+
+
+def lines_of_program(command: 'Sequence[str]', seconds: float, longest: int) -> 'Iterator[bytes]':
+    """The lines that a program writes, without their ends, as they come: all of them may not fit into memory.
+
+    :param longest: of a line that is longer, the rest is left out
+    :raises OSError: it cannot be started
+    :raises subprocess.TimeoutExpired: it has written nothing for so long
+    :raises ProgramError: after the last line
+    """
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_ENVIRONMENT
+    )
+    try:
+        assert process.stdout is not None and process.stderr is not None
+        out, err = process.stdout.fileno(), process.stderr.fileno()
+        unended, said = b'', b''
+        for descriptor, chunk in _chunks(out, err, seconds, command):
+            if descriptor == err:
+                said = (said + chunk)[-_SAID:]
+                continue
+            *lines, rest = (unended + chunk).split(b'\n')
+            for line in lines:
+                yield line[:longest]
+            unended = rest[: longest + 1]
+        if unended:
+            yield unended[:longest]
+        if process.wait(seconds):
+            raise ProgramError(said.decode('utf-8', 'replace').strip())
+    finally:
+        process.kill()
+        process.wait()
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+def _chunks(out: int, err: int, seconds: float, command: 'Sequence[str]') -> 'Iterator[Tuple[int, bytes]]':
+    """What a program writes, until it has closed both."""
+    poll = select.poll()
+    unclosed = {out, err}
+    for descriptor in unclosed:
+        poll.register(descriptor, select.POLLIN)
+    while unclosed:
+        ready = poll.poll(seconds * 1000)
+        if not ready:
+            raise subprocess.TimeoutExpired(command, seconds)
+        for descriptor, _ in ready:
+            chunk = os.read(descriptor, _CHUNK)
+            if chunk:
+                yield descriptor, chunk
+            else:
+                poll.unregister(descriptor)
+                unclosed.discard(descriptor)
