@@ -12,7 +12,7 @@ PACKAGE = LIB / 'virtguard'
 
 # What stands directly in the package is the ground: what a start may load. For each directory, what it may import.
 GROUND = ''
-BELOW_COMMANDS = {GROUND, 'match', 'policy', 'judging', 'guarding', 'watch', 'health'}
+BELOW_COMMANDS = {GROUND, 'match', 'policy', 'judging', 'guarding', 'watch', 'health', 'reporting'}
 ROOMS = {'commands/' + room for room in ('output', 'domains', 'policies', 'waivers', 'installing')}
 MAY_IMPORT = {
     GROUND: {GROUND},
@@ -23,6 +23,7 @@ MAY_IMPORT = {
     'hook': {GROUND, 'hook'},
     'watch': {GROUND, 'match', 'policy', 'judging', 'guarding', 'watch'},
     'health': {GROUND, 'match', 'policy', 'judging', 'guarding', 'watch', 'health'},
+    'reporting': BELOW_COMMANDS,
     'commands': BELOW_COMMANDS | {'commands'} | ROOMS,
     'commands/output': BELOW_COMMANDS | {'commands', 'commands/output'},
     'commands/domains': BELOW_COMMANDS | {'commands', 'commands/output', 'commands/domains'},

@@ -61,7 +61,7 @@ def build_parser() -> Parser:
     )
     parser.add_argument('--version', action='version', version='%s %s' % (wording.PROGRAM, __version__))
     commands = parser.add_commands('COMMAND')
-    for add in (_add_check, _add_scan, _add_status, _add_metrics, _add_watch, _add_rules, _add_explain):
+    for add in (_add_check, _add_scan, _add_status, _add_report, _add_watch, _add_rules, _add_explain):
         add(commands)
     policy_command = add_command(
         commands,
@@ -130,15 +130,30 @@ def _add_status(commands: 'Commands') -> None:
     _add_format_option(parser, 'condition')
 
 
-def _add_metrics(commands: 'Commands') -> None:
+def _add_report(commands: 'Commands') -> None:
     examples = [
-        ('virt-guard metrics', 'to look at'),
-        ('virt-guard metrics --output /var/lib/prometheus/node-exporter/virt-guard.prom', 'for node_exporter'),
+        ('virt-guard report --since 2026-10-01 --until 2026-11-01', 'what happened in October'),
+        ('virt-guard report --since yesterday --format html --output report.html', 'a page for others'),
+        ('virt-guard report --since "30 days ago" --pack evidence', 'with the records and checksums'),
+        ('virt-guard report --records fleet.jsonl', 'of many hosts, from journalctl -o json'),
     ]
-    statuses = ['0  the metrics are written, whatever they say', '2  they are not, or the command line is wrong']
-    purpose = 'tell in numbers how the guard and the domains are, for Prometheus'
-    parser = add_command(commands, 'metrics', purpose, examples, statuses, _write_metrics)
-    parser.add_argument('--output', metavar='FILE', help='write them into FILE, in one step')
+    purpose = 'tell whether the guard was on in a period, and what it has found'
+    statuses = ['0  the report is made', '2  it cannot be made, or the command line is wrong']
+    parser = add_command(commands, 'report', purpose, examples, statuses, _report)
+    when = 'as journalctl takes it: 2027-01-31, "2027-01-31 14:30", today, yesterday, "7 days ago"'
+    parser.add_argument('--since', metavar='TIME', help='%s (default: the first record)' % when)
+    parser.add_argument('--until', metavar='TIME', help='the report ends just before it (default: now)')
+    records = parser.add_mutually_exclusive_group()
+    records.add_argument('--journal', metavar='DIR', help='read the journals in a directory, not that of this host')
+    records.add_argument(
+        '--records', metavar='FILE', help='read what journalctl -o json has written; -: standard input'
+    )
+    parser.add_argument('--format', choices=['text', 'html', 'jsonl'], help='default: text')
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument('--output', metavar='FILE', help='write it into a file that does not exist yet')
+    output.add_argument(
+        '--pack', metavar='DIR', help='make a directory with the report, records, policy, versions and checksums'
+    )
 
 
 def _add_watch(commands: 'Commands') -> None:
@@ -317,10 +332,10 @@ def _tell_status(arguments: argparse.Namespace, installation: 'Installation') ->
     return status.run(arguments, installation)
 
 
-def _write_metrics(arguments: argparse.Namespace, installation: 'Installation') -> int:
-    from .metrics import run
+def _report(arguments: argparse.Namespace, installation: 'Installation') -> int:
+    from . import report
 
-    return run(arguments, installation)
+    return report.run(arguments, installation)
 
 
 def _test_policy(arguments: argparse.Namespace, installation: 'Installation') -> int:

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`virt-guard report`: for who was not there, whether the guard was on and what it has found, as the records tell."""
+
+import os
+import time
+
+from ..errors import GuardError
+from ..health.journal_reader import oldest_entry
+from ..host import today
+from ..reporting.account import Account
+from ..reporting.contents import Contents, Origin
+from ..reporting.html import html_lines
+from ..reporting.json_lines import json_lines
+from ..reporting.moments import parse_period
+from ..reporting.new_files import NewFile
+from ..reporting.pack import Pack
+from ..reporting.reading import STANDARD_INPUT, Reading, entries_of_file, entries_of_journal
+from ..reporting.text import text_lines
+from ..wording import quoted
+from .exit_status import FINE
+from .terminal import complain, show
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Callable, Iterator, Optional
+
+    from ..policy.installation import Installation
+
+TEXT, HTML, JSONL = FORMATS = ('text', 'html', 'jsonl')
+_PIECE = 1 << 16  # characters
+
+
+class Report:
+    """All that is told of a period, which any format may lay out."""
+
+    def __init__(
+        self,
+        arguments: 'argparse.Namespace',
+        installation: 'Installation',
+        keep: 'Optional[Callable[[bytes], None]]' = None,
+    ) -> None:
+        """
+        :param keep: gets each record, as a line
+        :raises GuardError: the options make no sense, or the records cannot be read
+        """
+        self._made = time.time()
+        period = parse_period(arguments.since, arguments.until, self._made)
+        self._reading = Reading(keep)
+        self._account = Account(period)
+        if arguments.records is not None:
+            entries = entries_of_file(arguments.records)
+        else:
+            entries = entries_of_journal(period, arguments.journal)
+        self._account.add_all(self._reading.records(entries, period))
+        self.origin = _origin(arguments, installation)
+        self._contents = Contents(self._account, self._reading, self.origin, self._made)
+
+    def as_format(self, name: str) -> 'Iterator[str]':
+        """The pieces of the text."""
+        if name == HTML:
+            return html_lines(self._contents)
+        if name == JSONL:
+            return json_lines(self._account, self._reading, self.origin, self._made, self._contents)
+        return text_lines(self._contents)
+
+
+def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
+    """Write the report. Returns the exit status."""
+    if arguments.pack is not None:
+        if arguments.format is not None:
+            raise GuardError('--format: a pack holds the report in every format', 'leave it out')
+        with Pack(arguments.pack) as pack:
+            report = Report(arguments, installation, pack.records.write)
+            texts = {'report.' + suffix: report.as_format(name) for name, suffix in zip(FORMATS, ('txt', HTML, JSONL))}
+            pack.finish(texts, report.origin.present)
+        complain('%s: to check it, type: cd %s && sha256sum -c SHA256SUMS' % (arguments.pack, quoted(arguments.pack)))
+        return FINE
+    file = None if arguments.output is None else NewFile(arguments.output)
+    try:
+        pieces = Report(arguments, installation).as_format(arguments.format or TEXT)
+        for piece in pieces:
+            show(piece) if file is None else file.write(piece)
+        if file is not None:
+            file.close()
+    except BaseException:
+        if file is not None:
+            file.remove()
+        raise
+    return FINE
+
+
+def _origin(arguments: 'argparse.Namespace', installation: 'Installation') -> Origin:
+    if arguments.records is not None:
+        is_file = arguments.records != STANDARD_INPUT
+        return Origin(os.path.abspath(arguments.records) if is_file else 'standard input')
+    if arguments.journal is not None:
+        return Origin('the journals in ' + os.path.abspath(arguments.journal), oldest_entry(arguments.journal))
+    present = None
+    if installation.installed:
+        from ..reporting.present import look_at_present
+
+        present = look_at_present(installation, today())
+    return Origin('the journal of this host', oldest_entry(), _unread(installation), present)
+
+
+def _unread(installation: 'Installation') -> 'Optional[str]':
+    """What is said of records that neither journald nor syslog took."""
+    try:
+        size = os.stat(installation.log).st_size
+    except OSError:
+        return None
+    text = '%s holds %d bytes of records that journald and syslog did not take: they are not in this report'
+    return text % (installation.log, size) if size else None

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a report says, in the order in which it says it: sentences and tables of plain text, which formats only lay out.
+
+Pure: no I/O. Nothing is escaped here: that depends on the format.
+"""
+
+from .. import __version__
+from ..wording import counted
+from .host_account import REMOVED
+from .moments import shown, shown_span
+from .tables import tables_of, tables_of_present
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Iterator, List, Optional, Tuple
+
+    from .account import Account
+    from .host_account import HostAccount
+    from .moments import Period
+    from .present import Present
+    from .reading import Reading
+    from .tables import Table
+
+BAD, NOTE, GOOD = 'bad', 'note', 'good'
+WITHOUT_VERDICT = 'started-without-verdict'  # the rule by which a watch finds such starts
+_MOST_TOLD = 20  # sentences of one kind
+
+
+class HostContents:
+    """What is said of one host: `statements`, each with BAD, NOTE or GOOD, and `tables` with rows."""
+
+    def __init__(self, name: str, statements: 'List[Tuple[str, str]]', tables: 'List[Table]') -> None:
+        self.name = name
+        self.statements = statements
+        self.tables = tables
+
+
+class Contents:
+    """`facts` say what the report is about, each with its name; `limits` what it cannot tell."""
+
+    def __init__(self, account: 'Account', reading: 'Reading', origin: 'Origin', made: float) -> None:
+        self.title = 'virt-guard report'
+        self.facts = list(_facts(account, reading, origin, made))
+        self.limits = list(_limits(account, reading, origin))
+        hosts = [host for host in account.hosts.values() if host.first is not None or host.before is not None]
+        present = origin.present
+        self.hosts = [HostContents(name_of(host), list(_statements(host)), tables_of(host)) for host in hosts]
+        if present is not None:
+            of_now = HostContents('This host now', list(_statements_of_present(present)), tables_of_present(present))
+            self.hosts.append(of_now)
+
+
+class Origin:
+    """Where the records come from: `name` in words, `oldest` the time at which what was read begins (0.0: nothing is in
+    it, None: it cannot tell), `unread` where there are more, and `present` what is known of this host beside them."""
+
+    def __init__(
+        self,
+        name: str,
+        oldest: 'Optional[float]' = None,
+        unread: 'Optional[str]' = None,
+        present: 'Optional[Present]' = None,
+    ) -> None:
+        self.name = name
+        self.oldest = oldest
+        self.unread = unread
+        self.present = present
+
+
+def name_of(host: 'HostAccount') -> str:
+    return ' '.join(part for part in (host.hostname, host.host and 'machine-id ' + host.host) if part) or 'unnamed host'
+
+
+def shown_period(period: 'Period') -> str:
+    begin = 'the first record' if period.since is None else shown(period.since)
+    return 'from %s until just before %s' % (begin, shown(period.until))
+
+
+def _facts(account: 'Account', reading: 'Reading', origin: 'Origin', made: float) -> 'Iterator[Tuple[str, str]]':
+    hosts = [host for host in account.hosts.values() if host.first is not None]
+    yield 'Period', shown_period(account.period)
+    yield (
+        'Records',
+        '%s of %s, from %s'
+        % (
+            counted(reading.count, 'record'),
+            counted(len(hosts), 'host'),
+            origin.name,
+        ),
+    )
+    yield 'SHA-256', '%s (of these records, one JSON object in each line with its keys in order)' % reading.sha256
+    yield 'Made', '%s by virt-guard %s' % (shown(made), __version__)
+
+
+def _limits(account: 'Account', reading: 'Reading', origin: 'Origin') -> 'Iterator[str]':
+    yield from _of_begin(account, origin)
+    if reading.unreadable:
+        yield '%s could not be read' % counted(reading.unreadable, 'entry').replace('entrys', 'entries')
+    if reading.strangers:
+        text = '%s left out: another user than root has sent what says that it comes from virt-guard'
+        yield text % _were(reading.strangers)
+    if reading.unsigned:
+        yield '%s without the field _UID: whether root has sent them is not known' % _records(reading.unsigned)
+    if account.more:
+        yield '%s left out: there are more hosts than a report takes' % _were(account.more)
+    for host in account.hosts.values():
+        for text in _limits_of(host):
+            yield '%s: %s' % (host.hostname or host.host or 'unnamed host', text)
+    if origin.unread:
+        yield origin.unread
+    for text in origin.present.unknown[:_MOST_TOLD] if origin.present is not None else ():
+        yield text
+
+
+def _of_begin(account: 'Account', origin: 'Origin') -> 'Iterator[str]':
+    since = account.period.since
+    if origin.oldest is None:
+        yield 'a file of records cannot tell what was left out of it, or was lost before it was written'
+    elif not origin.oldest:
+        yield 'the journal is empty'
+    elif since is None:
+        yield 'the journal begins at %s: what was before is not known' % shown(origin.oldest)
+    elif since < origin.oldest:
+        told = (shown(origin.oldest), shown(since))
+        yield 'the journal begins at %s: what was from %s until then is not known' % told
+
+
+def _limits_of(host: 'HostAccount') -> 'Iterator[str]':
+    for record in host.dropped.records[:_MOST_TOLD]:
+        yield 'at %s, journald dropped messages, of the guard perhaps, too: %s' % (shown(record.moment), record.message)
+    more = len(host.dropped.records[_MOST_TOLD:]) + host.dropped.more
+    if more:
+        yield 'journald dropped messages %d more times' % more
+    for before, after in host.set_back[:_MOST_TOLD]:
+        yield 'the clock was set back, or the records are not in order: %s came after %s' % (
+            shown(after),
+            shown(before),
+        )
+    if len(host.set_back) > _MOST_TOLD:
+        yield 'that happened %d more times' % (len(host.set_back) - _MOST_TOLD)
+    if host.repeated:
+        yield '%s stored more than once, and counted once' % _were(host.repeated)
+    unkept = [groups.more for groups in host.every_kind() if groups.more]
+    unkept += [kept.more for kept in (host.guard_changes, host.policy_changes) if kept.more]
+    if unkept or host.more_policies:
+        text = 'there is more than a report takes: %s counted, but without a row'
+        yield text % _were(sum(unkept) + host.more_policies)
+
+
+def _were(number: int) -> str:
+    return '%s %s' % (counted(number, 'record'), 'was' if number == 1 else 'were')
+
+
+def _records(number: int) -> str:
+    return '%s %s' % (counted(number, 'record'), 'is' if number == 1 else 'are')
+
+
+def _statements(host: 'HostAccount') -> 'Iterator[Tuple[str, str]]':
+    yield from _whether_on(host)
+    admitted = '%s admitted' % counted(host.starts, 'start')
+    kinds = ((host.refused, BAD, 'refused'), (host.would_refuse, NOTE, 'admitted that mode enforce would refuse'))
+    said = [admitted] + ['%s %s' % (counted(groups.count, 'start'), verb) for groups, _, verb in kinds if groups.count]
+    if host.unjudged.count:
+        said.append('%s not judged' % counted(host.unjudged.count, 'start'))
+    yield (NOTE if len(said) > 1 else GOOD), '; '.join(said)
+    if host.happened.count:
+        told = (counted(host.happened.count, 'finding'), counted(host.happened.domains, 'domain'))
+        yield NOTE, 'while domains ran: %s of %s' % told
+    if host.unobserved.count:
+        yield NOTE, 'not all of %s could be observed' % counted(host.unobserved.domains, 'domain')
+
+
+def _whether_on(host: 'HostAccount') -> 'Iterator[Tuple[str, str]]':
+    removed = host.time_removed()
+    for begin, end in removed[:_MOST_TOLD]:
+        yield (
+            BAD,
+            'the guard was not installed for %s, from %s to %s'
+            % (
+                shown_span(end - begin),
+                shown(begin),
+                shown(end),
+            ),
+        )
+    if len(removed) > _MOST_TOLD:
+        yield BAD, 'nor was it %d more times' % (len(removed) - _MOST_TOLD)
+    unseen = [group for group in host.happened.latest_first() if WITHOUT_VERDICT in group.record.rules]
+    if unseen:
+        number = sum(group.count for group in unseen)
+        yield (
+            BAD,
+            '%s without a verdict: %s'
+            % (
+                counted(number, 'start'),
+                ', '.join(group.record.domain for group in unseen[:_MOST_TOLD]),
+            ),
+        )
+    in_audit = [use for use in host.policies.values() if 'audit' in use.modes]
+    if in_audit:
+        told = (shown(min(use.first for use in in_audit)), shown(max(use.last for use in in_audit)))
+        yield NOTE, 'mode audit, which refuses nothing, is named by records from %s to %s' % told
+    if host.first is None or host.last is None:
+        yield NOTE, 'nothing is recorded in this period'
+    elif not removed and not unseen:
+        yield (
+            GOOD,
+            'no record says that the guard was away; the records go from %s to %s'
+            % (
+                shown(host.first),
+                shown(host.last),
+            ),
+        )
+    if host.before is not None and host.before.change != REMOVED:
+        told = (host.before.version or 'of an unknown version', shown(host.before.moment))
+        yield GOOD, 'virt-guard %s was in place when the period began (since %s)' % told
+    for use in host.unexplained_policies()[:_MOST_TOLD]:
+        text = 'another policy is in force since %s, and no command of virt-guard has changed it: %s'
+        yield NOTE, text % (shown(use.first), use.sha256)
+
+
+def _statements_of_present(present: 'Present') -> 'Iterator[Tuple[str, str]]':
+    policy = present.policy
+    if policy is None:
+        yield BAD, 'the policy cannot be used'
+        return
+    yield (
+        (GOOD if policy.mode == 'enforce' else NOTE),
+        "policy '%s' is in force in mode %s; its digest is %s"
+        % (
+            policy.name,
+            policy.mode_in_words,
+            policy.sha256,
+        ),
+    )
+    outside = sum(bool(domain.rules) for domain in present.outside)
+    waived = len(present.outside) - outside
+    text = '%s running, %d outside of the policy, %d by a waiver'
+    tone = BAD if outside else NOTE if waived else GOOD
+    yield tone, text % (counted(present.running, 'domain'), outside, waived)

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is true of this host at the moment: the policy in force, and which running domains are outside of it now."""
+
+from .. import model
+from ..errors import GuardError
+from ..libraries import blame
+from ..policy import load
+from ..policy.drop_ins import find_drop_ins
+from ..wording import escape
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import List, Optional, Sequence
+
+    from ..policy.installation import Installation
+
+
+class Outside:
+    """A running domain with findings: `rules` that refuse it, or would in mode enforce, and `waived` ones."""
+
+    __slots__ = ('domain', 'uuid', 'rules', 'waived', 'findings')
+
+    def __init__(self, verdict: model.Verdict) -> None:
+        self.domain = verdict.domain_name
+        self.uuid = verdict.uuid
+        self.rules = tuple(verdict.rule_ids(model.DENY, model.ERROR))
+        self.waived = tuple(verdict.rule_ids(model.WAIVED))
+        told = [f for f in verdict.findings if f.status in (model.DENY, model.ERROR, model.WAIVED)]
+        self.findings = tuple('%s %s %s' % (f.status, f.rule.id, f.path) for f in told)
+
+
+class Present:
+    """`policy` is None where it cannot be used, `files` are its files; `unknown` says what could not be found out."""
+
+    def __init__(self) -> None:
+        self.policy: 'Optional[model.Policy]' = None
+        self.files: 'Sequence[str]' = ()
+        self.running = 0
+        self.outside: 'List[Outside]' = []
+        self.unknown: 'List[str]' = []
+
+
+def look_at_present(installation: 'Installation', today: str) -> Present:
+    """
+    :param today: YYYY-MM-DD
+    """
+    present = Present()
+    try:
+        present.files = [installation.policy, *find_drop_ins(installation.policy, False, {})]
+        present.policy = load.trusted(installation.policy, today)
+        present.files = present.policy.files
+        _judge(installation, present)
+    except GuardError as error:
+        present.unknown.append('what is outside of the policy now is not known: %s' % error)
+    except Exception as error:  # the account of the past is worth more than a library that is broken
+        present.unknown.append('what is outside of the policy now is not known: %s' % blame(error))
+    return present
+
+
+def _judge(installation: 'Installation', present: Present) -> None:
+    from ..watch.once import audit_now
+    from ..watch.policy_in_force import PolicyInForce
+
+    policy = present.policy
+    assert policy is not None
+    auditor = PolicyInForce(lambda: policy).load()
+    for file, outcome in audit_now(installation, auditor):
+        if not isinstance(outcome, model.Verdict):
+            present.unknown.append(escape('%s: %s' % (file, outcome)))
+            continue
+        present.running += bool(outcome.uuid)
+        outside = Outside(outcome)
+        if outside.rules or outside.waived:
+            present.outside.append(outside)
