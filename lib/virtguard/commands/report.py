@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing import Callable, Iterator, Optional
 
     from ..policy.installation import Installation
+    from ..reporting.moments import Period
 
 TEXT, HTML, JSONL = FORMATS = ('text', 'html', 'jsonl')
 _PIECE = 1 << 16  # characters
@@ -53,7 +54,7 @@ class Report:
         else:
             entries = entries_of_journal(period, arguments.journal)
         self._account.add_all(self._reading.records(entries, period))
-        self.origin = _origin(arguments, installation)
+        self.origin = _origin(arguments, installation, period)
         self._contents = Contents(self._account, self._reading, self.origin, self._made)
 
     def as_format(self, name: str) -> 'Iterator[str]':
@@ -90,7 +91,7 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     return FINE
 
 
-def _origin(arguments: 'argparse.Namespace', installation: 'Installation') -> Origin:
+def _origin(arguments: 'argparse.Namespace', installation: 'Installation', period: 'Period') -> Origin:
     if arguments.records is not None:
         is_file = arguments.records != STANDARD_INPUT
         return Origin(os.path.abspath(arguments.records) if is_file else 'standard input')
@@ -100,7 +101,7 @@ def _origin(arguments: 'argparse.Namespace', installation: 'Installation') -> Or
     if installation.installed:
         from ..reporting.present import look_at_present
 
-        present = look_at_present(installation, today())
+        present = look_at_present(installation, today(), period)
     return Origin('the journal of this host', oldest_entry(), _unread(installation), present)
 
 

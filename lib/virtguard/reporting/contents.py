@@ -141,7 +141,8 @@ def _limits_of(host: 'HostAccount') -> 'Iterator[str]':
     if host.repeated:
         yield '%s stored more than once, and counted once' % _were(host.repeated)
     unkept = [groups.more for groups in host.every_kind() if groups.more]
-    unkept += [kept.more for kept in (host.guard_changes, host.policy_changes) if kept.more]
+    kinds = (host.guard_changes, host.policy_changes, host.watches, host.fieldless)
+    unkept += [kept.more for kept in kinds if kept.more]
     if unkept or host.more_policies:
         text = 'there is more than a report takes: %s counted, but without a row'
         yield text % _were(sum(unkept) + host.more_policies)
@@ -166,6 +167,11 @@ def _statements(host: 'HostAccount') -> 'Iterator[Tuple[str, str]]':
     if host.happened.count:
         told = (counted(host.happened.count, 'finding'), counted(host.happened.domains, 'domain'))
         yield NOTE, 'while domains ran: %s of %s' % told
+    for record in host.unwatched.records[:_MOST_TOLD]:
+        yield NOTE, record.message
+    more = len(host.unwatched.records[_MOST_TOLD:]) + host.unwatched.more
+    if more:
+        yield NOTE, 'running domains were not watched %d more times' % more
     if host.unobserved.count:
         yield NOTE, 'not all of %s could be observed' % counted(host.unobserved.domains, 'domain')
 
@@ -213,8 +219,12 @@ def _whether_on(host: 'HostAccount') -> 'Iterator[Tuple[str, str]]':
     if host.before is not None and host.before.change != REMOVED:
         told = (host.before.version or 'of an unknown version', shown(host.before.moment))
         yield GOOD, 'virt-guard %s was in place when the period began (since %s)' % told
+    by_others = [record for record in host.policy_changes.records if not record.user]
+    if by_others:
+        text = 'the policy was changed by other means than a command of virt-guard (%s): by whom is not known'
+        yield NOTE, text % counted(len(by_others), 'record')
     for use in host.unexplained_policies()[:_MOST_TOLD]:
-        text = 'another policy is in force since %s, and no command of virt-guard has changed it: %s'
+        text = 'another policy is in force since %s, and no record tells of that change: %s'
         yield NOTE, text % (shown(use.first), use.sha256)
 
 
@@ -232,6 +242,13 @@ def _statements_of_present(present: 'Present') -> 'Iterator[Tuple[str, str]]':
             policy.sha256,
         ),
     )
+    if present.unjudged:
+        names = sorted({start.name for start in present.unjudged})
+        told = (counted(len(present.unjudged), 'start'), ', '.join(names[:_MOST_TOLD]))
+        yield BAD, "libvirt's logs tell of %s in the period without a verdict: %s" % told
+    if present.judged:
+        text = "libvirt's logs tell of %s in the period with a verdict"
+        yield (NOTE if present.unjudged else GOOD), text % counted(present.judged, 'start')
     outside = sum(bool(domain.rules) for domain in present.outside)
     waived = len(present.outside) - outside
     text = '%s running, %d outside of the policy, %d by a waiver'

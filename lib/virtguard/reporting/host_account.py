@@ -72,6 +72,7 @@ class HostAccount:
         self.warnings = Groups(room)
         self.before: 'Optional[Record]' = None  # the last change of the guard before the period
         self.guard_changes, self.policy_changes, self.dropped, self.fieldless = Kept(), Kept(), Kept(), Kept()
+        self.watches, self.unwatched = Kept(), Kept()  # starts and ends of the watch; when nobody watched
         self.policies: 'Dict[str, PolicyUse]' = {}
         self.more_policies = 0
         self.set_back: 'List[Tuple[float, float]]' = []  # when the clock was set back: from, to
@@ -96,10 +97,11 @@ class HostAccount:
         self.last = record.moment if self.last is None else max(self.last, record.moment)
         self._note_policy(record)
         who = record.uuid or record.domain
-        if record.decision == model.GUARD_CHANGED:
-            self.guard_changes.add(record)
-        elif record.decision == model.POLICY_CHANGED:
-            self.policy_changes.add(record)
+        of_guard = self._of_guard(record.decision)
+        if of_guard is not None:
+            of_guard.add(record)
+        elif record.decision == model.COMPILED:
+            pass  # what was compiled is told by the change of the policy
         elif record.operation != 'watch':
             self._add_verdict(who, record)
         elif record.decision == model.HAPPENED:
@@ -113,6 +115,13 @@ class HostAccount:
             group = self.waivers.add((who, told), record)
             if group is not None:
                 group.waiver = told
+
+    def _of_guard(self, decision: str) -> 'Optional[Kept]':
+        """Where a record of the guard itself belongs."""
+        if decision in (model.WATCH_STARTED, model.WATCH_STOPPED):
+            return self.watches
+        kinds = ((model.GUARD_CHANGED, self.guard_changes), (model.POLICY_CHANGED, self.policy_changes))
+        return dict((*kinds, (model.UNWATCHED, self.unwatched))).get(decision)
 
     def _add_verdict(self, who: str, record: 'Record') -> None:
         decision = record.decision
@@ -183,8 +192,7 @@ class HostAccount:
         return spans
 
     def unexplained_policies(self) -> 'List[PolicyUse]':
-        """Policies that came into force while no command of virt-guard has recorded a change to them: by an editor,
-        or by what configures hosts."""
+        """Policies that came into force while nobody has recorded a change to them."""
         told = {record.policy_sha256 for record in self.policy_changes.records}
         in_order = sorted(self.policies.values(), key=lambda use: use.first)
         return [use for use in in_order[1:] if use.sha256 not in told]

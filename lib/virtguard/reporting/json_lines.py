@@ -65,7 +65,7 @@ def _of_host(host: 'HostAccount') -> 'Iterator[Object]':
         ('finding', host.happened),
         ('waiver', host.waivers),
         ('not-observed', host.unobserved),
-        ('watch', host.warnings),
+        ('said-by-watch', host.warnings),
     )
     for kind, groups in kinds:
         for group in groups.latest_first():
@@ -75,6 +75,8 @@ def _of_host(host: 'HostAccount') -> 'Iterator[Object]':
     for kind, kept in (
         ('guard-changed', host.guard_changes),
         ('policy-changed', host.policy_changes),
+        ('watch', host.watches),
+        ('unwatched', host.unwatched),
         ('without-fields', host.fieldless),
         ('dropped', host.dropped),
     ):
@@ -125,6 +127,9 @@ def _of_change(kind: str, record: 'Record') -> 'Object':
         'version': record.version,
         'user': record.user,
         'file': record.file,
+        'since': record.since,
+        'until': record.until,
+        'cause': record.cause,
         'file-sha256-before': record.before,
         'file-sha256': record.after,
         'policy': {'name': record.policy, 'sha256': record.policy_sha256} if record.policy_sha256 else {},
@@ -140,7 +145,12 @@ def _of_present(present: 'Present') -> 'Iterator[str]':
         mode=None if policy is None else policy.mode,
         files=list(present.files),
         running=present.running,
+        judged=present.judged,
     )
+    for start in present.unjudged:
+        yield _line(
+            'unjudged-start', domain=start.name, uuid=start.uuid, time=_time(start.time), running=start.is_running
+        )
     for domain in present.outside:
         described = {
             'domain': domain.domain,

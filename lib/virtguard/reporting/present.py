@@ -3,16 +3,20 @@
 
 from .. import model
 from ..errors import GuardError
+from ..health.coverage import JUDGED, UNJUDGED, find_coverage
 from ..libraries import blame
 from ..policy import load
 from ..policy.drop_ins import find_drop_ins
-from ..wording import escape
+from ..wording import counted, escape
+from .moments import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List, Optional, Sequence
+    from typing import Dict, List, Optional, Sequence
 
+    from ..health.coverage import Start
     from ..policy.installation import Installation
+    from .moments import Period
 
 
 class Outside:
@@ -30,21 +34,31 @@ class Outside:
 
 
 class Present:
-    """`policy` is None where it cannot be used, `files` are its files; `unknown` says what could not be found out."""
+    """`judged` and `unjudged` are starts in a period that libvirt has logged, with a verdict and without one.
+
+    `policy` is None where it cannot be used, `files` are its files; `unknown` says what could not be found out.
+    """
 
     def __init__(self) -> None:
         self.policy: 'Optional[model.Policy]' = None
         self.files: 'Sequence[str]' = ()
         self.running = 0
+        self.judged = 0
+        self.unjudged: 'Sequence[Start]' = ()
         self.outside: 'List[Outside]' = []
         self.unknown: 'List[str]' = []
 
 
-def look_at_present(installation: 'Installation', today: str) -> Present:
+def look_at_present(installation: 'Installation', today: str, period: 'Period') -> Present:
     """
     :param today: YYYY-MM-DD
+    :param period: in which starts are looked for
     """
     present = Present()
+    try:
+        _compare_starts(installation, period, present)
+    except GuardError as error:
+        present.unknown.append('whether each start has a verdict is not known: %s' % error)
     try:
         present.files = [installation.policy, *find_drop_ins(installation.policy, False, {})]
         present.policy = load.trusted(installation.policy, today)
@@ -55,6 +69,23 @@ def look_at_present(installation: 'Installation', today: str) -> Present:
     except Exception as error:  # the account of the past is worth more than a library that is broken
         present.unknown.append('what is outside of the policy now is not known: %s' % blame(error))
     return present
+
+
+def _compare_starts(installation: 'Installation', period: 'Period', present: Present) -> None:
+    since = period.since or 0.0
+    coverage = find_coverage(installation, since, period.until)
+    starts = [start for start in coverage.starts if period.holds(start.time)]
+    present.judged = sum(start.state == JUDGED for start in starts)
+    present.unjudged = [start for start in starts if start.state == UNJUDGED]
+    if since < coverage.since < period.until:
+        present.unknown.append('which starts had a verdict is known since %s' % shown(coverage.since))
+    reasons: 'Dict[str, int]' = {}
+    for start in starts:
+        if start.state not in (JUDGED, UNJUDGED):
+            reasons[start.why] = reasons.get(start.why, 0) + 1
+    for why, number in reasons.items():
+        present.unknown.append('whether %s had a verdict is not known: %s' % (counted(number, 'start'), why))
+    present.unknown += ['starts of domains may be missing: %s' % text for text in coverage.unread]
 
 
 def _judge(installation: 'Installation', present: Present) -> None:

@@ -62,6 +62,7 @@ class Record:
         'after',
         'since',
         'until',
+        'cause',
     )
 
     def __init__(self, fields: 'Fields') -> None:
@@ -88,20 +89,21 @@ class Record:
         self.findings = _few(fields, 'VIRT_GUARD_FINDING')
         self.waivers = _few(fields, 'VIRT_GUARD_WAIVER')
         self.warnings = _few(fields, 'VIRT_GUARD_WARNING')
-        self.mode = _cut(value_of(fields, 'VIRT_GUARD_MODE'), 16)
-        self.policy = _cut(value_of(fields, 'VIRT_GUARD_POLICY'), 64)
-        self.policy_sha256 = _cut(value_of(fields, 'VIRT_GUARD_POLICY_SHA256'), 64)
-        self.xml_sha256 = _cut(value_of(fields, 'VIRT_GUARD_XML_SHA256'), 64)
-        self.message = _cut(value_of(fields, 'MESSAGE'), _MAX_TEXT)
-        self.event = value_of(fields, 'VIRT_GUARD_EVENT')[:64]
-        self.change = _cut(value_of(fields, 'VIRT_GUARD_CHANGE'), 64)
-        self.version = _cut(value_of(fields, 'VIRT_GUARD_VERSION'), 64)
-        self.user = _cut(value_of(fields, 'VIRT_GUARD_USER'), 64)
-        self.file = _cut(value_of(fields, 'VIRT_GUARD_FILE'), _MAX_NAME)
-        self.before = _cut(value_of(fields, 'VIRT_GUARD_FILE_SHA256_BEFORE'), 64)
-        self.after = _cut(value_of(fields, 'VIRT_GUARD_FILE_SHA256'), 64)
-        self.since = _cut(value_of(fields, 'VIRT_GUARD_SINCE'), 32)
-        self.until = _cut(value_of(fields, 'VIRT_GUARD_UNTIL'), 32)
+        self.mode = _cut(text_of(fields, 'VIRT_GUARD_MODE'), 16)
+        self.policy = _cut(text_of(fields, 'VIRT_GUARD_POLICY'), 64)
+        self.policy_sha256 = _cut(text_of(fields, 'VIRT_GUARD_POLICY_SHA256'), 64)
+        self.xml_sha256 = _cut(text_of(fields, 'VIRT_GUARD_XML_SHA256'), 64)
+        self.message = _cut(text_of(fields, 'MESSAGE'), _MAX_TEXT)
+        self.event = text_of(fields, 'VIRT_GUARD_EVENT')[:64]
+        self.change = _cut(text_of(fields, 'VIRT_GUARD_CHANGE'), 64)
+        self.version = _cut(text_of(fields, 'VIRT_GUARD_VERSION'), 64)
+        self.user = _cut(text_of(fields, 'VIRT_GUARD_USER'), 64)
+        self.file = _cut(text_of(fields, 'VIRT_GUARD_FILE'), _MAX_NAME)
+        self.before = _cut(text_of(fields, 'VIRT_GUARD_FILE_SHA256_BEFORE'), 64)
+        self.after = _cut(text_of(fields, 'VIRT_GUARD_FILE_SHA256'), 64)
+        self.since = _cut(text_of(fields, 'VIRT_GUARD_SINCE'), 32)
+        self.until = _cut(text_of(fields, 'VIRT_GUARD_UNTIL'), 32)
+        self.cause = _cut(text_of(fields, 'VIRT_GUARD_CAUSE'), _MAX_TEXT)
 
 
 def is_of_guard(fields: 'Fields') -> bool:

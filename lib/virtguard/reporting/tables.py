@@ -8,6 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, Iterable, List, Sequence, Tuple
 
+    from ..health.coverage import Start
     from .groups import Group, Groups
     from .host_account import HostAccount, Kept
     from .present import Present
@@ -55,12 +56,13 @@ def tables_of(host: 'HostAccount') -> 'List[Table]':
         _of_groups('Said by the watch', ('what', 'times', 'when'), host.warnings, _warning_row),
         _of_records('Changes of the guard', ('when', 'what', 'version', 'by'), host.guard_changes, _guard_row),
         _of_records(
-            'Changes of the policy by commands of virt-guard',
+            'Changes of the policy',
             ('when', 'what', 'by', 'file', 'SHA-256 before', 'SHA-256 after'),
             host.policy_changes,
             _policy_row,
         ),
         _of_policies(host),
+        _of_records('Starts and ends of the watch', ('when', 'what'), host.watches, _message_row),
         _of_records('Records without fields, by way of syslog', ('when', 'what'), host.fieldless, _message_row),
     ]
     return [table for table in tables if table.rows]
@@ -72,12 +74,18 @@ def tables_of_present(present: 'Present') -> 'List[Table]':
         for domain in present.outside
     ]
     files = [(escape(path),) for path in present.files]
+    starts = [(_who(start.name, start.uuid), shown(start.time), _running(start)) for start in present.unjudged[::-1]]
     head = ('domain', 'outside by', 'waived', 'found')
     tables = [
+        Table('Starts without a verdict', ('domain', 'when', 'now'), starts[:MOST_SHOWN], _more(len(starts))),
         Table('Domains outside of the policy now', head, rows[:MOST_SHOWN], _more(len(rows))),
         Table('Files of the policy now', ('file',), files[:MOST_SHOWN], _more(len(files))),
     ]
     return [table for table in tables if table.rows]
+
+
+def _running(start: 'Start') -> str:
+    return 'still running' if start.is_running else ''
 
 
 def _of_groups(title: str, head: 'Row', groups: 'Groups', row: 'Callable[[Group], Row]') -> Table:
@@ -141,7 +149,7 @@ def _guard_row(record: 'Record') -> 'Row':
 
 def _policy_row(record: 'Record') -> 'Row':
     digests = (_digest(record.before) or 'no file', _digest(record.after) or 'no file')
-    return (shown(record.moment), record.message, record.user, record.file, *digests)
+    return (shown(record.moment), record.message, record.user or 'not known', record.file, *digests)
 
 
 def _message_row(record: 'Record') -> 'Row':

@@ -7,11 +7,12 @@ import pytest
 from virtguard import model
 from virtguard.reporting import groups
 from virtguard.reporting.account import Account
-from virtguard.reporting.contents import Contents, Origin
+from virtguard.reporting.contents import WITHOUT_VERDICT, Contents, Origin
 from virtguard.reporting.json_lines import json_lines
 from virtguard.reporting.moments import Period
 from virtguard.reporting.reading import Reading, entries_of_file
 from virtguard.reporting.text import text_lines
+from virtguard.watch.unjudged_starts import RULE
 
 from .entries import BEGIN, POLICY, admitted, entry, guard_changed, happened, head, judged, lines, uuid_of
 
@@ -81,7 +82,7 @@ def test_the_state_when_the_period_begins_comes_from_the_record_before_it():
 
 
 def test_starts_without_a_verdict_that_the_watch_has_found():
-    told = Told([happened(5, 'web', 'started-without-verdict')])
+    told = Told([happened(5, 'web', WITHOUT_VERDICT)])
     assert '1 start without a verdict: web' in told.statements
     assert 'no record says that the guard was away' not in told.statements
 
@@ -94,10 +95,35 @@ def test_a_policy_that_no_command_has_changed():
         VIRT_GUARD_POLICY_SHA256='b' * 64,
     )
     before, after = judged(1, 'web'), judged(100, 'web', VIRT_GUARD_POLICY_SHA256=other[0][1])
-    assert 'no command of virt-guard has changed it: ' + 'b' * 64 in Told([before, after]).statements
+    assert 'no record tells of that change: ' + 'b' * 64 in Told([before, after]).statements
     told = Told([before, changed, after])
-    assert 'has changed it' not in told.statements
+    assert 'no record tells' not in told.statements
     assert [found['user'] for found in told.of_kind('policy-changed')] == ['root']
+
+
+def test_a_policy_that_was_changed_in_an_editor():
+    told = Told([entry(5, head(model.POLICY_CHANGED, 'the policy was changed'), VIRT_GUARD_OPERATION='watch')])
+    assert 'by other means than a command of virt-guard (1 record): by whom is not known' in told.statements
+    assert 'by not known' in told.text
+
+
+def test_when_nobody_watched():
+    text = 'nobody watched running domains from 2026-11-01T00:00:00Z to 2026-11-01T01:00:00Z: a test'
+    own = [('VIRT_GUARD_OPERATION', 'watch'), ('VIRT_GUARD_CAUSE', 'a test')]
+    kinds = (
+        (model.WATCH_STOPPED, 'it has ended'),
+        (model.UNWATCHED, text),
+        (model.WATCH_STARTED, 'it runs'),
+        (model.COMPILED, 'the policy was compiled'),
+    )
+    told = Told(entry(n, [*head(*kind), *own], _PID=str(n)) for n, kind in enumerate(kinds))
+    assert text in told.statements and 'it has ended' in told.text and 'compiled' not in told.text
+    assert [found['message'] for found in told.of_kind('watch')] == ['it has ended', 'it runs']
+    assert [found['cause'] for found in told.of_kind('unwatched')] == ['a test']
+
+
+def test_the_rule_of_the_watch_is_known_here():
+    assert RULE.id == WITHOUT_VERDICT
 
 
 def test_mode_audit_is_said():
