@@ -123,13 +123,17 @@ locate() {
     renewal=$root/usr/lib/systemd/system/virt-guard-compile.path
     renewal_service=${renewal%.path}.service
     kept_states=$root/var/lib/virt-guard
-    policy_lock=$kept_states/policy.lock # as in commands/policies/policy_change
-    # What the installed version has put into /etc: shows whether the policy in force was edited.
+    # What writes metrics, where node_exporter reads them (on Debian, on RHEL); and alerts.
+    metrics=$root/usr/lib/systemd/system/virt-guard-metrics.timer
+    metrics_service=${metrics%.timer}.service
+    metrics_directories='/var/lib/prometheus/node-exporter /var/lib/node_exporter/textfile_collector'
+    alerts=$root/usr/share/virt-guard/virt-guard-alerts.yml
+    # What was shipped with the installed version, of its profile: shows whether the policy in force was edited.
     pristine=$library/policy.yaml
     created=$library/created-directories
     directories='usr/lib/virt-guard usr/sbin usr/bin'
     directories="$directories etc/virt-guard/policy.d etc/libvirt/hooks usr/lib/systemd/system"
-    directories="$directories usr/share/man/man5 usr/share/man/man8"
+    directories="$directories usr/share/man/man5 usr/share/man/man8 usr/share/virt-guard"
     # Where versions before the trees had the package and the program.
     old_directories='usr/lib/virt-guard/virtguard usr/libexec/virt-guard'
     # A host has it from libvirt, with rights of libvirt's choice.
@@ -456,7 +460,8 @@ ${settings%/*}, then put policy.yaml.new in its place"
 
 check_is_complete() {
     for name in hooks/qemu lib/virtguard/hook/call.py data/virt-guard-watch.service data/virt-guard-compile.path \
-        data/virt-guard-compile.service; do
+        data/virt-guard-compile.service data/virt-guard-metrics.timer data/virt-guard-metrics.service \
+        data/virt-guard-alerts.yml; do
         [ -r "$checkout/$name" ] || die "$checkout/$name is missing; run install.sh where it is, in a complete checkout"
     done
     [ -r "$checkout/policy.yaml" ] ||
@@ -481,8 +486,8 @@ check_places() {
     if is_plain_file "$program" && ! is_our_program; then
         die "$program belongs to another program; remove that first"
     fi
-    for path in "$program" "$compiled" "$settings" "$policy.new" "$pristine" "$created" "$unit" "$renewal" "$renewal_service" \
-        "$manual"/man[58]/virt-guard*; do
+    for path in "$program" "$compiled" "$policy.new" "$pristine" "$created" "$unit" "$renewal" "$renewal_service" \
+        "$metrics" "$metrics_service" "$alerts" "$manual"/man[58]/virt-guard*; do
         [ ! -d "$path" ] || [ -L "$path" ] || die "$path is a directory; remove it"
     done
     for directory in $directories; do
@@ -905,7 +910,7 @@ is_systemd_running() {
 }
 
 put_watch() {
-    for path in "$unit" "$renewal" "$renewal_service"; do
+    for path in "$unit" "$renewal" "$renewal_service" "$metrics" "$metrics_service" "$alerts"; do
         put_and_tell "$checkout/data/${path##*/}" "$path" 644
     done
 }
@@ -963,8 +968,40 @@ compile"
     fi
 }
 
+# Where nothing reads metrics, none are written; a timer that somebody has enabled is left alone.
+start_metrics() {
+    [ -z "$root" ] || return 0
+    is_read=
+    for directory in $metrics_directories; do
+        [ ! -d "$directory" ] || is_read=yes
+    done
+    [ -n "$is_read" ] || return 0
+    if ! is_systemd_running; then
+        enable_for_later "${metrics##*/}" || :
+    elif [ $changes -gt 0 ] || ! systemctl is-active --quiet "${metrics##*/}"; then
+        if systemctl --quiet enable "${metrics##*/}" && systemctl restart "${metrics##*/}"; then
+            printf 'started    %s\n' "${metrics##*/}"
+        else
+            printf '           %s\n' "${metrics##*/} did not start: no metrics are written"
+        fi
+    fi
+}
+
+remove_metrics() {
+    if is_systemd_running && exists "$metrics"; then
+        systemctl --quiet disable --now "${metrics##*/}" || die "cannot stop ${metrics##*/}"
+        systemctl stop "${metrics_service##*/}" || die "cannot stop ${metrics_service##*/}"
+    fi
+    remove "$root"/etc/systemd/system/*.wants/"${metrics##*/}" "$metrics" "$metrics_service" "$alerts"
+    [ -z "$root" ] || return 0
+    for directory in $metrics_directories; do
+        remove "$directory/virt-guard.prom"
+    done
+}
+
 remove_watch() {
     before=$changes
+    remove_metrics
     for path in "$renewal" "$renewal_service" "$unit"; do
         if is_systemd_running && exists "$path" && [ "$path" != "$renewal_service" ]; then
             systemctl --quiet disable --now "${path##*/}" || die "cannot stop ${path##*/}"
@@ -1047,6 +1084,7 @@ install() {
     tell_daemons 'no libvirt daemon runs; the hook is in force when one starts'
     start_watch
     start_renewal
+    start_metrics
     await_calls
     remove_old_code
     judge_domains
@@ -1104,7 +1142,7 @@ uninstall() {
     for directory in $directories $old_directories; do
         each_directory check_directory "$directory"
     done
-    for path in "$main_link" "$second_link" "$program" "$old_program" "$command" "$library"/* "$policy" "$unit" "$renewal"; do
+    for path in "$main_link" "$second_link" "$program" "$old_program" "$command" "$library"/* "$policy" "$unit" "$renewal" "$metrics" "$alerts"; do
         ! exists "$path" || check_writable "${path%/*}"
     done
     tidy
@@ -1153,7 +1191,7 @@ uninstall() {
     remove "$library"/tree-* "$library/virtguard" "$library/profiles" "$library/policy.yaml" "$created"
     {
         printf '%s\n' "$made"
-        printf '%s\n' usr/lib/virt-guard usr/libexec/virt-guard etc/virt-guard etc/virt-guard/policy.d
+        printf '%s\n' usr/lib/virt-guard usr/libexec/virt-guard usr/share/virt-guard etc/virt-guard etc/virt-guard/policy.d
     } | LC_ALL=C sort -ru | while IFS= read -r directory; do
         case $directory in
         '' | *..*) continue ;;

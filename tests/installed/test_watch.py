@@ -243,9 +243,10 @@ def test_systemd_finds_no_fault_with_the_unit(installation, tmp_path):
 
 
 @pytest.mark.skipif(shutil.which('systemd-analyze') is None, reason='needs systemd-analyze')
-def test_systemd_finds_no_fault_with_the_units_of_the_renewal(installation, tmp_path):
-    units = sorted((installation.root / 'usr/lib/systemd/system').glob('virt-guard-compile.*'))
-    assert [unit.suffix for unit in units] == ['.path', '.service']
+@pytest.mark.parametrize('name, suffixes', [('compile', ['.path', '.service']), ('metrics', ['.service', '.timer'])])
+def test_systemd_finds_no_fault_with_the_other_units(installation, tmp_path, name, suffixes):
+    units = sorted((installation.root / 'usr/lib/systemd/system').glob('virt-guard-%s.*' % name))
+    assert [unit.suffix for unit in units] == suffixes
     assert verify(installation, tmp_path, *units) == (0, b'')
 
 

@@ -63,6 +63,20 @@ def test_a_watch_of_the_version_before_is_restarted(on_host):
     assert ('started    virt-guard-watch.service' in second, 'started' in third) == (True, False), output
 
 
+@pytest.mark.parametrize('directory', ['/var/lib/node_exporter/textfile_collector', ''], ids=['some', 'none'])
+def test_metrics_are_written_where_something_reads_them(on_host, directory):
+    files = 'mkdir -p {0}; : >{0}/virt-guard.prom; : >{0}/other.prom\n'.format(directory) if directory else ''
+    listed = 'find /var/lib/*/*/*.prom /usr/share/virt-guard /usr/lib/systemd/system/virt-guard* 2>/dev/null\n'
+    script = (
+        'rm -rf /var/lib/prometheus /var/lib/node_exporter\n%sinstall\n%s/checkout/install.sh --uninstall; echo NOW\n%s'
+    )
+    _, output = on_host(SYSTEMD + script % (files, listed, listed))
+    before, _, after = output.partition('NOW\n')
+    assert ('started    virt-guard-metrics.timer' in before) == bool(directory), output
+    assert '\n/usr/share/virt-guard/virt-guard-alerts.yml\n' in before
+    assert after.split() == ([directory + '/other.prom'] if directory else []), output
+
+
 def test_without_proc(root):
     """As in the chroot that an image is made in."""
     prefix = ['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs tmpfs /proc && exec "$@"', 'sh']

@@ -81,10 +81,13 @@ def test_no_file_is_written_through_a_link(root, tmp_path, checkout, name):
         'etc/virt-guard/policy.compiled',
         'usr/lib/systemd/system/virt-guard-compile.path',
         'usr/lib/systemd/system/virt-guard-compile.service',
+        'usr/lib/systemd/system/virt-guard-metrics.service',
+        'usr/lib/systemd/system/virt-guard-metrics.timer',
         'usr/lib/systemd/system/virt-guard-watch.service',
         'usr/lib/virt-guard/policy.yaml',
         'usr/sbin/virt-guard-hook',
         'usr/share/man/man8/virt-guard.8',
+        'usr/share/virt-guard/virt-guard-alerts.yml',
     ],
 )
 def test_a_directory_where_a_file_is_to_be(root, name):
