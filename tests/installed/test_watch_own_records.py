@@ -3,6 +3,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -34,10 +35,16 @@ def drop_in(installation, text, name='50-site.yaml'):
     return path
 
 
+def assert_no_more(watch):
+    watch.records()  # also that a policy could not be compiled, which was changed again at once
+    assert not watch.has_own()
+
+
 @pytest.fixture
 def site(installation):
-    """The drop-ins of a test, which are gone afterwards."""
+    """An installation whose drop-ins, and what is known of its policy, are gone afterwards."""
     yield installation
+    shutil.rmtree(str(installation.root / 'var/lib/virt-guard'), ignore_errors=True)
     for path in (installation.policy.parent / 'policy.d').glob('*.yaml'):
         path.unlink()
 
@@ -163,7 +170,7 @@ def test_what_an_editor_changes_is_recorded_once(site, watch):
     assert back['MESSAGE'].endswith('%s was removed; mode enforce (it was: audit); no longer off: tcg' % path)
     assert back['VIRT_GUARD_POLICY_SHA256'] == before['VIRT_GUARD_POLICY_SHA256']
     assert back['VIRT_GUARD_FILE_SHA256_BEFORE'] == change['VIRT_GUARD_FILE_SHA256']
-    assert watch.records() == [] and not watch.has_own()
+    assert_no_more(watch)
 
 
 def test_what_was_changed_while_nobody_watched(site, watch):
@@ -189,7 +196,39 @@ def test_what_was_changed_while_nobody_watched(site, watch):
     watch.start()
     watch.receive_own('watch-started')
     watch.receive_own('unwatched')
-    assert watch.records() == [] and not watch.has_own()
+    assert_no_more(watch)
+
+
+def test_what_a_command_has_recorded_is_not_recorded_by_the_watch(site, watch):
+    watch.start()
+    watch.receive_own('watch-started')
+    for mode in ('audit', 'enforce', 'audit'):  # whoever comes first, the command or the watch
+        command = [str(site.cli), 'policy', 'set', 'mode', mode]
+        result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+        assert result.returncode == 0, result.stdout
+    path = drop_in(site, 'failure: admit\n', '90-last.yaml')
+    change = watch.receive_own('policy-changed')
+    assert change['VIRT_GUARD_FILE'] == str(path) and change['VIRT_GUARD_MODE_BEFORE'] == 'audit'
+    assert_no_more(watch)
+
+
+def test_what_an_editor_has_changed_before_a_command(site, journal):
+    """No watch runs, so the command records first what it finds."""
+    subprocess.run([str(site.cli), 'policy', 'set', 'mode', 'audit'], check=True, stdout=subprocess.DEVNULL)
+    path = drop_in(site, 'failure: admit\n', '90-last.yaml')
+    subprocess.run([str(site.cli), 'policy', 'set', 'mode', 'enforce'], check=True, stdout=subprocess.DEVNULL)
+    first, second, third = [r for r in journal.records() if r['MESSAGE_ID'] == [POLICY_CHANGED_ID]]
+    assert second['MESSAGE'][0].startswith('the policy was changed, and not by a command')
+    assert second['VIRT_GUARD_FILE'] == [str(path)]
+    sent = [record['VIRT_GUARD_POLICY_SHA256'] for record in (first, second, third)]
+    known = [record['VIRT_GUARD_POLICY_SHA256_BEFORE'] for record in (second, third)]
+    assert known == sent[:2]
+    assert [record['VIRT_GUARD_MODE_BEFORE'] for record in (first, second, third)] == [
+        ['enforce'],
+        ['audit'],
+        ['audit'],
+    ]
+    assert 'VIRT_GUARD_USER' in first and 'VIRT_GUARD_USER' in third and 'VIRT_GUARD_USER' not in second
 
 
 def test_a_policy_that_is_broken_meanwhile(site, watch):
@@ -202,4 +241,4 @@ def test_a_policy_that_is_broken_meanwhile(site, watch):
     change = watch.receive_own('policy-changed')
     assert change['VIRT_GUARD_FILE'] == str(site.policy)
     assert change['VIRT_GUARD_FILE_SHA256_BEFORE'] != change['VIRT_GUARD_FILE_SHA256']
-    assert watch.records() == [] and not watch.has_own()
+    assert_no_more(watch)

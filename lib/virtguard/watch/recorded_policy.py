@@ -81,7 +81,7 @@ class RecordedPolicy:
         """:raises OSError:"""
         write_kept(self._path, _FORMAT, {name: getattr(noted, name) for name in Noted.__slots__}, durable=True)
 
-    def catch_up(self, policy: model.Policy, record: 'Callable[[journal.Fields], None]') -> None:
+    def catch_up(self, policy: model.Policy, record: 'Callable[[journal.Fields], object]') -> None:
         """Record that others have changed the policy to what it is now, if they have. Call it with the lock held.
 
         :raises GuardError, OSError: a file cannot be read or written
@@ -100,7 +100,7 @@ class RecordedPolicy:
         self.write(after)
 
     def keep_up(
-        self, policy: model.Policy, in_force: 'PolicyInForce', record: 'Callable[[journal.Fields], None]'
+        self, policy: model.Policy, in_force: 'PolicyInForce', record: 'Callable[[journal.Fields], object]'
     ) -> bool:
         """As catch_up, for whoever does not have the lock; False: a command has it, so try again.
 

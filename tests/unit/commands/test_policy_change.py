@@ -67,7 +67,10 @@ def test_a_change_is_in_force_compiled_and_recorded(installation, drop_ins, chan
     user = 'daemon' if os.geteuid() == 0 else record.split('VIRT_GUARD_USER=')[1].split()[0]
     assert 'the policy was changed by %s: mode audit' % user in record
     assert 'VIRT_GUARD_FILE=%s' % path in record
-    assert 'VIRT_GUARD_FILE_SHA256=%s' % sha256_hex(AUDIT) in record and 'SHA256_BEFORE' not in record
+    assert 'VIRT_GUARD_FILE_SHA256=%s' % sha256_hex(AUDIT) in record and 'FILE_SHA256_BEFORE' not in record
+    before, after = (sha256_hex(data) for data in ((tmp_path / 'etc/virt-guard/policy.yaml').read_bytes(), AUDIT))
+    assert 'VIRT_GUARD_POLICY_SHA256_BEFORE=%s VIRT_GUARD_MODE_BEFORE=enforce' % before in record
+    assert 'VIRT_GUARD_POLICY_FILES=%s  %s' % (after, path) in record
     assert 'VIRT_GUARD_POLICY_SHA256=%s' % policy.sha256 in record
 
 

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """`virt-guard policy check|show|compile`. Each function returns the exit status."""
 
-from ... import model, wording
+from ... import journal, model, wording
 from ...compiled import compiled_path
 from ...errors import GuardError
 from ...policy.drop_ins import find_near_misses
+from ...policy.installation import installed_below
 from ...policy.load import load_timed
 from ...policy.problems import PolicyError
 from .. import loading
+from ..calling_user import calling_user
 from ..domains.absent_domains import find_absent
 from ..exit_status import FINE, NOT_JUDGED
 from ..terminal import show, show_line
@@ -135,19 +137,31 @@ def compile_in_force(arguments: 'argparse.Namespace', installation: 'Installatio
 
     path = compiled_path(installation.policy)
     slow = ''
+    compiled: 'Optional[model.Policy]' = None
     loading.complain_of_near_misses(installation.policy)
 
     def load() -> model.Policy:
-        nonlocal slow
+        nonlocal slow, compiled
         policy, slow = load_timed(lambda: loading.load_policy(None, installation))
+        compiled = policy
         return policy
 
     try:
         written = until_unchanged(installation.policy, lambda: write_compiled(path, compile_in_place(load)))
     except OSError as error:
         raise GuardError('cannot write %s: %s' % (path, error.strerror), 'run it as root') from None
+    if written and compiled is not None and installation.policy == installed_below('').policy:
+        _record_compiled(compiled, path, installation)
     state = 'compiled from' if written else 'up to date with'
     show('%s: %s %s\n' % (wording.escape(path), state, wording.escape(installation.policy)))
     if slow:
         show_line('note: ' + slow)
     return FINE
+
+
+def _record_compiled(policy: model.Policy, path: str, installation: 'Installation') -> None:
+    """Starts are judged by it from now on, also where no watch runs that tells how the policy was changed."""
+    user = calling_user()
+    message = "policy '%s' was compiled by %s (%s)" % (policy.name, user, policy.mode_in_words)
+    fields = [('VIRT_GUARD_USER', user), ('VIRT_GUARD_FILE', path), *policy.fields()]
+    journal.Sinks(installation.log).send(journal.own_fields(model.COMPILED, message) + fields)

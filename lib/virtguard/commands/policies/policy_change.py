@@ -22,6 +22,7 @@ from ...policy.drop_ins import drop_in_directory
 from ...policy.files import read_trusted_policy_file
 from ...policy.problems import PolicyError
 from ...trust import write_file
+from ...watch.recorded_policy import LOCK, RecordedPolicy, noted_of, state_fields
 from ..calling_user import calling_user
 from ..lock import locked
 from ..terminal import complain
@@ -98,9 +99,12 @@ def change_drop_in(
             policy = load.trusted(installation.policy, today(), {path: data})
             if read_drop_in(installation, name) != before:
                 raise GuardError('somebody else has changed %s meanwhile' % path, 'run it again')
+            sinks = sinks or journal.Sinks(installation.log)
+            known = RecordedPolicy(installation.state)
             with _undisturbed():
+                _catch_up(known, installation, sinks)
                 _put(path, data)
-                recorded = _record(said, path, before, data, policy, sinks or journal.Sinks(installation.log))
+                recorded = _record(said, path, before, data, policy, known, sinks)
     except OSError as error:
         message = 'cannot write %s: %s' % (error.filename or path, error.strerror or error)
         raise GuardError(message, 'run it as root' if isinstance(error, PermissionError) else '') from None
@@ -115,7 +119,7 @@ def change_drop_in(
 def _lock_path(installation: 'Installation') -> str:
     # Not beside the policy, where anybody may open a file and so lock it.
     os.makedirs(installation.state, 0o700, exist_ok=True)
-    return os.path.join(installation.state, 'policy.lock')
+    return os.path.join(installation.state, LOCK)
 
 
 @contextlib.contextmanager
@@ -154,12 +158,19 @@ def _sync(directory: str) -> None:
         os.close(descriptor)
 
 
+def _catch_up(known: RecordedPolicy, installation: 'Installation', sinks: journal.Sinks) -> None:
+    """Record what others have changed before, so that each change has a record of its own."""
+    with contextlib.suppress(GuardError, OSError):  # a policy that cannot be used may be what is mended now
+        known.catch_up(load.trusted(installation.policy, today()), sinks.send)
+
+
 def _record(
     said: str,
     path: str,
     before: 'Optional[bytes]',
     after: 'Optional[bytes]',
     policy: model.Policy,
+    known: RecordedPolicy,
     sinks: journal.Sinks,
 ) -> bool:
     user = calling_user()
@@ -167,7 +178,16 @@ def _record(
     message = 'the policy was changed by %s: %s' % (user, said)
     fields = [('VIRT_GUARD_USER', user), ('VIRT_GUARD_FILE', path)]
     fields += [('VIRT_GUARD_FILE_SHA256_BEFORE', digests[0]), ('VIRT_GUARD_FILE_SHA256', digests[1])]
-    return sinks.send(journal.own_fields(model.POLICY_CHANGED, message) + fields + policy.fields()) is not None
+    noted = None
+    with contextlib.suppress(GuardError, OSError, ValueError):
+        noted = noted_of(policy)
+        if noted is not None:  # otherwise others have changed a file just now, and whoever notices that records it
+            fields += state_fields(known.read(), noted)
+    sent = sinks.send(journal.own_fields(model.POLICY_CHANGED, message) + fields + policy.fields()) is not None
+    if noted is not None:
+        with contextlib.suppress(OSError):  # at worst, a watch records it again
+            known.write(noted)
+    return sent
 
 
 def _compile(installation: 'Installation') -> None:
