@@ -123,12 +123,13 @@ locate() {
     renewal=$root/usr/lib/systemd/system/virt-guard-compile.path
     renewal_service=${renewal%.path}.service
     kept_states=$root/var/lib/virt-guard
+    policy_lock=$kept_states/policy.lock # as in commands/policies/policy_change
     # What writes metrics, where node_exporter reads them (on Debian, on RHEL); and alerts.
     metrics=$root/usr/lib/systemd/system/virt-guard-metrics.timer
     metrics_service=${metrics%.timer}.service
     metrics_directories='/var/lib/prometheus/node-exporter /var/lib/node_exporter/textfile_collector'
     alerts=$root/usr/share/virt-guard/virt-guard-alerts.yml
-    # What was shipped with the installed version, of its profile: shows whether the policy in force was edited.
+    # What the installed version has put into /etc: shows whether the policy in force was edited.
     pristine=$library/policy.yaml
     created=$library/created-directories
     directories='usr/lib/virt-guard usr/sbin usr/bin'
@@ -486,8 +487,8 @@ check_places() {
     if is_plain_file "$program" && ! is_our_program; then
         die "$program belongs to another program; remove that first"
     fi
-    for path in "$program" "$compiled" "$policy.new" "$pristine" "$created" "$unit" "$renewal" "$renewal_service" \
-        "$metrics" "$metrics_service" "$alerts" "$manual"/man[58]/virt-guard*; do
+    for path in "$program" "$compiled" "$settings" "$policy.new" "$pristine" "$created" "$unit" "$renewal" \
+        "$renewal_service" "$metrics" "$metrics_service" "$alerts" "$manual"/man[58]/virt-guard*; do
         [ ! -d "$path" ] || [ -L "$path" ] || die "$path is a directory; remove it"
     done
     for directory in $directories; do

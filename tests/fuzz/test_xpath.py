@@ -133,6 +133,7 @@ def test_nodes_that_are_reached_many_times_are_held_once():
         b'<a><metadata xmlns:v="urn:virt-guard:qemu-argument"/></a>',
         b'<?xml version="1.0" encoding="iso-8859-1"?><a/>',
         b' <a/>',
+        b'<a><![CDATA[]]></a>',
     ],
 )
 def test_documents_that_are_left_to_lxml(data):

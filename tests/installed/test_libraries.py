@@ -48,7 +48,7 @@ COMMANDS = {
     'waiver remove': ['waiver', 'remove', 'guest'],
 }
 # In a checkout it only says that nothing is installed; tests/live has what it says of libraries on a host.
-WITHOUT_LIBRARIES = {'help', 'status', 'report'}
+WITHOUT_LIBRARIES = {'help', 'metrics', 'report', 'status'}
 
 
 def run(arguments, **environment):

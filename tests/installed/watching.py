@@ -259,7 +259,7 @@ class Watching:
         """The same, as (domain, rule) pairs."""
         return [(r.get('VIRT_GUARD_DOMAIN', ''), r.get('VIRT_GUARD_RULE', '')) for r in self.records()]
 
-    def receive(self, timeout=20):
+    def receive(self, timeout=90):
         """The next record that is not of the guard itself."""
         return self._records.get(timeout=timeout)
 

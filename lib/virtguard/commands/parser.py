@@ -61,7 +61,7 @@ def build_parser() -> Parser:
     )
     parser.add_argument('--version', action='version', version='%s %s' % (wording.PROGRAM, __version__))
     commands = parser.add_commands('COMMAND')
-    for add in (_add_check, _add_scan, _add_status, _add_report, _add_watch, _add_rules, _add_explain):
+    for add in (_add_check, _add_scan, _add_status, _add_report, _add_metrics, _add_watch, _add_rules, _add_explain):
         add(commands)
     policy_command = add_command(
         commands,
@@ -154,6 +154,17 @@ def _add_report(commands: 'Commands') -> None:
     output.add_argument(
         '--pack', metavar='DIR', help='make a directory with the report, records, policy, versions and checksums'
     )
+
+
+def _add_metrics(commands: 'Commands') -> None:
+    examples = [
+        ('virt-guard metrics', 'to look at'),
+        ('virt-guard metrics --output /var/lib/prometheus/node-exporter/virt-guard.prom', 'for node_exporter'),
+    ]
+    statuses = ['0  the metrics are written, whatever they say', '2  they are not, or the command line is wrong']
+    purpose = 'tell in numbers how the guard and the domains are, for Prometheus'
+    parser = add_command(commands, 'metrics', purpose, examples, statuses, _write_metrics)
+    parser.add_argument('--output', metavar='FILE', help='write them into FILE, in one step')
 
 
 def _add_watch(commands: 'Commands') -> None:
@@ -336,6 +347,12 @@ def _report(arguments: argparse.Namespace, installation: 'Installation') -> int:
     from . import report
 
     return report.run(arguments, installation)
+
+
+def _write_metrics(arguments: argparse.Namespace, installation: 'Installation') -> int:
+    from .metrics import run
+
+    return run(arguments, installation)
 
 
 def _test_policy(arguments: argparse.Namespace, installation: 'Installation') -> int:

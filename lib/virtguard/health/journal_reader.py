@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _PATIENCE = 20  # seconds
 _SILENCE = 300  # seconds without a record, while a long journal is read
 _MAX_LINE = 4 << 20  # bytes of one record
+_SYNCHRONISED = 5  # seconds until journald has written down what it was sent
 
 
 class JournalError(GuardError):
@@ -40,7 +41,7 @@ def read_journal(*arguments: str, fields: 'Sequence[str]' = ()) -> 'List[Record]
     command = ['journalctl', '--quiet', '--no-pager', '--output=json']
     if fields:
         command.append('--output-fields=' + ','.join(fields))
-    lines = _ask([*command, 'SYSLOG_IDENTIFIER=virt-guard', *arguments]).splitlines()
+    lines = _ask([*command, *arguments]).split('\n')
     return [record for record in map(parse_record, lines) if record is not None]
 
 
@@ -66,13 +67,24 @@ def stream_records(*arguments: str, directory: 'Optional[str]' = None) -> 'Itera
         raise JournalError('journalctl has said nothing for %d seconds' % _SILENCE) from None
 
 
+def synchronise() -> bool:
+    """Have journald take and keep all that it was sent until now; False: it cannot be asked, or does not answer."""
+    try:
+        return run_program(['journalctl', '--quiet', '--sync'], _SYNCHRONISED).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
 def oldest_entry(directory: 'Optional[str]' = None) -> 'float':
     """When the oldest entry of the journal was written, in seconds since the epoch; 0.0 if there is none.
+
+    Users have journals of their own, which may reach further back, and have none of our records.
 
     :param directory: as for stream_records
     :raises JournalError:
     """
-    text = _ask(['journalctl', '--quiet', '--no-pager', '--header', *_below(directory)])
+    which = ['--system'] if directory is None else _below(directory)
+    text = _ask(['journalctl', '--quiet', '--no-pager', '--header', *which])
     times = list(_head_times(text))
     return min(times, default=0.0)
 
@@ -87,15 +99,6 @@ def received(record: 'Record') -> float:
     return int(str(record['__REALTIME_TIMESTAMP'])) / 1000000
 
 
-def text_of(record: 'Record', field: str) -> str:
-    """The first value of a field, '' if there is none; journalctl has numbers where a text is not printable."""
-    value: 'Any' = record.get(field)
-    if isinstance(value, list) and value:
-        is_bytes = isinstance(value[0], int)
-        value = bytes(value).decode('utf-8', 'surrogateescape') if is_bytes else value[0]
-    return value if isinstance(value, str) else ''
-
-
 def values_of(record: 'Record', field: str) -> 'List[str]':
     """The values of a field that may be repeated."""
     value: 'Any' = record.get(field)
@@ -104,8 +107,8 @@ def values_of(record: 'Record', field: str) -> 'List[str]':
     return [] if value is None else [_text(value)]
 
 
-def value_of(record: 'Record', field: str) -> str:
-    """The only value of a field, or its first; '' if there is none."""
+def text_of(record: 'Record', field: str) -> str:
+    """The first value of a field; '' if there is none."""
     return next(iter(values_of(record, field)), '')
 
 
@@ -116,7 +119,7 @@ def _is_text(value: 'Any') -> bool:
 
 def _text(value: 'Any') -> str:
     if _is_text(value):
-        return bytes(item & 0xFF for item in value).decode('utf-8', 'backslashreplace')
+        return bytes(item & 0xFF for item in value).decode('utf-8', 'surrogateescape')
     return value if isinstance(value, str) else ''
 
 

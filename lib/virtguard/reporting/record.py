@@ -5,7 +5,7 @@ Whoever defines a domain chooses its name, and any process may call itself virt-
 noted (the fields with an underscore before their names) can be relied on.
 """
 
-from ..health.journal_reader import time_of, value_of, values_of
+from ..health.journal_reader import text_of, time_of, values_of
 from ..wording import PROGRAM
 
 TYPE_CHECKING = False
@@ -71,19 +71,19 @@ class Record:
         """
         self.is_of_guard = is_of_guard(fields)
         self.moment = time_of(fields)
-        self.stored = int(value_of(fields, '__REALTIME_TIMESTAMP') or '-') / 1000000
+        self.stored = int(text_of(fields, '__REALTIME_TIMESTAMP') or '-') / 1000000
         if not (0 <= self.moment < _END and 0 <= self.stored < _END):
             raise ValueError('no clock of a host shows such a time')
-        self.host = _cut(value_of(fields, '_MACHINE_ID'), 64)
-        self.hostname = _cut(value_of(fields, '_HOSTNAME'), 64)
-        self.boot = value_of(fields, '_BOOT_ID')
-        monotonic = value_of(fields, '__MONOTONIC_TIMESTAMP')
+        self.host = _cut(text_of(fields, '_MACHINE_ID'), 64)
+        self.hostname = _cut(text_of(fields, '_HOSTNAME'), 64)
+        self.boot = text_of(fields, '_BOOT_ID')
+        monotonic = text_of(fields, '__MONOTONIC_TIMESTAMP')
         self.since_boot = int(monotonic) / 1000000 if monotonic.isdigit() and len(monotonic) < _MAX_DIGITS else None
-        self.run = (self.boot, value_of(fields, '_PID'), monotonic)
-        self.decision = value_of(fields, 'VIRT_GUARD_DECISION')
-        self.domain = _cut(value_of(fields, 'VIRT_GUARD_DOMAIN'), _MAX_NAME)
-        self.uuid = _cut(value_of(fields, 'VIRT_GUARD_UUID'), 36)
-        self.operation = value_of(fields, 'VIRT_GUARD_OPERATION')
+        self.run = (self.boot, text_of(fields, '_PID'), monotonic)
+        self.decision = text_of(fields, 'VIRT_GUARD_DECISION')
+        self.domain = _cut(text_of(fields, 'VIRT_GUARD_DOMAIN'), _MAX_NAME)
+        self.uuid = _cut(text_of(fields, 'VIRT_GUARD_UUID'), 36)
+        self.operation = text_of(fields, 'VIRT_GUARD_OPERATION')
         self.rules = _few(fields, 'VIRT_GUARD_RULE')
         self.denied = _few(fields, 'VIRT_GUARD_DENIED')
         self.findings = _few(fields, 'VIRT_GUARD_FINDING')
@@ -113,14 +113,14 @@ def is_of_guard(fields: 'Fields') -> bool:
 
 def is_of_root(fields: 'Fields') -> 'Optional[bool]':
     """Whether root has sent an entry, as journald has seen; None where it does not say."""
-    sender = value_of(fields, '_UID')
+    sender = text_of(fields, '_UID')
     return sender == _ROOT if sender else None
 
 
 def is_of_dropped(fields: 'Fields') -> bool:
     """Whether journald tells in it that it has dropped messages."""
-    by_journald = value_of(fields, '_TRANSPORT') == 'driver' or value_of(fields, '_COMM').startswith('systemd-journal')
-    return by_journald and value_of(fields, 'MESSAGE_ID') == DROPPED_ID
+    by_journald = text_of(fields, '_TRANSPORT') == 'driver' or text_of(fields, '_COMM').startswith('systemd-journal')
+    return by_journald and text_of(fields, 'MESSAGE_ID') == DROPPED_ID
 
 
 def _few(fields: 'Fields', name: str) -> 'Tuple[str, ...]':
