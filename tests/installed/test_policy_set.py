@@ -2,10 +2,12 @@
 """virt-guard policy set: what the hook answers then, what the record says, and when mode audit ends."""
 
 import datetime
+import re
 
 import pytest
 from installation import DENIED, newly_installed
 from support.records import POLICY_CHANGED_ID
+from support.terminal import Terminal
 
 TODAY = datetime.date.today()
 
@@ -60,6 +62,45 @@ def test_mode_audit_ends_by_itself(host, settings, journal):
     set_(host, 'mode', 'audit')
     said = set_(host, 'mode', 'default')
     assert 'These domains would be refused at their next start:' in said and not starts(host)
+
+
+@pytest.fixture
+def terminal(host):
+    opened = []
+
+    def start(*arguments):
+        opened.append(Terminal([str(host.cli), 'policy', 'set', *arguments], cwd='/'))
+        return opened[-1]
+
+    yield start
+    for one in opened:
+        one.close()
+
+
+def test_a_terminal_is_asked_before_anything_changes(host, settings, terminal, journal):
+    asking = terminal('mode', 'audit')
+    said = asking.answer('Put it in force?', 'n')
+    assert 'These domains would no longer be refused:' in said and not settings.exists() and not starts(host)
+    assert (asking.end(), '%s stays as it was' % settings in asking.shown, settings.exists()) == (1, True, False)
+    assert [record['MESSAGE_ID'] for record in journal.records() if 'VIRT_GUARD_FILE' in record] == []
+    asking = terminal('mode', 'audit')
+    asking.answer('Put it in force?', 'y')
+    assert asking.end() == 0 and settings.read_text().endswith('\nmode: audit\n') and starts(host)
+    assert terminal('mode', 'audit').end() == 0, 'where nothing would change, nobody is asked'
+
+
+@pytest.mark.parametrize('name', ['70-settings.yaml', '50-site.yaml'])
+def test_what_was_not_seen_does_not_come_into_force(host, settings, terminal, name):
+    other = settings.parent / name
+    asking = terminal('mode', 'audit')
+    try:
+        asking.wait_for('Put it in force?')
+        other.write_text('failure: admit\n')
+        asking.type('y\n')
+        assert asking.end() == 2 and re.search('was changed meanwhile|has changed', asking.shown), asking.shown
+        assert other.read_text() == 'failure: admit\n' and not starts(host)
+    finally:
+        other.unlink()
 
 
 def test_each_setting(host, settings):

@@ -22,7 +22,8 @@ def add_policy_set(actions: 'Commands') -> None:
         ('virt-guard policy set failure admit', 'what happens when the guard cannot judge'),
     ]
     purpose = 'put another value of a setting in force'
-    parser = add_command(actions, 'set', purpose, examples, _STATUSES, _set_policy)
+    statuses = (_STATUSES[0], '1  it stays as it was: the answer on the terminal was no', *_STATUSES[1:])
+    parser = add_command(actions, 'set', purpose, examples, statuses, _set_policy)
     parser.add_argument('--until', metavar='DATE', help='the last day of mode audit: YYYY-MM-DD, today, or +30d')
     parser.add_argument('key', metavar='SETTING', choices=['mode', 'failure', 'deadline', 'audit'], help='%(choices)s')
     parser.add_argument('value', metavar='VALUE', help="the value; 'default' for what the other files say")

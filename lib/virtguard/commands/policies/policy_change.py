@@ -78,6 +78,20 @@ def as_read(read: 'Optional[bytes]', data: 'Optional[bytes]', said: str) -> 'Rev
     return revise
 
 
+def as_seen(
+    installation: 'Installation', path: str, data: 'Optional[bytes]', seen: model.Policy, revise: 'Revise'
+) -> 'Revise':
+    """For change_drop_in: as `revise`, but only if the policy is then the one whose effect the user has `seen`."""
+
+    def revise_what_was_seen(before: 'Optional[bytes]') -> 'Revision':
+        policy = load.trusted(installation.policy, today(), {path: data})
+        if policy.sha256 != seen.sha256:
+            raise GuardError('another file of the policy was changed meanwhile', 'look again at what this would do')
+        return revise(before)
+
+    return revise_what_was_seen
+
+
 def change_drop_in(
     installation: 'Installation', name: str, revise: 'Revise', sinks: 'Optional[journal.Sinks]' = None
 ) -> 'Optional[model.Policy]':

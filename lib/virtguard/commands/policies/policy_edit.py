@@ -30,7 +30,7 @@ from .edited_copy import EditedCopy, kept_on
 from .editor import find_editor, run_editor
 from .effect import find_effect
 from .policy import look_closer
-from .policy_change import as_read, change_drop_in, drop_in_path, read_drop_in
+from .policy_change import as_read, as_seen, change_drop_in, drop_in_path, read_drop_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from ...model import Policy
     from ...policy.installation import Installation
     from ...policy.problems import Problem
-    from .policy_change import Revision
 
 DEFAULT_NAME = '50-site.yaml'
 _LONGEST_NAME = 100  # bytes: other names are made of it
@@ -272,14 +271,7 @@ class _Edit:
         data = self._data()
         said = '%s was %s' % (self._name, 'removed' if data is None else 'edited')
         revise = as_read(self._before, data, said)
-
-        def revise_what_was_seen(before: 'Optional[bytes]') -> 'Revision':
-            policy = load.trusted(self._installation.policy, today(), {self._path: data})
-            if policy.sha256 != seen.sha256:
-                raise GuardError('another file of the policy was changed meanwhile', 'look again at what this would do')
-            return revise(before)
-
-        change_drop_in(self._installation, self._name, revise_what_was_seen)
+        change_drop_in(self._installation, self._name, as_seen(self._installation, self._path, data, seen, revise))
         done = 'is removed' if data is None else 'is in force'
         show_line('%s %s; domains are judged accordingly from their next start on' % (self._path, done))
 

@@ -6,11 +6,12 @@ import os
 from ...errors import GuardError, suggest
 from ...policy.layer import AUDIT_UNTIL, FAILURES, MAX_DEADLINE, MODES
 from .. import loading
-from ..exit_status import FINE
+from ..exit_status import AMISS, FINE
 from ..last_day import read_last_day
+from ..questions import ask, at_terminal
 from ..terminal import show, show_line
 from .effect import find_effect
-from .policy_change import change_drop_in, drop_in_path
+from .policy_change import as_read, as_seen, change_drop_in, drop_in_path, read_drop_in
 from .settings_file import SETTINGS, with_setting
 
 TYPE_CHECKING = False
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import argparse
     from typing import Dict, Optional, Tuple
 
+    from ...model import Policy
     from ...policy.installation import Installation
     from .policy_change import Revision
 
@@ -32,7 +34,8 @@ _KNOWN: 'Dict[str, Tuple[str, ...]]' = {
 
 
 def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
-    """Put another value in force, and tell what that does to the domains of this host."""
+    """Show what another value does to the domains of this host, ask where somebody can be asked, and put it in force.
+    Returns AMISS where the answer is no."""
     key, value = arguments.key, arguments.value
     text = _written(key, value, arguments.until)
     path = drop_in_path(installation, SETTINGS)
@@ -40,23 +43,37 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     said = '%s: %s' % (key, text) if text else '%s as the other files say' % key
 
     def revise(before: 'Optional[bytes]') -> 'Revision':
-        data = with_setting(before, path, key, text)
-        changed = loading.load_policy(None, installation, {path: data})
-        origin = changed.origins.get(key)
-        if text and origin is not None and origin[0] != path:
-            message = '%s:%d sets %s, too, and counts later' % (*origin, key)
-            raise GuardError(message, 'change it there: virt-guard policy edit %s' % os.path.basename(origin[0]))
-        return data, said
+        return with_setting(before, path, key, text), said
 
-    policy = change_drop_in(installation, SETTINGS, revise)
-    if policy is None:
+    before = read_drop_in(installation, SETTINGS)
+    data, _ = revise(before)
+    if data == before:
         show_line('%s: unchanged: %s' % (path, said))
         return FINE
-    show_line('%s: %s' % (path, said))
-    show(str(find_effect(old, policy, installation)))
-    if policy.mode == 'audit' and policy.failure == 'deny':
+    seen = loading.load_policy(None, installation, {path: data})
+    _refuse_later(seen, key, text, path)
+    show(str(find_effect(old, seen, installation)))
+    if seen.mode == 'audit' and seen.failure == 'deny':
         show_line('note: failure deny still refuses what cannot be judged (virt-guard policy set failure admit)')
+    if at_terminal():
+        if ask('Put it in force?', {'y': 'yes', 'n': 'no'}) != 'y':
+            show_line('%s stays as it was' % path)
+            return AMISS
+        change_drop_in(installation, SETTINGS, as_seen(installation, path, data, seen, as_read(before, data, said)))
+    else:
+        change_drop_in(installation, SETTINGS, revise)
+    show_line('%s: %s' % (path, said))
     return FINE
+
+
+def _refuse_later(policy: 'Policy', key: str, text: str, path: str) -> None:
+    """
+    :raises GuardError: another file counts later than the one at `path`
+    """
+    origin = policy.origins.get(key)
+    if text and origin is not None and origin[0] != path:
+        message = '%s:%d sets %s, too, and counts later' % (*origin, key)
+        raise GuardError(message, 'change it there: virt-guard policy edit %s' % os.path.basename(origin[0]))
 
 
 def _written(key: str, value: str, until: 'Optional[str]') -> str:
