@@ -165,8 +165,10 @@ def merge_starts(logs: 'DomainLogs', running: 'Iterable[Running]') -> 'List[Star
     latest = {start.name: start for start in sorted(starts, key=lambda start: start.time)}
     for domain in running:
         start = latest.get(domain.name)
-        # The times of processes are counted from the clock as it is now, and it may have been set since.
-        if start is None or start.time <= logs.ends.get(domain.name, 0.0):
+        # The times of processes are counted from the clock as it is now, and it may have been set since; and what looks
+        # like the end of a domain may be something that its QEMU has written.
+        is_over = start is not None and start.time <= logs.ends.get(domain.name, 0.0)
+        if start is None or (is_over and abs(start.time - domain.started) > _VAGUE):
             start = Start(domain.name, domain.uuid, domain.started, is_logged=False)
             starts.append(start)
         start.uuid = domain.uuid

@@ -93,6 +93,10 @@ def test_the_clock_was_set_since():
     assert merged([('a', 20.0)], [('a', 7220.1)]) == [('a', 20.0, True, True)]
 
 
+def test_qemu_writes_that_it_had_ended():
+    assert merged([('a', 20.0)], [('a', 20.1)], [('a', 25.0)]) == [('a', 20.0, True, True)]
+
+
 def test_what_runs_and_has_no_log_or_an_old_one():
     assert merged([('a', 10.0)], [('a', 20.0), ('b', 5.0)], [('a', 11.0)]) == [
         ('b', 5.0, True, False),
