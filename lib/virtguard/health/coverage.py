@@ -184,7 +184,9 @@ def conclude(starts: 'Iterable[Start]', records: 'GuardRecords', begins: float) 
     """
     previous: 'Dict[str, float]' = {}
     for start in starts:
-        if _is_admitted(start, records, previous.get(start.name, 0.0)):
+        # The last verdict before a start, and after the previous one of this domain.
+        after = max(start.time - _BEFORE, previous.get(start.name, 0.0))
+        if records.is_admitted(start.name, after, start.time + (_CLOCK if start.is_logged else _OF_PROCESS)):
             start.conclude(JUDGED)
         elif not records.was_present(start.time - _COMING):
             start.conclude(BEFORE, 'the guard was not installed then')
@@ -193,13 +195,6 @@ def conclude(starts: 'Iterable[Start]', records: 'GuardRecords', begins: float) 
         else:
             start.conclude(UNJUDGED)
         previous[start.name] = start.time + _CLOCK
-
-
-def _is_admitted(start: Start, records: 'GuardRecords', previous: float) -> bool:
-    """Whether the last verdict before a start, and after the previous one of this domain, has admitted it."""
-    begin, end = start.time - _BEFORE, start.time + (_CLOCK if start.is_logged else _OF_PROCESS)
-    verdicts = [verdict for verdict in records.verdicts(start.name) if max(begin, previous) < verdict[0] <= end]
-    return bool(verdicts) and verdicts[-1][1]
 
 
 def _excuse(unjudged: 'Sequence[Start]', answers: bool) -> None:

@@ -44,7 +44,7 @@ class GuardRecords:
         :param seen: when the files of the guard, or a record of the hook, tell that it was there
         """
         self._verdicts: 'Dict[str, List[Tuple[float, bool]]]' = {}
-        for name, moment, is_admitted in sorted(verdicts, key=lambda verdict: verdict[1]):
+        for name, moment, is_admitted in sorted(verdicts, key=lambda verdict: verdict[1:]):
             self._verdicts.setdefault(name, []).append((moment, is_admitted))
             seen = min(seen, moment)
         events = sorted(changes)
@@ -64,9 +64,11 @@ class GuardRecords:
         place = bisect_right(self._changed, moment)
         return place > 0 and self._is_present[place - 1]
 
-    def verdicts(self, domain: str) -> 'List[Tuple[float, bool]]':
-        """When a start of this domain was judged, and whether it was admitted, oldest first."""
-        return self._verdicts.get(_shown(domain), [])
+    def is_admitted(self, domain: str, after: float, until: float) -> bool:
+        """Whether the last verdict on a start of this domain in a span of time has admitted it."""
+        verdicts = self._verdicts.get(_shown(domain), [])
+        place = bisect_right(verdicts, (until, True))
+        return place > 0 and verdicts[place - 1][0] > after and verdicts[place - 1][1]
 
 
 def read_guard_records(installation: 'Installation', since: float, all_sinks: bool = False) -> GuardRecords:

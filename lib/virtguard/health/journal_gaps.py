@@ -13,7 +13,7 @@ _STARTED = 'MESSAGE_ID=f77379a8490b408bbe5f6940505a777b'
 _SUPPRESSED = 'MESSAGE_ID=a596d6fe7bfa4994828e72309e95d61e'
 _ITS_OWN = '_TRANSPORT=driver'
 _INTERVAL = 60.0  # seconds before it tells that it has suppressed messages; 30 by default
-_NEXT = 0.001  # seconds
+_NEXT = 0.000001  # seconds: the clock of the journal
 _FIELDS = ('MESSAGE_ID',)
 
 
@@ -30,7 +30,7 @@ class Gaps:
         self._suppressed = list(map(received, read_journal(*own, _SUPPRESSED, fields=_FIELDS)))
         newest = () if answers else read_journal('--reverse', '--lines=1', fields=_FIELDS)
         self._end = float('inf') if answers else max(map(received, newest), default=0.0)
-        self._alive: 'Dict[float, float]' = {}  # start of journald -> the latest moment when another had not ended
+        self._last_before: 'Dict[float, float]' = {}  # start of journald -> when the last entry before it was made
 
     def at(self, moment: float) -> str:
         """Why a record of that moment may be missing; '' if nothing says so.
@@ -42,9 +42,12 @@ class Gaps:
         if any(told - _INTERVAL <= moment <= told for told in self._suppressed):
             return 'journald had too many messages then, and left some out'
         start = next((start for start in self._starts if start > moment), None)
-        if start is not None and moment > self._alive.get(start, 0.0):
-            span = ('--since=@%.6f' % moment, '--until=@%.6f' % (start - _NEXT))
-            if not read_journal(*span, '--lines=1', fields=_FIELDS):
-                return 'journald did not run until %s' % shown_time(start)
-            self._alive[start] = moment
+        if start is not None and moment > self._last_entry(start):
+            return 'journald did not run until %s' % shown_time(start)
         return ''
+
+    def _last_entry(self, start: float) -> float:
+        if start not in self._last_before:
+            last = read_journal('--until=@%.6f' % (start - _NEXT), '--reverse', '--lines=1', fields=_FIELDS)
+            self._last_before[start] = max(map(received, last), default=0.0)
+        return self._last_before[start]
