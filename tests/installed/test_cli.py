@@ -385,6 +385,14 @@ def test_rules_for_programs(installed, tmp_path):
     assert (result.returncode, result.stdout.decode()) == (2, problem)
 
 
+def test_explain_what_no_policy_has(installed):
+    told = installed.run_cli('explain', 'started-without-verdict')
+    assert told.returncode == 0
+    text = told.stdout.decode()
+    assert text.startswith('started-without-verdict: ')
+    assert '  defined    in the guard itself\n' in text
+
+
 def test_explain_a_named_set_and_where_a_feature_is_supported(installed):
     text = ' '.join(installed.run_cli('explain', 'guest-os-before-2009').stdout.decode().split())
     assert re.search(r'values \{os-released-before: 2009-01-01\}: \d\d\d values, from .*osinfo-db \d{8}', text)

@@ -27,7 +27,9 @@ def test_the_verdict_on_the_next_start_is_not_for_this_one():
     assert states([('a', 2000.0), ('a', 2000.3)], [('a', 2000.28, True)]) == [UNJUDGED, JUDGED]
 
 
-@pytest.mark.parametrize(('before', 'state'), [(0.0, JUDGED), (200.0, JUDGED), (300.0, UNJUDGED), (400.0, UNJUDGED), (-0.5, UNJUDGED)])
+@pytest.mark.parametrize(
+    ('before', 'state'), [(0.0, JUDGED), (200.0, JUDGED), (300.0, UNJUDGED), (400.0, UNJUDGED), (-0.5, UNJUDGED)]
+)
 def test_other_hooks_may_run_between_verdict_and_start(before, state):
     assert states([('a', 2000.0)], [('a', 2000.0 - before, True)]) == [state]
 

@@ -43,8 +43,10 @@ def explain(arguments: 'argparse.Namespace', installation: 'Installation') -> in
     """Print what is known of each rule that is named."""
     if not arguments.rules:
         raise GuardError('no rule is named', 'virt-guard rules lists them; virt-guard explain --domain names a domain')
+    from ...watch.unjudged_starts import RULE as started_without_verdict  # which no policy has
+
     policy, is_whole = loading.policy_to_show(arguments.policy, installation)
-    rules = {rule.id: rule for rule in policy.rules}
+    rules = {rule.id: rule for rule in (started_without_verdict, *policy.rules)}
     unknown = [id for id in arguments.rules if id not in rules]
     for id in unknown:
         complain('%s: there is no rule %r (%s)' % (wording.PROGRAM, id, suggest(id, rules)))
@@ -72,7 +74,7 @@ def _explain(rule: model.Rule) -> str:
         ('supported', ', '.join(rule.supported)),
         ('known from', _KNOWN_FROM.get(rule.known_from, '')),
         ('reference', rule.reference),
-        ('defined', '%s:%d' % rule.origin),
+        ('defined', '%s:%d' % rule.origin if rule.origin[0] else 'in the guard itself'),
     ]
     return wording.escape('%s: %s (%s)' % (rule.id, rule.title, rule.action)) + '\n' + in_rows(rows)
 
