@@ -5,7 +5,7 @@ import os
 import time
 
 from ..errors import GuardError
-from ..health.journal_reader import oldest_entry
+from ..health.journal_reader import oldest_entry, synchronise
 from ..host import today
 from ..reporting.account import Account
 from ..reporting.contents import Contents, Origin
@@ -49,12 +49,15 @@ class Report:
         period = parse_period(arguments.since, arguments.until, self._made)
         self._reading = Reading(keep)
         self._account = Account(period)
+        is_current = arguments.records is not None or arguments.journal is not None or synchronise()
         if arguments.records is not None:
             entries = entries_of_file(arguments.records)
         else:
             entries = entries_of_journal(period, arguments.journal)
         self._account.add_all(self._reading.records(entries, period))
         self.origin = _origin(arguments, installation, period)
+        if not is_current:
+            self.origin.unread.append('journald does not answer: the latest records may be missing')
         self._contents = Contents(self._account, self._reading, self.origin, self._made)
 
     def as_format(self, name: str) -> 'Iterator[str]':
@@ -105,11 +108,12 @@ def _origin(arguments: 'argparse.Namespace', installation: 'Installation', perio
     return Origin('the journal of this host', oldest_entry(), _unread(installation), present)
 
 
-def _unread(installation: 'Installation') -> 'Optional[str]':
+def _unread(installation: 'Installation') -> 'Iterator[str]':
     """What is said of records that neither journald nor syslog took."""
     try:
         size = os.stat(installation.log).st_size
     except OSError:
-        return None
+        return
     text = '%s holds %d bytes of records that journald and syslog did not take: they are not in this report'
-    return text % (installation.log, size) if size else None
+    if size:
+        yield text % (installation.log, size)

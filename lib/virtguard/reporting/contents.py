@@ -12,7 +12,7 @@ from .tables import tables_of, tables_of_present
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterator, List, Optional, Tuple
+    from typing import Iterable, Iterator, List, Optional, Tuple
 
     from .account import Account
     from .host_account import HostAccount
@@ -52,18 +52,18 @@ class Contents:
 
 class Origin:
     """Where the records come from: `name` in words, `oldest` the time at which what was read begins (0.0: nothing is in
-    it, None: it cannot tell), `unread` where there are more, and `present` what is known of this host beside them."""
+    it, None: it cannot tell), `unread` says what was not read, and `present` what is known of this host beside them."""
 
     def __init__(
         self,
         name: str,
         oldest: 'Optional[float]' = None,
-        unread: 'Optional[str]' = None,
+        unread: 'Iterable[str]' = (),
         present: 'Optional[Present]' = None,
     ) -> None:
         self.name = name
         self.oldest = oldest
-        self.unread = unread
+        self.unread = list(unread)
         self.present = present
 
 
@@ -106,8 +106,7 @@ def _limits(account: 'Account', reading: 'Reading', origin: 'Origin') -> 'Iterat
     for host in account.hosts.values():
         for text in _limits_of(host):
             yield '%s: %s' % (host.hostname or host.host or 'unnamed host', text)
-    if origin.unread:
-        yield origin.unread
+    yield from origin.unread
     for text in origin.present.unknown[:_MOST_TOLD] if origin.present is not None else ():
         yield text
 

@@ -62,7 +62,7 @@ class Told:
     def __init__(self, entries, present=None, period=WHOLE):
         self.reading, self.account = Reading(), Account(period)
         self.account.add_all(self.reading.records(entries, period))
-        self.origin = Origin('a test', 0.0, None, present)
+        self.origin = Origin('a test', 0.0, present=present)
         self.contents = Contents(self.account, self.reading, self.origin, BEGIN)
 
     @property
