@@ -12,6 +12,7 @@ from ..health.record_counts import DECISIONS, Counts, count_records, kept_counts
 from ..model import RUNTIME, Policy
 from ..trust import write_file
 from ..waivers import next_day
+from ..watch.unjudged_starts import RULE as UNJUDGED_START
 from .domains.domain_files import defined_domain_files
 from .domains.host_domains import AS_ROOT
 from .domains.judged_counts import count_judged
@@ -146,7 +147,8 @@ def _of_records(policy: 'Optional[Policy]', installation: 'Installation') -> 'It
     for decision in DECISIONS:
         decisions.add(counts.decisions[decision], decision=decision)
     yield decisions
-    happened = {(rule.id, rule.action): 0 for rule in policy.rules_at(RUNTIME)} if policy is not None else {}
+    rules = [UNJUDGED_START, *(policy.rules_at(RUNTIME) if policy is not None else ())]
+    happened = {(rule.id, rule.action): 0 for rule in rules}
     happened.update(counts.happened)
     findings = Metric('virt_guard_runtime_findings_total', COUNTER, 'Records of findings of the watch.')
     for (rule, status), number in sorted(happened.items()):

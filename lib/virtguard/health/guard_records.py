@@ -15,13 +15,13 @@ from .journal_reader import read_records, text_of, time_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, Iterable, Iterator, List, Optional, Tuple
+    from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Tuple
 
     from ..policy.installation import Installation
 
 _FIELDS = ('VIRT_GUARD_DOMAIN', 'VIRT_GUARD_OPERATION', 'VIRT_GUARD_DECISION', 'VIRT_GUARD_CHANGE', 'MESSAGE')
 _SINCE = '--since=@%.6f'
-_ROOT = '_UID=0'  # anybody may write an entry that looks like one of the guard
+ROOT = '_UID=0'  # anybody may write an entry that looks like one of the guard
 _MOST_IN_FILE = 16 << 20
 _FIELD = re.compile(r' (VIRT_GUARD_[A-Z0-9_]+)=')
 _STAMP = '%Y-%m-%dT%H:%M:%S%z'
@@ -81,19 +81,18 @@ def read_guard_records(installation: 'Installation', since: float, all_sinks: bo
     fields = (*_FIELDS, '_SOURCE_REALTIME_TIMESTAMP')
     found = [
         (time_of(record), {name: text_of(record, name) for name in _FIELDS})
-        for record in read_records(_SINCE % since, _ROOT, *operations, fields=fields)
+        for record in read_records(_SINCE % since, ROOT, *operations, fields=fields)
     ]
     if all_sinks:
-        lines = read_records(_SINCE % since, _ROOT, '_TRANSPORT=syslog', fields=fields)
+        lines = read_records(_SINCE % since, ROOT, '_TRANSPORT=syslog', fields=fields)
         found += [(time_of(line), _fields_of(text_of(line, 'MESSAGE'))) for line in lines]
         found += [(moment, record) for moment, record in _in_file(installation.log) if moment >= since]
     changed = 'MESSAGE_ID=' + journal.MESSAGE_IDS[model.GUARD_CHANGED]
     changes = [
-        (time_of(record), text_of(record, 'VIRT_GUARD_CHANGE'))
-        for record in read_records(_ROOT, changed, fields=fields)
+        (time_of(record), text_of(record, 'VIRT_GUARD_CHANGE')) for record in read_records(ROOT, changed, fields=fields)
     ]
     verdicts = [
-        (_shown(fields['VIRT_GUARD_DOMAIN']), moment, _is_admitted(fields))
+        (_shown(fields['VIRT_GUARD_DOMAIN']), moment, is_admitted(fields))
         for moment, fields in found
         if fields.get('VIRT_GUARD_OPERATION') == 'start' and 'VIRT_GUARD_DOMAIN' in fields
     ]
@@ -101,10 +100,13 @@ def read_guard_records(installation: 'Installation', since: float, all_sinks: bo
     return GuardRecords(verdicts, changes, min(calls + list(_times_of_files(installation)), default=float('inf')))
 
 
-def _is_admitted(fields: 'Dict[str, str]') -> bool:
+def is_admitted(fields: 'Mapping[str, str]') -> bool:
+    """Whether a record, of `prepare` or `start`, says that the domain may start."""
     decision = fields.get('VIRT_GUARD_DECISION')
     if decision != model.ERROR:
         return decision != model.DENY
+    if fields.get('VIRT_GUARD_OPERATION') == 'prepare':
+        return False  # what is admitted without being judged is recorded by `start`
     refused = "domain '%s' %s" % (_shown(fields['VIRT_GUARD_DOMAIN']), _REFUSED)
     return not ascii_only(fields.get('MESSAGE', '')).startswith(refused)
 

@@ -4,13 +4,13 @@
 import os
 
 from ..errors import GuardError
-from ..model import DENY
 from ..watch.state_files import SUFFIX, is_name
-from ..wording import counted, escape
+from ..wording import counted, escape, quoted
 from .condition import AMISS, NOTE, OK, UNKNOWN, Condition, shown_time
 from .coverage import BEFORE, JUDGED, UNJUDGED, find_coverage
 from .coverage import UNKNOWN as NOT_KNOWN
-from .journal_reader import JournalError, read_records, values_of
+from .guard_records import ROOT, is_admitted
+from .journal_reader import JournalError, read_records, text_of, values_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..policy.installation import Installation
     from .coverage import Coverage, Start
 
+_FIELDS = ('VIRT_GUARD_DOMAIN', 'VIRT_GUARD_OPERATION', 'VIRT_GUARD_DECISION', 'VIRT_GUARD_DENIED', 'MESSAGE')
 _MOST = 20  # domains, or times, that are named in one line
 
 
@@ -96,11 +97,14 @@ def _refused_at_boot(installation: 'Installation', running: 'Set[str]') -> 'Iter
         return
     down = names.difference(running)
     refused: 'Dict[str, List[str]]' = {}
-    fields = ('VIRT_GUARD_DOMAIN', 'VIRT_GUARD_DENIED')
-    for record in read_records('--boot', 'VIRT_GUARD_DECISION=' + DENY, fields=fields) if down else ():
-        name = str(record.get('VIRT_GUARD_DOMAIN'))
-        if name in down:
-            refused[name] = values_of(record, 'VIRT_GUARD_DENIED')
+    operations = ('VIRT_GUARD_OPERATION=prepare', 'VIRT_GUARD_OPERATION=start')
+    for record in read_records('--boot', ROOT, *operations, fields=_FIELDS) if down else ():
+        fields = {name: text_of(record, name) for name in _FIELDS}
+        name = fields['VIRT_GUARD_DOMAIN']
+        if name in down and is_admitted(fields):
+            refused.pop(name, None)  # and ended since, as somebody wanted it to
+        elif name in down:
+            refused[name] = values_of(record, 'VIRT_GUARD_DENIED') or ['it could not be judged']
     for name, rules in sorted(refused.items()):
         text = '%s starts with the host, was refused (%s) and does not run' % (escape(name), ', '.join(rules))
-        yield Condition('autostart', AMISS, text, 'virt-guard explain ' + ' '.join(rules))
+        yield Condition('autostart', AMISS, text, 'virt-guard explain --domain ' + quoted(name))
