@@ -16,9 +16,8 @@ DIRECTORY = '/var/lib/prometheus/node-exporter'
 FILE, COUNTS = DIRECTORY + '/virt-guard.prom', '/var/lib/virt-guard/counts'
 DROP_IN = '/etc/virt-guard/policy.d/50-test.yaml'
 PORT = 9100
-SCRAPE = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:%d/metrics', timeout=60).read().decode())" % PORT
-    'import urllib.request as r; print(r.urlopen("http://127.0.0.1:%d/metrics", timeout=60).read().decode())' % PORT
-)
+URL = 'http://127.0.0.1:%d/metrics' % PORT
+SCRAPE = 'import urllib.request as r; print(r.urlopen("%s", timeout=60).read().decode())' % URL
 FORGED = """\
 MESSAGE=forged
 SYSLOG_IDENTIFIER=virt-guard
