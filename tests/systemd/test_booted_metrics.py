@@ -43,3 +43,17 @@ def test_the_unit_says_why_it_fails(host):
         host.systemctl('daemon-reload')
         host.systemctl('reset-failed', SERVICE)
     assert said['MESSAGE'].endswith('Read-only file system')
+
+
+def test_the_timer_writes_them_from_installation_to_removal(new_host):
+    host = new_host()
+    host.run(['mkdir', '-p', DIRECTORIES[0]])
+    said = host.install('--no-deps')
+    assert 'started    virt-guard-metrics.timer\n' in said
+    path = host.path(DIRECTORIES[0] + '/virt-guard.prom')
+    host.wait(path.exists, 300, 'the metrics are there')
+    assert host.systemctl('is-enabled', 'virt-guard-metrics.timer').stdout == 'enabled\n'
+    host.install('--uninstall')
+    assert not path.exists()
+    assert host.systemctl('is-active', 'virt-guard-metrics.timer', check=False).stdout == 'inactive\n'
+    assert 'virt-guard' not in host.run(['find', '/usr/share', '/etc/systemd', '-name', 'virt-guard*']).stdout
