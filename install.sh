@@ -681,6 +681,7 @@ put_tree() {
         rm -rf -- "$staged"
         # For an interpreter that has not run it yet.
         "$python" -I -m compileall -q "$tree/virtguard" >"$work/log" || die "$(cat -- "$work/log")"
+        make_start_file
         return
     fi
     # The hook runs where it may not write, so what it imports is compiled now.
@@ -693,7 +694,13 @@ put_tree() {
     mv -T -- "$staged" "$tree"
     [ -n "$root" ] || ! command -v selinuxenabled >/dev/null || ! selinuxenabled || restorecon -RF -- "$tree" ||
         die "cannot set the SELinux labels of $tree"
+    make_start_file
     done_with installed "$tree"
+}
+
+# All that a start loads in one file, for this interpreter. The hook checks it, and can do without it.
+make_start_file() {
+    of_package hook.start_file_maker "$tree" 2>"$work/problem" || die "$(tail -n 1 -- "$work/problem")"
 }
 
 is_intact() { # TREE

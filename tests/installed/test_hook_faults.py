@@ -66,6 +66,11 @@ def caches(package, *names):
     return found
 
 
+def start_file(package):
+    (found,) = package.glob('__pycache__/*.start')
+    return found
+
+
 def truncate(path, length):
     data = path.read_bytes()
     status = path.stat()
@@ -80,12 +85,24 @@ WHICH = [GROUND, LAZY, ('journal',), ('hook/call',), ('judging/evaluate', 'qemu_
 @pytest.mark.parametrize('which', WHICH, ids=str)
 def test_damaged_caches_of_whole_sources(fragile, package, journal, which, length):
     every = list(package.glob('**/*.pyc')) if which == ('*',) else caches(package, *which)
-    for path in every:
+    for path in [*every, start_file(package)]:
         truncate(path, length)
     assert fragile.run_hook('guest', 'start', fragile.clean).returncode == 0
     result = fragile.run_hook('guest', 'start', fragile.denied)
     assert result.returncode == 1, result.stderr
     assert result.stderr.startswith(b"virt-guard: domain 'guest' denied by policy 'rhel-8': tpm-passthrough\n")
+    assert [record['VIRT_GUARD_DECISION'] for record in journal.records()] == [['admit'], ['deny']]
+
+
+@pytest.mark.parametrize('length', [0, 3, 1000, 100000])
+@pytest.mark.parametrize('zeros', [False, True])
+def test_damaged_start_file(fragile, package, journal, length, zeros):
+    """The caches of the single modules are there, and take its place."""
+    path = start_file(package)
+    data = path.read_bytes()
+    path.write_bytes(data[:length] + bytes(len(data) - length) * zeros)
+    assert fragile.run_hook('guest', 'start', fragile.clean).returncode == 0
+    assert fragile.run_hook('guest', 'start', fragile.denied).returncode == 1
     assert [record['VIRT_GUARD_DECISION'] for record in journal.records()] == [['admit'], ['deny']]
 
 

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Installed package -> its start file, see start_file: for the interpreter that runs this. install.sh calls it."""
+
+import marshal
+import os
+import sys
+from importlib import import_module
+from importlib.util import MAGIC_NUMBER
+
+from ..trust import write_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import CodeType, FrameType
+    from typing import Dict, List, Sequence, TextIO, Tuple
+
+    from .start_file import Part
+
+_PACKAGE = __name__.partition('.')[0]
+_HOOK = 'virtguard.hook'
+_READER = _HOOK + '.start_file'
+
+
+def main(argv: 'Sequence[str]', stdout: 'TextIO') -> int:
+    """Put the start file of the package in place that is in the directory argv[0]."""
+    (library,) = argv
+    write_file(start_file_path(library), make_start_file(library), 0o644, durable=True)
+    return 0
+
+
+def start_file_path(library: str) -> str:
+    """Where hooks/qemu looks for it: named for the bytecode that is in it."""
+    magic = ''.join('%02x' % byte for byte in MAGIC_NUMBER)
+    return '%s/%s/__pycache__/hook.%s.start' % (library, _PACKAGE, magic)
+
+
+def make_start_file(library: str) -> bytes:
+    """The code of start_file, and what its `enter` takes, marshalled.
+
+    :param library: the directory from which this package was imported
+    """
+    codes = imported(_HOOK, _READER)
+    parts = tuple(_part(library, name, code) for name, code in codes.items() if name != _READER)
+    return marshal.dumps((codes[_READER], parts))
+
+
+def imported(*names: str) -> 'Dict[str, CodeType]':
+    """The code of these modules of the package, and of those that they need, each behind those that it needs."""
+    kept = {name: module for name, module in sys.modules.items() if name.partition('.')[0] == _PACKAGE}
+    found: 'List[Tuple[str, CodeType]]' = []
+
+    def note(frame: 'FrameType', event: str, argument: object) -> None:
+        name = frame.f_globals.get('__name__', '')
+        if event == 'return' and frame.f_code.co_name == '<module>' and name.partition('.')[0] == _PACKAGE:
+            found.append((name, frame.f_code))
+
+    for name in kept:
+        del sys.modules[name]
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        for name in names:
+            import_module(name)
+    finally:
+        sys.setprofile(before)
+        for name in [name for name in sys.modules if name.partition('.')[0] == _PACKAGE]:
+            del sys.modules[name]
+        sys.modules.update(kept)
+    return dict(found)
+
+
+def _part(library: str, name: str, code: 'CodeType') -> 'Part':
+    path = name.replace('.', '/')
+    is_package = os.path.isdir('%s/%s' % (library, path))
+    path += '/__init__.py' if is_package else '.py'
+    status = os.stat('%s/%s' % (library, path))
+    return name, path, is_package, int(status.st_mtime), status.st_size, code

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The start file makes the same modules as Python's import, or none."""
+
+import json
+import marshal
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from support.paths import CHECKOUT, LIB
+from virtguard.hook.start_file_maker import start_file_path
+
+MAKE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from virtguard.hook.start_file_maker import main
+sys.exit(main(sys.argv[1:], sys.stdout))
+"""
+IMPORT = 'from virtguard.hook import main'
+ENTER = """
+import marshal
+file = open(sys.argv[2], 'rb')
+code, parts = marshal.loads(file.read())
+file.close()
+exec(code)
+main = enter(sys.argv[1], parts)
+"""
+DESCRIBE = """
+import virtguard.journal, virtguard.hook.worker  # as a start does that needs them
+import json
+import marshal
+def describe(module):
+    content = vars(module)
+    functions = {value.__code__.co_filename for value in content.values() if type(value) is type(describe)}
+    has = [content.get(name) for name in ('__name__', '__package__', '__file__', '__path__')]
+    spec = content['__spec__']
+    names = sorted(set(content) - {'__cached__', '__builtins__'})
+    return has + [spec.name, spec.origin, spec.parent, sorted(functions), names]
+assert main is sys.modules['virtguard.hook'].call.main
+ours = {name: describe(module) for name, module in sys.modules.items() if name.startswith('virtguard')}
+import virtguard
+print(json.dumps([ours, sorted(name for name in vars(virtguard) if 'virtguard.' + name in ours)]))
+"""
+
+
+def run(program, *arguments):
+    output = subprocess.check_output(
+        [sys.executable, '-I', '-S', '-B', '-c', 'import sys; sys.path.insert(0, sys.argv[1])\n' + program]
+        + [str(argument) for argument in arguments],
+        stderr=subprocess.STDOUT,
+    )
+    return json.loads(output.decode('ascii')) if output else None
+
+
+@pytest.fixture
+def library(tmp_path):
+    """A copy of the package, with its start file."""
+    library = tmp_path / 'lib'
+    shutil.copytree(str(LIB), str(library), ignore=shutil.ignore_patterns('__pycache__', 'commands', 'policy', 'watch'))
+    (library / 'virtguard/__pycache__').mkdir()
+    run(MAKE, library)
+    return library
+
+
+def test_the_same_modules(library):
+    imported = run(IMPORT + DESCRIBE, library)
+    entered = run(ENTER + DESCRIBE, library, start_file_path(str(library)))
+    assert entered == imported
+    assert len(imported[0]) > 12
+
+
+def test_only_what_every_start_needs(library):
+    names = 'print(json.dumps(sorted(name for name in sys.modules if name.startswith("virtguard"))))'
+    imported = run(IMPORT + '\nimport json\n' + names, library)
+    entered = run(ENTER + '\nimport json\n' + names, library, start_file_path(str(library)))
+    assert entered == imported
+    assert 'virtguard.hook.start_file' not in imported and 'virtguard.journal' not in imported
+
+
+@pytest.mark.parametrize('module', ['__init__', 'model', 'hook/call', 'hook/__init__'])
+@pytest.mark.parametrize('change', ['size', 'time', 'gone'])
+def test_changed_source(library, module, change):
+    source = library / 'virtguard' / (module + '.py')
+    status = source.stat()
+    if change == 'size':
+        with source.open('a') as file:
+            file.write('\n')
+        os.utime(str(source), ns=(status.st_atime_ns, status.st_mtime_ns))
+    elif change == 'time':
+        os.utime(str(source), (status.st_atime, status.st_mtime + 2))
+    else:
+        source.unlink()
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        run(ENTER, library, start_file_path(str(library)))
+    assert (b'FileNotFoundError' if change == 'gone' else b'StaleError') in failed.value.output
+
+
+@pytest.fixture
+def hook(library):
+    """The hook's program beside that package, as in a checkout."""
+    hook = library.parent / 'hooks/qemu'
+    hook.parent.mkdir()
+    shutil.copy(str(CHECKOUT / 'hooks/qemu'), str(hook))
+    return hook
+
+
+def answer(hook):
+    result = subprocess.run([str(hook), 'vm', 'start', 'begin', '-'], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    return result.returncode, result.stderr
+
+
+def test_the_hook_runs_an_edited_source_at_once(library, hook):
+    first = library / 'virtguard/hook/__init__.py'
+    text = first.read_text()
+    first.write_text(text + '\n\ndef main(*arguments):\n    return 1\n')
+    run(MAKE, library)
+    assert answer(hook) == (1, b'')
+    first.write_text(text + '\n\ndef main(*arguments):\n    return 0\n\n')
+    assert answer(hook) == (0, b'')
+
+
+@pytest.mark.parametrize('damage', ['gone', 'empty', 'half', 'zeros', 'text', 'a number', 'other parts', 'raises'])
+def test_the_hook_does_without_a_damaged_start_file(library, hook, damage):
+    (library / 'virtguard/hook/__init__.py').write_text('def main(*arguments):\n    return 1\n')
+    run(MAKE, library)
+    path = start_file_path(str(library))
+    with open(path, 'rb') as file:
+        data = file.read()
+    code, parts = marshal.loads(data)
+    broken = compile('def f():\n    pass\nf.x.y', 'x', 'exec')
+    parts_that_raise = tuple((*part[:5], broken) for part in parts)
+    os.unlink(path)
+    if damage != 'gone':
+        with open(path, 'wb') as file:
+            file.write(
+                {
+                    'empty': b'',
+                    'half': data[: len(data) // 2],
+                    'zeros': bytes(len(data)),
+                    'text': b'no such luck',
+                    'a number': marshal.dumps(7),
+                    'other parts': marshal.dumps((code, 7)),
+                    'raises': marshal.dumps((code, parts_that_raise)),
+                }[damage]
+            )
+    assert answer(hook) == (1, b'')
