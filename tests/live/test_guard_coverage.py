@@ -84,9 +84,6 @@ class Host:
             return
         self.expected.append((name, self.is_on))
 
-    def coverage(self):
-        return json.loads(self.machine.run(['/usr/bin/python3', '-B', '-c', ASK], timeout=300).stdout)
-
     def found(self):
         """What the watch has recorded."""
         return self.machine.journal('VIRT_GUARD_RULE=' + RULE)
@@ -125,14 +122,14 @@ def test_starts_with_the_hook_switched_on_and_off(host):
     host.start('clean-1')
     host.switch(True)
     unjudged = [name for name, is_judged in host.expected if not is_judged]
-    covered = host.coverage()
-    assert [(name, state == 'judged') for name, state, *_ in covered] == host.expected
-    assert {state for _, state, *_ in covered} == {'judged', 'unjudged'}
-    assert [name for name, state, _, is_running, *_ in covered if is_running] == ['clean-1']
+    starts = covered(machine)
+    assert [(name, state == 'judged') for name, state, *_ in starts] == host.expected
+    assert {state for _, state, *_ in starts} == {'judged', 'unjudged'}
+    assert [name for name, state, _, is_running, *_ in starts if is_running] == ['clean-1']
     found = host.wait_found(len(unjudged))
     machine.kill(watch, wait=60)
     shown = [
-        time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(when)) for _, state, when, *_ in covered if state != 'judged'
+        time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(when)) for _, state, when, *_ in starts if state != 'judged'
     ]
     told = sorted(
         (record['VIRT_GUARD_SINCE'], record['VIRT_GUARD_DOMAIN'], record['VIRT_GUARD_UUID']) for record in found
@@ -140,6 +137,7 @@ def test_starts_with_the_hook_switched_on_and_off(host):
     uuids = {name: machine.virsh('domuuid', name).stdout.strip() for name in set(unjudged)}
     assert told == sorted((when, name, uuids[name]) for when, name in zip(shown, unjudged))
     assert len({record['VIRT_GUARD_EVENT'] for record in found}) == len(found)
+    assert machine.journal('VIRT_GUARD_OPERATION=watch', 'VIRT_GUARD_DECISION=error') == []
     print('%d starts, %d without a verdict' % (len(host.expected), len(unjudged)))
 
 
@@ -152,9 +150,13 @@ def test_status_lists_them(host):
     assert ended == {name for name, is_judged in host.expected[:-1] if not is_judged}
 
 
-def state_of(host, name):
+def covered(machine):
+    return json.loads(machine.run(['/usr/bin/python3', '-B', '-c', ASK], timeout=300).stdout)
+
+
+def state_of(machine, name):
     """What is known of the last start of a domain, and why."""
-    return [(state, why) for found, state, _, _, _, why in host.coverage() if found == name][-1]
+    return [(state, why) for found, state, _, _, _, why in covered(machine) if found == name][-1]
 
 
 @pytest.fixture
@@ -169,9 +171,9 @@ def test_while_journald_does_not_answer_nothing_is_alleged(other):
     machine = other.machine
     machine.freeze_journald()
     other.start('clean-1')  # its record waits
-    assert state_of(other, 'clean-1')[0] == 'unknown'
+    assert state_of(machine, 'clean-1')[0] == 'unknown'
     machine.thaw_journald()
-    assert state_of(other, 'clean-1') == ('judged', '')
+    assert state_of(machine, 'clean-1') == ('judged', '')
 
 
 def test_a_gap_in_the_journal(other):
@@ -180,17 +182,51 @@ def test_a_gap_in_the_journal(other):
     other.start('clean-1')  # recorded in a file
     other.switch(False)
     other.start('clean-2')
-    state, why = state_of(other, 'clean-2')
+    state, why = state_of(machine, 'clean-2')
     assert state == 'unknown'
     assert why.startswith('journald does not answer')
     machine.start_journald()
     machine.wait_journal('MESSAGE_ID=f77379a8490b408bbe5f6940505a777b', count=2, timeout=60)
-    state, why = state_of(other, 'clean-2')
+    state, why = state_of(machine, 'clean-2')
     assert state == 'unknown'
     assert why.startswith('journald did not run until ')
-    assert state_of(other, 'clean-1') == ('judged', '')
+    assert state_of(machine, 'clean-1') == ('judged', '')
     other.start('clean-3')
-    assert state_of(other, 'clean-3') == ('unjudged', '')
+    assert state_of(machine, 'clean-3') == ('unjudged', '')
+
+
+def test_the_journal_begins_later(other):
+    machine = other.machine
+    other.switch(False)
+    other.start('clean-1')
+    assert state_of(machine, 'clean-1')[0] == 'unjudged'
+    machine.run(['sh', '-ec', 'journalctl --rotate; rm /run/log/journal/*/*@*'])
+    other.switch(True)
+    other.start('clean-2')
+    assert state_of(machine, 'clean-1') == ('unknown', 'the journal begins later')
+    assert state_of(machine, 'clean-2')[0] == 'judged'
+
+
+def test_a_domain_that_migrates_in(tmp_path):
+    source_path, destination_path = tmp_path / 'source', tmp_path / 'destination'
+    for path in (source_path, destination_path):
+        path.mkdir()
+    with GuardedMachine(source_path, shared=tmp_path) as source, GuardedMachine(
+        destination_path, shared=tmp_path
+    ) as to:
+        to.install('--no-deps')
+        to.virsh('uri')
+
+        def migrate(name):
+            where = (to.uri, '--migrateuri', 'unix://%s/%s.socket' % (tmp_path, name))
+            source.virsh('create', '/dev/stdin', '--paused', input=domain(name))
+            source.virsh('migrate', '--unsafe', name, *where)
+
+        migrate('judged')
+        to.run(['rm', MAIN_HOOK])
+        to.reload_libvirtd()
+        migrate('unseen')
+        assert [(name, state) for name, state, *_ in covered(to)] == [('judged', 'judged'), ('unseen', 'unjudged')]
 
 
 def test_before_the_guard_and_after_it(new_machine):
@@ -200,6 +236,6 @@ def test_before_the_guard_and_after_it(new_machine):
     machine.install('--no-deps')
     status = machine.run(['virt-guard', 'status'], check=False).stdout
     assert '1 domain runs since before the guard was installed: clean-1' in status
-    assert state_of(other, 'clean-1')[0] == 'before'
+    assert state_of(machine, 'clean-1')[0] == 'before'
     other.start('clean-2')
-    assert state_of(other, 'clean-2')[0] == 'judged'
+    assert state_of(machine, 'clean-2')[0] == 'judged'
