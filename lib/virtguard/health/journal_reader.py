@@ -101,7 +101,9 @@ def received(record: 'Record') -> float:
 
 def values_of(record: 'Record', field: str) -> 'List[str]':
     """The values of a field that may be repeated."""
-    value: 'Any' = record.get(field)
+    if field not in record:
+        return []
+    value: 'Any' = record[field]
     if isinstance(value, list) and not _is_text(value):
         return [_text(item) for item in value]
     return [] if value is None else [_text(value)]
@@ -109,6 +111,9 @@ def values_of(record: 'Record', field: str) -> 'List[str]':
 
 def text_of(record: 'Record', field: str) -> str:
     """The first value of a field; '' if there is none."""
+    value = record.get(field, '')
+    if isinstance(value, str):  # as nearly all are, and there may be many records
+        return value
     return next(iter(values_of(record, field)), '')
 
 
