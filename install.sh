@@ -123,12 +123,12 @@ locate() {
     renewal=$root/usr/lib/systemd/system/virt-guard-compile.path
     renewal_service=${renewal%.path}.service
     kept_states=$root/var/lib/virt-guard
-    policy_lock=$kept_states/policy.lock # as in commands/policies/policy_change
     # What writes metrics, where node_exporter reads them (on Debian, on RHEL); and alerts.
     metrics=$root/usr/lib/systemd/system/virt-guard-metrics.timer
     metrics_service=${metrics%.timer}.service
     metrics_directories='/var/lib/prometheus/node-exporter /var/lib/node_exporter/textfile_collector'
     alerts=$root/usr/share/virt-guard/virt-guard-alerts.yml
+    policy_lock=$kept_states/policy.lock # as in commands/policies/policy_change
     # What the installed version has put into /etc: shows whether the policy in force was edited.
     pristine=$library/policy.yaml
     created=$library/created-directories

@@ -7,7 +7,7 @@ Pure: no I/O. Nothing is escaped here: that depends on the format.
 from .. import __version__
 from ..wording import counted
 from .host_account import REMOVED
-from .moments import shown, shown_span
+from .moments import in_local_time, shown, shown_span
 from .tables import tables_of, tables_of_present
 
 TYPE_CHECKING = False
@@ -167,7 +167,7 @@ def _statements(host: 'HostAccount') -> 'Iterator[Tuple[str, str]]':
         told = (counted(host.happened.count, 'finding'), counted(host.happened.domains, 'domain'))
         yield NOTE, 'while domains ran: %s of %s' % told
     for record in host.unwatched.records[:_MOST_TOLD]:
-        yield NOTE, record.message
+        yield NOTE, in_local_time(record.message)
     more = len(host.unwatched.records[_MOST_TOLD:]) + host.unwatched.more
     if more:
         yield NOTE, 'running domains were not watched %d more times' % more

@@ -36,7 +36,8 @@ ul{margin:.3rem 0;padding-left:1.3rem}
 table{border-collapse:collapse;width:100%;font-size:.85rem}
 th{text-align:left;color:var(--dim);font-weight:600}
 th,td{padding:.3rem .6rem .3rem 0;border-bottom:1px solid var(--line);vertical-align:top;min-width:3rem}
-td:first-child{font-weight:600}
+td:first-child{font-weight:600;min-width:13rem}
+td:last-child{min-width:6.5rem}
 small{display:block;font-weight:400;color:var(--dim)}
 p{margin:.4rem 0;color:var(--dim)}
 @media (max-width:46rem){body{padding:.8rem}thead{display:none}tr{display:block;padding:.4rem 0;

@@ -9,11 +9,12 @@ from ..errors import GuardError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Optional, Tuple
+    from typing import Match, Optional, Tuple
 
 _DAY = re.compile(r'(\d{4})-(\d\d)-(\d\d)\Z')
 _TIME = re.compile(r'(?:(\d{4}-\d\d-\d\d)[ T])?(\d\d):(\d\d)(?::(\d\d))?(?: ?(Z|UTC|[+-]\d\d:?\d\d))?\Z')
 _EPOCH = re.compile(r'@(\d{1,12})\Z')
+_UTC = re.compile(r'\b(\d{4}-\d\d-\d\d)T(\d\d):(\d\d):(\d\d)Z')
 _AGO = re.compile(r'(?:-(\d{1,6}) ?([a-z]+)|(\d{1,6}) ?([a-z]+) ago)\Z')
 # As systemd.time(7) has them.
 _UNITS = {
@@ -62,6 +63,19 @@ def parse_period(since: 'Optional[str]', until: 'Optional[str]', now: float) -> 
 def shown(moment: float) -> str:
     """A time, as people read it and as `--since` takes it."""
     return time.strftime('%Y-%m-%d %H:%M:%S %z', time.localtime(moment))
+
+
+def in_local_time(text: str) -> str:
+    """Text of a record, in which times are in UTC, with these times as a report shows them."""
+    return _UTC.sub(_local_instead, text)
+
+
+def _local_instead(found: 'Match[str]') -> str:
+    day, hour, minute, second = found.groups()
+    try:
+        return shown(_in_zone(day, (int(hour), int(minute), int(second)), 'Z'))
+    except (ValueError, OverflowError):  # it only looks like a time
+        return found.group()
 
 
 def shown_span(seconds: float) -> str:

@@ -2,7 +2,7 @@
 """The tables of a report: rows of plain text, the latest first, as many as a person reads. Pure: no I/O."""
 
 from ..wording import counted, escape
-from .moments import shown
+from .moments import in_local_time, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -136,7 +136,8 @@ def _waiver_row(group: 'Group') -> 'Row':
 
 def _unobserved_row(group: 'Group') -> 'Row':
     record = group.record
-    return _who(record.domain, record.uuid), record.since, record.until or 'not over', record.message
+    since, until, why = map(in_local_time, (record.since, record.until or 'not over', record.message))
+    return _who(record.domain, record.uuid), since, until, why
 
 
 def _warning_row(group: 'Group') -> 'Row':

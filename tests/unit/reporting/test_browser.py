@@ -17,27 +17,15 @@ BROWSER = os.environ.get('VIRT_GUARD_TEST_BROWSER') or next(filter(None, map(shu
 # Also in CI: a browser is much to install for one page, whose HTML other tests read.
 pytestmark = pytest.mark.skipif(BROWSER is None, reason='no Chromium here, and VIRT_GUARD_TEST_BROWSER names none')
 
+QUIETLY = ('--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--hide-scrollbars')
 DARK = '--blink-settings=preferredColorScheme=0'
 
 
 def browse(page, *options):
     with tempfile.TemporaryDirectory() as home:
-        command = [
-            BROWSER,
-            '--headless',
-            '--no-sandbox',
-            '--disable-gpu',
-            '--disable-dev-shm-usage',
-            '--hide-scrollbars',
-        ]
+        options = ['--headless', '--user-data-dir=' + os.path.join(home, 'profile'), *QUIETLY, *options]
         result = subprocess.run(
-            [
-                *command,
-                '--user-data-dir=' + os.path.join(home, 'profile'),
-                *options,
-                '--hide-scrollbars',
-                page.as_uri(),
-            ],
+            [BROWSER, *options, page.as_uri()],
             env=dict(os.environ, HOME=home),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -5,7 +5,7 @@ import time
 
 import pytest
 from virtguard.errors import GuardError
-from virtguard.reporting.moments import parse_period, shown, shown_span
+from virtguard.reporting.moments import in_local_time, parse_period, shown, shown_span
 
 NOW = 1793536331.0  # 2026-11-01 13:32:11 +0100
 
@@ -83,3 +83,10 @@ def test_what_is_wrong_is_said(since, until, said):
 )
 def test_spans(seconds, words):
     assert shown_span(seconds) == words
+
+
+def test_times_in_records_become_local():
+    text = 'from 2026-10-25T00:59:59Z to 2026-10-25T01:00:00Z'
+    assert in_local_time(text) == 'from 2026-10-25 02:59:59 +0200 to 2026-10-25 02:00:00 +0100'
+    for other in ('2026-13-01T00:00:00Z', '2026-02-30T00:00:00Z', '0000-01-01T00:00:00Z', '2026-10-25T24:00:00Z', ''):
+        assert in_local_time(other) == other
