@@ -261,28 +261,33 @@ class _Asked:
         domains, rules = self.others(waiver)
         if not domains and not rules:
             return ''
-        taken = [_name_in(entry) for entry in waiver['domains'] if entry not in domains] if domains else self.rules
-        return '%s out of: ' % ', '.join(taken)
+        named = ', '.join(_name_in(entry) for entry in waiver['domains'] if entry not in domains)
+        if domains and rules:
+            return '%s for %s out of: ' % (', '.join(rule for rule in waiver['rules'] if rule not in rules), named)
+        return '%s out of: ' % (named if domains else ', '.join(self.rules))
 
-    def refuse(self, file: WaiverFile, number: int, path: str, hint: str = '') -> None:
+    def refuse(self, file: WaiverFile, number: int, path: str) -> None:
         """
-        :param hint: what to type instead (default: the words to add)
         :raises GuardError: the waiver speaks of more than the user names
         """
         domains, rules = self.others(file.waivers[number])
         names = list(map(_name_in, domains))
         if names or rules:
             # Whoever defines a domain chooses its name, and somebody may copy this.
-            hint = hint or 'add ' + ' '.join([*rules, *('--domain=' + shlex.quote(name) for name in names)])
+            hint = 'add ' + ' '.join([*rules, *('--domain=' + shlex.quote(name) for name in names)])
             message = '%s:%d: the waiver also speaks of %s' % (path, file.lines[number], ', '.join(names + rules))
             raise GuardError(message, hint)
 
 
 def _without(file: WaiverFile, number: int, asked: _Asked, path: str) -> WaiverFile:
+    """The file without what the user names. What is left of a waiver may take two: the domains that are not named keep
+    all rules, and those that are keep the rules that are not."""
     waiver = file.waivers[number]
     domains, rules = asked.others(waiver)
     if domains and rules:
-        asked.refuse(file, number, path, 'virt-guard policy edit %s' % DROP_IN)
+        named = tuple(entry for entry in waiver['domains'] if entry not in domains)
+        file = WaiverFile(file.add(dict(waiver, domains=named, rules=tuple(rules))), path)
+        rules = []
     if not domains and not rules:
         return WaiverFile(file.remove(number), path)
     key, left = ('domains', domains) if domains else ('rules', rules)
