@@ -122,6 +122,8 @@ locate() {
     # What compiles the policy anew when its sources have changed.
     renewal=$root/usr/lib/systemd/system/virt-guard-compile.path
     renewal_service=${renewal%.path}.service
+    # What journalctl -x says of the records.
+    catalog=$root/usr/lib/systemd/catalog/virt-guard.catalog
     kept_states=$root/var/lib/virt-guard
     # What writes metrics, where node_exporter reads them (on Debian, on RHEL); and alerts.
     metrics=$root/usr/lib/systemd/system/virt-guard-metrics.timer
@@ -133,8 +135,8 @@ locate() {
     pristine=$library/policy.yaml
     created=$library/created-directories
     directories='usr/lib/virt-guard usr/sbin usr/bin'
-    directories="$directories etc/virt-guard/policy.d etc/libvirt/hooks usr/lib/systemd/system"
-    directories="$directories usr/share/man/man5 usr/share/man/man8 usr/share/virt-guard"
+    directories="$directories etc/virt-guard/policy.d etc/libvirt/hooks usr/lib/systemd/system usr/lib/systemd/catalog"
+    directories="$directories usr/share/man/man5 usr/share/man/man8"
     # Where versions before the trees had the package and the program.
     old_directories='usr/lib/virt-guard/virtguard usr/libexec/virt-guard'
     # A host has it from libvirt, with rights of libvirt's choice.
@@ -461,8 +463,7 @@ ${settings%/*}, then put policy.yaml.new in its place"
 
 check_is_complete() {
     for name in hooks/qemu lib/virtguard/hook/call.py data/virt-guard-watch.service data/virt-guard-compile.path \
-        data/virt-guard-compile.service data/virt-guard-metrics.timer data/virt-guard-metrics.service \
-        data/virt-guard-alerts.yml; do
+        data/virt-guard-compile.service data/virt-guard.catalog; do
         [ -r "$checkout/$name" ] || die "$checkout/$name is missing; run install.sh where it is, in a complete checkout"
     done
     [ -r "$checkout/policy.yaml" ] ||
@@ -487,8 +488,8 @@ check_places() {
     if is_plain_file "$program" && ! is_our_program; then
         die "$program belongs to another program; remove that first"
     fi
-    for path in "$program" "$compiled" "$settings" "$policy.new" "$pristine" "$created" "$unit" "$renewal" \
-        "$renewal_service" "$metrics" "$metrics_service" "$alerts" "$manual"/man[58]/virt-guard*; do
+    for path in "$program" "$compiled" "$policy.new" "$pristine" "$created" "$unit" "$renewal" "$renewal_service" \
+        "$catalog" "$manual"/man[58]/virt-guard*; do
         [ ! -d "$path" ] || [ -L "$path" ] || die "$path is a directory; remove it"
     done
     for directory in $directories; do
@@ -717,6 +718,16 @@ put_manual() {
     for page in $pages; do
         put_and_tell "$checkout/doc/${page#*/}" "$manual/$page" 644
     done
+}
+
+# A service to whoever reads the records, so nothing depends on it.
+update_catalog() {
+    [ -n "$root" ] || ! command -v journalctl >/dev/null || timeout 60 journalctl --update-catalog >/dev/null 2>&1 || :
+}
+
+put_catalog() {
+    put_and_tell "$checkout/data/virt-guard.catalog" "$catalog" 644
+    [ -z "$written" ] || update_catalog
 }
 
 compile_policy() {
@@ -1083,6 +1094,7 @@ install() {
     compile_policy
     put_watch
     put_manual
+    put_catalog
     tell_of_other_hook
     if [ $changes -gt 0 ]; then
         record_change "$came" "$version"
@@ -1150,7 +1162,8 @@ uninstall() {
     for directory in $directories $old_directories; do
         each_directory check_directory "$directory"
     done
-    for path in "$main_link" "$second_link" "$program" "$old_program" "$command" "$library"/* "$policy" "$unit" "$renewal" "$metrics" "$alerts"; do
+    for path in "$main_link" "$second_link" "$program" "$old_program" "$command" "$library"/* "$policy" "$unit" "$renewal" \
+        "$catalog"; do
         ! exists "$path" || check_writable "${path%/*}"
     done
     tidy
@@ -1166,6 +1179,10 @@ uninstall() {
     for page in $pages; do
         remove "$manual/$page"
     done
+    if exists "$catalog"; then
+        remove "$catalog"
+        update_catalog
+    fi
     remove "$compiled"
     # Without a copy of what was installed, what would be installed is the nearest to it.
     for name in $profiles; do

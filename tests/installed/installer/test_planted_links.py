@@ -79,6 +79,7 @@ def test_no_file_is_written_through_a_link(root, tmp_path, checkout, name):
     'name',
     [
         'etc/virt-guard/policy.compiled',
+        'usr/lib/systemd/catalog/virt-guard.catalog',
         'usr/lib/systemd/system/virt-guard-compile.path',
         'usr/lib/systemd/system/virt-guard-compile.service',
         'usr/lib/systemd/system/virt-guard-metrics.service',
