@@ -2,6 +2,7 @@
 """`virt-guard status` on a machine where all is well, and with faults: each is found, and told with what mends it."""
 
 import json
+import re
 import time
 
 import pytest
@@ -256,10 +257,14 @@ def test_a_library_that_is_broken(host):
 def test_nobody_watches(host):
     host.kill(host.watch_pid, wait=10)
     try:
-        assert [subject for subject, _ in amiss(host, 1)] == ['watch']
+        ((subject, text),) = amiss(host, 1)
+        assert subject == 'watch' and 'nobody watches running domains since ' in text
     finally:
         host.watch_pid = start_watch(host)
     looked_after(host)
+    (record,) = host.wait_journal('VIRT_GUARD_DECISION=unwatched')
+    said = host.run(['virt-guard', 'status']).stdout
+    assert re.search('^  note     watch +' + re.escape(record['MESSAGE']), said, re.MULTILINE), said
 
 
 def test_what_the_site_has_decided_is_noted(host):

@@ -117,6 +117,7 @@ class WatchedMachine(GuardedMachine):
             assert time.monotonic() < deadline, 'the watch is silent: ' + self.read(LOG)
             entries = self.journal('VIRT_GUARD_OPERATION=watch', after=self._seen)
         self._seen = entries[-1]['__CURSOR']
+        entries = [entry for entry in entries if entry['VIRT_GUARD_DECISION'] in ('runtime', 'error')]
         return [entry for entry in entries if entry.get('VIRT_GUARD_DOMAIN') != MARK]
 
     def found(self) -> List[Tuple[str, str]]:

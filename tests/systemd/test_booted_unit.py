@@ -12,7 +12,7 @@ from booted import BROKEN, DAEMON, IN_A_CONTAINER, LAB, UNIT, WATCH
 from domains import domain
 from guarded import refusal
 from support.policies import setting
-from support.records import EXPIRY_ID, MARKS
+from support.records import EXPIRY_ID, MARKS, UNWATCHED_ID
 
 pytestmark = pytest.mark.systemd
 
@@ -210,6 +210,9 @@ def test_records_of_the_hook(host):
     assert int(record['_PID']) not in (host.main_pid(DAEMON), host.main_pid(WATCH))
     said = host.run(['journalctl', '--boot', '--output=cat', '--unit=' + DAEMON, '--identifier=virt-guard']).stdout
     assert said.splitlines()[-1] == "domain 'bad' denied by policy 'rhel-8': tcg"
+    said = host.run(['journalctl', '--boot', '--catalog', '--lines=1', 'MESSAGE_ID=' + MARKS['deny'][0]]).stdout
+    assert 'Subject: The start of a domain was refused' in said
+    assert 'virt-guard explain --domain=%s\n' % record['VIRT_GUARD_UUID'] in said
 
 
 def test_records_of_the_watch(lab):
@@ -340,6 +343,10 @@ def test_killed(lab):
     lab.wait_for_new_watch(pid, 30)
     lab.throttled(101, start)
     assert lab.show(WATCH, 'NRestarts')['NRestarts'] == '1'
+    (record,) = lab.wait_journal('MESSAGE_ID=' + UNWATCHED_ID, after=start, timeout=60)
+    assert record['VIRT_GUARD_CAUSE'] == 'the watch was killed, or could not say why it ended'
+    said = lab.run(['virt-guard', 'status'], check=False).stdout
+    assert 'from %(VIRT_GUARD_SINCE)s to %(VIRT_GUARD_UNTIL)s' % record in said
 
 
 def test_watchdog(lab):

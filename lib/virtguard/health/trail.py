@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The audit trail: the watch of running domains, the journal that keeps the records, the clock, and the disk."""
 
-import fcntl
 import glob
 import os
 import socket
@@ -10,6 +9,7 @@ import time
 from ..host import today
 from .condition import AMISS, NOTE, OK, UNKNOWN, Condition, shown_time
 from .journal_reader import JournalError, oldest_entry, read_records, time_of
+from .watching import examine_watching
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from ..policy.installation import Installation
 
-_WATCH = 'virt-guard-watch'
 _JOURNAL = '/run/systemd/journal/socket'
 _PERSISTENT = '/var/log/journal'
 _LEAST_FREE = 16 << 20  # bytes; journald itself stops before
@@ -36,7 +35,7 @@ def last_call() -> 'Optional[float]':
 
 def examine_trail(installation: 'Installation', called: 'Optional[float]') -> 'Iterator[Condition]':
     """:param called: as last_call"""
-    yield _watch(installation)
+    yield from examine_watching(installation)
     yield from _journal()
     if called is None:
         yield Condition('record', OK, 'no start of a domain is recorded in the journal yet')
@@ -44,26 +43,6 @@ def examine_trail(installation: 'Installation', called: 'Optional[float]') -> 'I
         yield Condition('record', OK, 'the last start of a domain was recorded at %s' % shown_time(called))
     yield _clock(installation, called)
     yield from _disk(installation)
-
-
-def _watch(installation: 'Installation') -> Condition:
-    start = 'systemctl enable --now ' + _WATCH if os.path.isdir('/run/systemd/system') else 'virt-guard watch'
-    nobody = Condition('watch', AMISS, 'nobody watches running domains: no virt-guard watch runs', start)
-    try:
-        descriptor = os.open(installation.state, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return nobody
-    except OSError as error:
-        text = 'whether a watch runs: %s: %s' % (installation.state, error.strerror)
-        return Condition('watch', UNKNOWN, text, 'run it as root' if isinstance(error, PermissionError) else '')
-    try:
-        # A watch has its directory locked for as long as it lives. This lock is gone with the descriptor.
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return Condition('watch', OK, 'running domains are watched')
-    finally:
-        os.close(descriptor)
-    return nobody
 
 
 def _journal() -> 'Iterator[Condition]':

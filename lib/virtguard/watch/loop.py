@@ -45,7 +45,6 @@ _KEEP = 1.0  # until a state that brought no news is kept, or longer while there
 _SETTLED = 0.5  # until the policy is looked at, after a sign that it has changed: whoever edits it may not be done
 _UNRENEWED = 2.0  # until the watch sees to it that a changed policy is compiled, if nobody else has done that
 _ASKED = 60.0  # until that must have been done by whom it has asked
-
 _RECORD = 1.0  # until the watch looks again whether a command that changes the policy has recorded that
 _REMIND = 3.0  # until what ends soon is looked for, in a policy that is new: when domains have been judged by it
 _LOOKS = 6  # after so many looks, all files are looked at, too, even if nothing was announced
@@ -128,7 +127,7 @@ class Watch:
         self._follower = self._follow()
         self._take_everything()
         self._ledger.judge_again(auditor)
-        if directory is not None and self._renewal is not None:  # it is the policy in force
+        if directory and self._renewal:  # it is the policy in force
             self._recorded = RecordedPolicy(directory)
         self._presence.begin(directory, kept_states.boot, self._policy.fields())
         self._record_policy()

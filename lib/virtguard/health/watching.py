@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether running domains are watched now, and when in the last days they were not."""
+
+import fcntl
+import os
+
+from .. import journal, model
+from ..watch.presence import read_last_watch
+from ..wording import escape
+from .condition import AMISS, NOTE, OK, UNKNOWN, Condition, shown_time
+from .journal_reader import JournalError, read_records
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Iterator
+
+    from ..policy.installation import Installation
+
+_WATCH = 'virt-guard-watch'
+_DAYS = 7
+_MOST = 5  # times that are told
+
+
+def examine_watching(installation: 'Installation') -> 'Iterator[Condition]':
+    yield _now(installation)
+    yield from _before()
+
+
+def _now(installation: 'Installation') -> Condition:
+    start = 'systemctl enable --now ' + _WATCH if os.path.isdir('/run/systemd/system') else 'virt-guard watch'
+    try:
+        descriptor = os.open(installation.state, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return Condition('watch', AMISS, 'nobody watches running domains: no virt-guard watch runs', start)
+    except OSError as error:
+        text = 'whether a watch runs: %s: %s' % (installation.state, error.strerror)
+        return Condition('watch', UNKNOWN, text, 'run it as root' if isinstance(error, PermissionError) else '')
+    try:
+        # A watch has its directory locked for as long as it lives. This lock is gone with the descriptor.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return Condition('watch', OK, 'running domains are watched')
+    finally:
+        os.close(descriptor)
+    text = 'nobody watches running domains%s: no virt-guard watch runs' % _since(installation.state)
+    return Condition('watch', AMISS, text, start)
+
+
+def _since(directory: str) -> str:
+    try:
+        last = read_last_watch(directory)
+    except (OSError, ValueError):
+        return ''
+    return '' if last is None else ' since %s' % shown_time(last.lived)
+
+
+def _before() -> 'Iterator[Condition]':
+    matches = ('_UID=0', 'MESSAGE_ID=' + journal.MESSAGE_IDS[model.UNWATCHED])
+    try:
+        records = read_records('--reverse', '--since=-%dd' % _DAYS, *matches, fields=('MESSAGE',))
+    except JournalError:
+        return  # which is told of the journal itself
+    said = list(dict.fromkeys(str(record.get('MESSAGE')) for record in records))
+    for text in said[:_MOST]:
+        yield Condition('watch', NOTE, escape(text))
+    if len(said) > _MOST:
+        remedy = 'journalctl -t virt-guard MESSAGE_ID=' + journal.MESSAGE_IDS[model.UNWATCHED]
+        text = 'and %d more times in the last %d days' % (len(said) - _MOST, _DAYS)
+        yield Condition('watch', NOTE, text, remedy)
