@@ -125,18 +125,18 @@ locate() {
     # What journalctl -x says of the records.
     catalog=$root/usr/lib/systemd/catalog/virt-guard.catalog
     kept_states=$root/var/lib/virt-guard
+    policy_lock=$kept_states/policy.lock # as in commands/policies/policy_change
     # What writes metrics, where node_exporter reads them (on Debian, on RHEL); and alerts.
     metrics=$root/usr/lib/systemd/system/virt-guard-metrics.timer
     metrics_service=${metrics%.timer}.service
     metrics_directories='/var/lib/prometheus/node-exporter /var/lib/node_exporter/textfile_collector'
     alerts=$root/usr/share/virt-guard/virt-guard-alerts.yml
-    policy_lock=$kept_states/policy.lock # as in commands/policies/policy_change
     # What the installed version has put into /etc: shows whether the policy in force was edited.
     pristine=$library/policy.yaml
     created=$library/created-directories
     directories='usr/lib/virt-guard usr/sbin usr/bin'
     directories="$directories etc/virt-guard/policy.d etc/libvirt/hooks usr/lib/systemd/system usr/lib/systemd/catalog"
-    directories="$directories usr/share/man/man5 usr/share/man/man8"
+    directories="$directories usr/share/man/man5 usr/share/man/man8 usr/share/virt-guard"
     # Where versions before the trees had the package and the program.
     old_directories='usr/lib/virt-guard/virtguard usr/libexec/virt-guard'
     # A host has it from libvirt, with rights of libvirt's choice.
@@ -463,7 +463,8 @@ ${settings%/*}, then put policy.yaml.new in its place"
 
 check_is_complete() {
     for name in hooks/qemu lib/virtguard/hook/call.py data/virt-guard-watch.service data/virt-guard-compile.path \
-        data/virt-guard-compile.service data/virt-guard.catalog; do
+        data/virt-guard-compile.service data/virt-guard-metrics.timer data/virt-guard-metrics.service \
+        data/virt-guard-alerts.yml data/virt-guard.catalog; do
         [ -r "$checkout/$name" ] || die "$checkout/$name is missing; run install.sh where it is, in a complete checkout"
     done
     [ -r "$checkout/policy.yaml" ] ||
@@ -488,8 +489,8 @@ check_places() {
     if is_plain_file "$program" && ! is_our_program; then
         die "$program belongs to another program; remove that first"
     fi
-    for path in "$program" "$compiled" "$policy.new" "$pristine" "$created" "$unit" "$renewal" "$renewal_service" \
-        "$catalog" "$manual"/man[58]/virt-guard*; do
+    for path in "$program" "$compiled" "$settings" "$policy.new" "$pristine" "$created" "$unit" "$renewal" \
+        "$renewal_service" "$metrics" "$metrics_service" "$alerts" "$catalog" "$manual"/man[58]/virt-guard*; do
         [ ! -d "$path" ] || [ -L "$path" ] || die "$path is a directory; remove it"
     done
     for directory in $directories; do
@@ -1162,8 +1163,8 @@ uninstall() {
     for directory in $directories $old_directories; do
         each_directory check_directory "$directory"
     done
-    for path in "$main_link" "$second_link" "$program" "$old_program" "$command" "$library"/* "$policy" "$unit" "$renewal" \
-        "$catalog"; do
+    for path in "$main_link" "$second_link" "$program" "$old_program" "$command" "$library"/* "$policy" "$unit" \
+        "$renewal" "$metrics" "$alerts" "$catalog"; do
         ! exists "$path" || check_writable "${path%/*}"
     done
     tidy

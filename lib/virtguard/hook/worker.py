@@ -10,6 +10,7 @@ one result.
 """
 
 import _signal
+import gc
 import os
 import resource
 import select
@@ -127,6 +128,7 @@ class _Worker:
 
     def run(self) -> 'NoReturn':
         status = 1
+        gc.enable()  # what reads YAML makes garbage in circles; hooks/qemu has turned this off
         try:
             for number in (_signal.SIGALRM, _signal.SIGPROF):
                 _signal.signal(number, _signal.SIG_DFL)

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the hook and its worker tell each other, and what a document states without being read as XML."""
 
+import gc
 import os
 
 import pytest
-from virtguard.hook.worker import stated_uuid
+from virtguard.errors import GuardError
+from virtguard.hook.worker import Task, ask, stated_uuid
 from virtguard.model import Policy
 from virtguard.pipe import Reader, write_message
 from virtguard.policy.load import note_on_reading
@@ -30,6 +32,37 @@ UUID = '5dd0a2f7-6f3c-4b5e-9c43-6a3f6e1b7a10'
 )
 def test_stated_uuid(document, uuid):
     assert stated_uuid(document.encode('latin-1')) == uuid
+
+
+class Waiting:
+    """As much of a call of the hook as `ask` needs."""
+
+    settings = {'deadline': 60.0}
+    stage = ''
+
+    def note(self, stage, **told):
+        self.stage = stage
+
+    def patience(self):
+        return 60.0
+
+    def is_judging(self):
+        return False
+
+
+def test_a_worker_collects_garbage_although_the_hook_does_not():
+    def read_domain():
+        raise GuardError('it does' if gc.isenabled() else 'it does not')
+
+    policy = Policy('a', 'enforce', 'deny', 60.0, False, (), '', '')
+    task = Task('/p', read_domain, lambda load: load(), lambda: os.open('/dev/null', os.O_RDWR), 60.0, policy)
+    gc.disable()
+    try:
+        with pytest.raises(GuardError, match='it does$'):
+            ask(task, Waiting())
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
 
 
 def test_messages_in_pieces():
