@@ -66,3 +66,15 @@ def test_what_is_broken_or_would_be_is_refused(text):
             edited(text, 'mode', 'audit')
     with pytest.raises(PolicyError):
         edited('deadline: 3\n', 'mode', 'adit')
+
+
+@pytest.mark.parametrize(
+    'text', ['mode: {audit-until: 2027-01-31  # Sunday\n  }\n', 'mode: {  # now\n  audit-until: 2027-01-31}\n']
+)
+def test_a_comment_that_would_be_lost_is_a_reason_to_refuse(text):
+    with pytest.raises(
+        GuardError, match='has a comment within a value .* by hand: virt-guard policy edit 70-settings.yaml'
+    ):
+        edited(text, 'mode', 'audit')
+    with pytest.raises(GuardError, match='by hand: virt-guard policy edit 70-settings.yaml'):
+        edited('{deadline: 3}\n', 'mode', 'audit')

@@ -2,6 +2,7 @@
 """Edits of a drop-in with waivers: what an edit is not about stays as it is, byte for byte."""
 
 import difflib
+import re
 
 import pytest
 from virtguard.commands.waivers.waiver_file import WaiverFile
@@ -169,6 +170,45 @@ def test_an_item_of_a_list_is_taken_out(text, key, place):
     assert shortened.waivers[1] == file.waivers[1]
     removed, added = compared(text, shortened.data)
     assert len(removed) == 1 and len(added) <= 1
+
+
+COMMENTED = """\
+waivers:
+- rules: [one,     # of one
+    two  # of two
+    , three]
+  domains: [a, b]  # both
+  reason: >-  # why, at length
+    because
+    of it
+  approved-by: me
+  expires: 2027-01-31
+- {rules: [two], domains: [c], reason: r, approved-by: me, expires: 2027-01-31}
+"""
+
+
+@pytest.mark.parametrize('newline', ['\n', '\r\n'])
+@pytest.mark.parametrize('rules', [('one',), ('two',), ('three',), ('one', 'three'), ('three', 'two'), ('two', 'one')])
+def test_comments_between_items_stay(newline, rules):
+    file = read(COMMENTED.replace('\n', newline))
+    for rule in rules:
+        file = WaiverFile(file.shorten(0, 'rules', rule), 'p')
+    assert file.waivers[0]['rules'] == tuple(rule for rule in ('one', 'two', 'three') if rule not in rules)
+    text = file.data.decode()
+    assert re.findall('#.*[^\r\n]', text) == re.findall('#.*', COMMENTED)
+
+
+def test_comments_between_waivers_stay():
+    for number in (0, 1):
+        text = read(FLOW).remove(number).decode()
+        assert '# first\n' in text and '# last\n' in text
+
+
+@pytest.mark.parametrize('newline', ['\n', '\r\n'])
+def test_the_comment_of_a_long_text_stays(newline):
+    text = COMMENTED.replace('\n', newline)
+    renewed = read(text).renew(0, {'reason': 'shorter'}).decode()
+    assert newline + '  reason: shorter  # why, at length' + newline + '  approved-by' in renewed
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 """YAML as text of which spans are replaced, so that all else stays as it is, byte for byte. Pure: no I/O."""
 
 import json
+import os
+import re
 
 import yaml
 
@@ -10,7 +12,7 @@ from ...policy.yaml_reader import LOADER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Optional, Sequence, Tuple
+    from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
     Span = Tuple[int, int, str]  # from, to, what stands there then
 
@@ -75,9 +77,38 @@ class YamlText:
         return place, place, text if begins_line else self._newline + text
 
     def replace(self, node: 'Any', text: str) -> 'Span':
-        """The span that puts another value in the place of a node."""
-        is_block = getattr(node, 'style', None) in ('|', '>')
-        return node.start_mark.index, end_of(node), text + (self._newline if is_block else '')
+        """The span that puts another value in the place of a node.
+
+        :raises GuardError: there is a comment within it
+        """
+        begin, end = node.start_mark.index, end_of(node)
+        if any('#' in gap for gap in self._gaps(node)):
+            raise self.refused('has a comment within a value that would be replaced')
+        if getattr(node, 'style', None) in ('|', '>'):
+            _, hash, comment = self._text[begin:end].partition('\n')[0].rstrip('\r').partition(' #')
+            text += (' ' + hash + comment if hash else '') + self._newline
+        return begin, end, text
+
+    def without_item(self, items: 'Sequence[Any]', number: int) -> 'List[Span]':
+        """The spans of an item of a list in brackets, with what joins it to the others; comments stay."""
+        item = items[number]
+        begin, end = item.start_mark.index, end_of(item)
+        if len(items) == 1:
+            return [(begin, end, '')]
+        joint = (end_of(items[number - 1]), begin) if number else (end, items[1].start_mark.index)
+        between = self._text[joint[0] : joint[1]]
+        if '#' not in between:
+            return [(min(begin, joint[0]), max(end, joint[1]), '')]
+        comma = joint[0] + re.sub('#.*', lambda found: ' ' * len(found.group()), between).index(',')
+        return [(begin, end, ''), (comma, comma + 1, '')]
+
+    def _gaps(self, node: 'Any') -> 'Iterator[str]':
+        """What stands between the scalars of a node."""
+        place = node.start_mark.index
+        for scalar in _scalars(node):
+            yield self._text[place : scalar.start_mark.index]
+            place = scalar.end_mark.index
+        yield self._text[place : end_of(node)]
 
     def edited(self, spans: 'Sequence[Span]') -> bytes:
         """The text with other spans."""
@@ -86,10 +117,10 @@ class YamlText:
             text = text[:begin] + put + text[end:]
         return (self._bom + text).encode('utf-8')
 
-    def refused(self) -> GuardError:
-        """The error to raise if the text is such that an edit has another meaning than it should have."""
-        hint = 'change it by hand, then run virt-guard policy check and virt-guard policy compile'
-        return GuardError('%s is written in a way that the command cannot edit' % self._path, hint)
+    def refused(self, why: str = 'is written in a way that the command cannot edit') -> GuardError:
+        """The error to raise if an edit of the text has another meaning than it should have, or loses a comment."""
+        hint = 'change it by hand: virt-guard policy edit %s' % os.path.basename(self._path)
+        return GuardError('%s %s' % (self._path, why), hint)
 
 
 def end_of(node: 'Any') -> int:
@@ -98,6 +129,16 @@ def end_of(node: 'Any') -> int:
         return int(node.end_mark.index)
     last = node.value[-1]
     return end_of(last[1] if isinstance(node, yaml.MappingNode) else last)
+
+
+def _scalars(node: 'Any') -> 'Iterator[Any]':
+    if isinstance(node, yaml.ScalarNode):
+        yield node
+    elif isinstance(node, yaml.MappingNode):
+        for pair in node.value:
+            yield from (scalar for part in pair for scalar in _scalars(part))
+    else:
+        yield from (scalar for item in node.value for scalar in _scalars(item))
 
 
 def write_text(text: str) -> str:

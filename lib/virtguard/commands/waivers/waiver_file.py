@@ -83,7 +83,7 @@ class WaiverFile:
     def remove(self, number: int) -> bytes:
         """The file without a waiver. Comments above it stay."""
         list_ = self._list()
-        return self._edited([self._without(list_, number)], self.waivers[:number] + self.waivers[number + 1 :])
+        return self._edited(self._without(list_, number), self.waivers[:number] + self.waivers[number + 1 :])
 
     def shorten(self, number: int, key: str, item: 'DomainEntry') -> bytes:
         """The file with a waiver from whose `key` (rules or domains) an item was taken; there are others."""
@@ -92,26 +92,24 @@ class WaiverFile:
         place = left.index(item)
         del left[place]
         waivers = [dict(one, **{key: tuple(left)}) if i == number else one for i, one in enumerate(self.waivers)]
-        return self._edited([self._without(list_, place)], waivers)
+        return self._edited(self._without(list_, place), waivers)
 
     def _list(self) -> 'Any':
         pair = self._text.pair('waivers')
         return pair[1] if pair is not None and isinstance(pair[1], yaml.SequenceNode) else None
 
-    def _without(self, list_: 'Any', number: int) -> 'Span':
-        """The span of an item of a list, with what joins it to the others."""
+    def _without(self, list_: 'Any', number: int) -> 'List[Span]':
+        """The spans of an item of a list, with what joins it to the others."""
         text, items = self._text, list_.value
         if list_.flow_style:
-            if number:
-                return end_of(items[number - 1]), end_of(items[number]), ''
-            return items[0].start_mark.index, items[1].start_mark.index if len(items) > 1 else end_of(items[0]), ''
+            return text.without_item(items, number)
         begin = list_.start_mark.index
         if number:
             found = text.find_line(' ' * list_.start_mark.column + '-', text.line_after(end_of(items[number - 1])))
             if found is None:
                 raise text.refused()
             begin = found
-        return text.line_begin(begin), text.line_after(end_of(items[number])), ''
+        return [(text.line_begin(begin), text.line_after(end_of(items[number])), '')]
 
     def _edited(self, spans: 'Sequence[Span]', waivers: 'Sequence[Values]') -> bytes:
         data = self._text.edited(spans)
