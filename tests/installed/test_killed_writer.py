@@ -17,6 +17,13 @@ from virtguard.policy import load
 WRITING = 'openat mkdir write pwrite64 ftruncate fchmod fsync rename unlink connect sendto'.split()
 CALL = re.compile(r'(%s)\((.*)' % '|'.join(WRITING))
 NEW = ['waiver', 'add', 'guest', 'tpm-passthrough', '--until', 'today', '--reason', 'r']
+# A command, the drop-in that it writes, and the command that has made what it changes.
+COMMANDS = {
+    'waiver add': (NEW, '60-waivers.yaml', None),
+    'waiver renew': (['waiver', 'renew', 'guest', '--until', '+9d'], '60-waivers.yaml', NEW),
+    'waiver remove': (['waiver', 'remove', 'guest'], '60-waivers.yaml', NEW),
+    'policy set': (['policy', 'set', 'failure', 'admit'], '70-settings.yaml', ['policy', 'set', 'deadline', '9']),
+}
 
 
 @pytest.fixture(scope='module')
@@ -68,37 +75,43 @@ def starts(host):
         thread.join()
 
 
-def test_the_old_policy_or_the_new_one(host, tmp_path):
-    drop_in = host.root / 'etc/virt-guard/policy.d/60-waivers.yaml'
+@pytest.mark.parametrize('name', sorted(COMMANDS))
+def test_the_old_policy_or_the_new_one(host, tmp_path, name):
+    command, file, first = COMMANDS[name]
+    drop_in = host.root / 'etc/virt-guard/policy.d' / file
+    recorded = host.root / 'var/lib/virt-guard/recorded-policy'
 
     def now():
         return drop_in.read_bytes() if drop_in.exists() else None
 
-    assert host.run_cli(*NEW).returncode == 0  # also makes what only the first one makes
-    recorded = host.root / 'var/lib/virt-guard/recorded-policy'
-    drop_in.unlink()
-    recorded.unlink()
-    old = now()
-    calls = writing_calls(host, NEW, tmp_path / 'calls')
+    def begin():
+        if now() != old:
+            drop_in.unlink() if old is None else drop_in.write_bytes(old)
+        if recorded.exists():
+            recorded.unlink()  # that it was taken away is not to be recorded, which would be another call
+
+    for path in drop_in.parent.iterdir():
+        path.unlink()
+    assert host.run_cli(*(first or command)).returncode == 0  # also makes what only the first one makes
+    old = now() if first else None
+    begin()
+    calls = writing_calls(host, command, tmp_path / 'calls')
     new = now()
     assert new != old and {name for name, _ in calls} >= {'openat', 'fchmod', 'fsync', 'rename'}
     seen = []
     with starts(host) as statuses:
-        for name, number in calls:
-            if drop_in.exists():
-                drop_in.unlink()
-            if recorded.exists():
-                recorded.unlink()  # that it was taken away is not to be recorded, which would be another call
-            options = ['-e', 'trace=' + name, '-e', 'inject=%s:signal=KILL:when=%d' % (name, number)]
-            killed = run(host, NEW, '-o', '/dev/null', *options)
-            assert killed.returncode == -9, (name, number, killed.stderr)
+        for call, number in calls:
+            begin()
+            options = ['-e', 'trace=' + call, '-e', 'inject=%s:signal=KILL:when=%d' % (call, number)]
+            killed = run(host, command, '-o', '/dev/null', *options)
+            assert killed.returncode == -9, (call, number, killed.stderr)
             seen.append(now())
-            assert seen[-1] in (old, new), (name, number)
+            assert seen[-1] in (old, new), (call, number)
             assert load.trusted(str(host.policy)).mode == 'enforce'
     assert set(statuses) <= {0, 1} and sum(statuses.values()) > 3
     assert seen.index(new) > 3 and seen == [old] * seen.index(new) + [new] * (len(seen) - seen.index(new))
-    drop_in.unlink()
-    result = host.run_cli(*NEW)  # what the killed ones have left behind is in nobody's way
+    begin()
+    result = host.run_cli(*command)  # what the killed ones have left behind is in nobody's way
     assert result.returncode == 0 and now() == new and not result.stderr, result.stderr
     assert 'policy.compiled' not in host.run_cli('policy', 'check').stdout.decode('utf-8'), 'it is out of date'
     left = sorted(path.name for path in drop_in.parent.parent.iterdir())
