@@ -191,7 +191,7 @@ def conclude(starts: 'Iterable[Start]', records: 'GuardRecords', begins: float) 
         elif not records.was_present(start.time - _COMING):
             start.conclude(BEFORE, 'the guard was not installed then')
         elif start.time < begins + _CLOCK:
-            start.conclude(UNKNOWN, 'the journal begins later' if begins < _EVER else 'the journal is empty')
+            start.conclude(UNKNOWN, 'the journal begins later' if begins < _EVER else 'the journal has nothing to read')
         else:
             start.conclude(UNJUDGED)
         previous[start.name] = start.time + _CLOCK
