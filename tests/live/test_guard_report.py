@@ -7,7 +7,7 @@ import time
 import domains
 import pytest
 from domains import domain
-from guarded import HOOK, MAIN_HOOK, GuardedMachine
+from guarded import HOOK, MAIN_HOOK, GuardedMachine, library
 
 pytestmark = pytest.mark.live
 
@@ -97,7 +97,7 @@ def test_the_page(host):
 def test_a_pack_holds_what_the_report_is_made_of(host):
     report(host, '--pack', '/root/pack')
     checked = host.run(['sh', '-c', 'cd /root/pack && sha256sum -c SHA256SUMS'])
-    assert 'records.jsonl: OK' in checked.stdout and 'policy/01-policy.yaml: OK' in checked.stdout
+    assert 'records.jsonl: OK' in checked.stdout and '-policy.yaml: OK' in checked.stdout
     modes = host.run(['stat', '-c', '%a %u', '/root/pack', '/root/pack/report.html']).stdout
     assert modes.split() == ['700', '0', '600', '0']
     (now,) = [json.loads(line) for line in host.read('/root/pack/report.jsonl').splitlines() if '"now"' in line]
@@ -118,6 +118,17 @@ def test_a_journal_elsewhere(host):
     assert [row['domain'] for row in found['refused']] == ['legacy'] and 'now' not in found
     host.run(['mkdir', '/root/empty'])
     assert 'there is no journal in /root/empty' in report(host, '--journal', '/root/empty', status=2)
+
+
+def test_a_library_that_is_broken_leaves_the_account_of_the_past(host):
+    libraries = library(host, 'lxml')
+    host.run(['sh', '-ec', 'mkdir /tmp/lxml; mount --bind /tmp/lxml ' + libraries])
+    try:
+        found = objects(host)
+    finally:
+        host.run(['sh', '-ec', 'umount %s; rmdir /tmp/lxml' % libraries])
+    assert [row['domain'] for row in found['refused']] == ['legacy'] and 'now' not in found
+    assert any('what holds now is not known: a library is missing' in limit['text'] for limit in found['limit'])
 
 
 def test_a_period_before_everything(host):

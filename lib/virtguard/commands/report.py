@@ -7,6 +7,7 @@ import time
 from ..errors import GuardError
 from ..health.journal_reader import oldest_entry, synchronise
 from ..host import today
+from ..libraries import blame
 from ..reporting.account import Account
 from ..reporting.contents import Contents, Origin
 from ..reporting.html import html_lines
@@ -100,12 +101,15 @@ def _origin(arguments: 'argparse.Namespace', installation: 'Installation', perio
         return Origin(os.path.abspath(arguments.records) if is_file else 'standard input')
     if arguments.journal is not None:
         return Origin('the journals in ' + os.path.abspath(arguments.journal), oldest_entry(arguments.journal))
-    present = None
+    name, unread, present = 'the journal of this host', list(_unread(installation)), None
     if installation.installed:
-        from ..reporting.present import look_at_present
+        try:
+            from ..reporting.present import look_at_present
 
-        present = look_at_present(installation, today(), period)
-    return Origin('the journal of this host', oldest_entry(), _unread(installation), present)
+            present = look_at_present(installation, today(), period)
+        except Exception as error:  # the account of the past is worth more than a library that is broken
+            unread.append('what holds now is not known: %s' % blame(error))
+    return Origin(name, oldest_entry(), unread, present)
 
 
 def _unread(installation: 'Installation') -> 'Iterator[str]':

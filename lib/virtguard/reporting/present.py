@@ -4,7 +4,6 @@
 from .. import model
 from ..errors import GuardError
 from ..health.coverage import JUDGED, UNJUDGED, find_coverage
-from ..libraries import blame
 from ..policy import load
 from ..policy.drop_ins import find_drop_ins
 from ..wording import counted, escape
@@ -66,8 +65,6 @@ def look_at_present(installation: 'Installation', today: str, period: 'Period') 
         _judge(installation, present)
     except GuardError as error:
         present.unknown.append('what is outside of the policy now is not known: %s' % error)
-    except Exception as error:  # the account of the past is worth more than a library that is broken
-        present.unknown.append('what is outside of the policy now is not known: %s' % blame(error))
     return present
 
 
