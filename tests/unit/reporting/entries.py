@@ -6,7 +6,7 @@ import json
 
 from virtguard import journal, model
 
-BEGIN = 1793491200  # 2026-11-01 00:00 UTC
+BEGIN = 1793534400  # 2026-11-01 12:00 UTC
 POLICY_SHA256 = hashlib.sha256(b'policy').hexdigest()
 POLICY = [('VIRT_GUARD_MODE', 'enforce'), ('VIRT_GUARD_POLICY', 'rhel-8'), ('VIRT_GUARD_POLICY_SHA256', POLICY_SHA256)]
 

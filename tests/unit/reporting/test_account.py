@@ -9,7 +9,7 @@ from virtguard.reporting import groups
 from virtguard.reporting.account import Account
 from virtguard.reporting.contents import WITHOUT_VERDICT, Contents, Origin
 from virtguard.reporting.json_lines import json_lines
-from virtguard.reporting.moments import Period
+from virtguard.reporting.moments import Period, shown
 from virtguard.reporting.reading import Reading, entries_of_file
 from virtguard.reporting.text import text_lines
 from virtguard.watch.unjudged_starts import RULE
@@ -108,7 +108,7 @@ def test_a_policy_that_was_changed_in_an_editor():
 
 
 def test_when_nobody_watched():
-    text = 'nobody watched running domains from 2026-11-01T00:00:00Z to 2026-11-01T01:00:00Z: a test'
+    text = 'nobody watched running domains from 2026-11-01T12:00:00Z to 2026-11-01T12:30:00Z: a test'
     own = [('VIRT_GUARD_OPERATION', 'watch'), ('VIRT_GUARD_CAUSE', 'a test')]
     kinds = (
         (model.WATCH_STOPPED, 'it has ended'),
@@ -117,7 +117,9 @@ def test_when_nobody_watched():
         (model.COMPILED, 'the policy was compiled'),
     )
     told = Told(entry(n, [*head(*kind), *own], _PID=str(n)) for n, kind in enumerate(kinds))
-    assert 'nobody watched running domains from 2026-11-01 ' in told.statements and 'it has ended' in told.text
+    assert (
+        'nobody watched running domains from %s to ' % shown(BEGIN) in told.statements and 'it has ended' in told.text
+    )
     assert 'compiled' not in told.text
     assert [found['message'] for found in told.of_kind('watch')] == ['it has ended', 'it runs']
     assert [found['cause'] for found in told.of_kind('unwatched')] == ['a test']
@@ -159,7 +161,7 @@ def test_starts_that_could_not_be_judged():
     'since, oldest, said',
     [
         (None, 0.0, 'the journal is empty'),
-        (None, BEGIN, 'the journal begins at 2026-11-01'),
+        (None, BEGIN, 'the journal begins at ' + shown(BEGIN)),
         (BEGIN - 100, BEGIN, 'until then is not known'),
         (None, None, 'a file of records cannot tell what was left out of it'),
     ],
