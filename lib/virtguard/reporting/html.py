@@ -44,7 +44,7 @@ p{margin:.4rem 0;color:var(--dim)}
 border-bottom:1px solid var(--line)}td{display:block;border:0;padding:0}td:empty{display:none}
 dl{grid-template-columns:1fr}dt{margin-top:.3rem}}
 @media print{:root{color-scheme:light;--ink:#000;--dim:#333;--page:#fff;--line:#999;--bad:#000;--note:#000;--good:#000;
---soft:#fff}body{max-width:none;padding:0;font-size:9pt}tr{break-inside:avoid}h2,h3{break-after:avoid}
+--soft:#fff}body{max-width:none;padding:0;font-size:9pt}table{font-size:8pt}tr{break-inside:avoid}h2,h3{break-after:avoid}
 thead{display:table-header-group}}
 """
 
