@@ -14,6 +14,7 @@ pytestmark = pytest.mark.live
 
 DIRECTORY = '/var/lib/prometheus/node-exporter'
 FILE, COUNTS = DIRECTORY + '/virt-guard.prom', '/var/lib/virt-guard/counts'
+KEPT = '/var/lib/virt-guard/starts'
 DROP_IN = '/etc/virt-guard/policy.d/50-test.yaml'
 PORT = 9100
 URL = 'http://127.0.0.1:%d/metrics' % PORT
@@ -193,3 +194,29 @@ def test_a_domain_that_the_guard_was_not_asked_about(host):
         host.run(['ln', '-s', HOOK, MAIN_HOOK])
         host.reload_libvirtd()
     assert host.metrics()['virt_guard_unjudged_domains'] == 0
+
+
+def test_what_is_known_of_starts_is_found_out_anew_when_something_has_changed(host):
+    def told():
+        """The metrics, and whether that was found out anew."""
+        before = host.path(KEPT).stat().st_ino if host.path(KEPT).exists() else 0
+        found = host.metrics()
+        return found['virt_guard_unjudged_domains'], host.path(KEPT).stat().st_ino != before
+
+    host.run(['rm', '-f', KEPT])
+    host.run(['rm', MAIN_HOOK])
+    host.reload_libvirtd()
+    try:
+        assert told() == (0, True)
+        assert host.try_start('clean').returncode == 0
+        assert told() == told() == (1, True)  # it has only just begun
+        host.run(['sh', '-c', 'touch -d "-1 hour" /run/libvirt/qemu/*'])
+        assert [told(), told()] == [(1, True), (1, False)]
+        host.run(['sh', '-c', 'echo x >' + KEPT])
+        assert [told(), told()] == [(1, True), (1, False)]
+        host.virsh('destroy', 'clean')
+        assert told() == (0, True)
+    finally:
+        host.virsh('destroy', 'clean', check=False)
+        host.run(['ln', '-s', HOOK, MAIN_HOOK])
+        host.reload_libvirtd()

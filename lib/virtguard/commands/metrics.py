@@ -7,8 +7,14 @@ import time
 from .. import __version__
 from ..errors import GuardError
 from ..health.condition import AMISS, UNKNOWN, Condition
+from ..health.daemons import examine_daemons
+from ..health.hook_in_place import examine_hook
 from ..health.journal_reader import JournalError
+from ..health.kept_starts import examine_starts_again
+from ..health.policy_state import examine_policy
 from ..health.record_counts import DECISIONS, Counts, count_records, kept_counts
+from ..health.trail import examine_trail, last_call
+from ..host import today
 from ..model import RUNTIME, Policy
 from ..trust import write_file
 from ..waivers import next_day
@@ -20,7 +26,6 @@ from .exit_status import FINE
 from .lock import locked
 from .next_boot import autostart_domains, running_domains
 from .output.prometheus_text import COUNTER, GAUGE, Metric, exposition
-from .status import examine
 from .terminal import complain, show
 
 TYPE_CHECKING = False
@@ -70,12 +75,22 @@ def _put(path: str, data: bytes) -> None:
 
 def _metrics(installation: 'Installation') -> 'Iterator[Metric]':
     yield Metric('virt_guard_build_info', GAUGE, 'Always 1; the version of virt-guard.').add(1, version=__version__)
-    policy, conditions = examine(installation)
-    yield from _of_conditions(conditions)
+    counts = _counts(os.path.join(installation.state, _COUNTS))
+    policy, of_policy = examine_policy(installation, today())
+    called = last_call()
+    yield from _of_conditions(
+        [
+            *examine_hook(installation),
+            *examine_daemons(installation, called),
+            *of_policy,
+            *examine_trail(installation, called),
+            *examine_starts_again(installation, counts.cursor),
+        ]
+    )
     if policy is not None:
         yield from _of_policy(policy)
         yield from _of_domains(policy, installation)
-    yield from _of_records(policy, installation)
+    yield from _of_counts(policy, counts)
     now = Metric('virt_guard_last_scan_timestamp_seconds', GAUGE, 'When all of this was found out.')
     yield now.add(int(time.time()))
 
@@ -141,8 +156,7 @@ def _of_domains(policy: Policy, installation: 'Installation') -> 'Iterator[Metri
     yield refused.add(len(defined.denied & {*running_domains(installation), *autostart_domains(installation)}))
 
 
-def _of_records(policy: 'Optional[Policy]', installation: 'Installation') -> 'Iterator[Metric]':
-    counts = _counts(os.path.join(installation.state, _COUNTS))
+def _of_counts(policy: 'Optional[Policy]', counts: Counts) -> 'Iterator[Metric]':
     decisions = Metric('virt_guard_decisions_total', COUNTER, 'Records of verdicts on starts of domains.')
     for decision in DECISIONS:
         decisions.add(counts.decisions[decision], decision=decision)
