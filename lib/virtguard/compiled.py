@@ -18,7 +18,7 @@ from . import __version__, model
 from .errors import NotAFileError, PolicyFileError
 from .tree import ARG_NS, LIBOSINFO_NS, NAMESPACE, QEMU_NS, Element, is_plain_id, read_tree
 from .trust import WAY, check_ownership, read_file
-from .xpath import in_order, meets, run, walk
+from .xpath import evaluate, in_order, meets, run, walk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     Stamp = Tuple[Tuple[Any, ...], ...]
 
-_FORMAT = 5
+_FORMAT = 6
 _MAX_BYTES = 64 * 1024 * 1024
 _OS = '{%s}os' % LIBOSINFO_NS
 _COMMANDLINE, _ARG = '{%s}commandline' % QEMU_NS, '{%s}arg' % QEMU_NS
@@ -136,7 +136,8 @@ class CompiledPolicy:
         '_conditions',
         '_values',
         '_without_match',
-        '_for_worker',
+        '_for_lxml',
+        '_probing',
         '_rules',
         '_waivers',
     )
@@ -145,7 +146,7 @@ class CompiledPolicy:
         settings, self.needed_facts, programs, tests, kinds, details = content
         self._paths, self._alone = programs
         self._conditions, self._values = tests
-        self._without_match, self._for_worker = kinds
+        self._without_match, (self._for_lxml, self._probing) = kinds
         self._rules, self._waivers = details
         name, mode, failure, deadline, audit_required, sha256, source, audit_until = settings
         if mode not in ('enforce', 'audit') or failure not in ('deny', 'admit') or not deadline > 0:
@@ -166,10 +167,16 @@ class CompiledPolicy:
         if document is None or root is None or not _add_arguments(root):
             return None, [number for number in range(len(self._rules)) if number not in excluded]
         found = self._find(document, root, excluded)
-        numbers = sorted({*found, *self._without_match, *self._for_worker[0]} - excluded)
+        # Of the rules that lxml must evaluate, those that could match this domain.
+        for_lxml = [
+            number
+            for number, condition in self._for_lxml
+            if number not in excluded and (condition is None or evaluate(condition, root))
+        ]
+        numbers = sorted({*found, *self._without_match, *for_lxml} - excluded)
         if not numbers:
             return model.Verdict(*_name_and_uuid(root), self.policy, (), today), []
-        if not self._for_worker[0] and self._for_worker[1].isdisjoint(numbers):
+        if not for_lxml and self._probing.isdisjoint(numbers):
             return self._verdict(root, found, numbers, host, today), []
         return None, numbers
 

@@ -11,6 +11,8 @@ from .. import model
 from ..compiled import headline, join_texts, pack_conditions, pack_rule, pack_waiver, take_stamp
 from ..errors import GuardError
 from ..match.compared import compared_in
+from ..match.condition import make_condition
+from ..match.needs import derive_need
 from ..match.program import make_program, share
 from ..source_contents import take_contents
 from ..tree import NAMESPACE
@@ -36,7 +38,7 @@ def prepare(policy: model.Policy) -> 'Tuple[Any, ...]':
     settings = (policy.name, policy.mode, policy.failure, policy.deadline, policy.audit_required, policy.sha256)
     programs = {n: make_program(rule.match) for n, rule in enumerate(rules) if rule.match is not None}
     packed = [(*pack_rule(rule), tuple(sorted(compared_in(rule)))) for rule in rules]
-    left_to_lxml = frozenset(n for n, program in programs.items() if program is None)
+    left_to_lxml = tuple((n, make_condition(derive_need(rules[n]))) for n, made in programs.items() if made is None)
     probing = frozenset(n for n, rule in enumerate(rules) if rule.probe is not None)
     return (
         settings + (policy.source, policy.audit_until),
