@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs commands as libvirt runs its hooks, and measures them: one request per line in, one answer per line out, JSON.
 
-Request: {"commands": {NAME: {"argv": [...], "env": {...}, "input": "...", "status": 0}}, "rounds": N}. In each round
-every command runs once, in another order. Answer: {NAME: [[SECONDS, BYTES], ...]}, or {"error": ...}.
+Request: {"commands": {NAME: {"argv": [...], "env": {...}, "input": "...", "status": 0, "copies": 1}}, "rounds": N}. In
+each round every command runs once, or so many copies of it at once, in another order. Answer:
+{NAME: [[SECONDS, BYTES], ...]}, or {"error": ...}.
 
 The seconds are those from before the process is made until it has closed its output and its exit status is known; the
 bytes are the peak of that of its processes which had the most memory. Measuring starts with what a process has when it
@@ -54,6 +55,32 @@ def run(argv: 'List[str]', env: 'Mapping[str, str]', input: str, status: int) ->
     return elapsed, usage.ru_maxrss * 1024
 
 
+def run_command(copies: int = 1, **command: 'Any') -> 'Tuple[float, int]':
+    """Run a command, or several copies of it at once."""
+    return run(**command) if copies == 1 else run_at_once(copies, **command)
+
+
+def run_at_once(copies: int, **command: 'Any') -> 'Tuple[float, int]':
+    """Run so many copies of a command; return the seconds until the last one has ended, and no bytes."""
+    start = time.perf_counter()
+    children = []
+    for _ in range(copies):
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                run(**command)
+                code = 0
+            finally:
+                os._exit(code)
+        children.append(child)
+    failed = sum(os.waitpid(child, 0)[1] != 0 for child in children)
+    elapsed = time.perf_counter() - start
+    if failed:
+        raise Failed('%s: %d of %d at once failed' % (' '.join(command['argv']), failed, copies))
+    return elapsed, 0
+
+
 def read_all(*readers: int) -> bytes:
     """Everything that comes from some pipes, until all are closed."""
     output = b''
@@ -80,7 +107,7 @@ def measure(commands: 'Mapping[str, Mapping[str, Any]]', rounds: int) -> 'Measur
     for _ in range(rounds):
         shuffler.shuffle(order)
         for name in order:
-            runs[name].append(run(**commands[name]))
+            runs[name].append(run_command(**commands[name]))
     return runs
 
 

@@ -14,12 +14,13 @@ _ARGV = [environment.PYTHON, '-I', '-S', '-B', str(pathlib.Path(__file__).resolv
 
 
 class Command(NamedTuple):
-    """A command as the driver takes it; `status` is the exit status that it must have."""
+    """A command as the driver takes it; `status` is the exit status that it must have, `copies` run at once."""
 
     argv: List[str]
     input: str = ''
     status: int = 0
     env: Mapping[str, str] = HOOK_ENV
+    copies: int = 1
 
 
 class Run(NamedTuple):
