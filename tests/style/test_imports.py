@@ -29,7 +29,7 @@ MAY_IMPORT = {
     'commands/domains': BELOW_COMMANDS | {'commands', 'commands/output', 'commands/domains'},
     'commands/policies': BELOW_COMMANDS | {'commands', 'commands/output', 'commands/domains', 'commands/policies'},
     'commands/waivers': BELOW_COMMANDS | ROOMS - {'commands/installing'} | {'commands'},
-    'commands/installing': BELOW_COMMANDS | {'commands', 'commands/output', 'commands/domains', 'commands/installing'},
+    'commands/installing': BELOW_COMMANDS | ROOMS - {'commands/waivers'} | {'commands'},
 }
 # Inside functions only: what the worker loads in its own process, and what a finding that is waived needs.
 ONLY_INSIDE = {
