@@ -50,8 +50,10 @@ def load_compiled(policy_path: str) -> 'Tuple[Optional[CompiledPolicy], str]':
         data = _read(path)
         if data is None:
             return None, ''
-        first, checksum, payload = (data.split(b'\n', 2) + [b'', b''])[:3]
-        if first != headline():
+        end = data.find(b'\n')
+        begin = data.find(b'\n', end + 1) + 1
+        checksum, payload = data[end + 1 : begin], memoryview(data)[begin:]  # which is large, so not copied
+        if data[:end] != headline():
             return None, '%s was written by another version; run virt-guard policy compile' % path
         if int(checksum, 16) != crc32(payload):
             return None, '%s is damaged; run virt-guard policy compile' % path
