@@ -3,10 +3,12 @@
 
 import marshal
 import os
+import stat
 import sys
 from importlib import import_module
 from importlib.util import MAGIC_NUMBER
 
+from ..digest import sha256_hex
 from ..trust import write_file
 
 TYPE_CHECKING = False
@@ -19,12 +21,15 @@ if TYPE_CHECKING:
 _PACKAGE = __name__.partition('.')[0]
 _HOOK = 'virtguard.hook'
 _READER = _HOOK + '.start_file'
+_SIZE = 32  # bytes of a digest
 
 
 def main(argv: 'Sequence[str]', stdout: 'TextIO') -> int:
     """Put the start file of the package in place that is in the directory argv[0]."""
     (library,) = argv
-    write_file(start_file_path(library), make_start_file(library), 0o644, durable=True)
+    path, data = start_file_path(library), make_start_file(library)
+    if not _is_written(path, data):
+        write_file(path, data, 0o644, durable=True)
     return 0
 
 
@@ -35,13 +40,40 @@ def start_file_path(library: str) -> str:
 
 
 def make_start_file(library: str) -> bytes:
-    """The code of start_file, and what its `enter` takes, marshalled.
+    """The code of start_file, and what its `enter` takes, marshalled; then what it was made of, and a digest of it all.
 
     :param library: the directory from which this package was imported
     """
     codes = imported(_HOOK, _READER)
     parts = tuple(_part(library, name, code) for name, code in codes.items() if name != _READER)
-    return marshal.dumps((codes[_READER], parts))
+    data = marshal.dumps((codes[_READER], parts)) + _made_of(library, parts)
+    return data + _digest(data)
+
+
+def _made_of(library: str, parts: 'Sequence[Part]') -> bytes:
+    sources = []
+    for name in [part[1] for part in parts] + [_READER.replace('.', '/') + '.py']:
+        with open('%s/%s' % (library, name), 'rb') as file:
+            sources.append(_digest(file.read()))
+    stamps = repr((sys.version, [part[:5] for part in parts])).encode('utf-8', 'surrogateescape')
+    return _digest(stamps + b''.join(sources))
+
+
+def _is_written(path: str, data: bytes) -> bool:
+    """Whether it is there, whole, and made of the same: the same code can be marshalled in more than one way."""
+    try:
+        with open(path, 'rb') as file:
+            status = os.fstat(file.fileno())
+            written = file.read()
+    except OSError:
+        return False
+    if (status.st_uid, status.st_mode) != (os.geteuid(), stat.S_IFREG | 0o644):
+        return False
+    return written[-2 * _SIZE : -_SIZE] == data[-2 * _SIZE : -_SIZE] and written[-_SIZE:] == _digest(written[:-_SIZE])
+
+
+def _digest(data: bytes) -> bytes:
+    return bytes.fromhex(sha256_hex(data))
 
 
 def imported(*names: str) -> 'Dict[str, CodeType]':

@@ -146,3 +146,26 @@ def test_the_hook_does_without_a_damaged_start_file(library, hook, damage):
                 }[damage]
             )
     assert answer(hook) == (1, b'')
+
+
+def test_it_is_written_again_only_if_it_is_another_or_damaged(library):
+    path = start_file_path(str(library))
+
+    def made():
+        run(MAKE, library)
+        status = os.stat(path)
+        return status.st_ino, status.st_mtime_ns
+
+    first = made()
+    assert made() == first
+    with open(path, 'r+b') as file:
+        file.seek(5000)
+        file.write(b'damaged')
+    second = made()
+    assert second != first and made() == second
+    os.chmod(path, 0o664)
+    third = made()
+    assert third != second and made() == third
+    source = library / 'virtguard/trust.py'
+    source.write_text(source.read_text() + '# edited')
+    assert made() != third
