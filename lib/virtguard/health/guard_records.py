@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 _FIELDS = ('VIRT_GUARD_DOMAIN', 'VIRT_GUARD_OPERATION', 'VIRT_GUARD_DECISION', 'VIRT_GUARD_CHANGE', 'MESSAGE')
 _SINCE = '--since=@%.6f'
-ROOT = '_UID=0'  # anybody may write an entry that looks like one of the guard
 _MOST_IN_FILE = 16 << 20
 _FIELD = re.compile(r' (VIRT_GUARD_[A-Z0-9_]+)=')
 _STAMP = '%Y-%m-%dT%H:%M:%S%z'
@@ -81,15 +80,15 @@ def read_guard_records(installation: 'Installation', since: float, all_sinks: bo
     fields = (*_FIELDS, '_SOURCE_REALTIME_TIMESTAMP')
     found = [
         (time_of(record), {name: text_of(record, name) for name in _FIELDS})
-        for record in read_records(_SINCE % since, ROOT, *operations, fields=fields)
+        for record in read_records(_SINCE % since, *operations, fields=fields)
     ]
     if all_sinks:
-        lines = read_records(_SINCE % since, ROOT, '_TRANSPORT=syslog', fields=fields)
+        lines = read_records(_SINCE % since, '_TRANSPORT=syslog', fields=fields)
         found += [(time_of(line), _fields_of(text_of(line, 'MESSAGE'))) for line in lines]
         found += [(moment, record) for moment, record in _in_file(installation.log) if moment >= since]
     changed = 'MESSAGE_ID=' + journal.MESSAGE_IDS[model.GUARD_CHANGED]
     changes = [
-        (time_of(record), text_of(record, 'VIRT_GUARD_CHANGE')) for record in read_records(ROOT, changed, fields=fields)
+        (time_of(record), text_of(record, 'VIRT_GUARD_CHANGE')) for record in read_records(changed, fields=fields)
     ]
     verdicts = [
         (_shown(fields['VIRT_GUARD_DOMAIN']), moment, is_admitted(fields))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     Record = Dict[str, Union[str, List[str]]]
 
+_OURS, _ROOT = 'SYSLOG_IDENTIFIER=virt-guard', '_UID=0'
 _PATIENCE = 20  # seconds
 _SILENCE = 300  # seconds without a record, while a long journal is read
 _MAX_LINE = 4 << 20  # bytes of one record
@@ -24,13 +25,13 @@ class JournalError(GuardError):
 
 
 def read_records(*arguments: str, fields: 'Sequence[str]' = ()) -> 'List[Record]':
-    """Records of the guard, oldest first (with `--reverse`, newest first).
+    """Records of the guard, oldest first (with `--reverse`, newest first); only root's: anybody may write such entries.
 
     :param arguments: more options and matches of journalctl
     :param fields: which fields are needed; none: all
     :raises JournalError:
     """
-    return read_journal('SYSLOG_IDENTIFIER=virt-guard', *arguments, fields=fields)
+    return read_journal(_OURS, _ROOT, *arguments, fields=fields)
 
 
 def read_journal(*arguments: str, fields: 'Sequence[str]' = ()) -> 'List[Record]':

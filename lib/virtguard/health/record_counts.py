@@ -11,7 +11,6 @@ import time
 from .. import model
 from ..errors import GuardError
 from ..watch.kept_file import read_kept, write_kept
-from .guard_records import ROOT
 from .journal_reader import read_records, values_of
 
 TYPE_CHECKING = False
@@ -107,7 +106,7 @@ def _records_since(counts: Counts) -> 'List[Record]':
 
 
 def _read(*arguments: str) -> 'List[Record]':
-    return read_records(ROOT, *arguments, fields=_FIELDS)
+    return read_records(*arguments, fields=_FIELDS)
 
 
 def _is_counted(cursor: str, last: str) -> bool:

@@ -9,7 +9,7 @@ from ..wording import counted, escape, quoted
 from .condition import AMISS, NOTE, OK, UNKNOWN, Condition, shown_time
 from .coverage import BEFORE, JUDGED, UNJUDGED, find_coverage
 from .coverage import UNKNOWN as NOT_KNOWN
-from .guard_records import ROOT, is_admitted
+from .guard_records import is_admitted
 from .journal_reader import JournalError, read_records, text_of, values_of
 
 TYPE_CHECKING = False
@@ -98,7 +98,7 @@ def _refused_at_boot(installation: 'Installation', running: 'Set[str]') -> 'Iter
     down = names.difference(running)
     refused: 'Dict[str, List[str]]' = {}
     operations = ('VIRT_GUARD_OPERATION=prepare', 'VIRT_GUARD_OPERATION=start')
-    for record in read_records('--boot', ROOT, *operations, fields=_FIELDS) if down else ():
+    for record in read_records('--boot', *operations, fields=_FIELDS) if down else ():
         fields = {name: text_of(record, name) for name in _FIELDS}
         name = fields['VIRT_GUARD_DOMAIN']
         if name in down and is_admitted(fields):

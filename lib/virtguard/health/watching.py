@@ -55,9 +55,9 @@ def _since(directory: str) -> str:
 
 
 def _before() -> 'Iterator[Condition]':
-    matches = ('_UID=0', 'MESSAGE_ID=' + journal.MESSAGE_IDS[model.UNWATCHED])
+    match = 'MESSAGE_ID=' + journal.MESSAGE_IDS[model.UNWATCHED]
     try:
-        records = read_records('--reverse', '--since=-%dd' % _DAYS, *matches, fields=('MESSAGE',))
+        records = read_records('--reverse', '--since=-%dd' % _DAYS, match, fields=('MESSAGE',))
     except JournalError:
         return  # which is told of the journal itself
     said = list(dict.fromkeys(str(record.get('MESSAGE')) for record in records))
