@@ -37,6 +37,7 @@ _COMING = 2.0  # seconds until the daemon has been told of a hook that was insta
 _VAGUE = 5.0  # seconds that the start of a process may be off: it is counted from the clock as it is
 _HOUR = 3600.0  # seconds in which something that is not known may become known
 _OVERLAP = 60.0  # seconds that are looked at again
+_AHEAD = 60.0  # seconds that the clock may have been ahead when a start was logged
 _SETTLED = 60.0  # seconds after which a record is in the journal, even if journald cannot be asked to hurry
 
 
@@ -109,7 +110,7 @@ def find_coverage(
         running = [domain for domain in running if domain.started > first]
     # A verdict may belong to a start that was before all of these.
     earliest = min([first, *(domain.started - _OF_PROCESS for domain in running)]) - _BEFORE
-    logs = read_domain_logs(installation.domain_logs, earliest)
+    logs = read_domain_logs(installation.domain_logs, earliest, time.time() + _AHEAD)
     starts = merge_starts(logs, running)
     records = read_guard_records(installation, earliest - _BEFORE)
     conclude(starts, records, begins)

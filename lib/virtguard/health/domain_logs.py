@@ -26,6 +26,7 @@ _UUID = re.compile(rb'\n-uuid ([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}) \\\n
 _ARGUMENTS = 64 << 10  # bytes after the line of a start, in which its UUID is looked for
 _MOST_OF_ONE = 8 << 20  # bytes of one file: virtlogd keeps 2 MiB, logrotate a week
 _MOST = 256 << 20
+_EVER = float('inf')
 
 
 class DomainLogs:
@@ -40,8 +41,11 @@ class DomainLogs:
         self.unread: 'List[str]' = []
 
 
-def read_domain_logs(directory: str, since: float) -> DomainLogs:
-    """The starts that are logged there since a time; files that were last written before are not opened."""
+def read_domain_logs(directory: str, since: float, until: float = _EVER) -> DomainLogs:
+    """The starts that are logged there since a time; files that were last written before are not opened.
+
+    :param until: what is to have happened after this was never written by libvirt
+    """
     logs = DomainLogs()
     left = _MOST
     for path, domain, packed in sorted(_files(directory, since, logs), key=_age):
@@ -51,7 +55,7 @@ def read_domain_logs(directory: str, since: float) -> DomainLogs:
         data = _read(path, packed, logs)
         left -= len(data)
         for match in _LINE.finditer(data):
-            _take(match, data, domain, since, logs)
+            _take(match, data, domain, (since, until), logs)
     return logs
 
 
@@ -76,9 +80,9 @@ def _age(file: 'Tuple[str, ...]') -> float:
         return float('inf')  # it is gone
 
 
-def _take(match: 'Match[bytes]', data: bytes, domain: str, since: float, logs: DomainLogs) -> None:
+def _take(match: 'Match[bytes]', data: bytes, domain: str, span: 'Tuple[float, float]', logs: DomainLogs) -> None:
     time = _time(match, data)
-    if time is None or time < since:
+    if time is None or not span[0] <= time <= span[1]:
         return
     if not match.group('start'):
         logs.ends[domain] = max(time, logs.ends.get(domain, 0.0))
@@ -99,7 +103,10 @@ def _time(match: 'Match[bytes]', data: bytes) -> 'Optional[float]':
     if not found or (begin and data[begin - 1 : begin] != b'\n' and not _FOLLOWING.match(data, match.end())):
         return None
     *seconds, thousandths = map(int, found.groups())
-    return calendar.timegm((*seconds, 0, 0, 0)) + thousandths / 1000
+    try:
+        return calendar.timegm((*seconds, 0, 0, 0)) + thousandths / 1000
+    except ValueError:
+        return None  # no calendar has such a day
 
 
 def _read(path: str, packed: str, logs: DomainLogs) -> bytes:

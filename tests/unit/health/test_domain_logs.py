@@ -83,6 +83,22 @@ def test_the_name_of_a_domain_is_no_start(tmp_path, name):
     assert starts(tmp_path) == [(name, 1.0)]
 
 
+@pytest.mark.parametrize(
+    'time', ['2026-13-01 00:00:00.000', '0000-01-01 00:00:00.000', '2026-00-01 00:00:00.000', '0001-01-01 00:00:00.000']
+)
+def test_a_time_of_no_calendar_is_no_start(tmp_path, time):
+    for what in ('starting up', 'shutting down, reason=crashed'):
+        (tmp_path / 'web.log').write_text('%s+0000: %s\n' % (time, what) + begin('01.000'))
+        assert starts(tmp_path) == [('web', 1.0)]
+
+
+def test_what_is_yet_to_come_was_not_logged(tmp_path):
+    (tmp_path / 'web.log').write_text(begin('01.000') + END % '02.000' + begin('30.000') + END % '40.000')
+    logs = read_domain_logs(str(tmp_path), 0.0, NOON + 10)
+    assert list(logs.starts) == [('web', NOON + 1)]
+    assert logs.ends == {'web': NOON + 2}
+
+
 def test_a_start_whose_arguments_are_cut_off_has_no_uuid_of_another(tmp_path):
     first = begin('01.000').splitlines(True)
     (tmp_path / 'web.log').write_text(''.join(first[:3]) + begin('02.000'))
