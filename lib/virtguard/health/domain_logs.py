@@ -12,6 +12,7 @@ import os
 import re
 import stat
 import zlib
+from collections import deque
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,9 +22,11 @@ _NAME = re.compile(r'(?P<domain>.+)\.log(?:\.\d+|-\d{8}(?:-\d+)?)?(?P<packed>\.g
 _LINE = re.compile(rb'\+0000: (?:(?P<start>starting up)|shutting down, reason=)')
 _TIME = re.compile(rb'(\d{4})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d)\.(\d{3})\Z')
 _LENGTH = 23
-_FOLLOWING = re.compile(rb'[^\n]*\n[A-Z_]+=')
+_FOLLOWING = re.compile(rb'\n[A-Z_]{1,64}=')
+_MOST_FOLLOWING = 2048  # bytes of versions and of the host's name, before that
 _UUID = re.compile(rb'\n-uuid ([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}) \\\n')
 _ARGUMENTS = 64 << 10  # bytes after the line of a start, in which its UUID is looked for
+_MOST_LINES = 10000  # starts and ends in one file: libvirt itself needs some kilobytes for a start
 _MOST_OF_ONE = 8 << 20  # bytes of one file: virtlogd keeps 2 MiB, logrotate a week
 _MOST = 256 << 20
 _EVER = float('inf')
@@ -54,9 +57,20 @@ def read_domain_logs(directory: str, since: float, until: float = _EVER) -> Doma
             break
         data = _read(path, packed, logs)
         left -= len(data)
-        for match in _LINE.finditer(data):
-            _take(match, data, domain, (since, until), logs)
+        for match, end in _lines(data, path, logs):
+            _take(match, end, domain, (since, until), logs)
     return logs
+
+
+def _lines(data: bytes, path: str, logs: DomainLogs) -> 'Iterator[Tuple[Match[bytes], int]]':
+    """The last lines that look like a start or an end, and where what follows each of them ends."""
+    found = deque(_LINE.finditer(data), _MOST_LINES)
+    if len(found) == _MOST_LINES:
+        logs.unread.append('%s: only its last %d starts and ends are read' % (path, _MOST_LINES))
+    end = len(data)
+    for match in reversed(found):
+        yield match, end
+        end = match.start()
 
 
 def _files(directory: str, since: float, logs: DomainLogs) -> 'Iterator[Tuple[str, str, str]]':
@@ -80,28 +94,31 @@ def _age(file: 'Tuple[str, ...]') -> float:
         return float('inf')  # it is gone
 
 
-def _take(match: 'Match[bytes]', data: bytes, domain: str, span: 'Tuple[float, float]', logs: DomainLogs) -> None:
-    time = _time(match, data)
+def _take(match: 'Match[bytes]', end: int, domain: str, span: 'Tuple[float, float]', logs: DomainLogs) -> None:
+    time = _time(match)
     if time is None or not span[0] <= time <= span[1]:
         return
     if not match.group('start'):
         logs.ends[domain] = max(time, logs.ends.get(domain, 0.0))
         return
-    uuid = _UUID.search(data, match.end(), match.end() + _ARGUMENTS)
-    another = _LINE.search(data, match.end(), uuid.start()) if uuid else None
-    logs.starts[domain, time] = uuid.group(1).decode('ascii') if uuid and not another else ''
+    uuid = _UUID.search(match.string, match.end(), min(end, match.end() + _ARGUMENTS))
+    logs.starts[domain, time] = uuid.group(1).decode('ascii') if uuid else ''
 
 
-def _time(match: 'Match[bytes]', data: bytes) -> 'Optional[float]':
+def _time(match: 'Match[bytes]') -> 'Optional[float]':
     """When libvirt wrote this; None: it did not.
 
     QEMU's last words may lack the end of their line, so that libvirt's begin in the middle of one. It could also be the
     name of a domain, among the arguments that libvirt writes down; only what libvirt writes is followed by these.
     """
-    begin = match.start() - _LENGTH
+    data, begin = match.string, match.start() - _LENGTH
     found = _TIME.match(data, begin, match.start()) if begin >= 0 else None
-    if not found or (begin and data[begin - 1 : begin] != b'\n' and not _FOLLOWING.match(data, match.end())):
+    if not found:
         return None
+    if begin and data[begin - 1 : begin] != b'\n':
+        line_end = data.find(b'\n', match.end(), match.end() + _MOST_FOLLOWING)
+        if line_end < 0 or not _FOLLOWING.match(data, line_end):
+            return None
     *seconds, thousandths = map(int, found.groups())
     try:
         return calendar.timegm((*seconds, 0, 0, 0)) + thousandths / 1000

@@ -128,3 +128,25 @@ def test_of_a_long_log_the_end_is_read(tmp_path):
     logs = read_domain_logs(str(tmp_path), 0.0)
     assert list(logs.starts) == [('web', NOON + 2)]
     assert logs.unread == ['%s/web.log: only its last 8 MiB are read' % tmp_path]
+
+
+def test_of_very_many_lines_the_last_are_read(tmp_path):
+    line = '2026-11-28 13:46:%02d.%03d+0000: starting up\n'
+    forged = ''.join(line % divmod(number, 1000) for number in range(20000))
+    (tmp_path / 'web.log').write_text(forged + begin('01.000'))
+    logs = read_domain_logs(str(tmp_path), 0.0)
+    assert len(logs.starts) == 10000
+    assert logs.starts['web', NOON + 1] == UUID
+    assert min(time for _, time in logs.starts) == NOON - 60 + 10.001
+    assert logs.unread == ['%s/web.log: only its last 10000 starts and ends are read' % tmp_path]
+
+
+@pytest.mark.parametrize(
+    'forged', ['x%s+0000: starting up', '\n%s+0000: starting up', '%s+0000: starting up\n' + 'x' * 3000 + '\n']
+)
+def test_what_is_read_of_a_line_is_bounded(tmp_path, forged):
+    """Each of these took minutes while what follows a line was looked for up to the end of the file."""
+    line = forged % '2026-11-28 13:46:00.000'
+    (tmp_path / 'web.log').write_text(line * ((8 << 20) // len(line) - 100))
+    logs = read_domain_logs(str(tmp_path), 0.0)
+    assert logs.starts == ({} if forged.startswith('x') else {('web', NOON - 60): ''})
