@@ -36,6 +36,7 @@ _OF_PROCESS = 60.0  # seconds that the start of a process may be away from what 
 _COMING = 2.0  # seconds until the daemon has been told of a hook that was installed
 _VAGUE = 5.0  # seconds that the start of a process may be off: it is counted from the clock as it is
 _HOUR = 3600.0  # seconds in which something that is not known may become known
+_DAY = 86400.0
 _OVERLAP = 60.0  # seconds that are looked at again
 _AHEAD = 60.0  # seconds that the clock may have been ahead when a start was logged
 _SETTLED = 60.0  # seconds after which a record is in the journal, even if journald cannot be asked to hurry
@@ -129,7 +130,8 @@ def unjudged_since(installation: 'Installation', since: float) -> 'Tuple[List[Un
     :raises GuardError: as find_coverage
     """
     now = time.time()
-    coverage = find_coverage(installation, since, with_older=False)
+    # Where nobody knows what was told: what runs, and what was started lately, rather than all that was ever started.
+    coverage = find_coverage(installation, since or now - _DAY, with_older=not since)
     found = [
         (start.name, start.uuid, start.time, 0.0 if start.is_logged else _VAGUE)
         for start in coverage.of_state(UNJUDGED)

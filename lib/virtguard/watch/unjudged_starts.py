@@ -17,19 +17,23 @@ from .limited import Apart
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, List, Optional, Set, Tuple
+    from typing import Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Set, Tuple
 
     from ..model import Occurrence, Verdict
     from .auditor import Auditor
 
     # Name, UUID, time in seconds since the epoch, and how far that may be off.
     Unjudged = Tuple[str, str, float, float]
-    # What has no verdict since a time; since when that is to be found out next; whether all of it is known now.
+    # What has no verdict since a time (0.0: nothing was found out before), oldest first; since when that is to be found
+    # out next; whether all of it is known now.
     Find = Callable[[float], Tuple[List[Unjudged], float, bool]]
 
 NAME = 'told-starts'
 _FORMAT = b'virt-guard told starts 1'
-_MOST_TOLD = 10000
+_MOST_TOLD = 10000  # that are remembered
+_MOST_TOLD_OF_DOMAIN = 1000
+_MOST_AT_ONCE = 100  # records of one look, unless there are more domains
+_MOST_OF_DOMAIN = 20
 _PROCESSOR_SECONDS = 60.0
 _SECONDS = 300.0
 _MEMORY = 1 << 30  # bytes of addresses: journalctl maps the journal's files
@@ -121,11 +125,9 @@ class UnjudgedStarts:
             return
         if not is_settled:
             self._due = min(self._due, time.monotonic() + _AGAIN)
-        for name, uuid, moment, vague in found:
-            if not any(told == name and abs(moment - when) <= vague for told, when in self._told):
-                occurrence = _occurrence(name, moment)
-                self._tell(occurrence, model.Verdict(name, uuid, auditor.policy, (occurrence.finding,), auditor.today))
-                self._told.append((name, moment))
+        for name, uuid, moment, more in _few(self._told.take(found)):
+            occurrence = _occurrence(name, moment, more)
+            self._tell(occurrence, model.Verdict(name, uuid, auditor.policy, (occurrence.finding,), auditor.today))
         if found or since > self._since + _KEEP:
             self._since = since
             self._keep()
@@ -136,26 +138,81 @@ class UnjudgedStarts:
             self._apart.kill()
             self._apart = None
 
-    def _load(self) -> 'Tuple[float, List[Tuple[str, float]]]':
+    def _load(self) -> 'Tuple[float, _Told]':
         if self._path is None:
-            return 0.0, []
+            return 0.0, _Told()
         try:
             since, told = read_kept(self._path, _FORMAT)
-            return float(since), [(str(name), float(moment)) for name, moment in told]
+            return float(since), _Told((str(name), float(moment)) for name, moment in told)
         except FileNotFoundError:
-            return 0.0, []
+            return 0.0, _Told()
         except (OSError, ValueError, TypeError) as error:
             self._warn('%s is left out: %s' % (self._path, error))
-            return 0.0, []
+            return 0.0, _Told()
 
     def _keep(self) -> None:
         if self._path is None:
             return
-        del self._told[:-_MOST_TOLD]
         try:
-            write_kept(self._path, _FORMAT, [self._since, self._told], durable=True)
+            write_kept(self._path, _FORMAT, [self._since, self._told.pairs()], durable=True)
         except OSError as error:
             self._warn('%s cannot be written: %s; what it is about may be told again' % (self._path, error.strerror))
+
+
+class _Told:
+    """Which starts were told. What QEMU writes into a log may be any number, so the last ones are remembered."""
+
+    def __init__(self, told: 'Iterable[Tuple[str, float]]' = ()) -> None:
+        self._moments: 'Dict[str, Set[float]]' = {}
+        self._add(told)
+
+    def _add(self, told: 'Iterable[Tuple[str, float]]') -> None:
+        for name, moment in told:
+            self._moments.setdefault(name, set()).add(moment)
+
+    def pairs(self) -> 'List[Tuple[str, float]]':
+        return sorted(((name, moment) for name, moments in self._moments.items() for moment in moments), key=_moment)
+
+    def take(self, found: 'Iterable[Unjudged]') -> 'List[Unjudged]':
+        """Those that were not told yet; now they are."""
+        # What was before these may have been forgotten. By domain: none can keep those of another one from being told.
+        firsts = {name: min(moments) for name, moments in self._moments.items() if len(moments) >= _MOST_TOLD_OF_DOMAIN}
+        new = []
+        for start in found:
+            name, _, moment, vague = start
+            moments = self._moments.setdefault(name, set())
+            is_told = moment in moments or vague and any(abs(moment - when) <= vague for when in moments)
+            if not is_told and moment > firsts.get(name, 0.0):
+                moments.add(moment)
+                new.append(start)
+        self._forget()
+        return new
+
+    def _forget(self) -> None:
+        for name, moments in self._moments.items():
+            if len(moments) > _MOST_TOLD_OF_DOMAIN:
+                self._moments[name] = set(sorted(moments)[-_MOST_TOLD_OF_DOMAIN:])
+        if sum(map(len, self._moments.values())) > _MOST_TOLD:
+            last = self.pairs()[-_MOST_TOLD:]
+            self._moments.clear()
+            self._add(last)
+
+
+def _moment(pair: 'Tuple[str, float]') -> float:
+    return pair[1]
+
+
+def _few(found: 'Sequence[Unjudged]') -> 'Iterator[Tuple[str, str, float, int]]':
+    """Of each domain the last ones: name, UUID, time, and how many more there are, which the last one stands for."""
+    of_domains: 'Dict[str, List[Unjudged]]' = {}
+    for start in found:
+        of_domains.setdefault(start[0], []).append(start)
+    most = max(1, min(_MOST_OF_DOMAIN, _MOST_AT_ONCE // max(1, len(of_domains))))
+    for starts in of_domains.values():
+        for name, uuid, moment, _ in starts[-most:-1]:
+            yield name, uuid, moment, 0
+        name, uuid, moment, _ = starts[-1]
+        yield name, uuid, moment, max(0, len(starts) - most)
 
 
 def _last_written(directory: str) -> float:
@@ -166,9 +223,9 @@ def _last_written(directory: str) -> float:
         return 0.0  # there is none, or one is gone
 
 
-def _occurrence(name: str, moment: float) -> 'Occurrence':
+def _occurrence(name: str, moment: float, more: int) -> 'Occurrence':
     shown = time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(moment))
-    finding = model.Finding(RULE, model.DENY, '/domain', 0, shown, RULE.title)
+    finding = model.Finding(RULE, model.DENY, '/domain', 0, shown, RULE.title, more=more)
     occurrence = model.Occurrence(
         '\n'.join((RULE.id, name, '%.3f' % moment)), finding, '', 'started at ' + shown, shown
     )

@@ -1,8 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is known of starts, from what libvirt has logged and what the guard has recorded."""
 
+import time
+
 import pytest
-from virtguard.health.coverage import BEFORE, JUDGED, UNJUDGED, UNKNOWN, Running, Start, conclude, merge_starts
+from virtguard.health import coverage
+from virtguard.health.coverage import (
+    BEFORE,
+    JUDGED,
+    UNJUDGED,
+    UNKNOWN,
+    Coverage,
+    Running,
+    Start,
+    conclude,
+    merge_starts,
+)
 from virtguard.health.domain_logs import DomainLogs
 from virtguard.health.guard_records import GuardRecords
 
@@ -105,3 +118,20 @@ def test_what_runs_and_has_no_log_or_an_old_one():
         ('a', 10.0, False, True),
         ('a', 20.0, True, False),
     ]
+
+
+def test_a_watch_that_does_not_know_what_was_told_begins_with_what_runs_and_a_day(monkeypatch):
+    asked = []
+
+    def found(installation, since, with_older):
+        asked.append((since, with_older))
+        return Coverage([], since)
+
+    monkeypatch.setattr(coverage, 'find_coverage', found)
+    before = time.time()
+    answer = coverage.unjudged_since(None, 0.0)
+    coverage.unjudged_since(None, 2000.0)
+    (first, with_older), then = asked
+    assert before - 86400 <= first <= time.time() - 86400 and with_older
+    assert then == (2000.0, False)
+    assert answer[0] == [] and answer[2]

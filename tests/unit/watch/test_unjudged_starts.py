@@ -26,7 +26,7 @@ class Here:
         self.state.mkdir()
         self.logs.mkdir()
         self.found, self.is_settled, self.failure = [], True, ''
-        self.told, self.warned = [], []
+        self.told, self.more, self.warned = [], [], []
         self.asked = root / 'asked'
         self.restart()
 
@@ -41,6 +41,7 @@ class Here:
         return self.found, NOON + 3600, self.is_settled
 
     def tell(self, occurrence, verdict):
+        self.more.append(occurrence.finding.more)
         self.told.append((verdict.domain_name, verdict.uuid, occurrence.since, occurrence.event))
 
     def follow(self, *pids):
@@ -101,6 +102,51 @@ def test_a_time_that_is_vague_is_the_same_start(here):
     here.found = [('web', '', NOON + 0.02, 5.0), ('web', '', NOON + 10, 5.0)]
     here.follow(1, 2)
     assert [since for _, _, since, _ in here.told] == ['2026-11-28T12:00:00Z', '2026-11-28T12:00:10Z']
+
+
+def many(name, number, begin=NOON):
+    return [(name, '', begin + second / 1000, 0.0) for second in range(number)]
+
+
+def test_of_very_many_some_are_told_and_the_rest_are_counted(here):
+    here.found = [*many('flood', 30000), WEB]
+    here.follow(1)
+    assert here.names() == ['flood'] * 20 + ['web']
+    assert here.more == [0] * 19 + [29980, 0]
+    assert here.told[19][2] == '2026-11-28T12:00:29Z'
+    for pid in (2, 3):
+        here.follow(pid)
+        here.restart()
+    assert len(here.told) == 21
+    here.found.append(DB)
+    here.follow(4)
+    assert here.names()[21:] == ['db']
+
+
+def test_no_domain_keeps_the_start_of_another_one_from_being_told(here):
+    here.found = many('flood', 10000, NOON + 50)
+    here.follow(1)
+    here.found = [WEB, *here.found, DB]
+    here.follow(2)
+    assert here.names() == ['flood'] * 20 + ['web', 'db']
+
+
+def test_every_domain_is_told_however_many_there_are(here):
+    here.found = [start for number in range(300) for start in many('vm-%d' % number, 3)]
+    here.follow(1)
+    assert (len(here.told), len(set(here.names())), set(here.more)) == (300, 300, {2})
+    here.follow(2)
+    assert len(here.told) == 300
+
+
+def test_what_is_remembered_is_bounded_without_a_directory(here):
+    here.starts = UnjudgedStarts(here.find, str(here.logs), None, here.tell, here.warned.append)
+    for number in range(12):
+        here.found = many('flood-%d' % number, 2000, NOON + 100 * number)
+        here.follow(number)
+    assert len(here.told) == 12 * 20
+    assert len(here.starts._told.pairs()) == 10000
+    assert os.listdir(str(here.state)) == []
 
 
 def test_nobody_is_asked_while_nothing_begins(here):
