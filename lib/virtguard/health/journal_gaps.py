@@ -22,8 +22,6 @@ _FIELDS = ('MESSAGE_ID',)
 _OF_GUARD = re.compile(
     r'Suppressed \d+ messages from (?:/system\.slice/)?(?:libvirtd|libvirt-bin|virtqemud|virt-guard[^/]*)\.service\s*\Z'
 )
-    r'Suppressed \d+ messages from (?:\S*/)?(?:libvirtd|libvirt-bin|virtqemud|virt-guard[^/]*)\.service\s*\Z'
-)
 
 
 class Gaps:
