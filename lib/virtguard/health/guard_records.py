@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from ..policy.installation import Installation
 
-_FIELDS = ('VIRT_GUARD_DOMAIN', 'VIRT_GUARD_OPERATION', 'VIRT_GUARD_DECISION', 'VIRT_GUARD_CHANGE', 'MESSAGE')
+_ONCE = ('VIRT_GUARD_DECISION', 'VIRT_GUARD_DOMAIN', 'VIRT_GUARD_OPERATION')  # in the record of a start
+_FIELDS = (*_ONCE, 'VIRT_GUARD_CHANGE', 'MESSAGE')
 _SINCE = '--since=@%.6f'
 _MOST_IN_FILE = 16 << 20
 _FIELD = re.compile(r' (VIRT_GUARD_[A-Z0-9_]+)=')
@@ -84,7 +85,7 @@ def read_guard_records(installation: 'Installation', since: float, all_sinks: bo
     ]
     if all_sinks:
         lines = read_records(_SINCE % since, '_TRANSPORT=syslog', fields=fields)
-        found += [(time_of(line), _fields_of(text_of(line, 'MESSAGE'))) for line in lines]
+        found += [(time_of(line), fields_of_line(text_of(line, 'MESSAGE'))) for line in lines]
         found += [(moment, record) for moment, record in _in_file(installation.log) if moment >= since]
     changed = 'MESSAGE_ID=' + journal.MESSAGE_IDS[model.GUARD_CHANGED]
     changes = [
@@ -133,7 +134,7 @@ def _in_file(path: str) -> 'Iterator[Tuple[float, Dict[str, str]]]':
         stamp, _, text = line.partition(' ')
         moment = _stamped(stamp)
         if moment is not None:
-            yield moment, _fields_of(text)
+            yield moment, fields_of_line(text)
 
 
 def _stamped(stamp: str) -> 'Optional[float]':
@@ -144,7 +145,14 @@ def _stamped(stamp: str) -> 'Optional[float]':
     return float(calendar.timegm(read) - (read.tm_gmtoff or 0))
 
 
-def _fields_of(text: str) -> 'Dict[str, str]':
-    """The fields in a line of text, see journal; what a name may forge comes before what is true."""
+def fields_of_line(text: str) -> 'Dict[str, str]':
+    """The fields in a line of text, see journal; {} where a name of a domain may have forged some of them.
+
+    Of a start, the message comes first, and names the domain, and the decision is the first field after it. So a name
+    that looks like fields puts one before the decision, or looks like another decision.
+    """
     message, *pairs = _FIELD.split(text)
-    return dict(zip(pairs[::2], pairs[1::2]), MESSAGE=message)
+    names = pairs[::2]
+    if names[:1] != [_ONCE[0]] or any(names.count(name) > 1 for name in _ONCE):
+        return {}
+    return dict(zip(names, pairs[1::2]), MESSAGE=message)
