@@ -20,7 +20,7 @@ def written(tmp_path, fields):
     """The line that the last of all sinks writes, without its time."""
     nowhere, log = str(tmp_path / 'nowhere'), tmp_path / 'log'
     assert journal.Sinks(str(log), nowhere, nowhere).send(fields) == 'file'
-    return log.read_text().partition(' ')[2].rstrip('\n')
+    return log.read_text().splitlines()[-1].partition(' ')[2]
 
 
 def of_start(name, fields):
