@@ -11,7 +11,7 @@ import time
 from .. import model
 from ..errors import GuardError
 from ..watch.kept_file import read_kept, write_kept
-from .journal_reader import read_records, values_of
+from .journal_reader import read_records, text_of, values_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,15 +21,16 @@ if TYPE_CHECKING:
 
 DECISIONS = (model.ADMIT, model.DENY, model.WOULD_DENY, model.ERROR)
 OTHERS = 'others'
+_STARTS = ('prepare', 'start')
 _MOST_RULES = 200  # that are told apart: a policy has some dozens
 _FORMAT = b'virt-guard counts 1'
-_FIELDS = ('VIRT_GUARD_DECISION', 'VIRT_GUARD_RULE', 'VIRT_GUARD_FINDING')
+_FIELDS = ('VIRT_GUARD_DECISION', 'VIRT_GUARD_OPERATION', 'VIRT_GUARD_RULE', 'VIRT_GUARD_FINDING')
 _STATUSES = frozenset((model.DENY, model.WARN, model.WAIVED, model.UNKNOWN, model.ERROR))
 _CURSOR_CHARACTERS = frozenset('0123456789abcdef=;simtbx')
 
 
 class Counts:
-    """`decisions`: of verdicts. `happened`: findings of the watch, by rule and status.
+    """`decisions`: of verdicts on starts. `happened`: findings of the watch, by rule and status.
 
     `cursor` is the last record that was counted, as journald names it; '': there is none since `since`, in seconds
     since the epoch.
@@ -56,6 +57,8 @@ class Counts:
     def _count(self, record: 'Record') -> None:
         decision = str(record.get('VIRT_GUARD_DECISION', ''))
         if decision in DECISIONS:
+            if text_of(record, 'VIRT_GUARD_OPERATION') not in _STARTS:
+                return  # a complaint of the watch is no verdict
             self.decisions[decision] += 1
         elif decision == model.HAPPENED:
             rule = (values_of(record, 'VIRT_GUARD_RULE') or [''])[0]

@@ -13,12 +13,16 @@ def cursor(moment, number=0, boot='b1', content='c0', file='f1'):
     return 's=%s;i=%x;b=%s;m=%x;t=%x;x=%s' % (file, number, boot, moment, 1000 + moment, content)
 
 
-def record(moment, decision='deny', **options):
-    return {'__CURSOR': cursor(moment, **options), 'VIRT_GUARD_DECISION': decision}
+def record(moment, decision='deny', operation='prepare', **options):
+    return {
+        '__CURSOR': cursor(moment, **options),
+        'VIRT_GUARD_DECISION': decision,
+        'VIRT_GUARD_OPERATION': operation,
+    }
 
 
 def finding(moment, rule, *values):
-    return dict(record(moment, 'runtime'), VIRT_GUARD_RULE=rule, VIRT_GUARD_FINDING=list(values))
+    return dict(record(moment, 'runtime', 'watch'), VIRT_GUARD_RULE=rule, VIRT_GUARD_FINDING=list(values))
 
 
 def new_counts(last=''):
@@ -31,6 +35,12 @@ def test_every_decision_is_counted_from_zero_on():
     counts.add([record(1, 'admit'), record(2), record(3), record(4, 'would-deny'), record(5, 'error')])
     assert counts.decisions == {'admit': 1, 'deny': 2, 'would-deny': 1, 'error': 1}
     assert counts.cursor == cursor(5)
+
+
+def test_what_the_watch_complains_of_is_no_verdict_on_a_start():
+    counts = new_counts()
+    counts.add([record(1, 'error', 'watch'), record(2, 'error', 'start'), record(3, 'error', '')])
+    assert (counts.decisions['error'], counts.cursor) == (1, cursor(3))
 
 
 def test_records_of_other_things_move_the_place_only():
