@@ -17,6 +17,7 @@ _OURS, _ROOT = 'SYSLOG_IDENTIFIER=virt-guard', '_UID=0'
 _PATIENCE = 20  # seconds
 _SILENCE = 300  # seconds without a record, while a long journal is read
 _MAX_LINE = 4 << 20  # bytes of one record
+_MAX_DIGITS = 20  # of a time: 64 bits
 _SYNCHRONISED = 5  # seconds until journald has written down what it was sent
 
 
@@ -91,13 +92,26 @@ def oldest_entry(directory: 'Optional[str]' = None) -> 'float':
 
 
 def time_of(record: 'Record') -> float:
-    """When a record was sent, in seconds since the epoch."""
-    return int(str(record.get('_SOURCE_REALTIME_TIMESTAMP') or record['__REALTIME_TIMESTAMP'])) / 1000000
+    """When a record was sent, in seconds since the epoch.
+
+    :raises ValueError, KeyError: an entry of a journal would say it
+    """
+    return _seconds(record.get('_SOURCE_REALTIME_TIMESTAMP') or record['__REALTIME_TIMESTAMP'])
 
 
 def received(record: 'Record') -> float:
-    """When journald took a record, in seconds since the epoch."""
-    return int(str(record['__REALTIME_TIMESTAMP'])) / 1000000
+    """When journald took a record, in seconds since the epoch.
+
+    :raises ValueError, KeyError: as time_of
+    """
+    return _seconds(record['__REALTIME_TIMESTAMP'])
+
+
+def _seconds(microseconds: 'Any') -> float:
+    text = str(microseconds)
+    if len(text) > _MAX_DIGITS:  # Python takes seconds, or hours, for a number as long as a file can have
+        raise ValueError('no clock of a host shows such a time')
+    return int(text) / 1000000
 
 
 def values_of(record: 'Record', field: str) -> 'List[str]':

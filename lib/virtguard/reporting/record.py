@@ -5,7 +5,7 @@ Whoever defines a domain chooses its name, and any process may call itself virt-
 noted (the fields with an underscore before their names) can be relied on.
 """
 
-from ..health.journal_reader import text_of, time_of, values_of
+from ..health.journal_reader import received, text_of, time_of, values_of
 from ..wording import PROGRAM
 
 TYPE_CHECKING = False
@@ -71,19 +71,19 @@ class Record:
         """
         self.is_of_guard = is_of_guard(fields)
         self.moment = time_of(fields)
-        self.stored = int(text_of(fields, '__REALTIME_TIMESTAMP') or '-') / 1000000
+        self.stored = received(fields)
         if not (0 <= self.moment < _END and 0 <= self.stored < _END):
             raise ValueError('no clock of a host shows such a time')
         self.host = _cut(text_of(fields, '_MACHINE_ID'), 64)
         self.hostname = _cut(text_of(fields, '_HOSTNAME'), 64)
-        self.boot = text_of(fields, '_BOOT_ID')
+        self.boot = _cut(text_of(fields, '_BOOT_ID'), 64)
         monotonic = text_of(fields, '__MONOTONIC_TIMESTAMP')
         self.since_boot = int(monotonic) / 1000000 if monotonic.isdigit() and len(monotonic) < _MAX_DIGITS else None
-        self.run = (self.boot, text_of(fields, '_PID'), monotonic)
-        self.decision = text_of(fields, 'VIRT_GUARD_DECISION')
+        self.run = (self.boot, _cut(text_of(fields, '_PID'), 64), _cut(monotonic, 64))
+        self.decision = _cut(text_of(fields, 'VIRT_GUARD_DECISION'), 64)
         self.domain = _cut(text_of(fields, 'VIRT_GUARD_DOMAIN'), _MAX_NAME)
         self.uuid = _cut(text_of(fields, 'VIRT_GUARD_UUID'), 36)
-        self.operation = text_of(fields, 'VIRT_GUARD_OPERATION')
+        self.operation = _cut(text_of(fields, 'VIRT_GUARD_OPERATION'), 64)
         self.rules = _few(fields, 'VIRT_GUARD_RULE')
         self.denied = _few(fields, 'VIRT_GUARD_DENIED')
         self.findings = _few(fields, 'VIRT_GUARD_FINDING')
