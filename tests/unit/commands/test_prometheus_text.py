@@ -15,10 +15,10 @@ def test_a_metric_with_and_without_labels():
 
 
 def test_whatever_a_site_writes_stays_in_its_label():
-    metric = Metric('a', GAUGE, 'x\ny\\').add(1, ticket='a"b\\c\nd', other='\u00e4\udcff')
+    metric = Metric('a', GAUGE, 'x\ny\\\udc80').add(1, ticket='a"b\\c\nd', other='\u00e4\udcff')
     head, _, line = exposition([metric]).splitlines()
-    assert head == b'# HELP a x\\ny\\\\'
-    assert line == b'a{ticket="a\\"b\\\\c\\nd",other="\xc3\xa4\\udcff"} 1'
+    assert head == b'# HELP a x\\ny\\\\\\\\udc80'
+    assert line == b'a{ticket="a\\"b\\\\c\\nd",other="\xc3\xa4\\\\udcff"} 1'
 
 
 def test_a_metric_without_a_value_is_left_out():

@@ -40,8 +40,10 @@ class Metric:
 def exposition(metrics: 'Iterable[Metric]') -> bytes:
     """Those of the metrics that have a value."""
     text = ''.join(str(metric) for metric in metrics if metric.samples)
-    return text.encode('utf-8', 'backslashreplace')
+    return text.encode('utf-8')
 
 
 def _escaped(text: str) -> str:
-    return text.replace('\\', '\\\\').replace('\n', '\\n')
+    # An escape that Prometheus does not know, as of half a character, would cost the whole file.
+    whole = text.encode('utf-8', 'backslashreplace').decode('utf-8')
+    return whole.replace('\\', '\\\\').replace('\n', '\\n')
