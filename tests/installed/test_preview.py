@@ -202,7 +202,7 @@ def test_an_edited_policy_and_drop_ins_decide(root):
     head, refused = sections(preview(root, status=1))[:2]
     assert head[1].startswith('profile    rhel-8 (as before')
     settings = root / 'etc/virt-guard/policy.d/70-settings.yaml'
-    assert head[2] == 'policy     as the profile is shipped: mode audit, failure admit; with %s' % settings
+    assert head[2] == 'policy     as the profile is shipped, with %s: mode audit, failure admit' % settings
     assert refused[0] == 'These domains would, in mode enforce, be refused at their next start:'
     enforce, audit = sections(preview(root, status=1))[-1][1:]
     assert '--mode enforce  # put the guard in force' in enforce
@@ -211,14 +211,14 @@ def test_an_edited_policy_and_drop_ins_decide(root):
     drop_in = root / 'etc/virt-guard/policy.d/50-site.yaml'
     drop_in.write_text('rules:\n- {id: tpm-passthrough, action: "off", reason: "they have it in writing"}\n')
     head, counts = sections(preview(root, status=0))[:2]
-    assert head[2].endswith('; with %s, %s' % (drop_in, settings))
+    assert ', with %s, %s: mode ' % (drop_in, settings) in head[2]
     assert counts == ['1 domain: 1 clean']
     drop_in.unlink()
 
     policy = there.policy.read_text()
     there.policy.write_text(policy.replace('policy: rhel-8', 'policy: of-the-site'))
     head = sections(preview(root, '--mode', 'enforce', '--profile', 'rhel-9', status=1))[0]
-    kept = "edited here: an installation keeps it: mode enforce, failure deny; policy 'of-the-site'; with %s" % settings
+    kept = "edited here: an installation keeps it, with %s: mode enforce, failure deny; policy 'of-the-site'" % settings
     assert head[1:] == ['profile    rhel-9 (--profile)', 'policy     %s, %s' % (there.policy, kept)]
     assert settings.read_text().count('mode: audit') == 1
 
@@ -237,7 +237,8 @@ def test_a_policy_that_would_stop_the_installation(root):
     policy.symlink_to(elsewhere)
     head = sections(preview(root, status=0))[0]
     assert head[2].startswith('policy     %s, a link: an installation keeps it: mode enforce' % policy)
-    assert 'it: mode audit, failure admit; with ' in preview(root, '--mode', 'audit', status=0).stdout
+    audited = preview(root, '--mode', 'audit', status=0).stdout
+    assert 'an installation keeps it, with ' in audited and ': mode audit, failure admit\n' in audited
     elsewhere.unlink()
     assert 'broken link' in preview(root, status=2).stderr
 

@@ -276,7 +276,7 @@ def test_what_the_site_has_decided_is_noted(host):
     finally:
         host.run(['rm', DROP_IN])
     looked_after(host)
-    assert said.splitlines()[0] == 'virt-guard is in force, and refuses nothing: mode audit'
+    assert said.splitlines()[0] == 'virt-guard is in force, and admits what the policy denies: mode audit'
     assert any(subject == 'mode' and DROP_IN + ':1' in text for subject, text in noted)
     assert any(subject == 'rule' and 'tcg is off: a test (%s:3)' % DROP_IN in text for subject, text in noted)
 

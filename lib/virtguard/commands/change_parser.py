@@ -18,8 +18,8 @@ _STATUSES = ('0  done', '2  nothing was changed: what is asked for cannot be, or
 def add_policy_set(actions: 'Commands') -> None:
     """Add `policy set`."""
     examples = [
-        ('virt-guard policy set --until +30d mode audit', 'refuse nothing for 30 days'),
-        ('virt-guard policy set failure admit', 'what happens when the guard cannot judge'),
+        ('virt-guard policy set --until +30d mode audit', 'admit what rules deny, for 30 days'),
+        ('virt-guard policy set failure admit', 'while the guard itself fails, domains start'),
     ]
     purpose = 'put another value of a setting in force'
     statuses = (_STATUSES[0], '1  it stays as it was: the answer on the terminal was no', *_STATUSES[1:])

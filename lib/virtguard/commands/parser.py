@@ -274,7 +274,7 @@ def _add_policy_diff(commands: 'Commands') -> None:
         help='the policy or profile to compare with it: another one, or the same one on another day (--date)',
     )
     parser.add_argument(
-        'paths', nargs='*', metavar=_DOMAINS, help=_WHAT + ' (default: every domain defined on this host)'
+        'paths', nargs='*', default=[], metavar=_DOMAINS, help=_WHAT + ' (default: every domain defined on this host)'
     )
 
 

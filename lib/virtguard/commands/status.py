@@ -61,7 +61,7 @@ def _headline(state: str, policy: 'Optional[Policy]') -> str:
     if state == UNKNOWN:
         return 'whether virt-guard guards this host cannot be told in full'
     if policy is not None and policy.mode != 'enforce':
-        return 'virt-guard is in force, and refuses nothing: mode %s' % policy.mode_in_words
+        return 'virt-guard is in force, and admits what the policy denies: mode %s' % policy.mode_in_words
     return 'virt-guard guards this host'
 
 

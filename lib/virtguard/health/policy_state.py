@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 _CHECK = 'virt-guard policy check'
 
 
+# In mode audit.
+FAILURE_DENIES = 'deny still refuses every start while the guard itself fails, as with a broken policy'
+
+
 def examine_policy(installation: 'Installation', today: str) -> 'Tuple[Optional[model.Policy], Iterator[Condition]]':
     """The policy in force (None: it cannot be used), and what is to be said of it.
 
@@ -66,6 +70,10 @@ def _decided(policy: model.Policy, installation: 'Installation', today: str) -> 
     if policy.failure == 'admit':
         text = 'admit: what the guard cannot judge, because it fails itself, is admitted'
         yield Condition('failure', NOTE, text + _origin(policy, 'failure'))
+    elif policy.mode == 'audit':
+        yield Condition(
+            'failure', NOTE, FAILURE_DENIES + _origin(policy, 'failure'), 'virt-guard policy set failure admit'
+        )
     yield from _decisions(policy)
     for problem in find_near_misses(policy.source):
         yield Condition('drop-in', NOTE, '%s: %s' % (problem.source, problem.message), _CHECK)
@@ -79,7 +87,7 @@ def _decided(policy: model.Policy, installation: 'Installation', today: str) -> 
 def _mode(policy: model.Policy) -> Condition:
     if policy.mode == 'enforce':
         return Condition('mode', OK, 'enforce: what the policy denies is refused')
-    text = '%s: nothing is refused, and what would be is recorded%s' % (policy.mode_in_words, _origin(policy, 'mode'))
+    text = '%s: what the policy denies starts, and is recorded%s' % (policy.mode_in_words, _origin(policy, 'mode'))
     return Condition('mode', NOTE, text, 'virt-guard policy set mode enforce')
 
 

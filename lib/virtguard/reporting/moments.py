@@ -53,7 +53,7 @@ def parse_period(since: 'Optional[str]', until: 'Optional[str]', now: float) -> 
     # What is recorded in this very second belongs to it, too.
     end = now + 1.0 if until is None else min(_parsed('--until', until, now), now + 1.0)
     if begin is not None and begin > now:
-        raise GuardError('--since: %s is not over yet, so nothing is recorded of it' % shown(begin))
+        raise GuardError('--since: %s is in the future: nothing is recorded from then on' % shown(begin))
     if begin is not None and begin >= end:
         told = (shown(begin), shown(end))
         raise GuardError('--since: %s is not before --until: %s' % told, 'a day alone stands for its first moment')

@@ -104,7 +104,7 @@ def test_many_domains_leave_room_for_the_rest(host, tmp_path):
 def test_a_host_without_domains(tmp_path):
     installation = installed_below(str(tmp_path))
     found = effect.find_effect(policy(*OLD), policy(*OLD, more='deadline: 7\n'), installation)
-    assert str(found) == 'deadline: 5.0 -> 7.0\nNo domain is defined on this host.\n'
+    assert str(found) == 'deadline: 5 -> 7\nNo domain is defined on this host.\n'
     waiver = 'waivers: [{rules: [tpm], domains: [a], reason: r, approved-by: a, expires: 2027-01-01}]\n'
     found = effect.find_effect(policy(*OLD), policy(*OLD, more=waiver), installation)
     assert found.settings == ['waivers: 0 -> 1']

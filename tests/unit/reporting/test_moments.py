@@ -66,7 +66,7 @@ def test_the_period_is_half_open_and_ends_now():
         ('31.10.2026', None, "--since: '31.10.2026' is not a time"),
         ('3 fortnights ago', None, "--since: '3 fortnights ago' is not a time"),
         ('', None, "--since: '' is not a time"),
-        ('9999-12-31 23:59:59', None, 'is not over yet'),
+        ('9999-12-31 23:59:59', None, 'is in the future'),
         ('2026-10-31', '2026-10-31', 'is not before --until'),
         ('yesterday', '2026-10-01', '(a day alone stands for its first moment)'),
     ],

@@ -210,13 +210,16 @@ class _Preview:
 
 
 def _describe(candidate: 'Candidate', policy: model.Policy, profile: str) -> str:
-    said = '%s: mode %s, failure %s' % (_STATES[candidate.state], policy.mode, policy.failure)
+    said = _STATES[candidate.state]
+    drop_ins = [path for path in policy.files if os.path.dirname(path) == drop_in_directory(candidate.path)]
+    if drop_ins:
+        said += ', with ' + ', '.join(drop_ins)
+    said += ': mode %s, failure %s' % (policy.mode, policy.failure)
     if candidate.state != SHIPPED:
         said = '%s, %s' % (candidate.path, said)
         if policy.name != profile:
             said += '; policy %r' % policy.name
-    drop_ins = [path for path in policy.files if os.path.dirname(path) == drop_in_directory(candidate.path)]
-    return 'policy     %s%s' % (said, '; with ' + ', '.join(drop_ins) if drop_ins else '')
+    return 'policy     ' + said
 
 
 def _would_be_refused(policy: model.Policy) -> str:

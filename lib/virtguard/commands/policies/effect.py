@@ -153,7 +153,7 @@ def _kind_of_change(comparison: 'Comparison') -> str:
 
 
 def _settings(old: model.Policy, new: model.Policy) -> 'Iterator[str]':
-    before, after = old.settings(), new.settings()
+    before, after = _in_words(old), _in_words(new)
     for key in after:
         if before[key] != after[key]:
             yield '%s: %s -> %s' % (key, before[key], after[key])
@@ -163,6 +163,15 @@ def _settings(old: model.Policy, new: model.Policy) -> 'Iterator[str]':
     ):
         if count != other:
             yield '%s: %d -> %d' % (what, count, other)
+
+
+def _in_words(policy: model.Policy) -> 'Dict[str, str]':
+    return {
+        'mode': policy.mode_in_words,
+        'failure': policy.failure,
+        'deadline': '%g' % policy.deadline,
+        'audit': 'required' if policy.audit_required else 'optional',
+    }
 
 
 def _rules_in_use(policy: model.Policy) -> int:

@@ -6,6 +6,7 @@ import os
 from ... import model
 from ...compiled import load_compiled
 from ...errors import GuardError
+from ...health.policy_state import FAILURE_DENIES
 from ...host import today
 from ...policy.drop_ins import NAMING, find_ignored
 from ...wording import counted
@@ -58,7 +59,7 @@ def on_policy(policy: model.Policy, host: 'Optional[model.HostFacts]' = None) ->
     if policy.audit_until and policy.mode == 'enforce':
         yield '', '%s:%d: mode audit ended on %s' % (*policy.origins['mode'], policy.audit_until)
     if policy.mode == 'audit' and policy.failure == 'deny':
-        yield '', 'mode audit admits what rules deny, but failure deny still refuses what cannot be judged'
+        yield '', 'mode audit admits what rules deny, but failure ' + FAILURE_DENIES
     for waiver in policy.waivers:
         place = '%s:%d: the waiver of %s ' % (waiver.origin + (in_words(waiver.rules),))
         if days_left(waiver, today()) < 0:

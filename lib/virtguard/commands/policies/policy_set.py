@@ -4,6 +4,7 @@
 import os
 
 from ...errors import GuardError, suggest
+from ...health.policy_state import FAILURE_DENIES
 from ...policy.layer import AUDIT_UNTIL, FAILURES, MAX_DEADLINE, MODES
 from .. import loading
 from ..exit_status import AMISS, FINE
@@ -54,7 +55,10 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     _refuse_later(seen, key, text, path)
     show(str(find_effect(old, seen, installation)))
     if seen.mode == 'audit' and seen.failure == 'deny':
-        show_line('note: failure deny still refuses what cannot be judged (virt-guard policy set failure admit)')
+        show_line('note: failure %s (virt-guard policy set failure admit)' % FAILURE_DENIES)
+    elif key == 'mode' and seen.failure == 'admit' and (seen.mode == 'enforce' or seen.audit_until):
+        text = 'failure admit stays: in mode enforce, too, every domain starts while the guard itself fails'
+        show_line('note: %s (virt-guard policy set failure default)' % text)
     if at_terminal():
         if ask('Put it in force?', {'y': 'yes', 'n': 'no'}) != 'y':
             show_line('%s stays as it was' % path)

@@ -245,7 +245,8 @@ class _Asked:
             and (not self.rules or not set(self.rules).isdisjoint(waiver['rules']))
         ]
         if not found:
-            rules = dict.fromkeys(rule for waiver in file.waivers for rule in waiver['rules'])
+            theirs = [waiver for waiver in file.waivers if any(map(self.names, waiver['domains']))]
+            rules = dict.fromkeys(rule for waiver in theirs for rule in waiver['rules'])
             domains = ', '.join(meant.word for meant in self.domains)
             message = '%s has no waiver of %s for %s' % (path, ', '.join(self.rules), domains)
             raise GuardError(message, suggest(self.rules[0], rules))
