@@ -64,6 +64,20 @@ def test_mode_audit_ends_by_itself(host, settings, journal):
     assert 'These domains would be refused at their next start:' in said and not starts(host)
 
 
+def test_it_tells_when_failure_does_not_go_with_the_mode(host, settings):
+    admits = 'note: failure admit stays: in mode enforce, too, every domain starts while the guard itself fails'
+    denies = 'note: failure deny still refuses every start while the guard itself fails'
+    said = set_(host, 'mode', 'audit')
+    assert denies in said and 'mode: enforce -> audit\n' in said
+    said = set_(host, '--until', 'today', 'mode', 'audit')
+    assert 'mode: audit -> audit until %s\n' % TODAY in said
+    said = set_(host, 'failure', 'admit')
+    assert 'failure: deny -> admit\n' in said and denies not in said and admits not in said
+    assert admits in set_(host, 'mode', 'enforce')
+    assert 'note: failure' not in set_(host, 'failure', 'default')
+    assert 'audit: optional -> required\n' in set_(host, 'audit', 'required')
+
+
 @pytest.fixture
 def terminal(host):
     opened = []

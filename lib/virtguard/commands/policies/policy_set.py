@@ -57,8 +57,8 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     if seen.mode == 'audit' and seen.failure == 'deny':
         show_line('note: failure %s (virt-guard policy set failure admit)' % FAILURE_DENIES)
     elif key == 'mode' and seen.failure == 'admit' and (seen.mode == 'enforce' or seen.audit_until):
-        text = 'failure admit stays: in mode enforce, too, every domain starts while the guard itself fails'
-        show_line('note: %s (virt-guard policy set failure default)' % text)
+        stays = 'failure admit stays: in mode enforce, too, every domain starts while the guard itself fails'
+        show_line('note: %s (virt-guard policy set failure default)' % stays)
     if at_terminal():
         if ask('Put it in force?', {'y': 'yes', 'n': 'no'}) != 'y':
             show_line('%s stays as it was' % path)
