@@ -702,7 +702,9 @@ put_tree() {
 
 # All that a start loads in one file, for this interpreter. The hook checks it, and can do without it.
 make_start_file() {
-    of_package hook.start_file_maker "$tree" 2>"$work/problem" || die "$(tail -n 1 -- "$work/problem")"
+    of_package hook.start_file_maker "$tree" 2>"$work/problem" ||
+        printf 'install.sh: each start will take longer, as its modules cannot be put into one file: %s\n' \
+            "$(tail -n 1 -- "$work/problem")" >&2
 }
 
 is_intact() { # TREE
