@@ -24,6 +24,7 @@ rules:
 WARN = 'rules:\n  - {id: tpm-passthrough, action: warn}\n'
 BROKEN = 'rules:\n  - id: tpm-passthrough\n    action: forbid\n'
 DECISION = 'Put it in force?'
+MENDED = 'Put it in place, and mend the other files next?'
 PROBLEM = 'What now?'
 
 
@@ -335,14 +336,42 @@ def test_a_broken_policy_is_mended(editing):
     assert editing.judged() == 0
 
 
-def test_a_policy_that_another_drop_in_breaks_stays_as_it_is(editing):
+@pytest.mark.parametrize('text', [WARN, ''])
+def test_two_broken_drop_ins_are_mended_one_after_the_other(editing, installation, journal, text):
     other = editing.drop_ins / '60-other.yaml'
-    other.write_text(BROKEN)
-    terminal = editing.start(editing.saving(WARN))
-    said = terminal.answer(PROBLEM, 'k')
-    assert '%s:3:13: ' % other in said and '\n50-site.yaml has no problem; mend the other files first' in said
+    for path in (editing.drop_in, other):
+        path.write_text(BROKEN)
+    terminal = editing.start(editing.saving(text))
+    said = terminal.answer(MENDED, 'y')
+    assert ('The text is empty' in said) == (not text)
+    assert '%s:3:13: ' % other in said and '%s:3:13: ' % editing.drop_in not in said
+    assert 'no domain is judged: every start is refused (failure deny), as before.\n' in said
+    assert terminal.end() == NOT_JUDGED
+    left = 'the policy is still broken: 1 problem in %s' % other
+    assert terminal.shown.endswith('%s; next, mend %s: virt-guard policy edit 60-other\n' % (left, other))
+    assert editing.drop_in.exists() == bool(text) and editing.is_clean()
+    (changed,) = journal.records()
+    assert changed['VIRT_GUARD_FILE'] == [str(editing.drop_in)] and changed['MESSAGE'][0].endswith('; ' + left)
+    assert not [name for name in changed if name.startswith(('VIRT_GUARD_POLICY', 'VIRT_GUARD_MODE'))]
+    assert editing.judged() == NOT_JUDGED
+    terminal = editing.start(editing.saving('mode: audit\n'), '60-other')
+    terminal.answer(DECISION, 'y')
+    assert terminal.end() == FINE
+    assert editing.judged() == 0
+
+
+def test_what_would_be_broken_anew_is_not_put_in_place(editing):
+    (editing.drop_ins / '40-broken.yaml').write_text(BROKEN)
+    other = editing.drop_ins / '60-other.yaml'
+    other.write_text('rules:\n  - {id: ours, action: warn}\n')
+    ours = WARN + '  - {id: ours, title: t, action: deny, match: /domain/x, why: w, remedy: r}\n'
+    editing.drop_in.write_text(ours)
+    terminal = editing.start(editing.saving(WARN, BROKEN))
+    said = terminal.answer(PROBLEM, 'e')
+    assert '%s:2:5: ' % other in said and '\n50-site.yaml has no problem of its own, but with it other files' in said
+    assert '%s:3:13: ' % editing.drop_in in terminal.answer(PROBLEM, 'd')
     assert terminal.end() == AMISS
-    assert editing.kept.read_text() == WARN
+    assert editing.drop_in.read_text() == ours
 
 
 def test_policy_edit_needs_a_terminal(editing, installation):

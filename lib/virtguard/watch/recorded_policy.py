@@ -42,7 +42,8 @@ class Noted:
         self.when = when
 
     def is_same(self, other: 'Noted') -> bool:
-        return (self.sha256, self.mode) == (other.sha256, other.mode)
+        # While the policy is broken, a command may change a file of it: `files` says so, and `sha256` cannot.
+        return (self.sha256, self.mode, self.files) == (other.sha256, other.mode, other.files)
 
 
 def noted_of(policy: model.Policy) -> 'Optional[Noted]':

@@ -8,6 +8,7 @@ import stat
 import pytest
 from virtguard import journal
 from virtguard.commands import lock
+from virtguard.commands.policies.broken_policy import what_is_left
 from virtguard.commands.policies.policy_change import as_read, change_drop_in, read_drop_in
 from virtguard.compiled import load_compiled
 from virtguard.digest import sha256_hex
@@ -43,8 +44,8 @@ def change(installation, tmp_path):
     """change_drop_in, whose records go to a file."""
     nowhere = str(tmp_path / 'nowhere')
 
-    def change(name, revise):
-        return change_drop_in(installation, name, revise, journal.Sinks(str(tmp_path / 'log'), nowhere, nowhere))
+    def change(name, revise, mends=False):
+        return change_drop_in(installation, name, revise, journal.Sinks(str(tmp_path / 'log'), nowhere, nowhere), mends)
 
     return change
 
@@ -180,3 +181,103 @@ def test_where_nothing_is_installed_nothing_is_changed(tmp_path):
     with pytest.raises(GuardError, match='not installed'):
         change_drop_in(Installation(str(tmp_path / 'policy.yaml'), False, ''), '50-site.yaml', as_read(None, AUDIT, ''))
     assert entries(str(tmp_path)) == []
+
+
+# Several drop-ins are broken
+
+
+@pytest.fixture
+def broken(drop_ins):
+    """A function that writes drop-ins, as an editor does."""
+
+    def write(**texts):
+        os.makedirs(drop_ins, exist_ok=True)
+        for name, text in texts.items():
+            with open(os.path.join(drop_ins, name + '.yaml'), 'w') as file:
+                file.write(text)
+
+    return write
+
+
+def mend(change, name, read, data):
+    return change(name, as_read(read, data, '%s was edited' % name), True)
+
+
+@pytest.mark.parametrize('data', [b'mode: audit\n', None])
+def test_one_of_two_broken_drop_ins_is_mended(installation, drop_ins, change, broken, tmp_path, data):
+    change('10-first.yaml', as_read(None, b'deadline: 3\n', 'before'))
+    whole = load.trusted(installation.policy).sha256
+    compiled = (tmp_path / 'etc/virt-guard/policy.compiled').read_bytes()
+    broken(a='mode: adit\n', b='mode: [\n', c='x: 1\ny: 2\n')
+    assert mend(change, 'a.yaml', b'mode: adit\n', data) is None
+    assert ('a.yaml' in entries(drop_ins)) == (data is not None)
+    assert (tmp_path / 'etc/virt-guard/policy.compiled').read_bytes() == compiled, 'starts do not take it: out of date'
+    record = (tmp_path / 'log').read_text().splitlines()[-1]
+    files = ', '.join(os.path.join(drop_ins, name) for name in ('b.yaml', 'c.yaml'))
+    assert 'a.yaml was edited; the policy is still broken: 3 problems in %s' % files in record
+    assert 'VIRT_GUARD_FILE_SHA256_BEFORE=%s' % sha256_hex(b'mode: adit\n') in record
+    assert 'VIRT_GUARD_POLICY' not in record and 'VIRT_GUARD_MODE' not in record
+    assert mend(change, 'b.yaml', b'mode: [\n', None) is None
+    policy = mend(change, 'c.yaml', b'x: 1\ny: 2\n', b'failure: deny\n')
+    assert policy is not None and policy.mode == ('audit' if data else 'enforce')
+    record = (tmp_path / 'log').read_text().splitlines()[-1]
+    assert 'VIRT_GUARD_POLICY_SHA256_BEFORE=%s' % whole in record and 'still broken' not in record
+    assert load_compiled(installation.policy)[0] is not None
+
+
+def test_others_are_not_said_to_have_done_what_was_edited(installation, change, broken, tmp_path):
+    change('10-first.yaml', as_read(None, b'deadline: 3\n', 'before'))
+    broken(a='mode: adit\n', b='mode: [\n')
+    mend(change, 'a.yaml', b'mode: adit\n', b'mode: audit\n')
+    broken(b='failure: deny\n')
+    change('10-first.yaml', as_read(b'deadline: 3\n', b'deadline: 4\n', 'after'))
+    by_others = (tmp_path / 'log').read_text().splitlines()[-2]
+    assert 'not by a command of virt-guard: ' in by_others
+    assert 'b.yaml was added' in by_others and 'a.yaml was added' not in by_others
+
+
+REFUSED = [
+    ('a.yaml', b'mode: adit\n', b'mode: aditt\n', 'a.yaml:1:7: '),  # it has a problem itself
+    ('a.yaml', b'mode: adit\n', b'mode: audit\nx: 1\n', 'a.yaml:2:1: '),
+    ('z.yaml', None, b'extends: rhel-8\n', 'z.yaml:1:'),
+    ('c.yaml', b'rules: [{id: two, title: t, action: deny, match: /a, why: w, remedy: r}]\n', None, 'd.yaml:1:'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(('name', 'read', 'data', 'place'), REFUSED, ids=[one[3] for one in REFUSED])
+def test_nothing_becomes_worse_in_a_broken_policy(drop_ins, change, broken, tmp_path, name, read, data, place):
+    broken(a='mode: adit\n', b='mode: [\n', c=REFUSED[3][1].decode(), d='rules: [{id: two, action: warn}]\n')
+    with pytest.raises(PolicyError) as caught:
+        mend(change, name, read, data)
+    assert any(place in str(problem) for problem in caught.value.problems)
+    assert entries(drop_ins) == ['a.yaml', 'b.yaml', 'c.yaml', 'd.yaml'] and not (tmp_path / 'log').exists()
+    with open(os.path.join(drop_ins, name if read else 'a.yaml'), 'rb') as file:
+        assert file.read() == (read or b'mode: adit\n')
+
+
+def test_only_who_mends_may_leave_a_policy_broken(change, broken, drop_ins):
+    broken(a='mode: adit\n', b='mode: [\n')
+    with pytest.raises(PolicyError):
+        change('a.yaml', as_read(b'mode: adit\n', AUDIT, 'audit'))
+    with open(os.path.join(drop_ins, 'b.yaml'), 'w') as file:
+        file.write('')
+    with pytest.raises(PolicyError):
+        mend(change, 'b.yaml', b'', b'mode: [\n')
+    assert mend(change, 'a.yaml', b'mode: adit\n', AUDIT).mode == 'audit'
+
+
+def test_what_becomes_of_starts_meanwhile_is_told(installation, drop_ins, broken):
+    broken(a='mode: adit\nfailure: admit\n', b='mode: [\n')
+    path = os.path.join(drop_ins, 'a.yaml')
+    for data, said in (
+        (b'failure: admit\n', 'every start is admitted without a verdict (failure admit), as before.'),
+        (
+            None,
+            'every start is refused (failure deny); as the files are now, every start is admitted without a verdict.',
+        ),
+    ):
+        with pytest.raises(PolicyError) as caught:
+            load.trusted(installation.policy, changes={path: data})
+        left = what_is_left(installation, {path: data}, caught.value)
+        assert list(left.lines())[-1] == 'Until that is mended, no domain is judged: ' + said
+        assert left.next == 'mend %s/b.yaml: virt-guard policy edit b' % drop_ins

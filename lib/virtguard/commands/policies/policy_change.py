@@ -26,12 +26,15 @@ from ...watch.recorded_policy import LOCK, RecordedPolicy, noted_of, state_field
 from ..calling_user import calling_user
 from ..lock import locked
 from ..terminal import complain
+from .broken_policy import what_is_left
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Iterator, Optional, Tuple
+    from typing import Callable, Iterator, Optional, Tuple, Union
 
+    from ...policy.drop_ins import Changes
     from ...policy.installation import Installation
+    from .broken_policy import StillBroken
 
     # What a drop-in is to hold (None: there is to be none), and the sentence that the record says of the change.
     Revision = Tuple[Optional[bytes], str]
@@ -79,25 +82,40 @@ def as_read(read: 'Optional[bytes]', data: 'Optional[bytes]', said: str) -> 'Rev
 
 
 def as_seen(
-    installation: 'Installation', path: str, data: 'Optional[bytes]', seen: model.Policy, revise: 'Revise'
+    installation: 'Installation',
+    path: str,
+    data: 'Optional[bytes]',
+    seen: 'Union[model.Policy, StillBroken]',
+    revise: 'Revise',
 ) -> 'Revise':
     """For change_drop_in: as `revise`, but only if the policy is then the one whose effect the user has `seen`."""
 
     def revise_what_was_seen(before: 'Optional[bytes]') -> 'Revision':
-        policy = load.trusted(installation.policy, today(), {path: data})
-        if policy.sha256 != seen.sha256:
+        if _load_changed(installation, {path: data}).sha256 != seen.sha256:
             raise GuardError('another file of the policy was changed meanwhile', 'look again at what this would do')
         return revise(before)
 
     return revise_what_was_seen
 
 
+def _load_changed(installation: 'Installation', changes: 'Changes') -> 'Union[model.Policy, StillBroken]':
+    try:
+        return load.trusted(installation.policy, today(), changes)
+    except PolicyError as error:
+        return what_is_left(installation, changes, error)
+
+
 def change_drop_in(
-    installation: 'Installation', name: str, revise: 'Revise', sinks: 'Optional[journal.Sinks]' = None
+    installation: 'Installation',
+    name: str,
+    revise: 'Revise',
+    sinks: 'Optional[journal.Sinks]' = None,
+    mends: bool = False,
 ) -> 'Optional[model.Policy]':
     """Put in force what `revise` makes of a drop-in of the policy. It is called while no other command can change it.
 
-    :returns: the policy that is in force then; None where there was nothing to change
+    :param mends: whether the policy may be broken afterwards, if other files have broken it before: see what_is_left
+    :returns: the policy that is in force then; None where there was nothing to change, or the policy is still broken
     :raises PolicyError: the whole policy would have these problems
     :raises GuardError: or it cannot be written. The policy that was in force stays so
     """
@@ -110,7 +128,10 @@ def change_drop_in(
             data, said = revise(before)
             if data == before:
                 return None
-            policy = load.trusted(installation.policy, today(), {path: data})
+            changes = {path: data}
+            changed = (
+                _load_changed(installation, changes) if mends else load.trusted(installation.policy, today(), changes)
+            )
             if read_drop_in(installation, name) != before:
                 raise GuardError('somebody else has changed %s meanwhile' % path, 'run it again')
             sinks = sinks or journal.Sinks(installation.log)
@@ -118,16 +139,18 @@ def change_drop_in(
             with _undisturbed():
                 _catch_up(known, installation, sinks)
                 _put(path, data)
-                recorded = _record(said, path, before, data, policy, known, sinks)
+                recorded = _record(said, path, before, data, changed, known, sinks)
     except OSError as error:
         message = 'cannot write %s: %s' % (error.filename or path, error.strerror or error)
         raise GuardError(message, 'run it as root' if isinstance(error, PermissionError) else '') from None
     with contextlib.suppress(OSError):
         _sync(os.path.dirname(path))
     if not recorded:
-        complain('virt-guard: the change is in force, but it could not be recorded (start systemd-journald)')
+        complain('virt-guard: the file is changed, but that could not be recorded (start systemd-journald)')
+    if not isinstance(changed, model.Policy):
+        return None
     _compile(installation)
-    return policy
+    return changed
 
 
 def _lock_path(installation: 'Installation') -> str:
@@ -183,7 +206,7 @@ def _record(
     path: str,
     before: 'Optional[bytes]',
     after: 'Optional[bytes]',
-    policy: model.Policy,
+    changed: 'Union[model.Policy, StillBroken]',
     known: RecordedPolicy,
     sinks: journal.Sinks,
 ) -> bool:
@@ -193,11 +216,20 @@ def _record(
     fields = [('VIRT_GUARD_USER', user), ('VIRT_GUARD_FILE', path)]
     fields += [('VIRT_GUARD_FILE_SHA256_BEFORE', digests[0]), ('VIRT_GUARD_FILE_SHA256', digests[1])]
     noted = None
-    with contextlib.suppress(GuardError, OSError, ValueError):
-        noted = noted_of(policy)
-        if noted is not None:  # otherwise others have changed a file just now, and whoever notices that records it
-            fields += state_fields(known.read(), noted)
-    sent = sinks.send(journal.own_fields(model.POLICY_CHANGED, message) + fields + policy.fields()) is not None
+    if isinstance(changed, model.Policy):
+        with contextlib.suppress(GuardError, OSError, ValueError):
+            noted = noted_of(changed)
+            if noted is not None:  # otherwise others have changed a file just now, and whoever notices that records it
+                fields += state_fields(known.read(), noted)
+        fields += changed.fields()
+    else:
+        with contextlib.suppress(OSError, ValueError):
+            noted = known.read()
+            if noted is not None:  # so that whoever records the mended policy does not say that others did this
+                noted.files.pop(path, None)
+                noted.files.update({path: digests[1]} if digests[1] else {})
+        message += '; %s' % changed
+    sent = sinks.send(journal.own_fields(model.POLICY_CHANGED, message) + fields) is not None
     if noted is not None:
         with contextlib.suppress(OSError):  # at worst, a watch records it again
             known.write(noted)

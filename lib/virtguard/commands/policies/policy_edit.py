@@ -26,6 +26,7 @@ from ..lock import locked
 from ..questions import ask, at_terminal
 from ..terminal import complain, show, show_line
 from . import notes
+from .broken_policy import StillBroken, what_is_left
 from .edited_copy import EditedCopy, kept_on
 from .editor import find_editor, run_editor
 from .effect import find_effect
@@ -35,7 +36,7 @@ from .policy_change import as_read, as_seen, change_drop_in, drop_in_path, read_
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from typing import Dict, Iterator, List, NoReturn, Optional, Sequence
+    from typing import Dict, Iterator, List, NoReturn, Optional, Sequence, Union
 
     from ...model import Policy
     from ...policy.installation import Installation
@@ -68,14 +69,14 @@ _TEMPLATE = """\
 _ENDINGS = re.compile(r'(\.(yaml|yml|rejected(\.\d+)?))+\Z')  # what stands behind NAME in names that users see
 _DAY = re.compile(rb'\b\d{4}-\d\d-\d\d\b')
 _MOST_COMPARED = 100000  # bytes: comparing lines takes the square of their number
-_OTHERS_BROKEN = '%s has no problem; mend the other files first, or move them away, and keep this text meanwhile'
+_OTHERS_BROKEN = '%s has no problem of its own, but with it other files have these; change it, or mend them first'
 _ENDING = (signal.SIGHUP, signal.SIGTERM)
 _EDIT, _KEEP, _DROP, _YES = 'e', 'k', 'd', 'y'
 
 
 def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Edit a drop-in of the policy in force. Returns FINE where the text is in force or nothing changes, AMISS where it
-    is kept or dropped, NOT_JUDGED where the editor fails."""
+    is kept or dropped, NOT_JUDGED where the editor fails, or other files still break the policy."""
     name = drop_in_name(DEFAULT_NAME if arguments.name is None else arguments.name, installation)
     with contextlib.suppress(PolicyError, PolicyFileError):
         loading.load_policy(None, installation)  # where a library is missing, nothing else is worth saying
@@ -136,6 +137,7 @@ class _Edit:
         self._text = template() if self._before is None else self._before
         self._taken_up: 'Optional[str]' = None  # the path of the kept text with which the user goes on
         self._line = 0
+        self._left: 'Optional[StillBroken]' = None  # of the policy with the text that was written last
         self._copy = EditedCopy(installation.policy, name)
 
     def run(self) -> int:
@@ -179,7 +181,7 @@ class _Edit:
                 return NOT_JUDGED if failure else FINE
             answer = self._decide(failure)
             if answer == _YES:
-                return FINE
+                return FINE if self._left is None else NOT_JUDGED
             if answer == _DROP:
                 show_line('%s stays as it was' % self._path)
                 return AMISS
@@ -195,6 +197,7 @@ class _Edit:
                 raise GuardError(failure)
             self._compare_with_disk()
             new = self._check()
+            self._left = new if isinstance(new, StillBroken) else None
             answer = self._ask({_YES: 'yes'})
             if answer == _YES:
                 self._put_in_force(new)
@@ -208,7 +211,9 @@ class _Edit:
         return self._ask({})
 
     def _ask(self, first: 'Dict[str, str]') -> str:
-        question = 'Put it in force?' if first else 'What now?'
+        question = 'What now?'
+        if first:
+            question = 'Put it in force?' if self._left is None else 'Put it in place, and mend the other files next?'
         others = {_EDIT: 'edit again', _KEEP: 'keep the text aside', _DROP: 'drop it'}
         return ask(question, {**first, **others})
 
@@ -232,13 +237,21 @@ class _Edit:
             self._before = now
             raise GuardError('somebody else has changed %s since; your text would undo that' % self._path)
 
-    def _check(self) -> 'Policy':
-        """The whole policy as it would be; show what it would do on this host.
+    def _check(self) -> 'Union[Policy, StillBroken]':
+        """The whole policy as it would be, or what is left to mend; show what it would do on this host.
 
         :raises GuardError: it cannot come into force
         """
         changes = {self._path: self._data()}
-        new, slow = load.load_timed(lambda: load.trusted(self._installation.policy, today(), changes))
+        if changes[self._path] is None:
+            show_line('The text is empty: %s would be removed.' % self._path)
+        try:
+            new, slow = load.load_timed(lambda: load.trusted(self._installation.policy, today(), changes))
+        except PolicyError as error:
+            left = what_is_left(self._installation, changes, error)
+            for line in left.lines():
+                show_line(line)
+            return left
         try:
             unchecked = look_closer(new, self._installation.host, changes)
         except PolicyError as error:
@@ -254,8 +267,6 @@ class _Edit:
         added = notes.told(remark for remark in self._notes(new) if remark not in known)
         for note in [*unchecked, *filter(None, [slow]), *added]:
             show_line('note: ' + note)
-        if not self._text.strip():
-            show_line('The text is empty: %s would be removed.' % self._path)
         show(str(find_effect(old, new, self._installation)))
         return new
 
@@ -263,15 +274,20 @@ class _Edit:
         yield from notes.on_policy(policy)
         yield from (('', text) for text in find_absent(policy, self._installation))
 
-    def _put_in_force(self, seen: 'Policy') -> None:
+    def _put_in_force(self, seen: 'Union[Policy, StillBroken]') -> None:
         """
-        :param seen: the policy whose effect the user has seen
+        :param seen: the policy whose effect the user has seen, or what is left to mend
         :raises GuardError: it is not in force, or another one than that would be
         """
         data = self._data()
         said = '%s was %s' % (self._name, 'removed' if data is None else 'edited')
         revise = as_read(self._before, data, said)
-        change_drop_in(self._installation, self._name, as_seen(self._installation, self._path, data, seen, revise))
+        revise = as_seen(self._installation, self._path, data, seen, revise)
+        change_drop_in(self._installation, self._name, revise, mends=self._left is not None)
+        if self._left is not None:
+            done = 'is removed' if data is None else 'is in place'
+            show_line('%s %s; %s; next, %s' % (self._path, done, self._left, self._left.next))
+            return
         done = 'is removed' if data is None else 'is in force'
         show_line('%s %s; domains are judged accordingly from their next start on' % (self._path, done))
 

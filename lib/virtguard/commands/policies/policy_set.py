@@ -11,6 +11,7 @@ from ..exit_status import AMISS, FINE
 from ..last_day import read_last_day
 from ..questions import ask, at_terminal
 from ..terminal import show, show_line
+from .broken_policy import policy_to_change
 from .effect import find_effect
 from .policy_change import as_read, as_seen, change_drop_in, drop_in_path, read_drop_in
 from .settings_file import SETTINGS, with_setting
@@ -40,7 +41,7 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     key, value = arguments.key, arguments.value
     text = _written(key, value, arguments.until)
     path = drop_in_path(installation, SETTINGS)
-    old = loading.load_policy(None, installation)
+    old = policy_to_change(installation)
     said = '%s: %s' % (key, text) if text else '%s as the other files say' % key
 
     def revise(before: 'Optional[bytes]') -> 'Revision':

@@ -9,11 +9,11 @@ from ...errors import GuardError, suggest
 from ...host import today
 from ...waivers import days_left, is_uuid
 from ...wording import counted
-from .. import loading
 from ..calling_user import calling_user
 from ..domains.host_domains import HostDomains, as_text
 from ..exit_status import FINE
 from ..last_day import read_last_day
+from ..policies.broken_policy import policy_to_change
 from ..policies.notes import in_words
 from ..policies.policy_change import change_drop_in, drop_in_path
 from ..questions import at_terminal, given_or_asked
@@ -37,7 +37,7 @@ _GLOB = re.compile(r'([*?[])')
 
 def add(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Write a waiver, and tell which of its domains would start now."""
-    policy = loading.policy(None, installation)
+    policy = policy_to_change(installation)
     known = HostDomains(installation)
     first = given_or_asked(arguments.domain, 'DOMAIN', 'domain (name or UUID)', known.require)
     others = [known.require(word) for word in arguments.others]
@@ -71,7 +71,7 @@ def add(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
 
 def renew(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Give waivers another last day."""
-    policy, asked = loading.policy(None, installation), _Asked(arguments, installation)
+    policy, asked = policy_to_change(installation), _Asked(arguments, installation)
     until = given_or_asked(arguments.until, '--until', 'until (YYYY-MM-DD, today, +30d)', read_last_day)
     changes: 'Values' = {'expires': until, 'approved-by': _read_text(arguments.approved_by or calling_user())}
     for key in ('reason', 'ticket'):
@@ -97,7 +97,7 @@ def renew(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
 
 def remove(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Take domains or rules out of waivers; a waiver without any is removed."""
-    policy, asked = loading.policy(None, installation), _Asked(arguments, installation)
+    policy, asked = policy_to_change(installation), _Asked(arguments, installation)
     path = drop_in_path(installation, DROP_IN)
     described: 'List[str]' = []
 
