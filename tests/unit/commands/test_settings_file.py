@@ -55,6 +55,13 @@ def test_a_setting_is_there_for_the_first_time_or_in_another_form(text, expected
 def test_a_new_file_says_who_writes_it():
     text = with_setting(None, '70-settings.yaml', 'mode', 'audit').decode('utf-8')
     assert text.startswith('# ') and text.endswith('\nmode: audit\n')
+    assert edited(text + '# ours\n', 'mode', '').endswith('\n# ours\n')
+
+
+def test_no_file_is_left_or_made_without_a_setting():
+    text = with_setting(None, '70-settings.yaml', 'mode', 'audit')
+    assert with_setting(text, '70-settings.yaml', 'mode', '') is None
+    assert with_setting(None, '70-settings.yaml', 'mode', '') is None
 
 
 @pytest.mark.parametrize('text', ['mode: adit\n', '{deadline: 3}\n', 'deadline: 3\n...\n', '- a\n'])

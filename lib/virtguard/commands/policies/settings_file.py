@@ -15,8 +15,8 @@ SETTINGS = '70-settings.yaml'  # the name of the drop-in
 _HEAD = '# Written by virt-guard policy set, and by hand.\n'
 
 
-def with_setting(data: 'Optional[bytes]', path: str, key: str, value: str) -> bytes:
-    """The file with another value of a setting.
+def with_setting(data: 'Optional[bytes]', path: str, key: str, value: str) -> 'Optional[bytes]':
+    """The file with another value of a setting; None where only the line would be left that the command begins it with.
 
     :param data: what the file holds; None if there is no such file
     :param value: YAML on one line; '' to leave the setting to other files
@@ -40,7 +40,7 @@ def with_setting(data: 'Optional[bytes]', path: str, key: str, value: str) -> by
     _check(edited, path)
     if after.others(key) != text.others(key) or (after.pair(key) is None) != (not value):
         raise text.refused()
-    return edited
+    return edited if edited != _HEAD.encode() else None
 
 
 def _check(data: bytes, path: str) -> None:
