@@ -339,6 +339,18 @@ def test_no_name_is_run_by_a_shell_that_a_command_is_copied_into(host, waivers, 
     assert "--domain='x; touch pwn'" in run(host, 'renew', 'web07', '--until', '+2d', status=2)
 
 
+def test_spaces_at_the_edges_of_a_name_are_a_part_of_it(host, waivers, defined):
+    defined(' web07 ')
+    for name in ('web07', ' web07 '):
+        run(host, 'add', name, 'tpm-passthrough', *UNTIL)
+    run(host, 'renew', ' web07 ', '--until', '+2d')
+    assert sorted(entry['days-left'] for entry in listed(host)) == [0, 2]
+    run(host, 'remove', ' web07 ')
+    assert days_left(host) == {'web07': 0}
+    run(host, 'remove', ' web07\t')
+    assert listed(host) == [], 'no domain here has that name, so it is taken for the one that is'
+
+
 def test_a_file_that_only_some_may_read_stays_so(host, waivers):
     waivers.write_text(EDITED)
     waivers.chmod(0o600)

@@ -121,6 +121,15 @@ def test_a_name_that_no_drop_in_can_have(check, new, name):
     assert 'such as 50-site.yaml' in caught.value.hint
 
 
+@pytest.mark.parametrize('name', [' 50-site.yaml', '50-site .yaml'])
+def test_a_name_with_spaces_at_its_edges(check, new, policy, name):
+    with pytest.raises(GuardError) as caught:
+        check('--drop-in', new('mode: audit\n'), '--as', name)
+    assert caught.value.hint == 'did you mean 50-site.yaml?'
+    (policy.with_suffix('.d') / name).write_text('')
+    assert check('--drop-in', new('mode: audit\n'), '--as', name)[0] == 0, 'it is there'
+
+
 def test_standard_input(check, monkeypatch):
     for text, status, line in (
         (b'mode: audit\n', 0, '-: no problems: '),

@@ -8,7 +8,7 @@ from support.paths import CHECKOUT
 from virtguard.commands.policies import editor, policy_edit
 from virtguard.errors import GuardError
 from virtguard.host import today
-from virtguard.policy.installation import installed_below
+from virtguard.policy.installation import Installation, installed_below
 from virtguard.policy.layer import read_layer
 from virtguard.policy.merge import merge_layers
 
@@ -39,8 +39,19 @@ def test_a_name_with_or_without_its_ending(said):
     assert policy_edit.drop_in_name(said, SITE) == '50-site.yaml'
 
 
+def test_spaces_in_the_name_of_a_file_that_is_there(tmp_path):
+    (tmp_path / 'policy.d').mkdir()
+    (tmp_path / 'policy.d/50-site .yaml').write_text('')
+    installation = Installation(str(tmp_path / 'policy.yaml'), True, '')
+    assert policy_edit.drop_in_name('50-site ', installation) == '50-site .yaml'
+
+
 HINTS = {
     '/etc/virt-guard/policy.d/50-x.yaml': 'did you mean 50-x?',
+    '50-x ': 'did you mean 50-x?',
+    ' 50-x.yaml': 'did you mean 50-x?',
+    '50-x .yaml': 'did you mean 50-x?',
+    ' ': 'the drop-ins are in /etc/virt-guard/policy.d; give the name of one, such as 50-site',
     '50-x.yml': 'did you mean 50-x?',
     '50-x.yaml.rejected': 'did you mean 50-x?',
     '50-x.yaml.rejected.2': 'did you mean 50-x?',

@@ -8,6 +8,7 @@ from ...errors import GuardError
 from ...model import MAX_POLICY_BYTES
 from ...policy.drop_ins import NAMING, drop_in_directory, is_drop_in_name
 from ...policy.files import read_policy_file
+from ...policy.installation import SUFFIX
 from ...policy.problems import Problem
 from ..domains.domain_files import STDIN
 
@@ -33,6 +34,10 @@ class OfferedDropIn:
         """
         if name and (os.path.basename(name) != name or not is_drop_in_name(name)):
             raise GuardError('%r is not the name of a drop-in' % name, NAMING + ', such as 50-site.yaml')
+        stem = name[: -len(SUFFIX)]
+        if stem != stem.strip() and not os.path.exists(os.path.join(drop_in_directory(policy_path), name)):
+            hint = 'did you mean %s?' % (stem.strip() + SUFFIX) if stem.strip() else 'write it like 50-site.yaml'
+            raise GuardError('%r has spaces at its edges' % name, hint)
         own = os.path.basename(file)
         self.is_last = not name and not is_drop_in_name(own)
         self.file = file

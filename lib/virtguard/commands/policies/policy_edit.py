@@ -110,12 +110,13 @@ def drop_in_name(said: str, installation: 'Installation') -> str:
         raise GuardError(message, 'type virt-guard policy edit')
     if not said.isprintable():
         raise GuardError('%r is not the name of a drop-in' % said, 'a name has no control characters')
-    is_possible = stem and stem[0] not in '.-' and len(name.encode()) <= _LONGEST_NAME
-    if is_possible and said in (stem, name):
+    plain = stem.strip()
+    is_possible = plain and plain[0] not in '.-' and len(name.encode()) <= _LONGEST_NAME
+    if is_possible and said in (stem, name) and (stem == plain or os.path.exists(os.path.join(directory, name))):
         return name
     hint = 'the drop-ins are in %s; give the name of one, such as 50-site' % directory
     if is_possible and os.path.dirname(said) in ('', directory):
-        hint = 'did you mean %s?' % stem
+        hint = 'did you mean %s?' % plain
     raise GuardError('%r is not the name of a drop-in' % said, hint)
 
 

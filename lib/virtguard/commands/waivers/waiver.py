@@ -211,8 +211,14 @@ class _Asked:
         self.known: 'List[HostDomain]' = []
         self.domains: 'List[_Meant]' = []
         every = HostDomains(installation)
-        first = given_or_asked(arguments.domain, 'DOMAIN', 'domain (name or UUID)', _read_text)
-        for word in [first, *map(_read_text, arguments.others)]:
+
+        def read(text: str) -> str:
+            word = _read_text(text)
+            # A name may have spaces at its edges; without them, it is that of another domain.
+            return as_text(text) if every.find(as_text(text)) is not None else word
+
+        first = given_or_asked(arguments.domain, 'DOMAIN', 'domain (name or UUID)', read)
+        for word in [first, *map(read, arguments.others)]:
             here = every.find(word)
             self.known += [here] if here is not None else []
             self.domains.append(_Meant(word, here))
