@@ -6,6 +6,8 @@ import os
 import re
 import time
 from bisect import bisect_right
+from functools import lru_cache
+from operator import itemgetter
 
 from .. import journal, model
 from ..errors import NotAFileError
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
 
     from ..policy.installation import Installation
 
-_ONCE = ('VIRT_GUARD_DECISION', 'VIRT_GUARD_DOMAIN', 'VIRT_GUARD_OPERATION')  # in the record of a start
-_FIELDS = (*_ONCE, 'VIRT_GUARD_CHANGE', 'MESSAGE')
+_FIELDS = ('VIRT_GUARD_DOMAIN', 'VIRT_GUARD_OPERATION', 'VIRT_GUARD_DECISION', 'MESSAGE')
+_TIME = '_SOURCE_REALTIME_TIMESTAMP'
 _SINCE = '--since=@%.6f'
 _MOST_IN_FILE = 16 << 20
 _FIELD = re.compile(r' (VIRT_GUARD_[A-Z0-9_]+)=')
@@ -44,7 +46,7 @@ class GuardRecords:
         :param seen: when the files of the guard, or a record of the hook, tell that it was there
         """
         self._verdicts: 'Dict[str, List[Tuple[float, bool]]]' = {}
-        for name, moment, is_admitted in sorted(verdicts, key=lambda verdict: verdict[1:]):
+        for name, moment, is_admitted in sorted(verdicts, key=itemgetter(1, 2)):
             self._verdicts.setdefault(name, []).append((moment, is_admitted))
             seen = min(seen, moment)
         events = sorted(changes)
@@ -77,27 +79,31 @@ def read_guard_records(installation: 'Installation', since: float, all_sinks: bo
     :param all_sinks: also those that no journald has taken by its own protocol
     :raises JournalError:
     """
-    operations = ('VIRT_GUARD_OPERATION=prepare', 'VIRT_GUARD_OPERATION=start')
-    fields = (*_FIELDS, '_SOURCE_REALTIME_TIMESTAMP')
-    found = [
-        (time_of(record), {name: text_of(record, name) for name in _FIELDS})
-        for record in read_records(_SINCE % since, *operations, fields=fields)
-    ]
-    if all_sinks:
-        lines = read_records(_SINCE % since, '_TRANSPORT=syslog', fields=fields)
-        found += [(time_of(line), fields_of_line(text_of(line, 'MESSAGE'))) for line in lines]
-        found += [(moment, record) for moment, record in _in_file(installation.log) if moment >= since]
+    seen = min(_times_of_files(installation), default=float('inf'))
+    verdicts = []
+    for moment, fields in _found(installation, since, all_sinks):
+        operation = fields.get('VIRT_GUARD_OPERATION')
+        if operation in ('prepare', 'start'):
+            seen = min(seen, moment)
+        if operation == 'start' and 'VIRT_GUARD_DOMAIN' in fields:
+            verdicts.append((_shown(fields['VIRT_GUARD_DOMAIN']), moment, is_admitted(fields)))
     changed = 'MESSAGE_ID=' + journal.MESSAGE_IDS[model.GUARD_CHANGED]
     changes = [
-        (time_of(record), text_of(record, 'VIRT_GUARD_CHANGE')) for record in read_records(changed, fields=fields)
+        (time_of(record), text_of(record, 'VIRT_GUARD_CHANGE'))
+        for record in read_records(changed, fields=('VIRT_GUARD_CHANGE', _TIME))
     ]
-    verdicts = [
-        (_shown(fields['VIRT_GUARD_DOMAIN']), moment, is_admitted(fields))
-        for moment, fields in found
-        if fields.get('VIRT_GUARD_OPERATION') == 'start' and 'VIRT_GUARD_DOMAIN' in fields
-    ]
-    calls = [moment for moment, fields in found if fields.get('VIRT_GUARD_OPERATION') in ('prepare', 'start')]
-    return GuardRecords(verdicts, changes, min(calls + list(_times_of_files(installation)), default=float('inf')))
+    return GuardRecords(verdicts, changes, seen)
+
+
+def _found(installation: 'Installation', since: float, all_sinks: bool) -> 'Iterator[Tuple[float, Mapping[str, str]]]':
+    """When each record was made, and its fields."""
+    operations = ('VIRT_GUARD_OPERATION=prepare', 'VIRT_GUARD_OPERATION=start')
+    for record in read_records(_SINCE % since, *operations, fields=(*_FIELDS, _TIME)):
+        yield time_of(record), {name: text_of(record, name) for name in _FIELDS}
+    if all_sinks:
+        for line in read_records(_SINCE % since, '_TRANSPORT=syslog', fields=('MESSAGE', _TIME)):
+            yield time_of(line), _fields_of(text_of(line, 'MESSAGE'))
+        yield from ((moment, record) for moment, record in _in_file(installation.log) if moment >= since)
 
 
 def is_admitted(fields: 'Mapping[str, str]') -> bool:
@@ -111,6 +117,7 @@ def is_admitted(fields: 'Mapping[str, str]') -> bool:
     return not ascii_only(fields.get('MESSAGE', '')).startswith(refused)
 
 
+@lru_cache(maxsize=4096)  # a few domains have nearly all of the records
 def _shown(name: str) -> str:
     """A name as records show it that are one line of text."""
     return ascii_only(escape(name))

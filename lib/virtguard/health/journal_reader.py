@@ -9,7 +9,7 @@ from .programs import ProgramError, lines_of_program, run_program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Iterator, List, Optional, Sequence, Union
+    from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
     Record = Dict[str, Union[str, List[str]]]
 
@@ -17,7 +17,7 @@ _OURS, _ROOT = 'SYSLOG_IDENTIFIER=virt-guard', '_UID=0'
 _PATIENCE = 20  # seconds
 _SILENCE = 300  # seconds without a record, while a long journal is read
 _MAX_LINE = 4 << 20  # bytes of one record
-_MAX_DIGITS = 20  # of a time: 64 bits
+_FIRST, _LENGTH = b'__CURSOR', 8  # of an entry in the export format: its first field; bytes of a length
 _SYNCHRONISED = 5  # seconds until journald has written down what it was sent
 
 
@@ -25,7 +25,7 @@ class JournalError(GuardError):
     """The journal cannot be read."""
 
 
-def read_records(*arguments: str, fields: 'Sequence[str]' = ()) -> 'List[Record]':
+def read_records(*arguments: str, fields: 'Sequence[str]' = ()) -> 'Iterator[Record]':
     """Records of the guard, oldest first (with `--reverse`, newest first); only root's: anybody may write such entries.
 
     :param arguments: more options and matches of journalctl
@@ -35,16 +35,16 @@ def read_records(*arguments: str, fields: 'Sequence[str]' = ()) -> 'List[Record]
     return read_journal(_OURS, _ROOT, *arguments, fields=fields)
 
 
-def read_journal(*arguments: str, fields: 'Sequence[str]' = ()) -> 'List[Record]':
+def read_journal(*arguments: str, fields: 'Sequence[str]' = ()) -> 'Iterator[Record]':
     """As read_records, of all entries.
 
     :raises JournalError:
     """
-    command = ['journalctl', '--quiet', '--no-pager', '--output=json']
+    # As JSON, journalctl takes twice the time: there may be many.
+    command = ['journalctl', '--quiet', '--no-pager', '--output=export']
     if fields:
         command.append('--output-fields=' + ','.join(fields))
-    lines = _ask([*command, *arguments]).split('\n')
-    return [record for record in map(parse_record, lines) if record is not None]
+    return parse_export(_ask([*command, *arguments]))
 
 
 def stream_records(*arguments: str, directory: 'Optional[str]' = None) -> 'Iterator[Optional[Record]]':
@@ -87,7 +87,7 @@ def oldest_entry(directory: 'Optional[str]' = None) -> 'float':
     """
     which = ['--system'] if directory is None else _below(directory)
     text = _ask(['journalctl', '--quiet', '--no-pager', '--header', *which])
-    times = list(_head_times(text))
+    times = list(_head_times(text.decode('utf-8', 'replace')))
     return min(times, default=0.0)
 
 
@@ -168,7 +168,48 @@ def parse_record(line: 'Union[str, bytes]') -> 'Optional[Record]':
     return record if isinstance(record, dict) else None
 
 
-def _ask(command: 'List[str]') -> str:
+def parse_export(data: bytes) -> 'Iterator[Record]':
+    """What journalctl has written in journald's export format, https://systemd.io/JOURNAL_EXPORT_FORMATS/: one line for
+    each field, and an empty one after each entry. Text that cannot be printed comes with its length, and may hold such
+    lines itself; entries with that, or with a field that is repeated, are read line by line."""
+    position = 0
+    while position < len(data):
+        end = data.find(b'\n\n', position)
+        lines = data[position : end if end >= 0 else len(data)].decode('utf-8', 'surrogateescape').split('\n')
+        try:
+            record: 'Any' = dict(line.split('=', 1) for line in lines)
+        except ValueError:  # a line is the name of a field, and its length follows
+            record = {}
+        if end >= 0 and len(record) == len(lines):
+            position = end + 2
+        else:
+            record, position = _read_entry(data, position)
+        if record:
+            yield record
+
+
+def _read_entry(data: bytes, position: int) -> 'Tuple[Record, int]':
+    """The entry that begins there ({}: it has no end), and where the next one begins."""
+    values: 'Dict[str, List[str]]' = {}
+    while True:
+        end = data.find(b'\n', position)
+        if end < 0:
+            return {}, len(data)
+        name, equals, value = data[position:end].partition(b'=')
+        if name == _FIRST and values:
+            values = {}  # journalctl has left the entry before this one unfinished, as it could not read on
+        position = end + 1
+        if not name:
+            break
+        if not equals:
+            begin = position + _LENGTH
+            position = begin + int.from_bytes(data[position:begin], 'little') + 1
+            value = data[begin : position - 1]
+        values.setdefault(name.decode('ascii', 'replace'), []).append(value.decode('utf-8', 'surrogateescape'))
+    return {name: found if len(found) > 1 else found[0] for name, found in values.items()}, position
+
+
+def _ask(command: 'List[str]') -> bytes:
     try:
         result = run_program(command, _PATIENCE)
     except FileNotFoundError:
@@ -181,4 +222,4 @@ def _ask(command: 'List[str]') -> str:
     said = result.stderr.decode('utf-8', 'replace').strip()
     if result.returncode and said:
         raise JournalError('journalctl: %s' % said.splitlines()[-1])
-    return result.stdout.decode('utf-8', 'replace')
+    return result.stdout

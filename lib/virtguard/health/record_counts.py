@@ -15,7 +15,7 @@ from .journal_reader import read_records, text_of, values_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Iterable, List, Optional, Tuple
+    from typing import Any, Dict, Iterable, Iterator, Optional, Tuple
 
     from .journal_reader import Record
 
@@ -99,16 +99,16 @@ def kept_counts(path: str) -> 'Optional[Counts]':
 
 
 def _new_counts() -> Counts:
-    last = _read('--reverse', '--lines=1')
-    return Counts(str(last[0].get('__CURSOR', '')) if last else '', time.time(), {}, {})
+    last: 'Record' = next(_read('--reverse', '--lines=1'), {})
+    return Counts(str(last.get('__CURSOR', '')), time.time(), {}, {})
 
 
-def _records_since(counts: Counts) -> 'List[Record]':
+def _records_since(counts: Counts) -> 'Iterator[Record]':
     # With that record, and not after it: where the journal has lost it, some versions would leave out another one.
     return _read('--cursor=' + counts.cursor if counts.cursor else '--since=@%d' % counts.since)
 
 
-def _read(*arguments: str) -> 'List[Record]':
+def _read(*arguments: str) -> 'Iterator[Record]':
     return read_records(*arguments, fields=_FIELDS)
 
 

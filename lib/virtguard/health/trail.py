@@ -30,7 +30,7 @@ def last_call() -> 'Optional[float]':
         records = read_records('--reverse', '--lines=1', 'VIRT_GUARD_OPERATION=prepare', 'VIRT_GUARD_OPERATION=start')
     except JournalError:
         return None
-    return time_of(records[0]) if records else None
+    return next(map(time_of, records), None)
 
 
 def examine_trail(installation: 'Installation', called: 'Optional[float]') -> 'Iterator[Condition]':
