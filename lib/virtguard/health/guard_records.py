@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from ..policy.installation import Installation
 
-_FIELDS = ('VIRT_GUARD_DOMAIN', 'VIRT_GUARD_OPERATION', 'VIRT_GUARD_DECISION', 'MESSAGE')
+_ONCE = ('VIRT_GUARD_DECISION', 'VIRT_GUARD_DOMAIN', 'VIRT_GUARD_OPERATION')  # in the record of a start
+_FIELDS = (*_ONCE, 'MESSAGE')
 _TIME = '_SOURCE_REALTIME_TIMESTAMP'
 _SINCE = '--since=@%.6f'
 _MOST_IN_FILE = 16 << 20
@@ -102,7 +103,7 @@ def _found(installation: 'Installation', since: float, all_sinks: bool) -> 'Iter
         yield time_of(record), {name: text_of(record, name) for name in _FIELDS}
     if all_sinks:
         for line in read_records(_SINCE % since, '_TRANSPORT=syslog', fields=('MESSAGE', _TIME)):
-            yield time_of(line), _fields_of(text_of(line, 'MESSAGE'))
+            yield time_of(line), fields_of_line(text_of(line, 'MESSAGE'))
         yield from ((moment, record) for moment, record in _in_file(installation.log) if moment >= since)
 
 
