@@ -40,22 +40,23 @@ def start_file_path(library: str) -> str:
 
 
 def make_start_file(library: str) -> bytes:
-    """The code of start_file, and what its `enter` takes, marshalled; then what it was made of, and a digest of it all.
+    """Two copies of the code of start_file and what its `enter` takes, marshalled; then what it was made of (by which
+    interpreter, of which sources), and a digest of it all.
 
     :param library: the directory from which this package was imported
     """
     codes = imported(_HOOK, _READER)
     parts = tuple(_part(library, name, code) for name, code in codes.items() if name != _READER)
-    data = marshal.dumps((codes[_READER], parts)) + _made_of(library, parts)
-    return data + _digest(data)
+    data = marshal.dumps((codes[_READER], parts)) + _digest(sys.version.encode()) + _sources(library, parts)
+    return (data + _digest(data)) * 2
 
 
-def _made_of(library: str, parts: 'Sequence[Part]') -> bytes:
+def _sources(library: str, parts: 'Sequence[Part]') -> bytes:
     sources = []
     for name in [part[1] for part in parts] + [_READER.replace('.', '/') + '.py']:
         with open('%s/%s' % (library, name), 'rb') as file:
             sources.append(_digest(file.read()))
-    stamps = repr((sys.version, [part[:5] for part in parts])).encode('utf-8', 'surrogateescape')
+    stamps = repr([part[:5] for part in parts]).encode('utf-8', 'surrogateescape')
     return _digest(stamps + b''.join(sources))
 
 
@@ -69,7 +70,12 @@ def _is_written(path: str, data: bytes) -> bool:
         return False
     if (status.st_uid, status.st_mode) != (os.geteuid(), stat.S_IFREG | 0o644):
         return False
-    return written[-2 * _SIZE : -_SIZE] == data[-2 * _SIZE : -_SIZE] and written[-_SIZE:] == _digest(written[:-_SIZE])
+    return _is_whole(written) and written[-3 * _SIZE : -_SIZE] == data[-3 * _SIZE : -_SIZE]
+
+
+def _is_whole(written: bytes) -> bool:
+    copy = written[: len(written) // 2]
+    return written == copy * 2 and copy[-_SIZE:] == _digest(copy[:-_SIZE])
 
 
 def _digest(data: bytes) -> bytes:

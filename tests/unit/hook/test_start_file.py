@@ -4,6 +4,7 @@
 import json
 import marshal
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -99,10 +100,16 @@ def test_changed_source(library, module, change):
 
 @pytest.fixture
 def hook(library):
-    """The hook's program beside that package, as in a checkout."""
-    hook = library.parent / 'hooks/qemu'
-    hook.parent.mkdir()
-    shutil.copy(str(CHECKOUT / 'hooks/qemu'), str(hook))
+    """The hook's program for that package, and for the interpreter that made its start file."""
+    hook = library.parent / 'qemu'
+    variables = 'python=%s\nlib=%s\npolicy=%s\nlog=%s\n' % (
+        *(shlex.quote(str(path)) for path in (sys.executable, library)),
+        *(shlex.quote(str(library.parent / name)) for name in ('policy.yaml', 'log')),
+    )
+    program = (CHECKOUT / 'hooks/qemu').read_text()
+    assert program.count('python=\nlib=\npolicy=\nlog=\n') == 1
+    hook.write_text(program.replace('python=\nlib=\npolicy=\nlog=\n', variables))
+    hook.chmod(0o755)
     return hook
 
 
@@ -146,6 +153,29 @@ def test_the_hook_does_without_a_damaged_start_file(library, hook, damage):
                 }[damage]
             )
     assert answer(hook) == (1, b'')
+
+
+def test_the_hook_runs_nothing_of_a_file_whose_copies_differ(library, hook):
+    """Of a single flipped bit, marshal may crash, or loop for ever: so here it would get code that ends the process."""
+    (library / 'virtguard/hook/__init__.py').write_text('def main(*arguments):\n    return 1\n')
+    run(MAKE, library)
+    path = start_file_path(str(library))
+    with open(path, 'rb') as file:
+        data = file.read()
+    half = len(data) // 2
+    assert data == data[:half] * 2
+    kills = marshal.dumps((compile('import posix; posix.kill(posix.getpid(), 11)', 'x', 'exec'), ()))
+    first = bytearray(kills + data[len(kills) : half])
+    for whole, expected in ((bytes(first) * 2, 2), (bytes(first) + data[half:], 1)):
+        with open(path, 'wb') as file:
+            file.write(whole)
+        assert answer(hook)[0] == expected
+    for place in (0, half // 2, half - 1, half, half + 1, 2 * half - 1):
+        flipped = bytearray(data)
+        flipped[place] ^= 1 << place % 8
+        with open(path, 'wb') as file:
+            file.write(flipped)
+        assert answer(hook) == (1, b'')
 
 
 def test_it_is_written_again_only_if_it_is_another_or_damaged(library):
