@@ -106,6 +106,20 @@ def test_damaged_start_file(fragile, package, journal, length, zeros):
     assert [record['VIRT_GUARD_DECISION'] for record in journal.records()] == [['admit'], ['deny']]
 
 
+@pytest.mark.parametrize('failure', ['deny', 'admit'])
+def test_flipped_bits_of_the_start_file(fragile, package, journal, failure):
+    """The caches of the single modules take its place, too: a start never depends on what marshal makes of those."""
+    path = start_file(package)
+    data = path.read_bytes()
+    with fragile.with_policy(failure=failure):
+        for place in range(0, len(data), len(data) // 9):
+            flipped = bytearray(data)
+            flipped[place] ^= 1 << place % 8
+            path.write_bytes(flipped)
+            result = fragile.run_hook('guest', 'prepare', fragile.denied)
+            assert result.returncode == 1 and b'denied by policy' in result.stderr, (place, result.stderr)
+
+
 BREAKAGES = {
     'missing': lambda path: path.unlink(),
     'empty': lambda path: path.write_text(''),

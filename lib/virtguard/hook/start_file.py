@@ -4,8 +4,8 @@
 To find, check and read ten modules one by one takes Python as long as all that a clean start does with them. So
 install.sh has them put together (start_file_maker) for the interpreter that it installs for, in __pycache__ of the
 package. As with the caches of single modules, the bytecode is that of this interpreter, or the file has another name;
-and each source has the size and time that it had. The file holds everything twice, because to compare two copies costs less
-than a checksum; where they differ, nothing of it is run. Otherwise Python imports as it always does.
+and each source has the size and time that it had. The file holds everything twice, because to compare two copies costs
+less than a checksum; where they differ, nothing of it is run. Otherwise Python imports as it always does.
 """
 
 import posix
