@@ -14,6 +14,9 @@ import pytest
 from hooked import refused, start_hook
 from installation import call, hook_copy, newly_installed
 from support.records import FAILED_ID, WOULD_DENY_ID
+from virtguard.health.condition import AMISS, NOTE, OK
+from virtguard.health.hook_in_place import examine_hook
+from virtguard.policy.installation import installed_below
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason='needs root, for a /run of its own'),
@@ -118,6 +121,22 @@ def test_flipped_bits_of_the_start_file(fragile, package, journal, failure):
             path.write_bytes(flipped)
             result = fragile.run_hook('guest', 'prepare', fragile.denied)
             assert result.returncode == 1 and b'denied by policy' in result.stderr, (place, result.stderr)
+
+
+def test_status_tells_how_the_start_file_is(fragile, package):
+    path = start_file(package)
+    installation = installed_below(str(fragile.root))
+
+    def condition():
+        (found,) = [condition for condition in examine_hook(installation) if condition.subject == 'start-file']
+        return found.state, found.remedy
+
+    assert condition() == (OK, '')
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    assert condition() == (AMISS, './install.sh')
+    path.unlink()
+    assert condition() == (NOTE, './install.sh')
 
 
 BREAKAGES = {

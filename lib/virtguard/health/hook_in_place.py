@@ -28,6 +28,19 @@ _VARIABLE = re.compile(r"^(python|lib|policy|log)=('.*)$", re.MULTILINE)
 _AGAIN = './install.sh'
 _PATIENCE = 20  # seconds for an interpreter to start
 _LOADS = 'import sys; sys.path.insert(0, sys.argv[1]); from virtguard.hook import worker; from virtguard import journal'
+_LOOKS = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from virtguard.hook.start_file_maker import look
+look(sys.argv[1:], sys.stdout)
+"""
+# What that answers: how bad it is, and what it means.
+_START_FILES = {
+    'whole': (OK, 'the start file of %s is whole, and of this package'),
+    'missing': (NOTE, 'there is no start file for %s, as after an upgrade of it: each start of a domain takes longer'),
+    'outdated': (NOTE, 'the start file of %s is of other sources, and not used: each start of a domain takes longer'),
+    'damaged': (AMISS, 'the start file of %s is damaged, and not used: each start of a domain takes longer'),
+}
 
 
 def ways_to_hook(installation: 'Installation') -> 'List[str]':
@@ -144,7 +157,10 @@ def _what_it_runs(installation: 'Installation') -> 'Iterator[Condition]':
         text = 'the hook obeys %s, and this command %s' % (variables['policy'], installation.policy)
         yield Condition('program', AMISS, text, _AGAIN)
     yield _version(variables['lib'])
-    yield _interpreter(variables['python'], variables['lib'])
+    interpreter = _interpreter(variables['python'], variables['lib'])
+    yield interpreter
+    if interpreter.state == OK:
+        yield _start_file(variables['python'], variables['lib'])
 
 
 def _version(library: str) -> Condition:
@@ -192,3 +208,13 @@ def _interpreter(python: str, library: str) -> Condition:
         text = '%s cannot run the guard: %s' % (python, lines[-1])
         return Condition('interpreter', AMISS, text, _AGAIN)
     return Condition('interpreter', OK, '%s runs the guard, with lxml and PyYAML' % python)
+
+
+def _start_file(python: str, library: str) -> Condition:
+    """The one of the hook's interpreter: another one has another file, so it must look itself."""
+    try:
+        result = run_program([python, '-I', '-S', '-B', '-c', _LOOKS, library], _PATIENCE)
+        state, text = _START_FILES[result.stdout.decode('utf-8', 'replace')]
+    except (KeyError, OSError, subprocess.TimeoutExpired):
+        return Condition('start-file', UNKNOWN, 'the start file of %s cannot be looked at' % python, _AGAIN)
+    return Condition('start-file', state, text % python, '' if state == OK else _AGAIN)

@@ -33,6 +33,20 @@ def main(argv: 'Sequence[str]', stdout: 'TextIO') -> int:
     return 0
 
 
+def look(argv: 'Sequence[str]', stdout: 'TextIO') -> int:
+    """Print in one word how the start file of the package in the directory argv[0] is, for virt-guard status."""
+    (library,) = argv
+    try:
+        with open(start_file_path(library), 'rb') as file:
+            written = file.read()
+    except FileNotFoundError:
+        stdout.write('missing')
+        return 0
+    sources = make_start_file(library)[-2 * _SIZE : -_SIZE]
+    stdout.write('damaged' if not _is_whole(written) else 'whole' if _is_of(written, sources) else 'outdated')
+    return 0
+
+
 def start_file_path(library: str) -> str:
     """Where hooks/qemu looks for it: named for the bytecode that is in it."""
     magic = ''.join('%02x' % byte for byte in MAGIC_NUMBER)
@@ -70,7 +84,11 @@ def _is_written(path: str, data: bytes) -> bool:
         return False
     if (status.st_uid, status.st_mode) != (os.geteuid(), stat.S_IFREG | 0o644):
         return False
-    return _is_whole(written) and written[-3 * _SIZE : -_SIZE] == data[-3 * _SIZE : -_SIZE]
+    return _is_whole(written) and _is_of(written, data[-3 * _SIZE : -_SIZE])
+
+
+def _is_of(written: bytes, made_of: bytes) -> bool:
+    return written[:-_SIZE].endswith(made_of)
 
 
 def _is_whole(written: bytes) -> bool:

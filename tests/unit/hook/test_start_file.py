@@ -19,6 +19,7 @@ sys.path.insert(0, sys.argv[1])
 from virtguard.hook.start_file_maker import main
 sys.exit(main(sys.argv[1:], sys.stdout))
 """
+LOOK = MAKE.replace('import main', 'import look as main')
 IMPORT = 'from virtguard.hook import main'
 ENTER = """
 import marshal
@@ -199,3 +200,23 @@ def test_it_is_written_again_only_if_it_is_another_or_damaged(library):
     source = library / 'virtguard/trust.py'
     source.write_text(source.read_text() + '# edited')
     assert made() != third
+
+
+def test_how_it_is(library):
+    path = start_file_path(str(library))
+    source = library / 'virtguard/trust.py'
+
+    def how():
+        return subprocess.check_output([sys.executable, '-I', '-S', '-B', '-c', LOOK, str(library)]).decode()
+
+    assert how() == 'whole'
+    with open(path, 'r+b') as file:
+        file.seek(5000)
+        file.write(b'damaged')
+    assert how() == 'damaged'
+    run(MAKE, library)
+    assert how() == 'whole'
+    source.write_text(source.read_text() + '# edited')
+    assert how() == 'outdated'
+    os.unlink(path)
+    assert how() == 'missing'
