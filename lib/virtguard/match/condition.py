@@ -30,6 +30,8 @@ def make_condition(need: 'Need') -> 'Optional[Operation]':
         return (operator, *kept) if kept else None
     if operator == 'name':
         return 'path', True, (('descendant', _tag(parts[0]), (), True),)
+    if not parts[0].partition(ATTRIBUTE)[0]:
+        return None  # of the document itself, which is no element
     if operator in ('present', 'absent'):
         path = _path(parts[0], None)
         return path if operator == 'present' else ('not', path)

@@ -82,6 +82,10 @@ def test_it_holds_wherever_a_shipped_rule_matches():
         ('/domain/devices/hostdev | /domain/devices/tpm', None, False),
         ('/domain/devices/hostdev | /domain/devices[disk]', None, True),
         ('/domain/devices/disk[count(*) > 7]', None, True),
+        ("/domain/devices[/ = 'x']", None, True),
+        ("/domain/devices[contains(/, 'x')]", None, True),
+        ('/domain/devices[not(/)]', None, True),
+        ("/domain/hostdev[starts-with(/, 'x')]", None, False),
     ],
 )
 def test_what_it_rules_out(match, values, is_met):
