@@ -17,8 +17,8 @@ _OURS, _ROOT = 'SYSLOG_IDENTIFIER=virt-guard', '_UID=0'
 _PATIENCE = 20  # seconds
 _SILENCE = 300  # seconds without a record, while a long journal is read
 _MAX_LINE = 4 << 20  # bytes of one record
-_MAX_DIGITS = 20  # of a time: 64 bits
 _FIRST, _LENGTH = b'__CURSOR', 8  # of an entry in the export format: its first field; bytes of a length
+_MAX_DIGITS = 20  # of a time: 64 bits
 _SYNCHRONISED = 5  # seconds until journald has written down what it was sent
 
 

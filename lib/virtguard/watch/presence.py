@@ -61,6 +61,7 @@ class Presence:
         self._boot = ''
         self._has_begun = False
         self._sign = 0.0
+        self._failure = ''  # to leave the last sign, which has been told
         self._lost: 'Optional[Tuple[str, str]]' = None  # since when nothing can be seen, and why
 
     def begin(self, directory: 'Optional[str]', boot: str, by: 'journal.Fields') -> 'Optional[Tuple[str, str]]':
@@ -94,6 +95,7 @@ class Presence:
         if self._directory is not None:
             try:
                 os.utime(os.path.join(self._directory, NAME), follow_symlinks=False)
+                self._failure = ''
             except OSError:
                 self._leave('')
 
@@ -148,8 +150,12 @@ class Presence:
         path = os.path.join(self._directory, NAME)
         try:
             write_kept(path, _FORMAT, {'boot': self._boot, 'ended': ended}, durable=True)
+            self._failure = ''
         except OSError as error:
-            self._warn('%s cannot be written: %s' % (path, error.strerror))
+            failure = '%s cannot be written: %s' % (path, error.strerror)
+            if failure != self._failure:
+                self._warn(failure)
+            self._failure = failure
 
 
 def _why(before: LastWatch, boot: str) -> str:

@@ -139,3 +139,22 @@ def test_a_file_that_cannot_be_used(records, tmp_path, content):
     Presence(lambda fields: records.append(dict(fields)), warnings.append).begin(str(tmp_path), 'boot', POLICY)
     assert kinds(records) == ['watch-started'] and len(warnings) == 1
     assert read_last_watch(str(tmp_path)).boot == 'boot'  # the next one has one again
+
+
+def test_a_sign_that_cannot_be_left_is_told_once_until_it_can_be(tmp_path):
+    warnings = []
+    directory = tmp_path / 'state'
+    watch = Presence(lambda fields: None, warnings.append)
+    watch.begin(str(directory), 'boot', POLICY)  # where nothing can be written: it is not there
+    for _ in range(3):
+        watch.live(POLICY)
+    assert len(warnings) == 1 and str(directory / presence.NAME) in warnings[0]
+    directory.mkdir()
+    for _ in range(3):
+        watch.live(POLICY)
+    assert read_last_watch(str(directory)) is not None and len(warnings) == 1
+    (directory / presence.NAME).unlink()
+    directory.rmdir()
+    for _ in range(3):
+        watch.live(POLICY)
+    assert len(warnings) == 2
