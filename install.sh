@@ -134,6 +134,8 @@ locate() {
     # What the installed version has put into /etc: shows whether the policy in force was edited.
     pristine=$library/policy.yaml
     created=$library/created-directories
+    # That the timer of metrics was enabled: one that is not since then, somebody has disabled.
+    metrics_enabled=$library/metrics-enabled
     directories='usr/lib/virt-guard usr/sbin usr/bin'
     directories="$directories etc/virt-guard/policy.d etc/libvirt/hooks usr/lib/systemd/system usr/lib/systemd/catalog"
     directories="$directories usr/share/man/man5 usr/share/man/man8 usr/share/virt-guard"
@@ -490,7 +492,8 @@ check_places() {
         die "$program belongs to another program; remove that first"
     fi
     for path in "$program" "$compiled" "$settings" "$policy.new" "$pristine" "$created" "$unit" "$renewal" \
-        "$renewal_service" "$metrics" "$metrics_service" "$alerts" "$catalog" "$manual"/man[58]/virt-guard*; do
+        "$renewal_service" "$metrics" "$metrics_service" "$metrics_enabled" "$alerts" "$catalog" \
+        "$manual"/man[58]/virt-guard*; do
         [ ! -d "$path" ] || [ -L "$path" ] || die "$path is a directory; remove it"
     done
     for directory in $directories; do
@@ -990,7 +993,7 @@ compile"
     fi
 }
 
-# Where nothing reads metrics, none are written; a timer that somebody has enabled is left alone.
+# Where nothing reads metrics, none are written; a timer that somebody has enabled, or disabled, is left alone.
 start_metrics() {
     [ -z "$root" ] || return 0
     is_read=
@@ -998,15 +1001,23 @@ start_metrics() {
         [ ! -d "$directory" ] || is_read=yes
     done
     [ -n "$is_read" ] || return 0
-    if ! is_systemd_running; then
-        enable_for_later "${metrics##*/}" || :
+    if exists "$metrics_enabled" && command -v systemctl >/dev/null &&
+        ! systemctl --quiet is-enabled "${metrics##*/}" 2>/dev/null; then
+        printf '           %s\n' "${metrics##*/} is disabled, and stays so: no metrics are written"
+    elif ! is_systemd_running; then
+        ! enable_for_later "${metrics##*/}" || note_metrics
     elif [ $changes -gt 0 ] || ! systemctl is-active --quiet "${metrics##*/}"; then
-        if systemctl --quiet enable "${metrics##*/}" && systemctl restart "${metrics##*/}"; then
+        if systemctl --quiet enable "${metrics##*/}" && note_metrics && systemctl restart "${metrics##*/}"; then
             printf 'started    %s\n' "${metrics##*/}"
         else
             printf '           %s\n' "${metrics##*/} did not start: no metrics are written"
         fi
     fi
+}
+
+note_metrics() {
+    : >"$work/enabled"
+    put "$work/enabled" "$metrics_enabled" 644
 }
 
 remove_metrics() {
@@ -1216,7 +1227,8 @@ uninstall() {
         keep "$log" 'audit records'
     fi
     made=$(cat -- "$created" 2>/dev/null) || made=
-    remove "$library"/tree-* "$library/virtguard" "$library/profiles" "$library/policy.yaml" "$created"
+    remove "$library"/tree-* "$library/virtguard" "$library/profiles" "$library/policy.yaml" "$created" \
+        "$metrics_enabled"
     {
         printf '%s\n' "$made"
         printf '%s\n' usr/lib/virt-guard usr/libexec/virt-guard usr/share/virt-guard etc/virt-guard etc/virt-guard/policy.d

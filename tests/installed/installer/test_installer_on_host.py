@@ -77,6 +77,40 @@ def test_metrics_are_written_where_something_reads_them(on_host, directory):
     assert after.split() == ([directory + '/other.prom'] if directory else []), output
 
 
+# Which knows whether the timer is enabled.
+SYSTEMD_WITH_TIMER = """
+mkdir -p /run/systemd/system /var/lib/node_exporter/textfile_collector
+cat >/usr/bin/systemctl <<'END'
+#!/bin/sh
+case "$*" in
+*virtqemud* | *libvirtd*) exit 3 ;;
+*' enable virt-guard-metrics.timer') : >/run/timer-enabled ;;
+*' is-enabled virt-guard-metrics.timer') [ -e /run/timer-enabled ] ;;
+esac
+END
+chmod 755 /usr/bin/systemctl
+"""
+
+
+def test_a_timer_of_metrics_that_somebody_has_disabled_stays_so(on_host):
+    script = """
+install
+echo DISABLED; rm /run/timer-enabled; install; mkdir /usr/lib/virt-guard/tree-0; install; ls /run
+echo REMOVED; /checkout/install.sh --uninstall; ls -A /usr/lib/virt-guard 2>/dev/null
+echo ANEW; install
+"""
+    answer, output = on_host(SYSTEMD_WITH_TIMER + script)
+    first, rest = output.split('DISABLED\n')
+    again, rest = rest.split('REMOVED\n')
+    removed, anew = rest.split('ANEW\n')
+    assert answer == 0, output
+    assert 'started    virt-guard-metrics.timer\n' in first
+    assert 'started    virt-guard-metrics.timer' not in again and 'timer-enabled' not in again
+    assert again.count('virt-guard-metrics.timer is disabled, and stays so: no metrics are written\n') == 2
+    assert 'removed    /usr/lib/virt-guard/metrics-enabled\n' in removed
+    assert 'started    virt-guard-metrics.timer\n' in anew
+
+
 def test_without_proc(root):
     """As in the chroot that an image is made in."""
     prefix = ['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs tmpfs /proc && exec "$@"', 'sh']
