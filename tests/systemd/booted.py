@@ -230,10 +230,10 @@ class BootedHost(GuardedMachine):
 
     def clean_up(self) -> None:
         """Between two tests: no domains, no units that failed, only the one drop-in, and the watch as it was."""
-        super().clean_up()
         others = [name for name in self.run(['ls', DROP_INS]).stdout.split() if name != IN_A_CONTAINER[0]]
         for name in others:
             self.put_drop_in(name, '')
+        super().clean_up()
         # A policy that was broken has failed to be compiled, and is compiled soon.
         self.wait(lambda: not self.failed_units(), 60, 'no unit has failed')
         assert self.systemctl('is-active', WATCH).stdout == 'active\n'
