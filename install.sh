@@ -1038,15 +1038,15 @@ remove_watch() {
     for path in "$renewal" "$renewal_service" "$unit"; do
         if is_systemd_running && exists "$path" && [ "$path" != "$renewal_service" ]; then
             systemctl --quiet disable --now "${path##*/}" || die "cannot stop ${path##*/}"
-        elif is_systemd_running && systemctl is-active --quiet "${path##*/}"; then
-            systemctl stop "${path##*/}" || die "cannot stop ${path##*/}"
+        elif is_systemd_running && { exists "$path" || systemctl is-active --quiet "${path##*/}"; }; then
+            systemctl stop "${path##*/}" || die "cannot stop ${path##*/}" # active or on its way
         fi
         # What enabled it, where systemd does not run or its unit was gone before.
         remove "$root"/etc/systemd/system/*.wants/"${path##*/}" "$path"
     done
     if [ "$changes" -gt "$before" ] && is_systemd_running; then
         systemctl daemon-reload || die 'systemd does not reload its units'
-        systemctl reset-failed "${renewal_service##*/}" 2>/dev/null || : # of a policy that could not be compiled
+        systemctl reset-failed "${renewal_service##*/}" "${metrics_service##*/}" 2>/dev/null || : # such as of a broken policy
     fi
     remove "$kept_states"
 }

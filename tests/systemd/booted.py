@@ -33,6 +33,7 @@ IN_A_CONTAINER = (
     '50-container.yaml',
     'rules: [{id: container-host, action: "off", reason: a test that runs in a container}]\n',
 )
+RENEWAL = 'virt-guard-compile.service'
 BROKEN = 'rules: [{id: tcg, acton: warn}]\n'
 LAB = 'lab'
 
@@ -192,6 +193,8 @@ class BootedHost(GuardedMachine):
 
     def put_drop_in(self, name: str, text: str) -> None:
         """Write a file of policy.d, or with '' take it away, and have the policy compiled."""
+        # The unit that renews it may still be at the change before: what it writes then is out of date for a moment.
+        self.wait(lambda: self.show(RENEWAL, 'ActiveState')['ActiveState'] != 'activating', 60, 'the policy is renewed')
         path = '%s/%s' % (DROP_INS, name)
         if text:
             self.write(path, text)
