@@ -209,8 +209,11 @@ def test_what_is_known_of_starts_is_found_out_anew_when_something_has_changed(ho
     host.reload_libvirtd()
     try:
         assert told() == (0, True)
+        start = host.cursor()
         assert host.try_start('clean').returncode == 0
         assert told() == told() == (1, True)  # it has only just begun
+        # The watch tells it, too, and a record more is something to find out anew.
+        host.wait_journal('VIRT_GUARD_RULE=started-without-verdict', after=start)
         host.run(['sh', '-c', 'touch -d "-1 hour" /run/libvirt/qemu/*'])
         assert [told(), told()] == [(1, True), (1, False)]
         host.run(['sh', '-c', 'echo x >' + KEPT])
