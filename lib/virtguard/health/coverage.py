@@ -11,7 +11,7 @@ import time
 
 from ..guarding.host_files import FileTree
 from ..watch.state import State, uuid_in
-from ..watch.state_files import StateFiles
+from ..watch.state_files import StateFileError, StateFiles
 from .domain_logs import read_domain_logs
 from .guard_records import read_guard_records
 from .journal_gaps import Gaps
@@ -69,7 +69,7 @@ class Coverage:
     """All `starts` in a span of time, oldest first.
 
     `since`: what was before is not known, because the journal, or the guard, begins then. `unread` says in sentences
-    which logs could not be read, so that starts may be missing.
+    which files could not be read, so that starts may be missing.
     """
 
     __slots__ = ('starts', 'since', 'unread')
@@ -101,12 +101,12 @@ def find_coverage(
 
     :param with_older: also of what runs since before that time
     :raises JournalError: the journal cannot be read, so that nothing is known
-    :raises GuardError: the files of domains that run cannot be read
+    :raises GuardError: libvirt's directory of domains that run cannot be listed
     """
     begins = oldest_entry() or _EVER
     # What was logged before the journal begins is of no use, except that it tells of what still runs.
     first = max(since, min(begins, time.time()))
-    running = running_domains(installation)
+    running, unread = running_domains(installation)
     if not with_older:
         running = [domain for domain in running if domain.started > first]
     # A verdict may belong to a start that was before all of these.
@@ -121,7 +121,7 @@ def find_coverage(
         records = read_guard_records(installation, earliest - _BEFORE, all_sinks=True)
         conclude(starts, records, begins)
         _excuse([start for start in asked if start.state == UNJUDGED], answers)
-    return Coverage(asked, max(begins, records.present_since), logs.unread)
+    return Coverage(asked, max(begins, records.present_since), unread + logs.unread)
 
 
 def unjudged_since(installation: 'Installation', since: float) -> 'Tuple[List[Unjudged], float, bool]':
@@ -140,26 +140,31 @@ def unjudged_since(installation: 'Installation', since: float) -> 'Tuple[List[Un
     return found, min([now, *unsettled]) - _OVERLAP, not unsettled
 
 
-def running_domains(installation: 'Installation') -> 'List[Running]':
-    """The domains that run on this host, as libvirt's files and the kernel say.
+def running_domains(installation: 'Installation') -> 'Tuple[List[Running], List[str]]':
+    """The domains that run on this host, as libvirt's files and the kernel say, and in sentences which of these files
+    could not be read: each costs its own domain and no other.
 
-    :raises GuardError: the files cannot be read
+    :raises GuardError: the directory cannot be listed
     """
     files = StateFiles(installation.run, installation.lib)
     tree = FileTree('/')
     paths, unlisted = files.paths()
-    for error in unlisted.values():
-        raise error
-    found = []
+    if installation.run in unlisted:
+        raise unlisted[installation.run]
+    found, unread = [], []
     for path in paths:
         if os.path.dirname(path) != installation.run:
             continue
-        _, data = files.read(path)
+        try:
+            _, data = files.read(path)
+        except StateFileError as error:
+            unread.append(str(error))
+            continue
         uuid = uuid_in(data or b'')
         started = tree.started('/proc/%d' % State(data).pid()) if data is not None else None
         if uuid and started is not None:
             found.append(Running(files.about(path).domain, uuid, started))
-    return found
+    return found, unread
 
 
 def merge_starts(logs: 'DomainLogs', running: 'Iterable[Running]') -> 'List[Start]':

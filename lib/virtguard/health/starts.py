@@ -71,7 +71,7 @@ def _not_known(coverage: 'Coverage') -> 'Iterator[Condition]':
         were = '%s %s' % (counted(len(starts), 'start'), 'was' if len(starts) == 1 else 'were')
         yield Condition('starts', NOTE, text % (were, why, _listed(names)))
     for unread in coverage.unread:
-        text = 'starts of domains that do not run any more may be missing here: %s' % unread
+        text = 'starts of domains may be missing here: %s' % unread
         is_root = os.geteuid() == 0
         yield Condition('starts', NOTE if is_root else UNKNOWN, text, '' if is_root else 'run it as root')
 

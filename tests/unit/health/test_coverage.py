@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is known of starts, from what libvirt has logged and what the guard has recorded."""
 
+import os
 import time
 
 import pytest
+from virtguard.errors import GuardError
 from virtguard.health import coverage
 from virtguard.health.coverage import (
     BEFORE,
@@ -18,6 +20,7 @@ from virtguard.health.coverage import (
 )
 from virtguard.health.domain_logs import DomainLogs
 from virtguard.health.guard_records import GuardRecords
+from virtguard.policy.installation import installed_below
 
 INSTALLED = ((1000.0, 'installed'),)
 NEVER = float('inf')
@@ -135,3 +138,30 @@ def test_a_watch_that_does_not_know_what_was_told_begins_with_what_runs_and_a_da
     assert before - 86400 <= first <= time.time() - 86400 and with_older
     assert then == (2000.0, False)
     assert answer[0] == [] and answer[2]
+
+
+UUIDS = ['5dd0a2f7-6f3c-4b5e-9c43-%012x' % number for number in range(2)]
+STATUS = "<domstatus state='running' pid='%d'>\n  <domain type='kvm'>\n    <uuid>%s</uuid>\n  </domain>\n</domstatus>\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason='libvirt runs as root')
+@pytest.mark.parametrize('odd', [os.mkdir, os.mkfifo, lambda path: os.symlink('web.xml', path)])
+def test_a_file_that_libvirt_has_not_written_hides_only_itself(tmp_path, odd):
+    installation = installed_below(str(tmp_path))
+    run = tmp_path / 'run/libvirt/qemu'
+    run.mkdir(parents=True)
+    for name, uuid in zip(('db', 'web'), UUIDS):
+        (run / (name + '.xml')).write_text(STATUS % (os.getpid(), uuid))
+    odd(str(run / 'odd.xml'))
+    (tmp_path / 'var/lib/libvirt/qemu').mkdir(parents=True)
+    (tmp_path / 'var/lib/libvirt/qemu/snapshot').symlink_to('snapshot')  # cannot be listed, and tells of no start
+    running, unread = coverage.running_domains(installation)
+    assert [(domain.name, domain.uuid) for domain in running] == [('db', UUIDS[0]), ('web', UUIDS[1])]
+    assert len(unread) == 1 and unread[0].startswith('%s/odd.xml ' % run)
+
+
+def test_a_directory_of_domains_that_cannot_be_listed(tmp_path):
+    (tmp_path / 'run/libvirt').mkdir(parents=True)
+    (tmp_path / 'run/libvirt/qemu').symlink_to('qemu')
+    with pytest.raises(GuardError, match='/run/libvirt/qemu cannot be listed'):
+        coverage.running_domains(installed_below(str(tmp_path)))
