@@ -12,6 +12,7 @@ import time
 from ..guarding.host_files import FileTree
 from ..watch.state import State, uuid_in
 from ..watch.state_files import StateFileError, StateFiles
+from ..wording import counted
 from .domain_logs import read_domain_logs
 from .guard_records import read_guard_records
 from .journal_gaps import Gaps
@@ -141,8 +142,8 @@ def unjudged_since(installation: 'Installation', since: float) -> 'Tuple[List[Un
 
 
 def running_domains(installation: 'Installation') -> 'Tuple[List[Running], List[str]]':
-    """The domains that run on this host, as libvirt's files and the kernel say, and in sentences which of these files
-    could not be read: each costs its own domain and no other.
+    """The domains that run on this host, as libvirt's files and the kernel say, and in a sentence if some of these
+    files could not be read: each costs its own domain and no other.
 
     :raises GuardError: the directory cannot be listed
     """
@@ -164,6 +165,8 @@ def running_domains(installation: 'Installation') -> 'Tuple[List[Running], List[
         started = tree.started('/proc/%d' % State(data).pid()) if data is not None else None
         if uuid and started is not None:
             found.append(Running(files.about(path).domain, uuid, started))
+    if len(unread) > 1:  # all of them, where an ordinary user asks
+        unread = ['%s; %s cannot be read either' % (unread[0], counted(len(unread) - 1, 'other file'))]
     return found, unread
 
 

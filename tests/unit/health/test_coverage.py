@@ -157,7 +157,13 @@ def test_a_file_that_libvirt_has_not_written_hides_only_itself(tmp_path, odd):
     (tmp_path / 'var/lib/libvirt/qemu/snapshot').symlink_to('snapshot')  # cannot be listed, and tells of no start
     running, unread = coverage.running_domains(installation)
     assert [(domain.name, domain.uuid) for domain in running] == [('db', UUIDS[0]), ('web', UUIDS[1])]
-    assert len(unread) == 1 and unread[0].startswith('%s/odd.xml ' % run)
+    (said,) = unread
+    assert said.startswith('%s/odd.xml ' % run) and '; ' not in said
+    for name in ('another', 'other'):
+        odd(str(run / (name + '.xml')))
+    again, (said,) = coverage.running_domains(installation)
+    assert len(again) == 2
+    assert said.startswith('%s/another.xml ' % run) and said.endswith('; 2 other files cannot be read either')
 
 
 def test_a_directory_of_domains_that_cannot_be_listed(tmp_path):
