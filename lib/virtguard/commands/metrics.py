@@ -4,18 +4,14 @@
 import os
 import stat
 import time
+from functools import partial
 
 from .. import __version__
 from ..errors import GuardError
 from ..health.condition import AMISS, UNKNOWN, Condition
-from ..health.daemons import examine_daemons
-from ..health.hook_in_place import examine_hook
 from ..health.journal_reader import JournalError
 from ..health.kept_starts import examine_starts_again
-from ..health.policy_state import examine_policy
 from ..health.record_counts import DECISIONS, Counts, count_records, kept_counts
-from ..health.trail import examine_trail, last_call
-from ..host import today
 from ..model import RUNTIME, Policy
 from ..trust import write_file
 from ..waivers import next_day
@@ -27,6 +23,7 @@ from .exit_status import FINE
 from .lock import locked
 from .next_boot import autostart_domains, running_domains
 from .output.prometheus_text import COUNTER, GAUGE, Metric, exposition
+from .status import examine
 from .terminal import complain, show
 
 TYPE_CHECKING = False
@@ -102,17 +99,8 @@ def _open_directory(path: str) -> int:
 def _metrics(installation: 'Installation') -> 'Iterator[Metric]':
     yield Metric('virt_guard_build_info', GAUGE, 'Always 1; the version of virt-guard.').add(1, version=__version__)
     counts = _counts(os.path.join(installation.state, _COUNTS))
-    policy, of_policy = examine_policy(installation, today())
-    called = last_call()
-    yield from _of_conditions(
-        [
-            *examine_hook(installation),
-            *examine_daemons(installation, called),
-            *of_policy,
-            *examine_trail(installation, called),
-            *examine_starts_again(installation, counts.cursor),
-        ]
-    )
+    policy, conditions = examine(installation, partial(examine_starts_again, last_record=counts.cursor))
+    yield from _of_conditions(conditions)
     if policy is not None:
         yield from _of_policy(policy)
         yield from _of_domains(policy, installation)

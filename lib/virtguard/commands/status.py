@@ -17,7 +17,7 @@ from .terminal import show
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from typing import Iterator, List, Optional, Tuple
+    from typing import Callable, Iterable, Iterator, List, Optional, Tuple
 
     from ..model import Policy
     from ..policy.installation import Installation
@@ -40,8 +40,13 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     return _STATUS[state]
 
 
-def examine(installation: 'Installation') -> 'Tuple[Optional[Policy], List[Condition]]':
-    """The policy in force (None: it cannot be used), and every condition."""
+def examine(
+    installation: 'Installation', starts: 'Callable[[Installation], Iterable[Condition]]' = examine_starts
+) -> 'Tuple[Optional[Policy], List[Condition]]':
+    """The policy in force (None: it cannot be used), and every condition.
+
+    :param starts: what examines the starts of domains
+    """
     if not installation.installed:
         return None, [Condition('guard', AMISS, 'virt-guard is not installed on this host', './install.sh')]
     policy, of_policy = examine_policy(installation, today())
@@ -51,7 +56,7 @@ def examine(installation: 'Installation') -> 'Tuple[Optional[Policy], List[Condi
         *examine_daemons(installation, called),
         *of_policy,
         *examine_trail(installation, called),
-        *examine_starts(installation),
+        *starts(installation),
     ]
 
 

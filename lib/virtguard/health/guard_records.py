@@ -13,7 +13,7 @@ from .. import journal, model
 from ..errors import NotAFileError
 from ..trust import read_file
 from ..wording import ascii_only, escape
-from .journal_reader import read_records, text_of, time_of
+from .journal_reader import OF_STARTS, STARTS, read_records, text_of, time_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def read_guard_records(installation: 'Installation', since: float, all_sinks: bo
     verdicts = []
     for moment, fields in _found(installation, since, all_sinks):
         operation = fields.get('VIRT_GUARD_OPERATION')
-        if operation in ('prepare', 'start'):
+        if operation in STARTS:
             seen = min(seen, moment)
         if operation == 'start' and 'VIRT_GUARD_DOMAIN' in fields:
             verdicts.append((_shown(fields['VIRT_GUARD_DOMAIN']), moment, is_admitted(fields)))
@@ -98,8 +98,7 @@ def read_guard_records(installation: 'Installation', since: float, all_sinks: bo
 
 def _found(installation: 'Installation', since: float, all_sinks: bool) -> 'Iterator[Tuple[float, Mapping[str, str]]]':
     """When each record was made, and its fields."""
-    operations = ('VIRT_GUARD_OPERATION=prepare', 'VIRT_GUARD_OPERATION=start')
-    for record in read_records(_SINCE % since, *operations, fields=(*_FIELDS, _TIME)):
+    for record in read_records(_SINCE % since, *OF_STARTS, fields=(*_FIELDS, _TIME)):
         yield time_of(record), {name: text_of(record, name) for name in _FIELDS}
     if all_sinks:
         for line in read_records(_SINCE % since, '_TRANSPORT=syslog', fields=('MESSAGE', _TIME)):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The guard's own records, and journald's, as journalctl reads them from the host's journal."""
 
+import contextlib
 import json
 import subprocess
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
     Record = Dict[str, Union[str, List[str]]]
 
+STARTS = ('prepare', 'start')  # operations whose records are verdicts on a start
+OF_STARTS = tuple('VIRT_GUARD_OPERATION=' + operation for operation in STARTS)
 _OURS, _ROOT = 'SYSLOG_IDENTIFIER=virt-guard', '_UID=0'
 _PATIENCE = 20  # seconds
 _SILENCE = 300  # seconds without a record, while a long journal is read
@@ -56,18 +59,12 @@ def stream_records(*arguments: str, directory: 'Optional[str]' = None) -> 'Itera
     :raises JournalError:
     """
     command = ['journalctl', '--quiet', '--no-pager', '--output=json', '--all', *_below(directory), *arguments]
-    try:
-        for line in lines_of_program(command, _SILENCE, _MAX_LINE):
-            yield parse_record(line)
-    except ProgramError as error:
-        if str(error):  # where nothing matches, some versions end with 1 and say nothing
-            raise JournalError('journalctl: %s' % str(error).splitlines()[-1]) from None
-    except FileNotFoundError:
-        raise JournalError('there is no journalctl') from None
-    except OSError as error:
-        raise JournalError('journalctl: %s' % error.strerror) from None
-    except subprocess.TimeoutExpired:
-        raise JournalError('journalctl has said nothing for %d seconds' % _SILENCE) from None
+    with _telling('has said nothing for %d seconds' % _SILENCE):
+        try:
+            for line in lines_of_program(command, _SILENCE, _MAX_LINE):
+                yield parse_record(line)
+        except ProgramError as error:
+            _complain(str(error))
 
 
 def synchronise() -> bool:
@@ -211,16 +208,25 @@ def _read_entry(data: bytes, position: int) -> 'Tuple[Record, int]':
 
 
 def _ask(command: 'List[str]') -> bytes:
-    try:
+    with _telling('does not end within %d seconds' % _PATIENCE):
         result = run_program(command, _PATIENCE)
+    if result.returncode:
+        _complain(result.stderr.decode('utf-8', 'replace').strip())
+    return result.stdout
+
+
+@contextlib.contextmanager
+def _telling(of_silence: str) -> 'Iterator[None]':
+    try:
+        yield
     except FileNotFoundError:
         raise JournalError('there is no journalctl') from None
     except OSError as error:
         raise JournalError('journalctl: %s' % error.strerror) from None
     except subprocess.TimeoutExpired:
-        raise JournalError('journalctl does not end within %d seconds' % _PATIENCE) from None
-    # Where nothing matches, some versions end with 1 and say nothing.
-    said = result.stderr.decode('utf-8', 'replace').strip()
-    if result.returncode and said:
-        raise JournalError('journalctl: %s' % said.splitlines()[-1])
-    return result.stdout
+        raise JournalError('journalctl ' + of_silence) from None
+
+
+def _complain(said: str) -> None:
+    if said:  # where nothing matches, some versions end with 1 and say nothing
+        raise JournalError('journalctl: %s' % said.splitlines()[-1]) from None

@@ -11,7 +11,7 @@ import time
 from .. import model
 from ..errors import GuardError
 from ..watch.kept_file import read_kept, write_kept
-from .journal_reader import read_records, text_of, values_of
+from .journal_reader import STARTS, read_records, text_of, values_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 DECISIONS = (model.ADMIT, model.DENY, model.WOULD_DENY, model.ERROR)
 OTHERS = 'others'
-_STARTS = ('prepare', 'start')
 _MOST_RULES = 200  # that are told apart: a policy has some dozens
 _FORMAT = b'virt-guard counts 1'
 _FIELDS = ('VIRT_GUARD_DECISION', 'VIRT_GUARD_OPERATION', 'VIRT_GUARD_RULE', 'VIRT_GUARD_FINDING')
@@ -57,7 +56,7 @@ class Counts:
     def _count(self, record: 'Record') -> None:
         decision = str(record.get('VIRT_GUARD_DECISION', ''))
         if decision in DECISIONS:
-            if text_of(record, 'VIRT_GUARD_OPERATION') not in _STARTS:
+            if text_of(record, 'VIRT_GUARD_OPERATION') not in STARTS:
                 return  # a complaint of the watch is no verdict
             self.decisions[decision] += 1
         elif decision == model.HAPPENED:

@@ -10,7 +10,7 @@ from .condition import AMISS, NOTE, OK, UNKNOWN, Condition, shown_time
 from .coverage import BEFORE, JUDGED, UNJUDGED, find_coverage
 from .coverage import UNKNOWN as NOT_KNOWN
 from .guard_records import is_admitted
-from .journal_reader import JournalError, read_records, text_of, values_of
+from .journal_reader import OF_STARTS, JournalError, read_records, text_of, values_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,8 +97,7 @@ def _refused_at_boot(installation: 'Installation', running: 'Set[str]') -> 'Iter
         return
     down = names.difference(running)
     refused: 'Dict[str, List[str]]' = {}
-    operations = ('VIRT_GUARD_OPERATION=prepare', 'VIRT_GUARD_OPERATION=start')
-    for record in read_records('--boot', *operations, fields=_FIELDS) if down else ():
+    for record in read_records('--boot', *OF_STARTS, fields=_FIELDS) if down else ():
         fields = {name: text_of(record, name) for name in _FIELDS}
         name = fields['VIRT_GUARD_DOMAIN']
         if name in down and is_admitted(fields):

@@ -8,7 +8,7 @@ import time
 
 from ..host import today
 from .condition import AMISS, NOTE, OK, UNKNOWN, Condition, shown_time
-from .journal_reader import JournalError, oldest_entry, read_records, time_of
+from .journal_reader import OF_STARTS, JournalError, oldest_entry, read_records, time_of
 from .watching import examine_watching
 
 TYPE_CHECKING = False
@@ -27,7 +27,7 @@ _AHEAD = 60.0  # seconds that a record may be ahead of the clock
 def last_call() -> 'Optional[float]':
     """When the hook has recorded something last, in seconds since the epoch; None: never, or that is not known."""
     try:
-        records = read_records('--reverse', '--lines=1', 'VIRT_GUARD_OPERATION=prepare', 'VIRT_GUARD_OPERATION=start')
+        records = read_records('--reverse', '--lines=1', *OF_STARTS)
     except JournalError:
         return None
     return next(map(time_of, records), None)
