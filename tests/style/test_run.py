@@ -169,7 +169,7 @@ PASSING = 'def test_%s():\n    pass\n'
 FAILING = 'def test_%s():\n    assert False\n'
 
 
-OTHERS = 'one 9.9 - - - .\nother 9.8 - - - .\n'
+OTHERS = 'one 9.9 - - - most\nother 9.8 - - - hook\n'
 
 
 def do_without_environments(checkout, platforms=OTHERS):
@@ -191,13 +191,13 @@ def test_all_jobs_are_waited_for_and_told_whole(checkout, failing):
     headings = [number for number, line in enumerate(lines) if line.startswith('== ')]
     assert [lines[number] for number in headings[2:]] == [
         "== Debian's own: everything else",
+        '== whole hosts: bookworm',
         '== other platforms',
         '== the installer and other platforms',
-        '== whole hosts: bookworm',
         *(['== once more, and alone: what failed'] if failing else []),
     ]
     told = ['\n'.join(lines[a:b]) for a, b in zip(headings[2:], headings[3:] + [len(lines)])]
-    own, here, beside, hosts, *again = told
+    own, hosts, here, beside, *again = told
     assert re.findall(r'\d (?:passed|failed)', ''.join(again)) == (['1 failed'] if failing else [])
     assert ' 1 passed' in own and 'test_host' not in own and 'test_installer' not in own
     assert sorted(line for line in (here + '\n' + beside).splitlines() if 'skipped' in line) == [
