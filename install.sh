@@ -18,6 +18,7 @@ usage() {
 usage: install.sh [--mode audit|enforce] [--profile NAME] [--python PATH] [--no-deps] [--root DIR]
        install.sh --preview [--mode audit|enforce] [--profile NAME] [--python PATH] [--root DIR]
        install.sh --uninstall [--root DIR]
+       install.sh --stage DIR
 
 Installs virt-guard as libvirt's qemu hook, tells the running daemon, starts the audit of running domains
 (virt-guard-watch.service), and judges every domain of this host.
@@ -34,6 +35,9 @@ Run it again to upgrade. An edited policy (/etc/virt-guard/policy.yaml) is kept.
   --preview        change nothing; judge every domain of this host as an installation with these options would, and tell
                    which would be refused. Exit status: 0 none, 1 some, 2 not everything could be judged
   --uninstall      remove what was installed; packages, audit records and an edited policy stay
+  --stage DIR      for makers of packages and images: put what a package owns into DIR, as it is on every host, and look
+                   at nothing of this one. On the host, root runs /usr/share/virt-guard/installer/install.sh, to put it in
+                   force, and with --uninstall before it is removed
   --help           show this text
 END
 }
@@ -90,20 +94,68 @@ obey_signals() {
 }
 obey_signals
 
+# --- the list of files -----------------------------------------------------------------------------------------------
+
+# What is put where: a file of the checkout, its place, its mode. An installation has them all, and so has a package.
+list_files() {
+    cat <<'END'
+data/virt-guard usr/bin/virt-guard 755
+data/virt-guard-watch.service usr/lib/systemd/system/virt-guard-watch.service 644
+data/virt-guard-compile.path usr/lib/systemd/system/virt-guard-compile.path 644
+data/virt-guard-compile.service usr/lib/systemd/system/virt-guard-compile.service 644
+data/virt-guard-metrics.timer usr/lib/systemd/system/virt-guard-metrics.timer 644
+data/virt-guard-metrics.service usr/lib/systemd/system/virt-guard-metrics.service 644
+data/virt-guard-alerts.yml usr/share/virt-guard/virt-guard-alerts.yml 644
+data/virt-guard.catalog usr/lib/systemd/catalog/virt-guard.catalog 644
+doc/virt-guard-policy.5 usr/share/man/man5/virt-guard-policy.5 644
+doc/virt-guard.8 usr/share/man/man8/virt-guard.8 644
+END
+}
+
+profiles='rhel-8 rhel-9 rhel-10 rhv-4 sles-15 sles-16'
+
+# What the tree of a version, its hook and its policy are made of, for the host that they are on. A package has these
+# files, too, below $installer and laid out as in a checkout, and puts them in force by the install.sh among them.
+installer=usr/share/virt-guard/installer
+list_sources() {
+    printf '%s\n' install.sh hooks/qemu policy.yaml
+    for known in $profiles; do
+        printf 'data/profiles/%s.yaml\n' "$known"
+    done
+    (cd -- "$checkout" && find lib/virtguard -name '*.py' -type f 2>/dev/null) | LC_ALL=C sort
+}
+
+# Calls `$1 SOURCE PLACE MODE` for each of the list.
+each_file() { # FUNCTION
+    while read -r source place rights; do
+        "$1" "$source" "$place" "$rights" </dev/null
+    done <<END
+$(list_files)
+END
+}
+
 # --- where things are ------------------------------------------------------------------------------------------------
+
+add_directory() { # SOURCE PLACE MODE
+    case " $directories " in
+    *" ${2%/*} "*) ;;
+    *) directories="$directories ${2%/*}" ;;
+    esac
+}
 
 # `root` is '' on a host, else an absolute path without links.
 locate() {
     checkout=$(readlink -f -- "$0")
     checkout=${checkout%/*}
+    # The install.sh of a package leaves alone what the package owns.
+    packaged=
+    [ "$checkout" != "/$installer" ] || packaged=yes
     library=$root/usr/lib/virt-guard
     # One level deep in /usr/sbin: AppArmor's profile of libvirtd lets it execute that (and no other place of ours), and
     # SELinux labels it bin_t. What judges is the path behind the link in hooks/.
     program=$root/usr/sbin/virt-guard-hook
     old_program=$root/usr/libexec/virt-guard/qemu
     command=$root/usr/bin/virt-guard
-    manual=$root/usr/share/man
-    pages='man5/virt-guard-policy.5 man8/virt-guard.8'
     policy=$root/etc/virt-guard/policy.yaml
     compiled=$root/etc/virt-guard/policy.compiled
     # What `virt-guard policy set` writes, and --mode, too.
@@ -130,15 +182,15 @@ locate() {
     metrics=$root/usr/lib/systemd/system/virt-guard-metrics.timer
     metrics_service=${metrics%.timer}.service
     metrics_directories='/var/lib/prometheus/node-exporter /var/lib/node_exporter/textfile_collector'
-    alerts=$root/usr/share/virt-guard/virt-guard-alerts.yml
     # What the installed version has put into /etc: shows whether the policy in force was edited.
     pristine=$library/policy.yaml
     created=$library/created-directories
     # That the timer of metrics was enabled: one that is not since then, somebody has disabled.
     metrics_enabled=$library/metrics-enabled
-    directories='usr/lib/virt-guard usr/sbin usr/bin'
-    directories="$directories etc/virt-guard/policy.d etc/libvirt/hooks usr/lib/systemd/system usr/lib/systemd/catalog"
-    directories="$directories usr/share/man/man5 usr/share/man/man8 usr/share/virt-guard"
+    # The names of the other units that a package has enabled.
+    enabled=$library/enabled-units
+    directories='usr/lib/virt-guard usr/sbin etc/virt-guard/policy.d etc/libvirt/hooks'
+    [ -n "$packaged" ] || each_file add_directory
     # Where versions before the trees had the package and the program.
     old_directories='usr/lib/virt-guard/virtguard usr/libexec/virt-guard'
     # A host has it from libvirt, with rights of libvirt's choice.
@@ -332,28 +384,16 @@ write_hook() { # POLICY
     done <"$checkout/hooks/qemu"
 }
 
-# A shell script, because a #! line holds neither a path with spaces nor a long one.
+# The command, with the variables filled in that it leaves to the installer.
 write_command() {
-    cat <<END
-#!/bin/sh
-# SPDX-License-Identifier: Apache-2.0
-$command_mark
-exec $(quoted "$python") -I -S -B -c '
-import sys
-sys.argv[0] = "virt-guard"
-sys.path.insert(0, sys.argv.pop(1))
-root = sys.argv.pop(1)
-try:
-    from virtguard import libraries
-    libraries.enable_packages()
-    from virtguard.commands import main
-    from virtguard.policy.installation import installed_below
-except Exception as error:
-    sys.stderr.write("virt-guard: the guard cannot run: %s: %s (run install.sh again)\\n" % (type(error).__name__, error))
-    sys.exit(2)
-sys.exit(main.main(installation=installed_below(root)))
-' $(quoted "$tree") $(quoted "$root") "\$@"
-END
+    while IFS= read -r line; do
+        case $line in
+        root=) line=$line$(quoted "$root") ;;
+        python=) line=$line$(quoted "$python") ;;
+        lib=) line=$line$(quoted "$tree") ;;
+        esac
+        printf '%s\n' "$line"
+    done <"$checkout/data/virt-guard"
 }
 
 # --- the profile: which of the shipped policies is installed ---------------------------------------------------------
@@ -361,8 +401,6 @@ END
 shipped_profile() { # NAME
     printf '%s\n' "$checkout/data/profiles/$1.yaml"
 }
-
-profiles='rhel-8 rhel-9 rhel-10 rhv-4 sles-15 sles-16'
 
 is_profile() {
     for known in $profiles; do
@@ -409,6 +447,16 @@ is_same_policy() { # FILE FILE
     without_settings "$1" >"$work/one"
     without_settings "$2" >"$work/other"
     cmp -s "$work/one" "$work/other"
+}
+
+# Without a copy of what was installed, what would be installed is the nearest to it. Sets `pristine` to that then.
+recall_shipped() {
+    for name in $profiles; do
+        write_policy "$name" >"$work/$name"
+        if [ ! -f "$pristine" ] && is_same_policy "$policy" "$work/$name"; then
+            pristine=$work/$name
+        fi
+    done
 }
 
 # Makes $work/policy, the policy that will be in force, and $work/drop-in, if it needs other settings. Sets policy_state:
@@ -464,21 +512,14 @@ ${settings%/*}, then put policy.yaml.new in its place"
 # --- reasons to stop -------------------------------------------------------------------------------------------------
 
 check_is_complete() {
-    for name in hooks/qemu lib/virtguard/hook/call.py data/virt-guard-watch.service data/virt-guard-compile.path \
-        data/virt-guard-compile.service data/virt-guard-metrics.timer data/virt-guard-metrics.service \
-        data/virt-guard-alerts.yml data/virt-guard.catalog; do
-        [ -r "$checkout/$name" ] || die "$checkout/$name is missing; run install.sh where it is, in a complete checkout"
+    for name in lib/virtguard/hook/call.py $(list_sources); do
+        check_is_there "$name"
     done
-    [ -r "$checkout/policy.yaml" ] ||
-        die "$checkout/policy.yaml is missing; run install.sh where it is, in a complete checkout"
-    for name in $profiles; do
-        name=$(shipped_profile "$name")
-        [ -r "$name" ] || die "$name is missing; run install.sh where it is, in a complete checkout"
-    done
-    for page in $pages; do
-        page=$checkout/doc/${page#*/}
-        [ -r "$page" ] || die "$page is missing; run install.sh where it is, in a complete checkout"
-    done
+    [ -n "$packaged" ] || each_file check_is_there
+}
+
+check_is_there() { # SOURCE...
+    [ -r "$checkout/$1" ] || die "$checkout/$1 is missing; run install.sh where it is, in a complete checkout"
 }
 
 check_places() {
@@ -491,14 +532,18 @@ check_places() {
     if is_plain_file "$program" && ! is_our_program; then
         die "$program belongs to another program; remove that first"
     fi
-    for path in "$program" "$compiled" "$settings" "$policy.new" "$pristine" "$created" "$unit" "$renewal" \
-        "$renewal_service" "$metrics" "$metrics_service" "$metrics_enabled" "$alerts" "$catalog" \
-        "$manual"/man[58]/virt-guard*; do
-        [ ! -d "$path" ] || [ -L "$path" ] || die "$path is a directory; remove it"
+    for path in "$program" "$compiled" "$settings" "$policy.new" "$pristine" "$created" "$metrics_enabled" \
+        "$enabled"; do
+        check_is_no_directory '' "${path#"$root"/}"
     done
+    [ -n "$packaged" ] || each_file check_is_no_directory
     for directory in $directories; do
         check_writable "$root/$directory"
     done
+}
+
+check_is_no_directory() { # SOURCE PLACE...
+    [ ! -d "$root/$2" ] || [ -L "$root/$2" ] || die "$root/$2 is a directory; remove it"
 }
 
 # Sets `link`, where libvirt will find the hook, and `other_link`, where it must not find it, too.
@@ -716,24 +761,36 @@ is_intact() { # TREE
 }
 
 put_command() {
+    [ -z "$packaged" ] || return 0
     write_command >"$work/virt-guard"
     put_and_tell "$work/virt-guard" "$command" 755
 }
 
-put_manual() {
-    for page in $pages; do
-        put_and_tell "$checkout/doc/${page#*/}" "$manual/$page" 644
-    done
+# All of the list but the command, which must be there earlier.
+put_files() {
+    if [ -z "$packaged" ]; then
+        each_file put_file
+    else
+        each_file remove_replaced
+    fi
+}
+
+put_file() { # SOURCE PLACE MODE
+    [ "$root/$2" != "$command" ] || return 0
+    put_and_tell "$checkout/$1" "$root/$2" "$3"
+    [ -z "$written" ] || [ "$root/$2" != "$catalog" ] || update_catalog
+}
+
+# The manual of an installation without a package: that of the package is compressed.
+remove_replaced() { # SOURCE PLACE MODE
+    case $2 in
+    usr/share/man/*) [ ! -e "$root/$2.gz" ] || ! exists "$root/$2" || remove "$root/$2" ;;
+    esac
 }
 
 # A service to whoever reads the records, so nothing depends on it.
 update_catalog() {
     [ -n "$root" ] || ! command -v journalctl >/dev/null || timeout 60 journalctl --update-catalog >/dev/null 2>&1 || :
-}
-
-put_catalog() {
-    put_and_tell "$checkout/data/virt-guard.catalog" "$catalog" 644
-    [ -z "$written" ] || update_catalog
 }
 
 compile_policy() {
@@ -934,12 +991,6 @@ is_systemd_running() {
     [ -z "$root" ] && [ -d /run/systemd/system ] && command -v systemctl >/dev/null
 }
 
-put_watch() {
-    for path in "$unit" "$renewal" "$renewal_service" "$metrics" "$metrics_service" "$alerts"; do
-        put_and_tell "$checkout/data/${path##*/}" "$path" 644
-    done
-}
-
 # A run that was killed may not have come to restart the watch: it still has the code of before.
 is_there_old_code() {
     [ "$(printf '%s ' "$library"/tree-*)" != "$tree " ] || exists "$library/virtguard"
@@ -947,20 +998,44 @@ is_there_old_code() {
 
 # Where an image is built, systemd is there and does not run: what is enabled starts on the hosts that are made of it.
 enable_for_later() { # UNIT
-    [ -z "$root" ] && command -v systemctl >/dev/null && systemctl --quiet enable "$1" >"$work/said" 2>&1
+    [ -z "$root" ] && command -v systemctl >/dev/null && ! is_left_disabled "$1" && enable_unit "$1" >"$work/said" 2>&1
+}
+
+# What a package has enabled before, and somebody has disabled: an upgrade, which nobody may have asked for, leaves it so.
+is_left_disabled() { # UNIT
+    [ -n "$packaged" ] && grep -qxF -- "${1##*/}" "$enabled" 2>/dev/null && ! systemctl --quiet is-enabled "${1##*/}"
+}
+
+enable_unit() { # UNIT
+    systemctl --quiet enable "${1##*/}" || return
+    [ -n "$packaged" ] || return 0
+    { cat -- "$enabled" 2>/dev/null || :; printf '%s\n' "${1##*/}"; } | sort -u >"$work/enabled"
+    put "$work/enabled" "$enabled" 644
+}
+
+# Of a package, Debian's administrators can forbid it (policy-rc.d), as those do who make images.
+restart_unit() { # UNIT
+    if [ -n "$packaged" ] && command -v deb-systemd-invoke >/dev/null; then
+        deb-systemd-invoke restart "${1##*/}" && systemctl is-active --quiet "${1##*/}"
+    else
+        systemctl restart "${1##*/}"
+    fi
 }
 
 # A watch that does not start is no reason to take the hook back. Sets `watch_failed` then.
 start_watch() {
     watch_failed=
     if ! is_systemd_running; then
-        if enable_for_later "${unit##*/}"; then
+        if enable_for_later "$unit"; then
             printf '           %s\n' "systemd does not run; ${unit##*/} starts with it"
         elif [ -z "$root" ]; then
             printf '           %s\n' "systemd does not run; 'virt-guard watch' audits running domains"
         fi
-    elif [ $changes -gt 0 ] || is_there_old_code || ! systemctl is-active --quiet "${unit##*/}"; then
-        if systemctl daemon-reload && systemctl --quiet enable "${unit##*/}" && systemctl restart "${unit##*/}"; then
+    elif is_left_disabled "$unit"; then
+        systemctl daemon-reload
+        printf '           %s\n' "${unit##*/} is disabled, and stays so: nothing watches running domains"
+    elif [ -n "$packaged" ] || [ $changes -gt 0 ] || is_there_old_code || ! systemctl is-active --quiet "${unit##*/}"; then
+        if systemctl daemon-reload && enable_unit "$unit" && restart_unit "$unit"; then
             printf 'started    %s\n' "${unit##*/}"
         else
             watch_failed=yes
@@ -978,12 +1053,14 @@ stop_renewal() {
 
 start_renewal() {
     if ! is_systemd_running; then
-        enable_for_later "${renewal##*/}" || :
+        enable_for_later "$renewal" || :
         return 0
     fi
-    if [ $changes -gt 0 ] || ! systemctl is-active --quiet "${renewal##*/}"; then
+    if is_left_disabled "$renewal"; then
+        printf '           %s\n' "${renewal##*/} is disabled, and stays so"
+    elif [ $changes -gt 0 ] || ! systemctl is-active --quiet "${renewal##*/}"; then
         # Where its units are new, start_watch has let systemd read them.
-        if systemctl --quiet enable "${renewal##*/}" && systemctl restart "${renewal##*/}"; then
+        if enable_unit "$renewal" && restart_unit "$renewal"; then
             renewal_stopped=
             printf 'started    %s\n' "${renewal##*/}"
         else
@@ -1005,9 +1082,9 @@ start_metrics() {
         ! systemctl --quiet is-enabled "${metrics##*/}" 2>/dev/null; then
         printf '           %s\n' "${metrics##*/} is disabled, and stays so: no metrics are written"
     elif ! is_systemd_running; then
-        ! enable_for_later "${metrics##*/}" || note_metrics
+        ! enable_for_later "$metrics" || note_metrics
     elif [ $changes -gt 0 ] || ! systemctl is-active --quiet "${metrics##*/}"; then
-        if systemctl --quiet enable "${metrics##*/}" && note_metrics && systemctl restart "${metrics##*/}"; then
+        if systemctl --quiet enable "${metrics##*/}" && note_metrics && restart_unit "$metrics"; then
             printf 'started    %s\n' "${metrics##*/}"
         else
             printf '           %s\n' "${metrics##*/} did not start: no metrics are written"
@@ -1025,15 +1102,21 @@ remove_metrics() {
         systemctl --quiet disable --now "${metrics##*/}" || die "cannot stop ${metrics##*/}"
         systemctl stop "${metrics_service##*/}" || die "cannot stop ${metrics_service##*/}"
     fi
-    remove "$root"/etc/systemd/system/*.wants/"${metrics##*/}" "$metrics" "$metrics_service" "$alerts"
+    remove "$root"/etc/systemd/system/*.wants/"${metrics##*/}"
     [ -z "$root" ] || return 0
     for directory in $metrics_directories; do
         remove "$directory/virt-guard.prom"
     done
 }
 
-remove_watch() {
-    before=$changes
+remove_file() { # SOURCE PLACE MODE
+    exists "$root/$2" || return 0
+    [ "$root/$2" != "$command" ] || is_our_command || return 0
+    remove "$root/$2"
+    [ "$root/$2" != "$catalog" ] || update_catalog
+}
+
+stop_units() {
     remove_metrics
     for path in "$renewal" "$renewal_service" "$unit"; do
         if is_systemd_running && exists "$path" && [ "$path" != "$renewal_service" ]; then
@@ -1042,13 +1125,18 @@ remove_watch() {
             systemctl stop "${path##*/}" || die "cannot stop ${path##*/}" # active or on its way
         fi
         # What enabled it, where systemd does not run or its unit was gone before.
-        remove "$root"/etc/systemd/system/*.wants/"${path##*/}" "$path"
+        remove "$root"/etc/systemd/system/*.wants/"${path##*/}"
     done
+    remove "$kept_states"
+}
+
+remove_files() {
+    before=$changes
+    each_file remove_file
     if [ "$changes" -gt "$before" ] && is_systemd_running; then
         systemctl daemon-reload || die 'systemd does not reload its units'
         systemctl reset-failed "${renewal_service##*/}" "${metrics_service##*/}" 2>/dev/null || : # such as of a broken policy
     fi
-    remove "$kept_states"
 }
 
 judge_domains() {
@@ -1076,14 +1164,25 @@ judge_host() {
     cat -- "$work/host"
 }
 
+# Before a checkout puts its files over those of a package, which the next upgrade of that would put back.
+check_is_no_package() {
+    [ -z "$packaged" ] && exists "/$installer/install.sh" && [ -z "$root" ] || return 0
+    die "virt-guard is installed here as a package, whose files these would replace; use that (/$installer/install.sh has \
+the same options), or remove the package first"
+}
+
 install() {
+    check_is_no_package
     version=$(sed -n "s/^__version__ = '\(.*\)'\$/\1/p" "$checkout/lib/virtguard/__init__.py")
     printf 'virt-guard %s -> %s\n' "$version" "${root:-/}"
     check_is_complete
     check_places
     provide_python
+    installed_pristine=$pristine
+    recall_shipped # as where a package was removed and its policy was not
     choose_profile
     prepare_policy
+    pristine=$installed_pristine
     tidy
     make_directories
     put_tree
@@ -1106,9 +1205,7 @@ install() {
         put_policy
     fi
     compile_policy
-    put_watch
-    put_manual
-    put_catalog
+    put_files
     tell_of_other_hook
     if [ $changes -gt 0 ]; then
         record_change "$came" "$version"
@@ -1121,9 +1218,12 @@ install() {
     start_metrics
     await_calls
     remove_old_code
-    judge_domains
+    [ "$packaged$came" = yesupgraded ] || judge_domains
     judge_host
-    [ -z "$watch_failed" ] || die "the hook is in force, but ${unit##*/} did not start: see journalctl -u ${unit##*/}"
+    [ -n "$watch_failed" ] || return 0
+    failure="the hook is in force, but ${unit##*/} did not start: see journalctl -u ${unit##*/}"
+    [ -n "$packaged" ] || die "$failure"
+    printf 'install.sh: %s\n' "$failure" >&2 # as is usual: the package is installed all the same
 }
 
 # --- preview ---------------------------------------------------------------------------------------------------------
@@ -1156,6 +1256,26 @@ preview() {
     esac
 }
 
+# --- what a package owns ---------------------------------------------------------------------------------------------
+
+# The files that are the same on every host. All else is made on the host, by the install.sh among them.
+stage() {
+    check_is_complete
+    [ -z "$packaged" ] || die '--stage needs a checkout'
+    ! exists "$destination/$installer" || die "$destination/$installer is there already; --stage needs a directory without it"
+    each_file stage_file
+    for source in $(list_sources); do
+        case $source in
+        install.sh | hooks/qemu) stage_file "$source" "$installer/$source" 755 ;;
+        *) stage_file "$source" "$installer/$source" 644 ;;
+        esac
+    done
+}
+
+stage_file() { # SOURCE PLACE MODE
+    command install -D -m "$3" -- "$checkout/$1" "$destination/$2" # not the function
+}
+
 # --- uninstall -------------------------------------------------------------------------------------------------------
 
 remove() { # PATH...
@@ -1167,44 +1287,59 @@ remove() { # PATH...
     done
 }
 
+check_removable() { # SOURCE PLACE MODE
+    ! exists "$root/$2" || check_writable "$root/${2%/*}"
+}
+
 keep() { # PATH WHY
     printf 'kept       %s (%s)\n' "$1" "$2"
 }
 
 uninstall() {
+    check_is_no_package
     printf 'virt-guard <- %s\n' "${root:-/}"
     for directory in $directories $old_directories; do
         each_directory check_directory "$directory"
     done
-    for path in "$main_link" "$second_link" "$program" "$old_program" "$command" "$library"/* "$policy" "$unit" \
-        "$renewal" "$metrics" "$alerts" "$catalog"; do
+    for path in "$main_link" "$second_link" "$program" "$old_program" "$command" "$library"/* "$policy"; do
         ! exists "$path" || check_writable "${path%/*}"
     done
+    each_file check_removable
     tidy
     for link in "$main_link" "$second_link"; do
         ! is_our_link "$link" || remove "$link"
     done
     note_calls
-    remove_watch
+    stop_units
+    [ -n "$packaged" ] || remove_files
     await_calls
     ! is_our_program || remove "$program"
     remove "$old_program"
-    ! is_our_command || remove "$command"
-    for page in $pages; do
-        remove "$manual/$page"
-    done
-    if exists "$catalog"; then
-        remove "$catalog"
-        update_catalog
-    fi
     remove "$compiled"
-    # Without a copy of what was installed, what would be installed is the nearest to it.
-    for name in $profiles; do
-        write_policy "$name" >"$work/$name"
-        if [ ! -f "$pristine" ] && is_same_policy "$policy" "$work/$name"; then
-            pristine=$work/$name
-        fi
-    done
+    # What is configured outlives a package that is removed; its purge removes that, too.
+    [ -n "$packaged" ] || remove_policy
+    # An audit trail outlives the guard, unless it tells of nothing but its installation, as that of earlier versions may.
+    if is_plain_file "$log" && ! grep -qvF ' VIRT_GUARD_DOMAIN=virt-guard-install-check ' "$log"; then
+        remove "$log"
+    elif exists "$log"; then
+        keep "$log" 'audit records'
+    fi
+    made=$(cat -- "$created" 2>/dev/null) || made=
+    remove "$library"/tree-* "$library/virtguard" "$library/profiles" "$library/policy.yaml" "$created" \
+        "$metrics_enabled" "$enabled"
+    remove_directories
+    if [ $changes -eq 0 ]; then
+        printf 'unchanged  virt-guard is not installed here\n'
+        return
+    fi
+    record_change removed ''
+    [ -n "$root" ] || rm -f /run/virt-guard.told
+    tell_daemons 'no libvirt daemon runs'
+}
+
+# But for what somebody has edited.
+remove_policy() {
+    recall_shipped
     if is_same_policy "$policy.new" "$pristine"; then
         remove "$policy.new"
     fi
@@ -1220,15 +1355,9 @@ uninstall() {
     for text in "${policy%.yaml}.edit"/*; do
         ! exists "$text" || keep "$text" 'of virt-guard policy edit'
     done
-    # An audit trail outlives the guard, unless it tells of nothing but its installation, as that of earlier versions may.
-    if is_plain_file "$log" && ! grep -qvF ' VIRT_GUARD_DOMAIN=virt-guard-install-check ' "$log"; then
-        remove "$log"
-    elif exists "$log"; then
-        keep "$log" 'audit records'
-    fi
-    made=$(cat -- "$created" 2>/dev/null) || made=
-    remove "$library"/tree-* "$library/virtguard" "$library/profiles" "$library/policy.yaml" "$created" \
-        "$metrics_enabled"
+}
+
+remove_directories() {
     {
         printf '%s\n' "$made"
         printf '%s\n' usr/lib/virt-guard usr/libexec/virt-guard usr/share/virt-guard etc/virt-guard etc/virt-guard/policy.d
@@ -1244,47 +1373,43 @@ uninstall() {
             rmdir --ignore-fail-on-non-empty -- "$path"
         fi
     done
-    if [ $changes -eq 0 ]; then
-        printf 'unchanged  virt-guard is not installed here\n'
-        return
-    fi
-    record_change removed ''
-    [ -n "$root" ] || rm -f /run/virt-guard.told
-    tell_daemons 'no libvirt daemon runs'
 }
 
 # --- the command line ------------------------------------------------------------------------------------------------
+
+choose_action() { # ACTION
+    [ "$action" = install ] || [ "$action" = "$1" ] || misused "--$action does not go with --$1"
+    action=$1
+}
 
 failed=1 # the exit status of `die`
 for option in "$@"; do
     [ "$option" != --preview ] || failed=2
 done
 check_system
-root='' mode='' profile='' wanted_python='' install_packages=yes action=install committed='' tree='' proving='' link=''
+root='' mode='' profile='' wanted_python='' install_packages=yes action=install destination='' committed='' tree='' proving='' link=''
 while [ $# -gt 0 ]; do
     case $1 in
-    --root=* | --mode=* | --profile=* | --python=*)
+    --root=* | --mode=* | --profile=* | --python=* | --stage=*)
         option=${1%%=*} value=${1#*=}
         shift
         set -- "$option" "$value" "$@"
         ;;
     esac
     case $1 in
-    --root | --mode | --profile | --python)
+    --root | --mode | --profile | --python | --stage)
         [ -n "${2-}" ] || misused "$1 needs a value"
         case $1 in
         --root) root=$2 ;;
         --mode) mode=$2 ;;
         --profile) profile=$2 ;;
         --python) wanted_python=$2 ;;
+        --stage) destination=$2 && choose_action stage ;;
         esac
         shift
         ;;
     --no-deps) install_packages= ;;
-    --preview | --uninstall)
-        [ "$action" = install ] || [ "$action" = "${1#--}" ] || misused '--preview does not go with --uninstall'
-        action=${1#--}
-        ;;
+    --preview | --uninstall) choose_action "${1#--}" ;;
     --help)
         usage
         exit 0
@@ -1307,6 +1432,12 @@ case $root$wanted_python in
 esac
 if [ "$action" = uninstall ] && [ -n "$mode$profile$wanted_python" ]; then
     misused '--uninstall goes with --root only'
+fi
+if [ "$action" = stage ]; then
+    [ -z "$root$mode$profile$wanted_python" ] || misused '--stage goes with no other option'
+    locate
+    stage
+    exit 0
 fi
 if [ -n "$root" ]; then
     root=$(readlink -m -- "$root")

@@ -13,7 +13,7 @@ from support.paths import CHECKOUT
 LINTERS = os.environ.get('VIRT_GUARD_LINTERS') or os.path.join(
     '/var/cache' if os.geteuid() == 0 else os.path.expanduser('~/.cache'), 'virt-guard-tests/lint/bin'
 )
-SHELL_SCRIPTS = ('hooks/qemu', 'install.sh', 'tests/run', '.ci/run')
+SHELL_SCRIPTS = ('data/virt-guard', 'hooks/qemu', 'install.sh', 'tests/run', '.ci/run')
 
 COMMANDS = {
     'ruff check': ['ruff', 'check', '--no-cache', 'lib', 'tests'],
