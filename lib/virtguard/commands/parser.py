@@ -8,6 +8,7 @@ from ..waivers import parse_day
 from . import check, watch
 from .change_parser import add_policy_set, add_waiver
 from .exit_status import FINE
+from .fleet_parser import add_fleet
 from .output.formats import FORMATS
 from .policies import policy, rules
 from .usage import Parser, add_command
@@ -61,7 +62,9 @@ def build_parser() -> Parser:
     )
     parser.add_argument('--version', action='version', version='%s %s' % (wording.PROGRAM, __version__))
     commands = parser.add_commands('COMMAND')
-    for add in (_add_check, _add_scan, _add_status, _add_report, _add_metrics, _add_watch, _add_rules, _add_explain):
+    for add in (_add_check, _add_scan, _add_status, _add_report, add_fleet):
+        add(commands)
+    for add in (_add_metrics, _add_watch, _add_rules, _add_explain):
         add(commands)
     policy_command = add_command(
         commands,

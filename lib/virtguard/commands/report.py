@@ -5,6 +5,7 @@ import os
 import time
 
 from ..errors import GuardError
+from ..health.journal_files import JournalFiles
 from ..health.journal_reader import oldest_entry, synchronise
 from ..host import today
 from ..libraries import blame
@@ -15,7 +16,7 @@ from ..reporting.json_lines import json_lines
 from ..reporting.moments import parse_period
 from ..reporting.new_files import NewFile
 from ..reporting.pack import Pack
-from ..reporting.reading import STANDARD_INPUT, Reading, entries_of_file, entries_of_journal
+from ..reporting.reading import STANDARD_INPUT, Reading, entries_of_file, entries_of_files, entries_of_journal
 from ..reporting.text import text_lines
 from ..wording import quoted
 from .exit_status import FINE
@@ -51,12 +52,17 @@ class Report:
         self._reading = Reading(keep)
         self._account = Account(period)
         is_current = arguments.records is not None or arguments.journal is not None or synchronise()
+        files = None if arguments.journal is None else JournalFiles(arguments.journal)
         if arguments.records is not None:
             entries = entries_of_file(arguments.records)
+        elif files is not None:
+            entries = entries_of_files(files)
         else:
-            entries = entries_of_journal(period, arguments.journal)
+            entries = entries_of_journal(period)
         self._account.add_all(self._reading.records(entries, period))
         self.origin = _origin(arguments, installation, period)
+        if files is not None:
+            self.origin.unread += ['not all of %s could be read: %s' % damage for damage in files.damaged]
         if not is_current:
             self.origin.unread.append('journald does not answer: the latest records may be missing')
         self._contents = Contents(self._account, self._reading, self.origin, self._made)

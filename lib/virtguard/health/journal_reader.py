@@ -6,13 +6,14 @@ import json
 import subprocess
 
 from ..errors import GuardError
+from .journal_export import parse_export
 from .programs import ProgramError, lines_of_program, run_program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
+    from typing import Any, Iterator, List, Optional, Sequence, Union
 
-    Record = Dict[str, Union[str, List[str]]]
+    from .journal_export import Record as Record
 
 STARTS = ('prepare', 'start')  # operations whose records are verdicts on a start
 OF_STARTS = tuple('VIRT_GUARD_OPERATION=' + operation for operation in STARTS)
@@ -20,7 +21,6 @@ _OURS, _ROOT = 'SYSLOG_IDENTIFIER=virt-guard', '_UID=0'
 _PATIENCE = 20  # seconds
 _SILENCE = 300  # seconds without a record, while a long journal is read
 _MAX_LINE = 4 << 20  # bytes of one record
-_FIRST, _LENGTH = b'__CURSOR', 8  # of an entry in the export format: its first field; bytes of a length
 _MAX_DIGITS = 20  # of a time: 64 bits
 _SYNCHRONISED = 5  # seconds until journald has written down what it was sent
 
@@ -51,14 +51,13 @@ def read_journal(*arguments: str, fields: 'Sequence[str]' = ()) -> 'Iterator[Rec
     return parse_export(_ask([*command, *arguments]))
 
 
-def stream_records(*arguments: str, directory: 'Optional[str]' = None) -> 'Iterator[Optional[Record]]':
-    """Entries of a journal one by one, with all their fields; None for what cannot be read.
+def stream_records(*arguments: str) -> 'Iterator[Optional[Record]]':
+    """Entries of this host's journal one by one, with all their fields; None for what cannot be read.
 
     :param arguments: options and matches of journalctl; nothing else is selected
-    :param directory: where the files of the journal are (default: that of this host)
     :raises JournalError:
     """
-    command = ['journalctl', '--quiet', '--no-pager', '--output=json', '--all', *_below(directory), *arguments]
+    command = ['journalctl', '--quiet', '--no-pager', '--output=json', '--all', *arguments]
     with _telling('has said nothing for %d seconds' % _SILENCE):
         try:
             for line in lines_of_program(command, _SILENCE, _MAX_LINE):
@@ -80,11 +79,11 @@ def oldest_entry(directory: 'Optional[str]' = None) -> 'float':
 
     Users have journals of their own, which may reach further back, and have none of our records.
 
-    :param directory: as for stream_records
+    :param directory: where the files of the journal are (default: that of this host)
     :raises JournalError:
     """
-    which = ['--system'] if directory is None else _below(directory)
-    text = _ask(['journalctl', '--quiet', '--no-pager', '--header', *which])
+    which = '--system' if directory is None else '--directory=' + directory
+    text = _ask(['journalctl', '--quiet', '--no-pager', '--header', which])
     times = list(_head_times(text.decode('utf-8', 'replace')))
     return min(times, default=0.0)
 
@@ -141,10 +140,6 @@ def _text(value: 'Any') -> str:
     return value if isinstance(value, str) else ''
 
 
-def _below(directory: 'Optional[str]') -> 'List[str]':
-    return [] if directory is None else ['--directory=' + directory]
-
-
 def _head_times(text: str) -> 'Iterator[float]':
     for line in text.splitlines():
         name, _, value = line.partition(':')
@@ -164,47 +159,6 @@ def parse_record(line: 'Union[str, bytes]') -> 'Optional[Record]':
     except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None
-
-
-def parse_export(data: bytes) -> 'Iterator[Record]':
-    """What journalctl has written in journald's export format, https://systemd.io/JOURNAL_EXPORT_FORMATS/: one line for
-    each field, and an empty one after each entry. Text that cannot be printed comes with its length, and may hold such
-    lines itself; entries with that, or with a field that is repeated, are read line by line."""
-    position = 0
-    while position < len(data):
-        end = data.find(b'\n\n', position)
-        lines = data[position : end if end >= 0 else len(data)].decode('utf-8', 'surrogateescape').split('\n')
-        try:
-            record: 'Any' = dict(line.split('=', 1) for line in lines)
-        except ValueError:  # a line is the name of a field, and its length follows
-            record = {}
-        if end >= 0 and len(record) == len(lines):
-            position = end + 2
-        else:
-            record, position = _read_entry(data, position)
-        if record:
-            yield record
-
-
-def _read_entry(data: bytes, position: int) -> 'Tuple[Record, int]':
-    """The entry that begins there ({}: it has no end), and where the next one begins."""
-    values: 'Dict[str, List[str]]' = {}
-    while True:
-        end = data.find(b'\n', position)
-        if end < 0:
-            return {}, len(data)
-        name, equals, value = data[position:end].partition(b'=')
-        if name == _FIRST and values:
-            values = {}  # journalctl has left the entry before this one unfinished, as it could not read on
-        position = end + 1
-        if not name:
-            break
-        if not equals:
-            begin = position + _LENGTH
-            position = begin + int.from_bytes(data[position:begin], 'little') + 1
-            value = data[begin : position - 1]
-        values.setdefault(name.decode('ascii', 'replace'), []).append(value.decode('utf-8', 'surrogateescape'))
-    return {name: found if len(found) > 1 else found[0] for name, found in values.items()}, position
 
 
 def _ask(command: 'List[str]') -> bytes:

@@ -7,7 +7,7 @@ import subprocess
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterator, Sequence, Tuple
+    from typing import Iterator, Mapping, Optional, Sequence, Tuple
 
 _ENVIRONMENT = {'LC_ALL': 'C', 'PATH': '/usr/sbin:/usr/bin:/sbin:/bin'}
 _CHUNK = 1 << 16
@@ -34,6 +34,52 @@ class ProgramError(Exception):
     """A program has ended with a status that is not 0; the argument is what it has written to standard error last."""
 
 
+class Output:
+    """What a program writes, piece by piece, as it comes; then its `status`, and what it has `said` last on standard
+    error, at most _SAID bytes.
+
+    Iterating over it runs the program.
+    :raises OSError: it cannot be started
+    :raises subprocess.TimeoutExpired: it has written nothing for so long
+    """
+
+    def __init__(
+        self, command: 'Sequence[str]', seconds: float, settings: 'Optional[Mapping[str, str]]' = None
+    ) -> None:
+        """
+        :param settings: variables that are added to its environment
+        """
+        self.status = 0
+        self.said = b''
+        self._command = command
+        self._seconds = seconds
+        self._environment = dict(_ENVIRONMENT, **(settings or {}))
+
+    def __iter__(self) -> 'Iterator[bytes]':
+        process = subprocess.Popen(
+            self._command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=self._environment,
+        )
+        try:
+            assert process.stdout is not None and process.stderr is not None
+            out, err = process.stdout.fileno(), process.stderr.fileno()
+            for descriptor, chunk in _chunks(out, err, self._seconds, self._command):
+                if descriptor == err:
+                    self.said = (self.said + chunk)[-_SAID:]
+                else:
+                    yield chunk
+            self.status = process.wait(self._seconds)
+        finally:
+            process.kill()
+            process.wait()
+            for stream in (process.stdout, process.stderr):
+                if stream is not None:
+                    stream.close()
+
+
 def lines_of_program(command: 'Sequence[str]', seconds: float, longest: int) -> 'Iterator[bytes]':
     """The lines that a program writes, without their ends, as they come: all of them may not fit into memory.
 
@@ -42,31 +88,17 @@ def lines_of_program(command: 'Sequence[str]', seconds: float, longest: int) -> 
     :raises subprocess.TimeoutExpired: it has written nothing for so long
     :raises ProgramError: after the last line
     """
-    process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_ENVIRONMENT
-    )
-    try:
-        assert process.stdout is not None and process.stderr is not None
-        out, err = process.stdout.fileno(), process.stderr.fileno()
-        unended, said = b'', b''
-        for descriptor, chunk in _chunks(out, err, seconds, command):
-            if descriptor == err:
-                said = (said + chunk)[-_SAID:]
-                continue
-            *lines, rest = (unended + chunk).split(b'\n')
-            for line in lines:
-                yield line[:longest]
-            unended = rest[: longest + 1]
-        if unended:
-            yield unended[:longest]
-        if process.wait(seconds):
-            raise ProgramError(said.decode('utf-8', 'replace').strip())
-    finally:
-        process.kill()
-        process.wait()
-        for stream in (process.stdout, process.stderr):
-            if stream is not None:
-                stream.close()
+    output = Output(command, seconds)
+    unended = b''
+    for chunk in output:
+        *lines, rest = (unended + chunk).split(b'\n')
+        for line in lines:
+            yield line[:longest]
+        unended = rest[: longest + 1]
+    if unended:
+        yield unended[:longest]
+    if output.status:
+        raise ProgramError(output.said.decode('utf-8', 'replace').strip())
 
 
 def _chunks(out: int, err: int, seconds: float, command: 'Sequence[str]') -> 'Iterator[Tuple[int, bytes]]':

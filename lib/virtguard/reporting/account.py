@@ -3,6 +3,7 @@
 
 from .groups import Room
 from .host_account import HostAccount
+from .identity import Seen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ class Account:
         self.hosts: 'Dict[str, HostAccount]' = {}
         self.more = 0
         self._room = Room()
+        self._seen = Seen()
 
     def add_all(self, records: 'Iterable[Record]') -> None:
         for record in records:
@@ -32,5 +34,5 @@ class Account:
                 if len(self.hosts) >= _MOST_HOSTS:
                     self.more += 1
                     continue
-                account = self.hosts[host] = HostAccount(record.host, self.period, self._room)
+                account = self.hosts[host] = HostAccount(record.host, self.period, self._room, self._seen)
             account.add(record)

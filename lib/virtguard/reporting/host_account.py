@@ -2,24 +2,23 @@
 """What the records of one host add up to. Pure: no I/O; the records come in the order in which they were stored."""
 
 import re
-from collections import OrderedDict
 
 from .. import model
 from .groups import Groups, Room
+from .identity import Seen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, Hashable, List, Optional, Tuple
+    from typing import Dict, List, Optional, Tuple
 
     from .moments import Period
     from .record import Record
 
 INSTALLED, REMOVED = 'installed', 'removed'
 _BACK = 1.0  # seconds by which a clock may go back, as it does when it is adjusted
-_MOST_SEEN = 20000  # what is remembered of the records before, to see the same one twice
 _MOST_NOTED = 500  # of what happens seldom
 _MOST_DOMAINS = 20000
-_DAYS_LEFT = re.compile(r'( until \d{4}-\d\d-\d\d), (?:expires today|\d+ days? left)')
+DAYS_LEFT = re.compile(r'( until \d{4}-\d\d-\d\d), (?:expires today|\d+ days? left)')
 
 
 class PolicyUse:
@@ -60,7 +59,7 @@ class HostAccount:
     :param host: the id of the machine, '' where records do not say
     """
 
-    def __init__(self, host: str, period: 'Period', room: Room) -> None:
+    def __init__(self, host: str, period: 'Period', room: Room, seen: Seen) -> None:
         self.host = host
         self.hostname = ''
         self.first: 'Optional[float]' = None  # of what lies in the period
@@ -77,7 +76,7 @@ class HostAccount:
         self.more_policies = 0
         self.set_back: 'List[Tuple[float, float]]' = []  # when the clock was set back: from, to
         self._period = period
-        self._seen: 'OrderedDict[Hashable, None]' = OrderedDict()
+        self._seen = seen
         self._stored: 'Optional[Tuple[str, float, Optional[float]]]' = None  # of the record before
 
     def add(self, record: 'Record') -> None:
@@ -111,7 +110,7 @@ class HostAccount:
         else:
             self.warnings.add(record.message, record)
         for waiver in record.waivers if record.decision != model.EXPIRY else ():
-            told = _DAYS_LEFT.sub(r'\1', waiver, 1)
+            told = DAYS_LEFT.sub(r'\1', waiver, 1)
             group = self.waivers.add((who, told), record)
             if group is not None:
                 group.waiver = told
@@ -139,17 +138,16 @@ class HostAccount:
             self.fieldless.add(record)
 
     def _is_repeated(self, record: 'Record') -> bool:
-        """Whether the same was recorded before: by journald when it begins a file, or by a watch that was killed."""
+        """Whether the same was recorded before: by journald when it begins a file, by a watch that was killed, or by an
+        upload that was sent again."""
         # Several watches may record one event, each with its own run.
-        key: 'Hashable' = record.event if record.event and record.decision != model.EXPIRY else record.run
-        if not record.event and not all(record.run):
+        if record.event and record.decision != model.EXPIRY:
+            return not self._seen.is_new((self.host, record.event))
+        if not all(record.run):
             return False
-        if key in self._seen:
-            return True
-        self._seen[key] = None
-        if len(self._seen) > _MOST_SEEN:
-            self._seen.popitem(last=False)
-        return False
+        # One process may send two records in one microsecond.
+        told = (record.decision, record.operation, record.domain, record.uuid, record.message)
+        return not self._seen.is_new((self.host, *record.run, str(record.moment), *told))
 
     def _watch_clock(self, record: 'Record') -> None:
         before, self._stored = self._stored, (record.boot, record.stored, record.since_boot)

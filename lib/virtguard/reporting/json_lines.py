@@ -29,9 +29,9 @@ def json_lines(
     period = account.period
     yield _line(
         'report',
-        since=_time(period.since),
-        until=_time(period.until),
-        made=_time(made),
+        since=described_time(period.since),
+        until=described_time(period.until),
+        made=described_time(made),
         version=__version__,
         origin=origin.name,
         records=reading.count,
@@ -49,14 +49,16 @@ def json_lines(
 def _of_host(host: 'HostAccount') -> 'Iterator[Object]':
     yield {
         'kind': 'host',
-        'first': _time(host.first),
-        'last': _time(host.last),
+        'first': described_time(host.first),
+        'last': described_time(host.last),
         'admitted': host.starts,
         'refused': host.refused.count,
         'would-refuse': host.would_refuse.count,
         'not-judged': host.unjudged.count,
         'findings': host.happened.count,
-        'removed': [{'from': _time(begin), 'until': _time(end)} for begin, end in host.time_removed()],
+        'removed': [
+            {'from': described_time(begin), 'until': described_time(end)} for begin, end in host.time_removed()
+        ],
     }
     kinds = (
         ('refused', host.refused),
@@ -90,8 +92,8 @@ def _of_host(host: 'HostAccount') -> 'Iterator[Object]':
             'policy': {'name': use.name, 'sha256': use.sha256},
             'modes': use.modes,
             'count': use.count,
-            'first': _time(use.first),
-            'last': _time(use.last),
+            'first': described_time(use.first),
+            'last': described_time(use.last),
         }
 
 
@@ -102,8 +104,8 @@ def _of_group(kind: str, group: 'Group') -> 'Object':
         'domain': record.domain,
         'uuid': record.uuid,
         'count': group.count,
-        'first': _time(group.first),
-        'last': _time(group.last),
+        'first': described_time(group.first),
+        'last': described_time(group.last),
         'rules': record.rules,
         'denied': record.denied,
         'findings': record.findings,
@@ -121,7 +123,7 @@ def _of_group(kind: str, group: 'Group') -> 'Object':
 def _of_change(kind: str, record: 'Record') -> 'Object':
     described = {
         'kind': kind,
-        'time': _time(record.moment),
+        'time': described_time(record.moment),
         'message': record.message,
         'change': record.change,
         'version': record.version,
@@ -149,7 +151,11 @@ def _of_present(present: 'Present') -> 'Iterator[str]':
     )
     for start in present.unjudged:
         yield _line(
-            'unjudged-start', domain=start.name, uuid=start.uuid, time=_time(start.time), running=start.is_running
+            'unjudged-start',
+            domain=start.name,
+            uuid=start.uuid,
+            time=described_time(start.time),
+            running=start.is_running,
         )
     for domain in present.outside:
         described = {
@@ -166,6 +172,6 @@ def _line(kind: str, **values: 'Any') -> str:
     return json.dumps(dict(values, kind=kind)) + '\n'
 
 
-def _time(moment: 'Optional[float]') -> 'Optional[str]':
+def described_time(moment: 'Optional[float]') -> 'Optional[str]':
     """ISO 8601, local with the zone."""
     return None if moment is None else time.strftime('%Y-%m-%dT%H:%M:%S%z', time.localtime(moment))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _DAY = re.compile(r'(\d{4})-(\d\d)-(\d\d)\Z')
 _TIME = re.compile(r'(?:(\d{4}-\d\d-\d\d)[ T])?(\d\d):(\d\d)(?::(\d\d))?(?: ?(Z|UTC|[+-]\d\d:?\d\d))?\Z')
+_SPAN = re.compile(r'(\d{1,6}) ?([a-z]+)\Z')
 _EPOCH = re.compile(r'@(\d{1,12})\Z')
 _UTC = re.compile(r'\b(\d{4}-\d\d-\d\d)T(\d\d):(\d\d):(\d\d)Z')
 _AGO = re.compile(r'(?:-(\d{1,6}) ?([a-z]+)|(\d{1,6}) ?([a-z]+) ago)\Z')
@@ -58,6 +59,17 @@ def parse_period(since: 'Optional[str]', until: 'Optional[str]', now: float) -> 
         told = (shown(begin), shown(end))
         raise GuardError('--since: %s is not before --until: %s' % told, 'a day alone stands for its first moment')
     return Period(begin, end)
+
+
+def parse_span(option: str, text: str) -> float:
+    """How long, in seconds.
+
+    :raises GuardError: it is not a span of time
+    """
+    match = _SPAN.match(text.strip())
+    if match is None or match.group(2) not in _SECONDS or not int(match.group(1)):
+        raise GuardError('%s: %r is not a span of time' % (option, text), 'write it like 36h, "2 days" or 90min')
+    return int(match.group(1)) * _SECONDS[match.group(2)]
 
 
 def shown(moment: float) -> str:

@@ -23,6 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import BinaryIO, Callable, Iterable, Iterator, Optional
 
+    from ..health.journal_files import JournalFiles
     from ..health.journal_reader import Record as Fields
     from .moments import Period
 
@@ -32,7 +33,6 @@ _CHANGED = ('SYSLOG_IDENTIFIER=virt-guard', 'MESSAGE_ID=' + MESSAGE_IDS[GUARD_CH
 _JOURNALS = ('/var/log/journal', '/run/log/journal')
 _MAX_LINE = 4 << 20  # bytes
 _AS_ROOT = 'run it as root'
-_FILES = 'name the directory that has the files *.journal'
 
 
 class Reading:
@@ -86,20 +86,30 @@ class Reading:
             self._keep(line)
 
 
-def entries_of_journal(period: 'Period', directory: 'Optional[str]' = None) -> 'Iterator[Optional[Fields]]':
-    """Entries of this host's journal, or of the journals in a directory; first the one from which it shows whether the
-    guard was installed when the period began.
+def entries_of_journal(period: 'Period') -> 'Iterator[Optional[Fields]]':
+    """Entries of this host's journal; first the one from which it shows whether the guard was installed when the period
+    began.
 
     :raises GuardError: there is none, or it cannot be read
     """
-    _check_readable(directory)
+    _check_readable()
     until = '--until=@%d' % math.ceil(period.until)
     if period.since is None:
-        yield from stream_records(until, *_SELECTED, directory=directory)
+        yield from stream_records(until, *_SELECTED)
         return
     since = '%d' % math.floor(period.since)
-    yield from stream_records('--until=@' + since, '--reverse', '--lines=1', *_CHANGED, directory=directory)
-    yield from stream_records('--since=@' + since, until, *_SELECTED, directory=directory)
+    yield from stream_records('--until=@' + since, '--reverse', '--lines=1', *_CHANGED)
+    yield from stream_records('--since=@' + since, until, *_SELECTED)
+
+
+def entries_of_files(files: 'JournalFiles') -> 'Iterator[Optional[Fields]]':
+    """Entries of the journals in a directory, of all times: where the files are those of a collector, they are not in
+    order, and of each host it must show whether the guard was installed when the period began.
+
+    :raises GuardError: they cannot be read
+    """
+    for _, fields in files.entries(*_SELECTED):
+        yield fields
 
 
 def entries_of_file(path: str) -> 'Iterator[Optional[Fields]]':
@@ -141,15 +151,10 @@ def _open_regular(path: str, flags: int) -> int:
     return descriptor
 
 
-def _check_readable(directory: 'Optional[str]') -> None:
+def _check_readable() -> None:
     """journalctl shows less to whom it may not show all, and says nothing of it."""
-    if directory is not None and not os.path.isdir(directory):
-        raise GuardError('%s is not a directory' % directory, _FILES)
-    places = _JOURNALS if directory is None else (directory,)
-    files = [path for place in places for depth in ('', '*') for path in glob.glob(_pattern(place, depth))]
+    files = [path for place in _JOURNALS for depth in ('', '*') for path in glob.glob(_pattern(place, depth))]
     if not files:
-        if directory is not None:
-            raise GuardError('there is no journal in %s' % directory, _FILES)
         hint = _AS_ROOT if os.geteuid() else 'start systemd-journald, or name what has records: --journal, --records'
         raise GuardError('there is no journal on this host', hint)
     closed = [path for path in files if not os.access(path, os.R_OK)]

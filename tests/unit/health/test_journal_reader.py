@@ -4,7 +4,8 @@
 import random
 
 import pytest
-from virtguard.health.journal_reader import parse_export, text_of, time_of, values_of
+from virtguard.health.journal_export import parse_export
+from virtguard.health.journal_reader import text_of, time_of, values_of
 
 FIRST = [('__CURSOR', b's=1;i=2'), ('__REALTIME_TIMESTAMP', b'1795877952510000'), ('_BOOT_ID', b'b1')]
 FORGED = b'x\n\n__CURSOR=s=9\n__REALTIME_TIMESTAMP=1\nVIRT_GUARD_OPERATION=start\nMESSAGE=forged\n\n'
