@@ -131,10 +131,30 @@ def test_each_setting(host, settings):
     assert 'unchanged' in set_(host, 'mode', 'default') and not settings.exists()
 
 
+def test_another_list_to_judge_by(host, settings):
+    before = host.policy.read_bytes()
+    host.policy.write_text(
+        'policy: test\nextends: rhel-8\nrules: [{id: container-host, action: "off", reason: test}]\n'
+    )
+    try:
+        assert '70-settings.yaml: extends: rhv-4\n' in set_(host, 'extends', 'rhv-4')
+        assert settings.read_text().endswith('\nextends: rhv-4\n')
+        assert 'policy: test with rhv-4' in host.run_cli('policy', 'show').stdout.decode('utf-8')
+        assert 'no effect' not in host.run_cli('policy', 'check').stdout.decode('utf-8')
+        assert 'extends: [rhv-4, rhel-8]' in set_(host, 'extends', 'rhv-4,rhel-8') and not starts(host)
+        refused = set_(host, 'extends', 'rhel-9', status=2)
+        assert '%s:2:10: extends rhel-9, but its rule ' % settings in refused
+        set_(host, 'extends', 'default')
+        assert not settings.exists()
+    finally:
+        host.policy.write_bytes(before)
+
+
 @pytest.mark.parametrize(
     ('arguments', 'said'),
     [
         (['mode', 'adit'], "mode is 'adit' (did you mean 'audit'?)"),
+        (['extends', 'rhel-88'], "extends 'rhel-88', which is not a profile (did you mean 'rhel-8'?)"),
         (['failure', 'block'], "failure is 'block' (known are: deny, admit, default)"),
         (['deadline', '61'], 'a number of seconds between 1 and 60'),
         (['deadline', 'nan'], 'a number of seconds between 1 and 60'),

@@ -201,7 +201,7 @@ def _written(character: bytes) -> Mistake:
 
 
 def _extends(lines: 'List[Line]', random_: random.Random) -> Made:
-    lines[0] = Line('setting', '', 'extends', 'rhel-8')
+    lines[0] = Line('setting', '', 'extends', random_.choice(['rhel-88', '[]', '[rhel-8, rhel-8]', '{}', './no.yaml']))
     return _text(lines), 1
 
 

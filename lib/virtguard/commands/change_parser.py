@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ..policy.installation import Installation
     from .usage import Commands
 
+_SETTINGS = ['mode', 'failure', 'deadline', 'audit', 'extends']
 _STATUSES = ('0  done', '2  nothing was changed: what is asked for cannot be, or the command line is wrong')
 
 
@@ -25,7 +26,7 @@ def add_policy_set(actions: 'Commands') -> None:
     statuses = (_STATUSES[0], '1  it stays as it was: the answer on the terminal was no', *_STATUSES[1:])
     parser = add_command(actions, 'set', purpose, examples, statuses, _set_policy)
     parser.add_argument('--until', metavar='DATE', help='the last day of mode audit: YYYY-MM-DD, today, or +30d')
-    parser.add_argument('key', metavar='SETTING', choices=['mode', 'failure', 'deadline', 'audit'], help='%(choices)s')
+    parser.add_argument('key', metavar='SETTING', choices=_SETTINGS, help='%(choices)s')
     parser.add_argument('value', metavar='VALUE', help="the value; 'default' for what the other files say")
 
 

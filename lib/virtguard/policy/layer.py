@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PROBES = ('foreign-emulator', 'infiniband-vf', 'multipath-device')
 FACTS = ('arch', 'container', 'os')
-ACTIONS = ('deny', 'warn', 'off')
+ACTIONS = ('deny', 'warn', 'off')  # the strictest first
 MODES = ('enforce', 'audit')
 AUDIT_UNTIL = 'audit-until'  # the key of a mode that ends by itself
 FAILURES = ('deny', 'admit')
@@ -55,6 +55,10 @@ class Given:
         self.value = value
         self.node = node
         self._reader = reader
+
+    def with_value(self, value: 'Any') -> 'Given':
+        """Another value, given at the same place."""
+        return Given(value, self.node, self._reader)
 
     def problem(self, message: str, hint: str = '', offset: 'Optional[int]' = None) -> None:
         """Report what is wrong with the value; `offset` says how many characters into the text, where that is known."""
@@ -104,11 +108,13 @@ class AuditUntil:
 class Layer:
     """What one file gives.
 
-    `settings` has the top-level keys with one value. Each of `rules` and `waivers` is a dict from its keys to what
-    the file gives them; the list itself is None if the file has none. `root` is None where the text is not a mapping.
+    `settings` has the top-level keys with one value; that of `extends` is a tuple of what the file names, each a Given.
+    Each of `rules` and `waivers` is a dict from its keys to what the file gives them; the list itself is None if the
+    file has none. `root` is None where the text is not a mapping. `extended` are the policies that were found for
+    `extends`, each with its entry there; who reads them from the disk adds them.
     """
 
-    __slots__ = ('source', 'sha256', 'root', 'settings', 'rules', 'waivers', '_reader')
+    __slots__ = ('source', 'sha256', 'root', 'settings', 'rules', 'waivers', 'extended', '_reader')
 
     def __init__(self, source: str, sha256: str, reader: Reader) -> None:
         self.source = source
@@ -117,6 +123,7 @@ class Layer:
         self.settings: 'Dict[str, Given]' = {}
         self.rules: 'Optional[List[Given]]' = None
         self.waivers: 'Optional[List[Given]]' = None
+        self.extended: 'List[Tuple[Given, Layer]]' = []
         self._reader = reader
 
     @property
@@ -162,6 +169,21 @@ def _read_list(
 
 def _read_audit(reader: Reader, node: 'yaml.Node') -> 'Optional[bool]':
     return reader.boolean(reader.mapping(node, 'audit', ('required',), ('required',)).get('required'), 'audit.required')
+
+
+def _read_extends(reader: Reader, node: 'yaml.Node') -> 'Optional[Tuple[Given, ...]]':
+    """One policy, or a list of them."""
+    if not isinstance(node, yaml.SequenceNode):
+        name = reader.line_of_text(node, 'extends')
+        return (Given(name, node, reader),) if name is not None else None
+    found: 'Dict[str, Given]' = {}
+    for item in reader.sequence(node, 'extends'):
+        name = reader.line_of_text(item, 'extends')
+        if name in found:
+            reader.problem(item, 'extends %r twice' % name)
+        elif name is not None:
+            found[name] = Given(name, item, reader)
+    return tuple(found.values()) or None
 
 
 def _read_mode(reader: Reader, node: 'yaml.Node') -> 'Union[str, AuditUntil, None]':
@@ -338,7 +360,7 @@ def _strings(key: str) -> 'ValueReader':
 
 _SETTINGS: 'Dict[str, ValueReader]' = {
     'policy': _line('policy'),
-    'extends': _line('extends'),
+    'extends': _read_extends,
     'mode': _read_mode,
     'failure': _choice('failure', FAILURES),
     'deadline': lambda reader, node: reader.seconds(node, 'deadline', MAX_DEADLINE),

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     Files = List[Tuple[str, bytes]]
 
-_MAX_EXTENDED = 8
+_MAX_EXTENDED = 8  # in a row
+_MAX_FILES = 16
 
 
 def trusted(path: str, today: str = '', changes: 'Optional[Changes]' = None) -> model.Policy:
@@ -120,11 +121,10 @@ def _read_and_merge(path: str, drop_ins: 'Sequence[str]', read: 'Callable[[str],
     for layer, file in zip(layers, files):
         if layer.root is None:
             layer.settings = {key: Given(value) for key, value in _stated([file]).items()}
-    extended = _read_extended(layers[0], drop_ins, read)
-    for layer in layers[1:]:
-        if 'extends' in layer.settings:
-            layer.settings['extends'].problem('a drop-in cannot extend a policy', 'say so in %s' % path)
-    return merge_layers(extended + layers, path, today, _released_before, _known_systems, today or _today())
+    found: 'Dict[str, Layer]' = {}
+    for layer in layers:
+        _read_extended(layer, (os.path.realpath(path),), found, drop_ins, read)
+    return merge_layers(layers, path, today, _released_before, _known_systems, today or _today())
 
 
 def _read_files(paths: 'Sequence[str]', read: 'Callable[[str], bytes]') -> 'Files':
@@ -159,32 +159,42 @@ def _stated(files: 'Files') -> 'Dict[str, Any]':
     return settings
 
 
-def _read_extended(layer: 'Layer', drop_ins: 'Sequence[str]', read: 'Callable[[str], bytes]') -> 'List[Layer]':
-    """The layers that a layer extends, the first one first; `drop_ins` come later, and not twice."""
+def _read_extended(
+    layer: 'Layer',
+    way: 'Tuple[str, ...]',
+    found: 'Dict[str, Layer]',
+    drop_ins: 'Sequence[str]',
+    read: 'Callable[[str], bytes]',
+) -> None:
+    """Give a layer the policies that it extends, and these theirs.
+
+    :param way: the files that lead there, from the policy's own one
+    :param found: all that have been read, by their real paths
+    :param drop_ins: they come later, and not twice
+    """
     from .layer import read_layer
 
-    found: 'List[Layer]' = []
-    seen = {os.path.realpath(layer.source)}
-    while 'extends' in layer.settings and layer.settings['extends'].value is not None:
-        extends = layer.settings['extends']
-        path = _extended_path(extends.value, layer.source)
+    extends = layer.settings.get('extends')
+    for entry in (extends.value if extends is not None else None) or ():
+        path = _extended_path(entry.value, layer.source)
         if path is None:
-            extends.problem('extends %r, which is not a profile' % extends.value, suggest(extends.value, profiles()))
-            break
-        if os.path.realpath(path) in seen or len(seen) > _MAX_EXTENDED:
-            extends.problem('extends %s, which leads in a circle, or too far' % path)
-            break
+            entry.problem('extends %r, which is not a profile' % entry.value, suggest(entry.value, profiles()))
+            continue
+        real = os.path.realpath(path)
+        if real in way or len(way) > _MAX_EXTENDED or len(found) > _MAX_FILES:
+            entry.problem('extends %s, which leads in a circle, or too far' % path)
+            continue
         if path in drop_ins:
-            extends.problem('extends %s, which is one of its drop-ins' % path)
-            break
-        seen.add(os.path.realpath(path))
-        try:
-            layer = read_layer(read(path), path)
-        except PolicyFileError as error:
-            extends.problem('extends a policy that cannot be used: %s' % error.message, error.hint)
-            break
-        found.insert(0, layer)
-    return found
+            entry.problem('extends %s, which is one of its drop-ins' % path)
+            continue
+        if real not in found:
+            try:
+                found[real] = read_layer(read(path), path)
+            except PolicyFileError as error:
+                entry.problem('extends a policy that cannot be used: %s' % error.message, error.hint)
+                continue
+            _read_extended(found[real], (*way, real), found, drop_ins, read)
+        layer.extended.append((entry, found[real]))
 
 
 def _extended_path(extends: str, source: str) -> 'Optional[str]':

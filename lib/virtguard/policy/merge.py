@@ -3,6 +3,10 @@
 
 The first layer is a whole policy. Each later one may set a setting anew, add rules, change rules by their id (only the
 keys that it gives) and add waivers. A layer with a problem makes the policy invalid, never smaller.
+
+What layers extend comes before all of them, and each of these policies is put together by itself before they are
+joined. A rule that several have must find the same in each; the strictest action counts, and every reason is told. Of
+settings, the first policy that gives one counts.
 """
 
 from .. import model
@@ -11,7 +15,7 @@ from ..errors import suggest
 from ..libraries import MissingLibraryError
 from ..match.syntax import MatchError
 from ..waivers import MAX_DAYS_AHEAD, latest_expiry
-from .layer import AuditUntil, Given, KnownSystems, Layer, ReleasedBefore
+from .layer import ACTIONS, AuditUntil, Given, KnownSystems, Layer, ReleasedBefore
 from .os_releases import known_systems, released_before
 from .problems import PolicyError
 
@@ -33,7 +37,7 @@ def merge_layers(
     known_systems: 'Known' = known_systems,
     day: str = '',
 ) -> model.Policy:
-    """Make one policy of layers.
+    """Make one policy of layers, and of what they extend.
 
     :param source: what the policy is known by (default: the name of the first layer)
     :param today: YYYY-MM-DD: a waiver must not reach too far beyond it; '' if that does not matter
@@ -44,16 +48,24 @@ def merge_layers(
     :raises MissingLibraryError: there is no lxml to check expressions with
     """
     settings = stated_settings(layers, day)
+    every = _in_order(layers)
     try:
         rules = _make_rules(layers, released_before, known_systems)
     except ImportError as error:
         raise MissingLibraryError(error, settings) from None
-    waivers = [_make_waiver(given, rules, today) for layer in layers for given in layer.waivers or ()]
+    waivers = [_make_waiver(given, rules, today) for layer in every for given in layer.waivers or ()]
     _require(layers[0])
-    problems = [problem for layer in layers for problem in layer.problems]
+    problems = [problem for layer in every for problem in layer.problems]
     if problems:
-        raise PolicyError(problems, settings)
-    values = {key: given for layer in layers for key, given in layer.settings.items()}
+        raise PolicyError(list({str(problem): problem for problem in problems}.values()), settings)
+    values = _settings_of(layers)
+    origins = {key: given.origin for key, given in values.items()}
+    # No file replaces what another one extends.
+    origins.update(
+        ('extends in ' + layer.source, layer.settings['extends'].origin)
+        for layer in every
+        if 'extends' in layer.settings
+    )
     return model.Policy(
         values['policy'].value,
         settings['mode'],
@@ -61,13 +73,51 @@ def merge_layers(
         settings['deadline'],
         settings['audit'],
         tuple(rules.values()),
-        combined_sha256([(layer.sha256, layer.source) for layer in layers]),
+        combined_sha256([(layer.sha256, layer.source) for layer in every]),
         source or layers[0].source,
         tuple(waivers),
-        tuple(layer.source for layer in layers),
-        {key: given.origin for key, given in values.items()},
+        tuple(layer.source for layer in every),
+        origins,
         settings['audit-until'],
     )
+
+
+def _in_order(layers: 'Sequence[Layer]') -> 'List[Layer]':
+    """The layers and all that they extend, each once, in the order in which they count."""
+    found: 'List[Layer]' = []
+    for layer in layers:
+        for _, extended in layer.extended:
+            found += [one for one in _in_order([extended]) if one not in found]
+    return found + [layer for layer in layers if layer not in found]
+
+
+def _settings_of(layers: 'Sequence[Layer]') -> 'Dict[str, Given]':
+    """What the layers, and what they extend, give the settings; `policy` names all that is extended side by side."""
+    values: 'Dict[str, Given]' = {}
+    names: 'List[Dict[str, Given]]' = []
+    for layer in layers:
+        stated = [_settings_of([extended]) for _, extended in layer.extended]
+        for one in stated:
+            values = {**one, **values}
+        names.append({one['policy'].value: one['policy'] for one in stated if 'policy' in one})
+    first, *drop_ins = layers
+    beside = {name: given for later in names[1:] for name, given in later.items()}
+    for key, given in first.settings.items():
+        values[key] = given
+    name = values.get('policy')
+    if 'policy' not in first.settings and names[0]:
+        name = _joined(names[0])
+    if name is not None and beside:
+        name = _joined({name.value: name, **beside})
+    if name is not None:
+        values['policy'] = name
+    for layer in drop_ins:
+        values.update(layer.settings)
+    return values
+
+
+def _joined(names: 'Dict[str, Given]') -> Given:
+    return next(iter(names.values())).with_value(' with '.join(map(str, names)))
 
 
 def stated_settings(layers: 'Sequence[Layer]', day: str) -> 'Dict[str, Any]':
@@ -76,8 +126,8 @@ def stated_settings(layers: 'Sequence[Layer]', day: str) -> 'Dict[str, Any]':
     `mode` is that of the day; `audit-until` is its last day, or ''.
     """
     settings: 'Dict[str, Any]' = dict(model.DEFAULT_SETTINGS)
-    for layer in layers:
-        settings.update((key, given.value) for key, given in layer.settings.items() if key in model.DEFAULT_SETTINGS)
+    values = _settings_of(layers)
+    settings.update((key, given.value) for key, given in values.items() if key in model.DEFAULT_SETTINGS)
     settings['audit-until'] = ''
     if isinstance(settings['mode'], AuditUntil):
         settings['audit-until'] = settings['mode'].day
@@ -88,7 +138,7 @@ def stated_settings(layers: 'Sequence[Layer]', day: str) -> 'Dict[str, Any]':
 def _require(first: Layer) -> None:
     if 'extends' in first.settings:
         # If it could not be followed, a problem already says why.
-        if not first.problems:
+        if not first.extended and not first.problems:
             first.settings['extends'].problem('extends another policy, which is not at hand')
     elif first.root is not None:
         if 'policy' not in first.settings:
@@ -96,6 +146,8 @@ def _require(first: Layer) -> None:
             first.root.problem("the policy has no 'policy'", hint)
         if first.rules is None:
             first.root.problem("the policy has no 'rules'")
+    for _, extended in first.extended:
+        _require(extended)
 
 
 def combined_sha256(files: 'Sequence[Tuple[str, str]]') -> str:
@@ -114,15 +166,24 @@ def _make_rules(layers: 'Sequence[Layer]', released_before: 'Sets', known_system
 
 
 def _draft_rules(layers: 'Sequence[Layer]') -> 'List[_Draft]':
-    """The rules of all layers, each with what later layers change in it."""
+    """The rules of all layers and of what they extend, each with what later layers change in it."""
     drafts: 'List[_Draft]' = []
     by_id: 'Dict[str, _Draft]' = {}
+    for entry, extended in [pair for layer in layers for pair in layer.extended]:
+        for draft in _draft_rules([extended]):
+            if draft.id in by_id:
+                by_id[draft.id].join(draft, entry)
+                continue
+            drafts.append(draft)
+            if draft.id:
+                by_id[draft.id] = draft
     for layer in layers:
+        known = tuple(by_id)
         for id, given in _rules_of(layer):
             if id in by_id:
                 by_id[id].change(given)
                 continue
-            drafts.append(_Draft(given, () if layer is layers[0] else tuple(by_id)))
+            drafts.append(_Draft(given, known))
             if id is not None:
                 by_id[id] = drafts[-1]
     return drafts
@@ -164,6 +225,32 @@ class _Draft:
         if action is not None and action.value == 'off' and 'reason' not in later.value:
             action.problem('%s is turned off without a reason' % self._name, 'add reason: and who decided it')
         self._given.update(later.value)
+
+    def join(self, other: '_Draft', entry: Given) -> None:
+        """Take over what another policy, extended by `entry` beside the one of this rule, says of the same rule."""
+        for draft in (self, other):
+            draft.check()
+        differing = [key for key in model.FINDING_KEYS if self._compared(key) != other._compared(key)]
+        if differing:
+            places = [(draft._given.get(differing[0]) or draft._first).origin for draft in (other, self)]
+            entry.problem(
+                'extends %s, but its rule %r (%s:%d) finds something else than that of %s:%d: they differ in %s'
+                % ((entry.value, self.id) + places[0] + places[1] + (', '.join(differing),)),
+                'extend only one of the two, or give one of the rules another id',
+            )
+        actions = [ACTIONS.index(draft._value('action', 'off')) for draft in (self, other)]
+        stricter, milder = (other, self) if actions[1] < actions[0] else (self, other)
+        given = {**milder._given, **stricter._given}
+        for key, separator in (('why', ' '), ('reference', ', ')):
+            texts = [draft._value(key) for draft in (stricter, milder) if draft._value(key)]
+            if key in given and len(set(texts)) > 1:
+                given[key] = given[key].with_value(separator.join(texts))
+        if milder._value('waivable') is False:
+            given['waivable'] = milder._given['waivable']
+        self._given = given
+
+    def _compared(self, key: str) -> 'Any':
+        return _plain(self._value(key, model.ADMISSION if key == 'at' else None))
 
     def check(self) -> None:
         """Report what can only be seen in the whole rule."""
@@ -217,6 +304,16 @@ class _Draft:
             negated=negated,
             known_from=self._value('known-from', ''),
         )
+
+
+def _plain(value: 'Any') -> 'Any':
+    """What a rule has for a key, so that it can be compared; blanks do not count."""
+    if isinstance(value, str):
+        return value.split()
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))
+    names = getattr(type(value), '__slots__', None)
+    return value if names is None else (type(value), *(_plain(getattr(value, name)) for name in names))
 
 
 def _check_match(match: Given, at: str) -> None:

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
     from ..model import Policy
 
-_EXTENDS = re.compile(rb'^extends:[ \t]+["\']?([\w./-]+)["\']?[ \t]*(?:#.*)?\r?$', re.MULTILINE)
+_NAME = rb'["\']?[\w./-]+["\']?'
+_EXTENDS = re.compile(
+    rb'^extends:[ \t]+(%s|\[[ \t]*%s(?:[ \t]*,[ \t]*%s)*[ \t]*\])[ \t]*(?:#.*)?\r?$' % (_NAME, _NAME, _NAME),
+    re.MULTILINE,
+)
 
 
 def load_partly(path: str, today: str, is_in_force: bool) -> 'Tuple[Policy, List[str]]':
@@ -64,7 +68,7 @@ def _stand_ins(path: str, is_in_force: bool) -> 'Iterator[str]':
     except PolicyFileError:
         extended = None
     if extended is not None:
-        yield extended.group(1).decode('ascii', 'replace')
+        yield re.sub(rb'["\']', b'', extended.group(1)).decode('ascii', 'replace')
     if stated_name(path) in profiles():
         yield stated_name(path)
     if is_in_force:

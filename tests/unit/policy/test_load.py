@@ -228,7 +228,6 @@ def test_extends_a_profile(tmp_path):
         ('extends: nowhere.yaml\n', 'site.yaml:1:10: extends a policy that cannot be used: cannot read the policy'),
         ('extends: site.yaml\n', '/site.yaml, which leads in a circle, or too far'),
         ('extends: ./../missing/../site.yaml\n', 'site.yaml:1:10: extends'),
-        ('extends: [rhel-8]\n', 'site.yaml:1:10: extends is a list, not text'),
     ],
 )
 def test_a_policy_that_extends_what_it_cannot(tmp_path, text, message):
@@ -258,11 +257,6 @@ def test_what_is_extended_must_be_trusted_too(policy, tmp_path):
     policy.chmod(0o666)
     assert 'can be written by others' in str(refused(site))
     assert load.as_if_in_force(str(site)).name == 'base'
-
-
-def test_a_drop_in_cannot_extend(policy, drop_ins):
-    write(drop_ins / '10.yaml', 'extends: rhel-8\n')
-    assert '10.yaml:1:10: a drop-in cannot extend a policy (say so in %s)' % policy in str(refused(policy))
 
 
 def test_a_drop_in_is_not_extended_too(policy, drop_ins):

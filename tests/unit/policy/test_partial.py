@@ -67,6 +67,14 @@ def test_what_the_policy_extends_stands_in_for_it(policy):
     assert read(site, False) == ({'one': 'warn'}, ['%s (read instead: policy.yaml)' % site])
 
 
+def test_all_that_the_policy_extends_stands_in_for_it(policy):
+    site = policy.with_name('site.yaml')
+    site.write_text('extends: [rhel-9, "policy.yaml"] # base\nrules: [\n')
+    rules, left_out = read(site, False)
+    assert rules['one'] and rules['tcg']
+    assert left_out == ['%s (read instead: [rhel-9, policy.yaml])' % site]
+
+
 @pytest.mark.parametrize('name', ['rhel-9', '"rhel-9"'])
 def test_the_profile_that_it_was_made_of_stands_in_for_it(policy, name):
     policy.write_text('policy: %s\nrules: [\n' % name)

@@ -5,6 +5,7 @@ import os
 
 from ...errors import GuardError, suggest
 from ...health.policy_state import FAILURE_DENIES
+from ...policy.installation import profiles
 from ...policy.layer import AUDIT_UNTIL, FAILURES, MAX_DEADLINE, MODES
 from .. import loading
 from ..exit_status import AMISS, FINE
@@ -32,6 +33,7 @@ _KNOWN: 'Dict[str, Tuple[str, ...]]' = {
     'failure': FAILURES,
     'deadline': (),
     'audit': tuple(_AUDIT),
+    'extends': (),
 }
 
 
@@ -76,6 +78,8 @@ def _refuse_later(policy: 'Policy', key: str, text: str, path: str) -> None:
     :raises GuardError: another file counts later than the one at `path`
     """
     origin = policy.origins.get(key)
+    if key == 'extends':
+        return  # what several files extend is joined
     if text and origin is not None and origin[0] != path:
         message = '%s:%d sets %s, too, and counts later' % (*origin, key)
         raise GuardError(message, 'change it there: virt-guard policy edit %s' % os.path.basename(origin[0]))
@@ -92,11 +96,22 @@ def _written(key: str, value: str, until: 'Optional[str]') -> str:
         return ''
     if key == 'deadline':
         return _seconds(value)
+    if key == 'extends':
+        return _profiles(value)
     if value not in _KNOWN[key]:
         raise GuardError('%s is %r' % (key, value), suggest(value, (*_KNOWN[key], DEFAULT)))
     if until is not None:
         return '{%s: %s}' % (AUDIT_UNTIL, read_last_day(until))
     return _AUDIT[value] if key == 'audit' else value
+
+
+def _profiles(text: str) -> str:
+    names = text.split(',')
+    known = profiles()
+    for name in names:
+        if name not in known:
+            raise GuardError('extends %r, which is not a profile' % name, suggest(name, known))
+    return names[0] if len(names) == 1 else '[%s]' % ', '.join(names)
 
 
 def _seconds(text: str) -> str:
