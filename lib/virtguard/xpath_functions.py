@@ -89,6 +89,13 @@ def _translate(text: str, old: str, new: str) -> str:
     return text.translate(table)
 
 
+def _locate(function: str, nodes: 'Sequence[Any]', *paths: str) -> bool:
+    from . import locations  # only where a rule asks for it
+
+    texts = [node.string_value() for node in nodes]
+    return bool(getattr(locations, function)(texts, *([paths] if paths else [])))
+
+
 FUNCTIONS: 'Dict[str, Callable[..., Any]]' = {
     'ceiling': lambda number: number if _is_whole(number) else -(-number // 1),
     'concat': lambda *texts: ''.join(texts),
@@ -107,4 +114,7 @@ FUNCTIONS: 'Dict[str, Callable[..., Any]]' = {
     'substring-before': lambda text, part: text.partition(part)[0] if part and part in text else '',
     'translate': _translate,
     'vg:has-flag': lambda nodes, flag: has_flag([node.string_value() for node in nodes], int(flag)),
+    'vg:is-path': lambda nodes, *paths: _locate('is_path', nodes, *paths),
+    'vg:lies-below': lambda nodes, *paths: _locate('lies_below', nodes, *paths),
+    'vg:is-any-address': lambda nodes: _locate('is_any_address', nodes),
 }

@@ -2,7 +2,9 @@
 """The functions that policies have beyond XPath 1.0, a second time and as simply as they can be told; and transitions
 at random, on which to compare them with those of match/functions."""
 
+import posixpath
 import re
+import socket
 
 from fuzz_spelling import plain
 from fuzz_trees import Node
@@ -29,16 +31,87 @@ NUMBERS = (
     '0x' + 'f' * 20,
 )
 NUMBERS += ('0x' + 'f' * 21, '\u0663', '1 2', '\u00a01', '')
+# Paths and addresses in many spellings, and what only looks like one.
+PLACES = (
+    '/',
+    '//',
+    '/etc',
+    '//etc/./passwd',
+    '/etc/../etcetera',
+    '/a/../../etc/',
+    '/..',
+    '/etc.d',
+    '/.etc',
+    '/etc/...',
+    'etc',
+    './etc',
+    ' /etc',
+    '/etc/\u00e9 ',
+    '0',
+    '0.0.0.0',
+    '::',
+    '0::0',
+    '[::]',
+    '::%lo',
+    '0x0.00',
+    '::ffff:0.0.0.0',
+    '::ffff:0:0',
+    '127.0.0.1',
+    '::1',
+    '1::',
+    '0.0.0.0.0',
+    '0..0',
+    '0x',
+    '0 0',
+    '0:0:0:0',
+)
 _MOST_ELEMENTS = 150
 
 
+def _texts(nodes):
+    return [node if isinstance(node, str) else ''.join(node.itertext()) for node in nodes]
+
+
 def _has_flag(context, nodes, flag):
-    for node in nodes:
-        text = node if isinstance(node, str) else ''.join(node.itertext())
+    for text in _texts(nodes):
         number = _NUMBER.match(text)
         if number and int(number.group(1) or number.group(2), 16 if number.group(1) else 10) & int(flag):
             return True
     return False
+
+
+def _is_path(context, nodes, *paths):
+    return any(text.startswith('/') and '/' + posixpath.normpath(text).lstrip('/') in paths for text in _texts(nodes))
+
+
+def _lies_below(context, nodes, *paths):
+    """Whether a path is joined to what of the directory is left out in it."""
+    for text in _texts(nodes):
+        if text.startswith('/'):
+            parts = [part for part in posixpath.normpath(text).split('/') if part]
+            for path in paths:
+                wanted = [part for part in path.split('/') if part]
+                if parts[: len(wanted)] == wanted:
+                    return True
+    return False
+
+
+def _is_any_address(context, nodes):
+    return any(_is_any(text.strip(' \t\r\n')) for text in _texts(nodes))
+
+
+def _is_any(text):
+    """By the library's own parsers; they accept less, so only what they accept is asked of them."""
+    text = text[1:-1] if text.startswith('[') and text.endswith(']') else text
+    try:
+        return not any(socket.inet_aton(text)) if ':' not in text and len(text.split()) == 1 else _is_any_ipv6(text)
+    except OSError:
+        return False
+
+
+def _is_any_ipv6(text):
+    address = socket.inet_pton(socket.AF_INET6, text.partition('%')[0])
+    return address in (bytes(16), bytes(10) + b'\xff\xff' + bytes(4))
 
 
 def _identity(element):
@@ -77,6 +150,9 @@ def _is_only_here(element, side):
 
 _FUNCTIONS = {
     'has-flag': _has_flag,
+    'is-path': _is_path,
+    'lies-below': _lies_below,
+    'is-any-address': _is_any_address,
     'before': _before,
     'is-new': lambda context: _is_only_here(context.context_node, 'before'),
     'is-gone': lambda context: _is_only_here(context.context_node, 'after'),

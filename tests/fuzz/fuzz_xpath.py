@@ -6,7 +6,7 @@ import math
 import pathlib
 import random
 
-from fuzz_functions import NUMBERS, compile_simply, transition
+from fuzz_functions import NUMBERS, PLACES, compile_simply, transition
 from fuzz_spelling import Odd, plain, strange_metadata
 from fuzz_trees import CASES, Corpus
 from virtguard import tree, xpath
@@ -123,7 +123,12 @@ class Expressions:
             return 'lang(%s)' % self._one("'en'", "'EN'", "'de'", self.text(below))
         if kind == 5:
             nodes = self._one(self.nodes(below), '.', '@*', '@' + self._random.choice(_ATTRIBUTES))
-            return 'vg:has-flag(%s, %s)' % (nodes, self._one('1', '0x1', '2', '4', '0X8', '32', '0x80000'))
+            return self._one(
+                'vg:has-flag(%s, %s)' % (nodes, self._one('1', '0x1', '2', '4', '0X8', '32', '0x80000')),
+                'vg:is-path(%s, %s)' % (nodes, self._one("'/'", "'/etc'", "'/etc', '/a/etc', '/'")),
+                'vg:lies-below(%s, %s)' % (nodes, self._one("'/'", "'/etc'", "'/dev', '/var/lib'")),
+                'vg:is-any-address(%s)' % nodes,
+            )
         if kind < 8:
             return self.nodes(below)
         if kind == 8:
@@ -267,7 +272,7 @@ class Pairs:
         domain = self._corpus.domain(chance)
         for _, node in domain.walk():
             for name in node.attributes if chance.random() < 0.1 else ():
-                node.attributes[name] = chance.choice(NUMBERS)
+                node.attributes[name] = chance.choice(NUMBERS + PLACES)
         made = Expressions(chance)
         expressions = [made.any() for _ in range(20)]
         for data in (plain(domain), Odd(chance, strange_metadata(chance)).spell(domain)):

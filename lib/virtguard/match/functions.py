@@ -5,6 +5,12 @@
                               decimal digits, or hexadecimal ones behind 0x, and at most 20 of them. What is missing, or
                               is no number, has no flag (flags.has_flag). FLAG is written as a number with one bit,
                               below 2 to the power of 53.
+    vg:is-path(NODES, PATH, ...)      whether the text of one of these nodes is one of these paths, and
+    vg:lies-below(NODES, PATH, ...)   whether it is one of them, or a path below one. //, /./, .. and a slash at the end
+                              are read away; links are not followed, and .. is read as if there were none. A text that
+                              does not begin with a slash is not a path. PATH is written plainly.
+    vg:is-any-address(NODES)  whether the text of one of these nodes stands for every address of the host, in IPv4 or
+                              IPv6: 0, 0.0.0.0, ::, 0::0 and other spellings. What is missing, or empty, does not.
     vg:before()               the element as it was before: the elements that correspond to it (as below) in <before>
     vg:is-new()               whether the element was not there before, although what it stands in was
     vg:is-gone()              whether the element is not there any more, although what it stood in is
@@ -20,7 +26,23 @@ that is not within <before> or <after>, there is no corresponding one, and it is
 
 from .. import model
 from ..flags import has_flag
-from .syntax import HAS_FLAG, IS_GONE, IS_NEW, THE_ONE_BEFORE, VG_NS, MatchError, Node, Step, is_name, yields_nodes
+from ..locations import is_any_address, is_path, lies_below, plain_path
+from .syntax import (
+    HAS_FLAG,
+    IS_ANY_ADDRESS,
+    IS_GONE,
+    IS_NEW,
+    IS_PATH,
+    LIES_BELOW,
+    OF_SOME_NODE,
+    THE_ONE_BEFORE,
+    VG_NS,
+    MatchError,
+    Node,
+    Step,
+    is_name,
+    yields_nodes,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +53,12 @@ if TYPE_CHECKING:
 BEFORE, AFTER = 'before', 'after'
 # Where the elements stand that the functions speak of.
 _SIDES = {THE_ONE_BEFORE: AFTER, IS_NEW: AFTER, IS_GONE: BEFORE}
+_EXAMPLES = {
+    HAS_FLAG: HAS_FLAG + '(@flags, 0x10)',
+    IS_PATH: IS_PATH + "(@dir, '/var')",
+    LIES_BELOW: LIES_BELOW + "(@dir, '/etc')",
+    IS_ANY_ADDRESS: IS_ANY_ADDRESS + '(@listen)',
+}
 _MOST_FLAGS = 53  # numbers of XPath are exact up to that
 
 
@@ -73,8 +101,8 @@ def _follow(node: Node, here: _Here, at: str) -> _Here:
     if node.kind == 'union':
         sides = {one.side for one in every}
         return _Here(all(one.elements for one in every), sides.pop() if len(sides) == 1 else '')
-    if node.kind == 'call' and node.text == HAS_FLAG:
-        _check_flag(node)
+    if node.kind == 'call' and node.text in OF_SOME_NODE:
+        _check_arguments(node)
     elif node.kind == 'call' and node.text in _SIDES:
         _check_place(node, here, at)
         return _Here(True, BEFORE)
@@ -101,11 +129,28 @@ def _side_of(step: Step, here: _Here) -> str:
     return here.side or (step.test if step.axis == 'child' and step.test in (BEFORE, AFTER) else '')
 
 
-def _check_flag(call: Node) -> None:
-    nodes, flag = call.operands
+def _check_arguments(call: Node) -> None:
+    nodes, *others = call.operands
     if not yields_nodes(nodes):
-        hint = 'write what has the flags first, as in %s(@flags, 0x10)' % HAS_FLAG
-        raise MatchError('calls %s() for something that is not nodes' % HAS_FLAG, hint, call.offset)
+        hint = 'write what it asks about first, as in %s' % _EXAMPLES[call.text]
+        raise MatchError('calls %s() for something that is not nodes' % call.text, hint, call.offset)
+    for other in others:
+        if call.text == HAS_FLAG:
+            _check_flag(call, other)
+        else:
+            _check_path(call, other)
+
+
+def _check_path(call: Node, path: Node) -> None:
+    if path.kind != 'literal':
+        raise MatchError('calls %s() with something that is not a text in quotes' % call.text, '', call.offset)
+    plain = plain_path(path.text)
+    if plain != path.text:
+        hint = 'write %r' % plain if plain else 'a path begins with /'
+        raise MatchError('calls %s() with %r, which no path is read as' % (call.text, path.text), hint, path.offset)
+
+
+def _check_flag(call: Node, flag: Node) -> None:
     bits = int(flag.text) if flag.kind == 'number' and flag.text.isdigit() else 0
     if bin(bits).count('1') != 1 or bits >> _MOST_FLAGS:
         asked = ': 0x%x is none' % bits if flag.kind == 'number' and flag.text.isdigit() else ''
@@ -130,8 +175,24 @@ def _check_place(call: Node, here: _Here, at: str) -> None:
 # --- while it is evaluated, by lxml ---------------------------------------------------------------------------------
 
 
+def _texts(nodes: 'List[Union[etree._Element, str]]') -> 'List[str]':
+    return [node if isinstance(node, str) else ''.join(node.itertext()) for node in nodes]
+
+
 def _has_flag(context: 'Any', nodes: 'List[Union[etree._Element, str]]', flag: float) -> bool:
-    return has_flag([node if isinstance(node, str) else ''.join(node.itertext()) for node in nodes], int(flag))
+    return has_flag(_texts(nodes), int(flag))
+
+
+def _is_path(context: 'Any', nodes: 'List[Union[etree._Element, str]]', *paths: str) -> bool:
+    return is_path(_texts(nodes), paths)
+
+
+def _lies_below(context: 'Any', nodes: 'List[Union[etree._Element, str]]', *paths: str) -> bool:
+    return lies_below(_texts(nodes), paths)
+
+
+def _is_any_address(context: 'Any', nodes: 'List[Union[etree._Element, str]]') -> bool:
+    return is_any_address(_texts(nodes))
 
 
 def _before(context: 'Any') -> 'List[etree._Element]':
@@ -198,5 +259,13 @@ def _identity(element: 'etree._Element') -> 'Optional[Tuple[str, str]]':
 # As etree.XPath takes them.
 EXTENSIONS = {
     (VG_NS, name.partition(':')[2]): function
-    for name, function in ((HAS_FLAG, _has_flag), (THE_ONE_BEFORE, _before), (IS_NEW, _is_new), (IS_GONE, _is_gone))
+    for name, function in (
+        (HAS_FLAG, _has_flag),
+        (IS_PATH, _is_path),
+        (LIES_BELOW, _lies_below),
+        (IS_ANY_ADDRESS, _is_any_address),
+        (THE_ONE_BEFORE, _before),
+        (IS_NEW, _is_new),
+        (IS_GONE, _is_gone),
+    )
 }

@@ -28,7 +28,7 @@ for what is below the document's single root, where that includes the first ones
 
 from .. import model
 from ..tree import NAMESPACE
-from .syntax import ARG_NS, HAS_FLAG, NAMESPACES, MatchError, Node, Step, is_name, parse
+from .syntax import ARG_NS, NAMESPACES, OF_SOME_NODE, MatchError, Node, Step, is_name, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _over_call(node: Node, here: _Here) -> 'Need':
         return node.text == 'true'
     if node.text == 'not':
         return _over_not(node.operands[0], here)
-    if node.text in ('boolean', HAS_FLAG):
+    if node.text == 'boolean' or node.text in OF_SOME_NODE:
         return _over(node.operands[0], here)
     if node.text in ('contains', 'starts-with'):
         path, literal = node.operands

@@ -17,7 +17,19 @@ an operation of its own here, and nothing about types is asked when a program ru
 A step is (axis, test, predicates, whether nodes must be put in order); a predicate that is a number is ('at', x).
 """
 
-from .syntax import HAS_FLAG, NAMESPACES, MatchError, Node, Step, check_calls, is_name, parse
+from .syntax import (
+    HAS_FLAG,
+    IS_ANY_ADDRESS,
+    IS_PATH,
+    LIES_BELOW,
+    NAMESPACES,
+    MatchError,
+    Node,
+    Step,
+    check_calls,
+    is_name,
+    parse,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,6 +58,9 @@ _FUNCTIONS = {
     'sum': 'nl',
     'translate': 'ssss',
     HAS_FLAG: 'bln',
+    IS_PATH: 'bls',
+    LIES_BELOW: 'bls',
+    IS_ANY_ADDRESS: 'bl',
 }
 # These become operations of their own.
 _CONVERSIONS = {'boolean': 'b', 'not': 'b', 'true': 'b', 'false': 'b', 'number': 'n', 'string': 's'}

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 # The prefix of the functions that XPath 1.0 does not have. No element and no attribute has it.
 VG, VG_NS = 'vg', 'urn:virt-guard:functions'
 HAS_FLAG, THE_ONE_BEFORE, IS_NEW, IS_GONE = 'vg:has-flag', 'vg:before', 'vg:is-new', 'vg:is-gone'
+IS_PATH, LIES_BELOW, IS_ANY_ADDRESS = 'vg:is-path', 'vg:lies-below', 'vg:is-any-address'
+# These are true of nodes if they are true of one of them, and so never of none.
+OF_SOME_NODE = frozenset((HAS_FLAG, IS_PATH, LIES_BELOW, IS_ANY_ADDRESS))
 
 _TOKEN = re.compile(
     r"""(?P<space>\s+)
@@ -180,6 +183,9 @@ FUNCTIONS = {
     'translate': (3, 3),
     'true': (0, 0),
     HAS_FLAG: (2, 2),
+    IS_PATH: (2, 99),
+    LIES_BELOW: (2, 99),
+    IS_ANY_ADDRESS: (1, 1),
     THE_ONE_BEFORE: (0, 0),
     IS_NEW: (0, 0),
     IS_GONE: (0, 0),

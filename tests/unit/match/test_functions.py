@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The functions that expressions have beyond XPath 1.0: what they answer, and how a wrong call is told."""
 
+from xml.sax.saxutils import escape, quoteattr
+
 import pytest
 from lxml import etree
-from virtguard import model
+from virtguard import model, xpath
 from virtguard.flags import has_flag, number_of
+from virtguard.locations import is_any_address, is_path, lies_below, plain_path
 from virtguard.match.check import MatchError, check_match, compile_match
 from virtguard.match.compared import compared_by
 from virtguard.match.needs import derive_need
+from virtguard.match.program import make_program
 from virtguard.match.syntax import as_xpath_1, parse
+from virtguard.tree import read_tree
 
 # Flags
 
@@ -95,6 +100,78 @@ def test_every_bit(bit):
         assert compile_match(match)(root) == [root]
         root.set('flags', text % (~(1 << bit) & 0xFFFFFFFFFFFFFFFF))
         assert compile_match(match)(root) == []
+
+
+def _finds(condition, text):
+    """What both evaluators say, for the text in an attribute and in an element."""
+    answers = set()
+    for data in ('<domain a=%s/>' % quoteattr(text), '<domain><a>%s</a></domain>' % escape(text)):
+        match = '/domain[%s]' % (condition % ('@a' if 'a=' in data else 'a'))
+        check_match(match)
+        answers.add(bool(compile_match(match)(etree.fromstring(data))))
+        (root,) = read_tree(data.encode()).elements()
+        answers.add(bool(xpath.run(make_program(match), root)))
+    (answer,) = answers
+    return answer
+
+
+@pytest.mark.parametrize(
+    ('text', 'path'),
+    [
+        ('/etc/shadow', '/etc/shadow'),
+        ('//etc/shadow', '/etc/shadow'),
+        ('/etc/./shadow', '/etc/shadow'),
+        ('/etc//shadow/', '/etc/shadow'),
+        ('/var/../etc/shadow', '/etc/shadow'),
+        ('/../../etc/shadow', '/etc/shadow'),
+        ('/etc/x/../shadow/.', '/etc/shadow'),
+        ('/etc/shadow/..', '/etc'),
+        ('/etc', '/etc'),
+        ('/', '/'),
+        ('//', '/'),
+        ('/..', '/'),
+        ('/etcetera', '/etcetera'),
+        ('/etc.d/x', '/etc.d/x'),
+        ('/etc/..x', '/etc/..x'),
+        ('etc/shadow', ''),
+        ('./etc', ''),
+        (' /etc', ''),
+        ('', ''),
+    ],
+)
+def test_paths_however_they_are_written(text, path):
+    assert plain_path(text) == path
+    assert _finds("vg:is-path(%s, '/x', '/etc/shadow', '/')", text) == (path in ('/etc/shadow', '/'))
+    assert _finds("vg:lies-below(%s, '/x', '/etc')", text) == (path == '/etc' or path.startswith('/etc/'))
+    assert _finds("vg:lies-below(%s, '/')", text) == bool(path)
+
+
+@pytest.mark.parametrize(
+    'text', '0 00 0.0.0.0 0.0 0x0 000.0x00.0.0 :: ::0 0::0 0:0:0:0:0:0:0:0 [::] ::%lo 0::%1'.split()
+)
+def test_every_address(text):
+    assert _finds('vg:is-any-address(%s)', text) and _finds('vg:is-any-address(%s)', ' %s\n' % text)
+    assert is_any_address(['127.0.0.1', text])
+
+
+@pytest.mark.parametrize('text', ['::0.0.0.0', '::ffff:0.0.0.0', '::FFFF:0:0', '0:0:0:0:0:ffff:0:0'])
+def test_every_address_of_ipv4_within_ipv6(text):
+    assert _finds('vg:is-any-address(%s)', text)
+
+
+OTHERS = '127.0.0.1 ::1 1:: localhost * 10.0.0.0 0.0.0.1 0x 0.0.0.0.0 0..0 . 0:0:0:0 1:: ::ffff:127.0.0.1 fe80::%lo'
+
+
+@pytest.mark.parametrize('text', ['', '0 0', *OTHERS.split()])
+def test_other_addresses(text):
+    assert not _finds('vg:is-any-address(%s)', text)
+
+
+def test_of_nothing_nothing_is_true():
+    assert not (is_path([], ['/']) or lies_below([], ['/']) or is_any_address([]))
+    for function in ("vg:is-path(@b, '/')", "vg:lies-below(@b, '/')", 'vg:is-any-address(@b)'):
+        need = derive_need(model.Rule('one', 't', 'deny', 'w', 'r', match='/domain/x[%s]' % function))
+        assert need[1][1].endswith('b') and need[0] == 'and'
 
 
 def test_hexadecimal_numbers_become_decimal_ones_elsewhere_too():
@@ -255,6 +332,15 @@ def test_needs():
         ('vg:has-flag(@flags, 1.5)', 'that is not one flag', '', 0),
         ('vg:has-flag(@flags, "0x10")', 'that is not one flag', '', 0),
         ('vg:has-flag(@flags, @flag)', 'that is not one flag', '', 0),
+        ("vg:lies-below(string(@dir), '/etc')", 'that is not nodes', "vg:lies-below(@dir, '/etc')", 0),
+        ("vg:lies-below('/etc', @dir)", 'that is not nodes', "vg:lies-below(@dir, '/etc')", 0),
+        ('vg:lies-below(@dir, @other)', 'with something that is not a text in quotes', '', 0),
+        ("vg:lies-below(@dir, '/etc', 'usr')", "with 'usr', which no path is read as", 'a path begins with /', 28),
+        ("vg:is-path(@dir, '/etc/')", "with '/etc/', which no path is read as", "write '/etc'", 17),
+        ("vg:is-path(@dir, '/a/../b')", 'which no path is read as', "write '/b'", 17),
+        ('vg:is-path(@dir)', 'calls vg:is-path() with 1 arguments', '', 0),
+        ("vg:is-any-address('0')", 'that is not nodes', 'vg:is-any-address(@listen)', 0),
+        ("vg:lies-belw(@dir, '/')", 'calls vg:lies-belw(), which the guard does not have', "'vg:lies-below'", 0),
         ('@type[vg:is-new()]', 'calls vg:is-new() where it does not speak of an element', 'memory[vg:is-new()]', 6),
         ('text()[vg:is-new()]', 'where it does not speak of an element', '', 7),
         ('node()[vg:is-new()]', 'where it does not speak of an element', '', 7),
