@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _NAN = float('nan')
 _INFINITY = float('inf')
 _BLANKS = ' \t\r\n'
+_MAX_DIGITS = 20  # behind the point
 
 
 def run(program: 'Operation', root: Element) -> 'List[Node]':
@@ -208,7 +209,10 @@ _REVERSE = frozenset(('ancestor', 'ancestor-or-self', 'preceding', 'preceding-si
 
 
 def to_number(text: str) -> float:
-    """A text as a number, as libxml2 reads it: an exponent is allowed, a plus sign is not."""
+    """A text as a number, as libxml2 reads it: an exponent is allowed, a plus sign is not.
+
+    It goes digit by digit. What is rounded on the way makes other numbers than Python's float, from 16 digits on.
+    """
     text = text.strip(_BLANKS)
     mantissa, e, exponent = text.lower().partition('e')
     whole, _, fraction = (mantissa[1:] if mantissa.startswith('-') else mantissa).partition('.')
@@ -217,7 +221,22 @@ def to_number(text: str) -> float:
     power = exponent[1:] if exponent[:1] in ('+', '-') else exponent
     if power.strip('0123456789'):
         return _NAN
-    return float(mantissa + ('e' + exponent if power else ''))
+    zeros = len(fraction) - len(fraction.lstrip('0'))
+    fraction = fraction[: zeros + _MAX_DIGITS]
+    number = _read_digits(whole) + _read_digits(fraction) / _power_of_ten(len(fraction))
+    number = -number if mantissa.startswith('-') else number
+    return number * _power_of_ten(int(exponent)) if power else number
+
+
+def _read_digits(digits: str) -> float:
+    number = 0.0
+    for digit in digits:
+        number = number * 10 + int(digit)
+    return number
+
+
+def _power_of_ten(exponent: int) -> float:
+    return _INFINITY if exponent > 308 else 0.0 if exponent < -400 else 10.0**exponent
 
 
 def _number(operation: 'Operation', node: 'Node', position: int, size: int) -> float:

@@ -17,6 +17,7 @@ an operation of its own here, and nothing about types is asked when a program ru
 A step is (axis, test, predicates, whether nodes must be put in order); a predicate that is a number is ('at', x).
 """
 
+from ..xpath import to_number
 from .syntax import (
     HAS_FLAG,
     IS_ANY_ADDRESS,
@@ -200,7 +201,7 @@ def _translate(node: Node) -> 'Operation':
     if node.kind == 'literal':
         return 'constant', node.text
     if node.kind == 'number':
-        return 'constant', float(node.text)
+        return 'constant', to_number(node.text)
     if node.kind == 'compare':
         return _comparison(node)
     if node.kind == 'arithmetic':
