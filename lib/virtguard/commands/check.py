@@ -8,7 +8,6 @@ from ..host import today
 from . import loading
 from .domains.domain_files import defined_domain_files, find_domain_files
 from .domains.named import definitions, files_or_domains
-from .exit_status import Tally
 from .output.shown_verdicts import ShownVerdicts
 from .policies import notes
 from .terminal import Progress, complain
@@ -16,7 +15,7 @@ from .terminal import Progress, complain
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from typing import Iterable, Set, Tuple
+    from typing import Iterable, Set
 
     from ..model import Origin, Policy
     from ..policy.installation import Installation
@@ -26,17 +25,16 @@ if TYPE_CHECKING:
 def check(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Judge the domains in the files, or of this host, that the user names."""
     policy = loading.policy(arguments.policy, installation)
-    shown = ShownVerdicts(arguments, by_name=False)
-    files = find_domain_files(files_or_domains(arguments.paths, installation, shown.remark))
-    tally, _ = _judge(arguments, policy, shown, files)
-    if not tally.total:
+    with ShownVerdicts(arguments, by_name=False) as shown:
+        files = find_domain_files(files_or_domains(arguments.paths, installation, shown.remark))
+        _judge(arguments, policy, shown, files)
+        if not shown.tally.total:
+            raise GuardError('there is no domain in the files given')
+        if installation.domains in map(os.path.abspath, arguments.paths):
+            notes.complain_of_unknown_uuids(policy, installation, shown.note)
+        shown.tally.skipped += files.others
         shown.end()
-        raise GuardError('there is no domain in the files given')
-    if installation.domains in map(os.path.abspath, arguments.paths):
-        notes.complain_of_unknown_uuids(policy, installation, shown.note)
-    tally.skipped += files.others
-    shown.end(str(tally))
-    return tally.exit_status
+    return shown.tally.exit_status
 
 
 def scan(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
@@ -46,34 +44,33 @@ def scan(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
         from .next_boot import run
 
         return run(arguments, installation)
-    shown = ShownVerdicts(arguments, by_name=True)
-    if arguments.domains:
-        policy = loading.policy(arguments.policy, installation)
-        tally, _ = _judge(arguments, policy, shown, definitions(arguments.domains, installation))
-    else:
-        files = defined_domain_files(installation.domains)
-        policy = loading.policy(arguments.policy, installation)
-        tally, used_waivers = _judge(arguments, policy, shown, files)
-        notes.complain_of_unused_waivers(policy, used_waivers, shown.note)
-        if arguments.policy is None and arguments.facts is None and arguments.os is None:
-            for note in notes.on_host(policy, installation):
-                shown.remark(note)
-        notes.complain_of_unknown_uuids(policy, installation, shown.note)
-    shown.end(str(tally))
-    return tally.exit_status
+    with ShownVerdicts(arguments, by_name=True) as shown:
+        if arguments.domains:
+            policy = loading.policy(arguments.policy, installation)
+            _judge(arguments, policy, shown, definitions(arguments.domains, installation))
+        else:
+            files = defined_domain_files(installation.domains)
+            policy = loading.policy(arguments.policy, installation)
+            used_waivers = _judge(arguments, policy, shown, files)
+            notes.complain_of_unused_waivers(policy, used_waivers, shown.note)
+            if arguments.policy is None and arguments.facts is None and arguments.os is None:
+                for note in notes.on_host(policy, installation):
+                    shown.remark(note)
+            notes.complain_of_unknown_uuids(policy, installation, shown.note)
+        shown.end()
+    return shown.tally.exit_status
 
 
 def _judge(
     arguments: 'argparse.Namespace', policy: 'Policy', shown: ShownVerdicts, files: 'Iterable[DomainFile]'
-) -> 'Tuple[Tally, Set[Origin]]':
-    """Print the verdict on each domain. Returns the tally, and the origins of the waivers that were used."""
+) -> 'Set[Origin]':
+    """Tell the verdict on each domain. Returns the origins of the waivers that were used."""
     from ..judging.judge import Judge
     from .domains.parallel import judge_all
 
     host = loading.host(arguments.facts, policy.needed_facts(), arguments.os)
     judge = Judge(policy, host, arguments.date or today())
-    shown.begin()
-    tally = Tally()
+    shown.begin(policy)
     used_waivers: 'Set[Origin]' = set()
     progress = Progress()
     for outcome in judge_all(judge, shown, files):
@@ -83,10 +80,8 @@ def _judge(
             complain(complaint)
         for skipped in outcome.skipped:
             shown.note(skipped)
-        shown.add(outcome.output)
+        shown.add(outcome.output, outcome.decisions)
         used_waivers.update(outcome.waivers)
-        for decision in outcome.decisions:
-            tally.add(decision)
-        progress.show(tally.total)
+        progress.show(shown.tally.total)
     progress.clear()
-    return tally, used_waivers
+    return used_waivers

@@ -9,6 +9,12 @@ DENIED = AMISS = 1
 NOT_JUDGED = 2
 INTERRUPTED = 130
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Dict
+
+_WORDS = {model.ADMIT: 'admitted', model.DENY: 'denied', model.ERROR: 'not judged'}
+
 
 class Tally:
     """How many domains were admitted, denied and not judged, and how many files were skipped."""
@@ -33,8 +39,12 @@ class Tally:
     def exit_status(self) -> int:
         return NOT_JUDGED if self._counts[model.ERROR] else DENIED if self._counts[model.DENY] else ADMITTED
 
+    def counts(self) -> 'Dict[str, int]':
+        """The numbers, by what they count."""
+        numbers = {word.replace(' ', '-'): self._counts[decision] for decision, word in _WORDS.items()}
+        return dict(numbers, skipped=self.skipped)
+
     def __str__(self) -> str:
-        words = {model.ADMIT: 'admitted', model.DENY: 'denied', model.ERROR: 'not judged'}
-        shown = ', '.join('%d %s' % (count, words[decision]) for decision, count in self._counts.items() if count)
+        shown = ', '.join('%d %s' % (count, _WORDS[decision]) for decision, count in self._counts.items() if count)
         others = '; %s skipped' % counted(self.skipped, 'other file') if self.skipped else ''
         return '%s%s%s' % (counted(self.total, 'domain'), ': ' + shown if shown else '', others)

@@ -2,7 +2,6 @@
 """`virt-guard metrics`: what monitoring wants to know, in numbers: as node_exporter's textfile collector reads it."""
 
 import os
-import stat
 import time
 from functools import partial
 
@@ -23,6 +22,7 @@ from .exit_status import FINE
 from .lock import locked
 from .next_boot import autostart_domains, running_domains
 from .output.prometheus_text import COUNTER, GAUGE, Metric, exposition
+from .replaced_file import open_directory
 from .status import examine
 from .terminal import complain, show
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from ..policy.installation import Installation
 
 _COUNTS, _LOCK = 'counts', 'counts.lock'  # among what a watch keeps, which leaves them alone
-_MOST_LINKS = 40  # that lead to one another, as for the kernel
 _LONGEST = 50.0  # seconds to wait for another run, which takes less than one
 # Of what is looked at, the part that says nothing about the guard, but what domains do.
 _STARTS, _AUTOSTART = 'starts', 'autostart'
@@ -63,7 +62,7 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
 
 def _put(path: str, data: bytes) -> None:
     directory, name = os.path.split(os.path.abspath(path))
-    descriptor = _open_directory(directory)
+    descriptor = open_directory(directory, 'nothing reads metrics there')
     try:
         # From here on it is this directory, whatever its name leads to meanwhile.
         write_file('/proc/self/fd/%d/%s' % (descriptor, name), data, 0o644, durable=False)
@@ -71,29 +70,6 @@ def _put(path: str, data: bytes) -> None:
         raise OSError(error.errno, error.strerror, path) from None
     finally:
         os.close(descriptor)
-
-
-def _open_directory(path: str) -> int:
-    """A directory, by links that only root can change; whoever owns the one above it could lead others elsewhere."""
-    place = path
-    for _ in range(_MOST_LINKS):
-        try:
-            descriptor = os.open(place, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError:
-            break
-        status = os.fstat(descriptor)
-        if stat.S_ISDIR(status.st_mode):
-            return descriptor
-        try:
-            if not stat.S_ISLNK(status.st_mode):
-                break
-            if status.st_uid not in (0, os.geteuid()):
-                raise GuardError('%s is a link of uid %d, who could lead it elsewhere' % (place, status.st_uid))
-            target = os.readlink('', dir_fd=descriptor)
-        finally:
-            os.close(descriptor)
-        place = os.path.join(os.path.dirname(place), target).rstrip('/') or '/'
-    raise GuardError('%s is not a directory, so nothing reads metrics there' % path)
 
 
 def _metrics(installation: 'Installation') -> 'Iterator[Metric]':

@@ -17,7 +17,6 @@ from ..wording import counted
 from . import loading
 from .domains.host_domains import AS_ROOT, HostDomains, as_text
 from .domains.pool import Workers
-from .exit_status import Tally
 from .output.shown_verdicts import ShownVerdicts
 from .policies import notes
 from .terminal import complain
@@ -39,8 +38,19 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Judge the definition of each domain that runs or starts with the host; print the verdicts and a summary."""
     policy = loading.policy(arguments.policy, installation)
     judge = Judge(policy, loading.host(arguments.facts, policy.needed_facts(), arguments.os), arguments.date or today())
-    shown = ShownVerdicts(arguments, by_name=True)
-    shown.begin()
+    with ShownVerdicts(arguments, by_name=True) as shown:
+        shown.begin(policy)
+        _judge(arguments, policy, judge, shown, installation)
+    return shown.tally.exit_status
+
+
+def _judge(
+    arguments: 'argparse.Namespace',
+    policy: model.Policy,
+    judge: Judge,
+    shown: ShownVerdicts,
+    installation: 'Installation',
+) -> None:
     names = {RUNNING: set(running_domains(installation)), AUTOSTART: set(autostart_domains(installation))}
     decisions: 'Dict[str, str]' = {}
 
@@ -61,9 +71,8 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
         path = os.path.join(installation.domains, name + _SUFFIX)
         return '%s: error: %s' % (path, reason), shown.failure(path, reason), model.ERROR
 
-    tally = Tally()
     if arguments.domains:
-        chosen = set(_chosen(arguments.domains, names, installation, tally))
+        chosen = set(_chosen(arguments.domains, names, installation, shown))
         names = {when: names[when] & chosen for when in names}
     every = sorted(names[RUNNING] | names[AUTOSTART])
     workers = Workers(work, give_up, judge.seconds)
@@ -73,19 +82,17 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
                 if complaint:
                     (complain if decision == model.ERROR else shown.note)(complaint)
                 if decision:
-                    shown.add(text)
+                    shown.add(text, [decision])
                     decisions[name] = decision
-                    tally.add(decision)
     finally:
         workers.end()
     if not arguments.domains:
         notes.complain_of_unknown_uuids(policy, installation, shown.note)
     shown.end(*summary(policy, decisions, names))
-    return tally.exit_status
 
 
 def _chosen(
-    words: 'Iterable[str]', names: 'Dict[str, Set[str]]', installation: 'Installation', tally: Tally
+    words: 'Iterable[str]', names: 'Dict[str, Set[str]]', installation: 'Installation', shown: ShownVerdicts
 ) -> 'Iterator[str]':
     """The names of the domains that the user names. Complains of those that have no next start, and counts them."""
     domains = HostDomains(installation)
@@ -97,7 +104,7 @@ def _chosen(
             yield name
         except GuardError as error:
             complain('%s: error: %s' % (as_text(word), error))
-            tally.add(model.ERROR)
+            shown.add(shown.failure(as_text(word), str(error)), [model.ERROR])
 
 
 def summary(policy: model.Policy, decisions: 'Dict[str, str]', names: 'Dict[str, Set[str]]') -> 'Iterator[str]':

@@ -4,17 +4,20 @@
 import argparse
 
 from .. import __version__, model, wording
+from ..errors import suggest
 from ..waivers import parse_day
 from . import check, watch
 from .change_parser import add_policy_set, add_waiver
 from .exit_status import FINE
 from .fleet_parser import add_fleet
-from .output.formats import FORMATS
+from .output.formats import FORMATS, VERDICT_FORMATS
 from .policies import policy, rules
 from .usage import Parser, add_command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Optional, Tuple
+
     from ..policy.installation import Installation
     from .usage import Commands
 
@@ -184,7 +187,7 @@ def _add_watch(commands: 'Commands') -> None:
     parser = add_command(commands, 'watch', purpose, examples, statuses, watch.run)
     _add_policy_option(parser)
     parser.add_argument('--once', action='store_true', help='report what is found now, record nothing, and exit')
-    _add_format_option(parser, 'finding')
+    _add_verdict_formats(parser)
 
 
 def _add_rules(commands: 'Commands') -> None:
@@ -269,6 +272,7 @@ def _add_policy_diff(commands: 'Commands') -> None:
     statuses = ['0  nothing changes', '1  something changes', _FAILED]
     purpose = 'list the domains that another policy judges differently'
     parser = add_command(commands, 'diff', purpose, examples, statuses, _diff_policies)
+    _add_format_option(parser, 'domain')
     _add_judging_options(parser)
     parser.add_argument('old', metavar='OLD', help='the policy or profile that judges the domains as of today')
     parser.add_argument(
@@ -310,8 +314,7 @@ def _add_format_option(parser: Parser, what: str) -> None:
 
 
 def _add_judging_options(parser: Parser) -> None:
-    """Options about the format of verdicts, and about the host and the day that they depend on."""
-    _add_format_option(parser, 'domain')
+    """Options about the host and the day that verdicts depend on."""
     parser.add_argument('--facts', metavar='FILE', help='judge for another host, whose facts are in this YAML file')
     parser.add_argument(
         '--os', metavar='RELEASE', type=_release, help='judge as if the host ran RELEASE, such as rhel-10.1'
@@ -325,8 +328,36 @@ def _edit_policy(arguments: argparse.Namespace, installation: 'Installation') ->
     return run(arguments, installation)
 
 
+def _add_verdict_formats(parser: Parser) -> None:
+    parser.add_argument(
+        '--format', choices=VERDICT_FORMATS, default='text', metavar='FORMAT', help=', '.join(VERDICT_FORMATS)
+    )
+    parser.add_argument(
+        '--output',
+        action='append',
+        default=[],
+        type=_output,
+        metavar='[FORMAT:]FILE',
+        help='write FILE as well, in FORMAT (default: that of --format); may be repeated',
+    )
+
+
+def _output(text: str) -> 'Tuple[Optional[str], str]':
+    """The format, or None, and the file that a value of --output names."""
+    name, colon, path = text.partition(':')
+    if not colon or not name.isalpha():
+        name, path = '', text
+    elif name not in VERDICT_FORMATS:
+        told = "'%s' is not a format (%s); a file of this name is ./%s"
+        raise argparse.ArgumentTypeError(told % (name, suggest(name, VERDICT_FORMATS), text))
+    if path in ('', '-'):
+        raise argparse.ArgumentTypeError("'%s' names no file; --format is for standard output" % text)
+    return name or None, path
+
+
 def _add_report_options(parser: Parser) -> None:
     """Options about what is printed of the verdicts."""
+    _add_verdict_formats(parser)
     parser.add_argument('--denied', action='store_true', help='print only the domains that are denied, or not judged')
     parser.add_argument('--quiet', action='store_true', help='print nothing but errors: the exit status is the answer')
     parser.add_argument('--by', choices=['rule'], help='rule: for each rule, how many domains it finds, and which')

@@ -37,11 +37,21 @@ def _write(stream: 'Optional[TextIO]', text: str) -> None:
     except BrokenPipeError:
         raise  # the reader has seen enough, which is not an error
     except OSError as error:
-        # Otherwise the interpreter would try to write the rest when it ends, and fail with its own message and status.
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, stream.fileno())
-        os.close(null)
+        _drop_the_rest(stream)
         raise GuardError('cannot write the output: %s' % (error.strerror or error)) from None
+
+
+def give_up_output() -> None:
+    """Print nothing more on standard output, which nobody reads any longer."""
+    if sys.stdout is not None:
+        _drop_the_rest(sys.stdout)
+
+
+def _drop_the_rest(stream: 'TextIO') -> None:
+    # Otherwise the interpreter would try to write it when it ends, and fail with its own message and status.
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
 
 
 def wants_colour() -> bool:

@@ -4,9 +4,11 @@
 import os
 
 from .. import model, wording
+from ..errors import GuardError
 from . import loading
-from .exit_status import FINE, Tally
+from .exit_status import FINE
 from .output.formats import FORMATS
+from .output.outputs import Outputs, chosen_outputs
 from .terminal import complain, show, wants_colour
 
 TYPE_CHECKING = False
@@ -34,6 +36,9 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     policy = PolicyInForce(load)
     if arguments.once:
         return _tell_once(arguments, installation, policy)
+    if arguments.output or arguments.format not in FORMATS:
+        option = '--output' if arguments.output else '--format ' + arguments.format
+        raise GuardError('%s: only with --once, which ends' % option)
     from ..watch.renewal import Renewal
 
     is_in_force = installation.installed and arguments.policy is None
@@ -55,8 +60,6 @@ def _watch(
 
     is_service = _is_service()
     output = FORMATS[arguments.format](wants_colour(), True)
-    if not is_service:
-        show(output.begin())
 
     def show_happening(occurrence: 'Occurrence', verdict: model.Verdict) -> None:
         if not is_service:
@@ -83,18 +86,15 @@ def _tell_once(arguments: 'argparse.Namespace', installation: 'Installation', po
     from ..watch.reminders import reminders_now
 
     auditor = policy.load()
-    output = FORMATS[arguments.format](wants_colour(), True)
-    show(output.begin())
-    tally = Tally()
-    for file, outcome in audit_now(installation, auditor):
-        if isinstance(outcome, model.Verdict):
-            show(output.verdict(file, outcome))
-            tally.add(outcome.decision)
-        else:
-            complain(wording.escape('%s: error: %s' % (file, outcome)))
-            show(output.failure(file, str(outcome)))
-            tally.add(model.ERROR)
-    show(output.summary(str(tally)))
+    with Outputs(*chosen_outputs(arguments, True), (model.ADMISSION, model.RUNTIME)) as shown:
+        shown.begin(auditor.policy)
+        for file, outcome in audit_now(installation, auditor):
+            if isinstance(outcome, model.Verdict):
+                shown.add(shown.verdict(file, outcome), [outcome.decision])
+            else:
+                complain(wording.escape('%s: error: %s' % (file, outcome)))
+                shown.add(shown.failure(file, str(outcome)), [model.ERROR])
+        shown.end()
     for reminder in reminders_now(installation, auditor):
         complain('%s: %s' % (wording.PROGRAM, reminder))
-    return tally.exit_status
+    return shown.tally.exit_status

@@ -5,8 +5,9 @@ import argparse
 
 import pytest
 from virtguard.commands.exit_status import ADMITTED, DENIED, NOT_JUDGED, Tally
-from virtguard.commands.output.formats import FORMATS
+from virtguard.commands.output.formats import FORMATS, VERDICT_FORMATS, verdict_format
 from virtguard.commands.output.output_format import OutputFormat
+from virtguard.commands.output.verdict_format import VerdictFormat
 from virtguard.commands.parser import build_parser
 
 
@@ -23,14 +24,16 @@ def options(parser):
 def test_every_format_option_offers_every_format():
     offered = [option for option in options(build_parser()) if '--format' in option.option_strings]
     assert len(offered) == 8
-    told = [(option.choices, option.default) for option in offered]
-    # `report` tells of records, not of verdicts, and has formats of its own.
+    told = [(option.choices, option.default) for option in offered if option.choices != VERDICT_FORMATS]
+    # `report` tells of records, not of verdicts, and has formats of its own; three commands tell nothing but verdicts.
     assert [choice for choice in told if choice != (list(FORMATS), 'text')] == [(['text', 'html', 'jsonl'], None)]
+    assert [option.default for option in offered if option.choices == VERDICT_FORMATS] == ['text'] * 3
 
 
-@pytest.mark.parametrize('name', sorted(FORMATS))
+@pytest.mark.parametrize('name', VERDICT_FORMATS)
 def test_a_format_can_be_made_for_every_command(name):
-    assert isinstance(FORMATS[name](colour=True, show_admitted=False), OutputFormat)
+    wanted = OutputFormat if name in FORMATS else VerdictFormat
+    assert isinstance(verdict_format(name)(colour=True, show_admitted=False), wanted)
 
 
 def test_a_format_that_leaves_something_out_is_refused():

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Iterable, Iterator, List, Tuple, Union
 
     from ...judging.judge import Judge
-    from ..output.output_format import OutputFormat
-    from ..output.shown_verdicts import ShownVerdicts
+    from ..output.outputs import Outputs
+    from ..output.verdict_format import VerdictFormat
     from .file_parts import Section
 
     Item = Tuple[str, bool, str]
@@ -51,7 +51,7 @@ class Outcome:
 
 
 def judge_all(
-    judge: 'Judge', output: 'Union[OutputFormat, ShownVerdicts]', files: 'Iterable[DomainFile]'
+    judge: 'Judge', output: 'Union[VerdictFormat, Outputs]', files: 'Iterable[DomainFile]'
 ) -> 'Iterator[Outcome]':
     """Judge all files. The outcomes come in the same order, while later files are still being judged."""
 
@@ -111,7 +111,7 @@ def _chunks(files: 'Iterable[DomainFile]') -> 'Iterator[Chunk]':
         yield chunk
 
 
-def _judge_file(judge: 'Judge', output: 'Union[OutputFormat, ShownVerdicts]', file: DomainFile) -> Outcome:
+def _judge_file(judge: 'Judge', output: 'Union[VerdictFormat, Outputs]', file: DomainFile) -> Outcome:
     outcomes = []
     for part in file.parts():
         outcomes.append(_judge_part(judge, output, file, part))
@@ -128,7 +128,7 @@ def _judge_file(judge: 'Judge', output: 'Union[OutputFormat, ShownVerdicts]', fi
 
 
 def _judge_part(
-    judge: 'Judge', output: 'Union[OutputFormat, ShownVerdicts]', file: DomainFile, part: 'Union[Section, GuardError]'
+    judge: 'Judge', output: 'Union[VerdictFormat, Outputs]', file: DomainFile, part: 'Union[Section, GuardError]'
 ) -> Outcome:
     try:
         if isinstance(part, GuardError):
@@ -140,11 +140,12 @@ def _judge_part(
     return Outcome(output.verdict(file.name, verdict), (), (), (verdict.decision,), tuple(waivers))
 
 
-def _failed(output: 'Union[OutputFormat, ShownVerdicts]', file: DomainFile, error: GuardError) -> Outcome:
+def _failed(output: 'Union[VerdictFormat, Outputs]', file: DomainFile, error: GuardError) -> Outcome:
     complaint = file.complaint(error)
     if file.is_other(error):
         return Outcome('', (), (complaint,), ('',))
-    return Outcome(output.failure(file.name, str(error)), (complaint,), (), (model.ERROR,))
+    line = error.line if isinstance(error, DomainXMLError) else 0
+    return Outcome(output.failure(file.name, str(error), line), (complaint,), (), (model.ERROR,))
 
 
 def _fields(outcome: Outcome) -> 'Fields':

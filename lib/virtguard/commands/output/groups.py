@@ -5,17 +5,15 @@ The names are kept in temporary files once there are many, so that memory does n
 """
 
 import json
-import tempfile
 
 from ... import model
-from ...errors import GuardError
+from .spool import Spool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Collection, Dict, Iterator, List, Tuple
 
 _ORDER = (model.ERROR, model.DENY, model.WARN, model.UNKNOWN, model.WAIVED)
-_IN_MEMORY = 16 << 10  # bytes of each group
 
 
 class Group:
@@ -26,17 +24,16 @@ class Group:
         self.id = id
         self.title = title
         self.count = 0
-        self._kept = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 (it is open as long as the group is)
+        self._kept = Spool()
 
     def add(self, domain: 'List[str]') -> None:
         self.count += 1
-        self._kept.write(json.dumps(domain).encode('ascii') + b'\n')
+        self._kept.add(json.dumps(domain) + '\n')
 
     def domains(self) -> 'Iterator[Tuple[str, str, str]]':
         """File, name and UUID of each domain, in the order in which they were judged."""
-        self._kept.seek(0)
-        for line in self._kept:
-            file, name, uuid = json.loads(line.decode('ascii'))
+        for line in self._kept.lines():
+            file, name, uuid = json.loads(line)
             yield file, name, uuid
 
 
@@ -60,11 +57,7 @@ class Groups:
             for status, id, title in found:
                 if (status, id) not in self._groups:
                     self._groups[status, id] = Group(status, id, title)
-                try:
-                    self._groups[status, id].add(domain)
-                except OSError as error:
-                    told = 'cannot keep the names of the domains in a temporary file: %s'
-                    raise GuardError(told % (error.strerror or error)) from None
+                self._groups[status, id].add(domain)
 
     def in_order(self) -> 'List[Group]':
         """All groups: what refuses comes first, then what most domains have."""

@@ -25,7 +25,7 @@ class JsonLines(OutputFormat):
     def next_start(self, file: str, verdict: model.Verdict, when: 'Sequence[str]') -> str:
         return json.dumps(dict(_verdict_object(file, verdict), when=when)) + '\n'
 
-    def failure(self, file: str, error: str) -> str:
+    def failure(self, file: str, error: str, line: int = 0) -> str:
         return json.dumps({'source': file, 'decision': model.ERROR, 'error': error, 'findings': []}) + '\n'
 
     def comparison(self, file: str, comparison: 'Comparison') -> str:

@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each format of the command's output must be able to express. Formats do not print: they return text.
+"""What a format must be able to express that every command offers: beside verdicts on domains, all else that is told
+of them, of rules and of waivers."""
 
-The text about a domain is made in the process that judges it, so it must not depend on the domains before it. A format
-that is one document writes a first element in `begin`, a comma before each further one, and the end in `summary`. Every
-command that prints verdicts or rules offers every format.
-"""
+from abc import abstractmethod
 
-from abc import ABC, abstractmethod
+from .verdict_format import VerdictFormat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,35 +12,11 @@ if TYPE_CHECKING:
 
     from ... import model
     from ...judging.comparison import Comparison
+    from ..exit_status import Tally
     from .groups import Group
 
 
-class OutputFormat(ABC):
-    """
-    :param colour: whether the reader sees colours
-    :param show_admitted: whether to mention domains without findings
-    """
-
-    def __init__(self, colour: bool, show_admitted: bool) -> None:
-        self._colour = colour
-        self._show_admitted = show_admitted
-
-    def begin(self) -> str:
-        """The text before everything else."""
-        return ''
-
-    @abstractmethod
-    def verdict(self, file: str, verdict: 'model.Verdict') -> str:
-        """The verdict on a domain; `file` is the name of the file that has it."""
-
-    @abstractmethod
-    def next_start(self, file: str, verdict: 'model.Verdict', when: 'Sequence[str]') -> str:
-        """The verdict at the next start of a domain; `when` says why there is one: `running`, `autostart`."""
-
-    def failure(self, file: str, error: str) -> str:
-        """A domain that could not be judged. The reason also goes to standard error, in every format."""
-        return ''
-
+class OutputFormat(VerdictFormat):
     @abstractmethod
     def comparison(self, file: str, comparison: 'Comparison') -> str:
         """The differences between two verdicts on a domain."""
@@ -67,5 +41,8 @@ class OutputFormat(ABC):
         """A waiver, with the names of the domains that use it; None where that is not known."""
 
     def summary(self, *lines: str) -> str:
-        """The text after everything else; `lines` tell people how much was judged."""
+        """The text after everything else; `lines` tell people how much there was."""
         return ''
+
+    def end(self, tally: 'Tally', lines: 'Sequence[str]') -> 'Iterator[str]':
+        yield self.summary(*lines)

@@ -39,7 +39,6 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     comparer = Comparer(old, new)
     domain_files = _domain_files(arguments, installation)
     output = FORMATS[arguments.format](wants_colour(), True)
-    show(output.begin())
     comparisons: 'List[Comparison]' = []
     judged = failed = 0
     progress = Progress()

@@ -35,7 +35,7 @@ def list_rules(arguments: 'argparse.Namespace', installation: 'Installation') ->
     """Print a line, or an object, for each rule."""
     policy, is_whole = loading.policy_to_show(arguments.policy, installation)
     output = FORMATS[arguments.format](wants_colour(), True)
-    show(output.begin() + output.rules(policy.rules) + output.summary())
+    show(output.rules(policy.rules) + output.summary())
     return FINE if is_whole else NOT_JUDGED
 
 

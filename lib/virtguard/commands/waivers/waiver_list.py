@@ -29,7 +29,6 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     of_runtime = {rule.id for rule in policy.rules_at(model.RUNTIME)}
     uses = _uses(policy, installation) if policy.waivers else {}
     output = FORMATS[arguments.format](wants_colour(), True)
-    show(output.begin())
     expired = 0
     for waiver in policy.waivers:
         used_by: 'Optional[List[str]]' = uses.get(waiver.origin, [])

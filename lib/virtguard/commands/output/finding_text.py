@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Text about a finding for documents that other programs read. Others have chosen most of it, such as the owner of a
+domain: so it is on one line, and not long."""
+
+from ... import model
+from ...waivers import describe
+from ...wording import escape, others
+
+_LONGEST = 1000  # characters; names of files and domains have no other limit than that of their document
+
+
+def one_line(text: str) -> str:
+    """`text` with white space folded, control characters and halves of characters escaped, and no longer than a reader
+    can use."""
+    if len(text) > _LONGEST:
+        text = text[: _LONGEST - 1] + '…'
+    return escape(' '.join(text.split()))
+
+
+def seen(finding: model.Finding) -> str:
+    """What was found, without the domain."""
+    text = one_line(finding.message)
+    if finding.evidence and finding.status != model.UNKNOWN:
+        text += ': ' + one_line(finding.evidence)
+    return '%s, %s' % (text, others(finding)) if finding.more else text
+
+
+def followed(verdict: model.Verdict, finding: model.Finding) -> str:
+    """What follows from it: who permits it, or what to do."""
+    if finding.status == model.WAIVED and finding.waiver is not None:
+        return 'waived: ' + one_line(describe(finding.waiver, verdict.today))
+    return 'remedy: ' + one_line(finding.remedy)
+
+
+def whole_text(verdict: model.Verdict, finding: model.Finding) -> str:
+    """All of it, for a reader that sees nothing else."""
+    return "domain '%s': %s; %s" % (one_line(verdict.domain_name), seen(finding), followed(verdict, finding))

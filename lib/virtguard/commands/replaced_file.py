@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A file that somebody names for what a command prints, and that is replaced in one step.
+
+Root may be asked to write into a directory of others. So nothing is written through a link, nothing of somebody else's
+is replaced, and what leads to the directory is looked at once.
+"""
+
+import contextlib
+import os
+import stat
+
+from ..errors import GuardError
+
+_MOST_LINKS = 40  # that lead to one another, as for the kernel
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def open_directory(path: str, purpose: str) -> int:
+    """A descriptor of a directory, by links that only root or the caller can change; whoever owns the one above it
+    could lead others elsewhere.
+
+    :param purpose: what cannot be done if it is not a directory, as the end of a sentence
+    :raises GuardError:
+    """
+    place = path
+    for _ in range(_MOST_LINKS):
+        try:
+            descriptor = os.open(place, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            break
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            return descriptor
+        try:
+            if not stat.S_ISLNK(status.st_mode):
+                break
+            if status.st_uid not in (0, os.geteuid()):
+                raise GuardError('%s is a link of uid %d, who could lead it elsewhere' % (place, status.st_uid))
+            target = os.readlink('', dir_fd=descriptor)
+        finally:
+            os.close(descriptor)
+        place = os.path.join(os.path.dirname(place), target).rstrip('/') or '/'
+    raise GuardError('%s is not a directory, so %s' % (path, purpose))
+
+
+class ReplacedFile:
+    """Written piece by piece under another name beside it, .NAME.PID, which a process that is killed may leave behind;
+    `close` puts it in place. Its mode is what the umask leaves of 0666."""
+
+    def __init__(self, path: str) -> None:
+        """
+        :raises GuardError: it must not be replaced, or cannot be written
+        """
+        self.path = path
+        directory, self._name = os.path.split(os.path.abspath(path))
+        self._temporary = '.%s.%d' % (self._name, os.getpid())
+        self._directory = open_directory(directory, '%s cannot be written' % self._name)
+        try:
+            self._check()
+            with contextlib.suppress(FileNotFoundError):  # left behind by a process that had the same number
+                os.unlink(self._temporary, dir_fd=self._directory)
+            self._descriptor = os.open(self._temporary, _FLAGS, 0o666, dir_fd=self._directory)
+        except OSError as error:
+            os.close(self._directory)
+            raise self._unwritable(error) from None
+        except GuardError:
+            os.close(self._directory)
+            raise
+
+    def _check(self) -> None:
+        """Refuse to replace what a command has not written."""
+        try:
+            status = os.stat(self._name, dir_fd=self._directory, follow_symlinks=False)
+        except FileNotFoundError:
+            return
+        if not stat.S_ISREG(status.st_mode):
+            what = 'a link' if stat.S_ISLNK(status.st_mode) else 'not a regular file'
+            raise GuardError('%s is %s, which is not written to' % (self.path, what), 'name a file')
+        if status.st_uid not in (0, os.geteuid()):
+            told = '%s belongs to uid %d, and is not replaced' % (self.path, status.st_uid)
+            raise GuardError(told, 'remove it, or name another file')
+
+    def write(self, text: str) -> None:
+        """
+        :raises GuardError:
+        """
+        data = text.encode('utf-8', 'backslashreplace')
+        try:
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def close(self) -> None:
+        """Put it in place.
+
+        :raises GuardError: it cannot be; nothing is left behind
+        """
+        try:
+            self._check()  # again, because judging may have taken long
+            os.fsync(self._descriptor)
+            os.rename(self._temporary, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+        except OSError as error:
+            self.discard()
+            raise self._unwritable(error) from None
+        except GuardError:
+            self.discard()
+            raise
+        os.close(self._descriptor)
+        os.close(self._directory)
+
+    def discard(self) -> None:
+        """Leave what was there before."""
+        with contextlib.suppress(OSError):
+            os.unlink(self._temporary, dir_fd=self._directory)
+        os.close(self._descriptor)
+        os.close(self._directory)
+
+    def _unwritable(self, error: OSError) -> GuardError:
+        return GuardError('cannot write %s: %s' % (self.path, error.strerror or error))
