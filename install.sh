@@ -109,6 +109,11 @@ data/virt-guard-alerts.yml usr/share/virt-guard/virt-guard-alerts.yml 644
 data/virt-guard.catalog usr/lib/systemd/catalog/virt-guard.catalog 644
 doc/virt-guard-policy.5 usr/share/man/man5/virt-guard-policy.5 644
 doc/virt-guard.8 usr/share/man/man8/virt-guard.8 644
+packaging/cockpit/manifest.json usr/share/cockpit/virt-guard/manifest.json 644
+packaging/cockpit/index.html usr/share/cockpit/virt-guard/index.html 644
+packaging/cockpit/virt-guard.js usr/share/cockpit/virt-guard/virt-guard.js 644
+packaging/cockpit/virt-guard.css usr/share/cockpit/virt-guard/virt-guard.css 644
+packaging/cockpit/po.ja.js usr/share/cockpit/virt-guard/po.ja.js 644
 END
 }
 

@@ -57,7 +57,7 @@ FIRMWARE = b'\0' * 65520 + b'\xfa\xf4\xeb\xfd'.ljust(16, b'\0')
 # Every place that an installation may touch.
 PLACES = (
     '/etc/libvirt /etc/virt-guard /usr/bin /usr/sbin /usr/lib/virt-guard /usr/libexec /usr/lib/systemd/system '
-    '/etc/systemd/system /usr/share/man/man5 /usr/share/man/man8 /usr/share/virt-guard '
+    '/etc/systemd/system /usr/share/man/man5 /usr/share/man/man8 /usr/share/virt-guard /usr/share/cockpit '
     '/var/lib/virt-guard'
 )
 # What tells that one was changed; of a directory its times do not, because a file may come and go in it.

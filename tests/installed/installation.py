@@ -52,7 +52,7 @@ def policy_text(actions: Optional[Mapping[str, str]] = None, **settings: str) ->
 
 def copy_checkout(path: pathlib.Path) -> pathlib.Path:
     """A checkout to change: another version to install."""
-    for directory in ('data', 'doc', 'hooks', 'lib/virtguard'):
+    for directory in ('data', 'doc', 'hooks', 'lib/virtguard', 'packaging/cockpit'):
         shutil.copytree(str(CHECKOUT / directory), str(path / directory), ignore=shutil.ignore_patterns('__pycache__'))
     for file in ('install.sh', 'policy.yaml'):
         shutil.copy(str(CHECKOUT / file), str(path / file))

@@ -53,6 +53,7 @@ REMOVED = (
     'usr/lib/systemd/system/virt-guard-watch.service',
     'usr/libexec/virt-guard',
     'usr/sbin/virt-guard-hook',
+    'usr/share/cockpit/virt-guard',
     'usr/share/man/man5/virt-guard-policy.5',
     'usr/share/man/man8/virt-guard.8',
     'usr/share/virt-guard',

@@ -13,7 +13,6 @@ from typing import Any, Iterator
 
 from guarded import GuardedMachine
 from support.capabilities import missing
-from support.paths import CHECKOUT
 
 NEEDS = {
     '/usr/lib/cockpit/cockpit-ws': 'cockpit-ws',
@@ -21,7 +20,6 @@ NEEDS = {
     '/usr/bin/chromium': 'chromium',
     '/usr/bin/dbus-daemon': 'dbus-daemon',
 }
-PAGE = CHECKOUT / 'packaging/cockpit'
 DRIVER = pathlib.Path(__file__).resolve().with_name('browser_driver.py')
 TIMEOUT = 120  # seconds; a busy machine needs twenty for a page
 
@@ -102,8 +100,6 @@ def opened(host: GuardedMachine, *options: str, port: int = 9999) -> Iterator[Pa
     absent = [package for path, package in NEEDS.items() if not shutil.which(path)]
     if absent:
         missing('the page needs ' + ' '.join(absent))
-    for file in PAGE.iterdir():
-        host.write('/usr/share/cockpit/virt-guard/' + file.name, file.read_bytes())
     host.run(['mkdir', '-p', '/run/dbus'])
     server = ['/usr/lib/cockpit/cockpit-ws', '--address=127.0.0.1', '--port=%d' % port, '--no-tls', *options]
     with contextlib.ExitStack() as stack:

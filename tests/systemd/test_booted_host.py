@@ -12,7 +12,7 @@ from support.records import MARKS
 
 pytestmark = pytest.mark.systemd
 
-SHIPPED = ('install.sh', 'hooks', 'lib', 'policy.yaml', 'data', 'doc')
+SHIPPED = ('install.sh', 'hooks', 'lib', 'policy.yaml', 'data', 'doc', 'packaging')
 NEXT = '/root/next'
 NEXT_UNIT = 'Description=The next audit of running domains'
 # What libvirt, systemd and the tests write by themselves.
