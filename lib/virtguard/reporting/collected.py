@@ -3,7 +3,7 @@
 
 from ..health.journal_files import JournalFiles
 from ..health.journal_reader import received, text_of
-from .fleet import AHEAD, FIELDS, Fleet
+from .fleet import AHEAD, FIELDS, Fleet, is_machine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,11 +29,12 @@ def _listen(files: JournalFiles, fleet: Fleet, since: float) -> None:
     """Find when hosts were last heard of, whose guard has recorded nothing since then, and hosts without a guard."""
     for group in files.by_sender():
         for machine in sorted(files.machines(group)):
-            host = fleet.host(machine)
-            if host is None or host.last >= since:
+            known = fleet.hosts.get(machine)
+            if not is_machine(machine) or (known is not None and known.last >= since):
                 continue
             entry = files.last_entry(group, machine, ['_HOSTNAME'])
-            if entry is None:
+            host = None if entry is None else fleet.host(machine)
+            if entry is None or host is None:
                 continue
             moment = received(entry)
             if moment > fleet.now + AHEAD:

@@ -5,6 +5,8 @@ All that a record says, its host has written, and whoever is root there may writ
 the collector know itself.
 """
 
+import re
+
 from .. import model
 from ..health.journal_reader import received, text_of, values_of
 from .contents import WITHOUT_VERDICT
@@ -29,12 +31,15 @@ _IDENTITY = (
     'VIRT_GUARD_DECISION VIRT_GUARD_DOMAIN VIRT_GUARD_UUID VIRT_GUARD_OPERATION VIRT_GUARD_EVENT'
 ).split()
 _MOST_HOSTS = 20000
+_MOST_ROWS = 200  # rules, and waivers, of one host
+_MOST_ROWS_IN_ALL = 100000
 _MOST_NAMES = 16  # of one host
 _MOST_VALUES = 64  # of a field that may be repeated
 _MAX_TEXT = 600  # characters
 _MAX_NAME = 64
 AHEAD = 300.0  # seconds by which the clock of a host may be fast
 _END = 2.0**35  # seconds; the year 3058
+_MACHINE = re.compile('[0-9a-f]{32}\\Z')
 
 
 class Span:
@@ -127,7 +132,7 @@ class Fleet:
         self.hosts: 'Dict[str, FleetHost]' = {}
         self.count = self.repeated = self.strangers = self.unreadable = self.more = 0
         self._seen = Seen()
-        self._room = Room()
+        self._room = Room(_MOST_ROWS_IN_ALL)
 
     def add(self, fields: 'Optional[Fields]', sender: str) -> None:
         """
@@ -138,6 +143,8 @@ class Fleet:
             if fields is None:
                 raise ValueError
             moment = received(fields)
+            if not is_machine(text_of(fields, '_MACHINE_ID')):
+                raise ValueError
         except (ValueError, KeyError):
             self.unreadable += 1
             return
@@ -147,7 +154,7 @@ class Fleet:
         if not self._seen.is_new([text_of(fields, name) for name in _IDENTITY] + values_of(fields, 'VIRT_GUARD_RULE')):
             self.repeated += 1
             return
-        host = self.host(_cut(text_of(fields, '_MACHINE_ID')))
+        host = self.host(text_of(fields, '_MACHINE_ID'))
         if host is None:
             self.more += 1
             return
@@ -209,7 +216,7 @@ class Fleet:
         if decision != model.EXPIRY:
             for waiver in values_of(fields, 'VIRT_GUARD_WAIVER')[:_MOST_VALUES]:
                 told = DAYS_LEFT.sub(r'\1', _cut(waiver, _MAX_TEXT), 1)
-                if told in host.waivers or self._room.take():
+                if told in host.waivers or (len(host.waivers) < _MOST_ROWS and self._room.take()):
                     host.waivers.setdefault(told, Span()).add(moment)
                 else:
                     self.more += 1
@@ -217,7 +224,7 @@ class Fleet:
     def _counts(self, host: FleetHost, rules: 'List[str]') -> 'List[RuleCount]':
         found = []
         for rule in map(_cut, rules[:_MOST_VALUES]):
-            if rule in host.rules or self._room.take():
+            if rule in host.rules or (len(host.rules) < _MOST_ROWS and self._room.take()):
                 found.append(host.rules.setdefault(rule, RuleCount()))
             else:
                 self.more += 1
@@ -246,6 +253,11 @@ class Fleet:
             for waiver, span in host.waivers.items():
                 found.setdefault(waiver, []).append((host, span))
         return dict(sorted(found.items()))
+
+
+def is_machine(text: str) -> bool:
+    """Whether it is the id of a machine, as journald notes it."""
+    return _MACHINE.match(text) is not None
 
 
 def _cut(text: str, limit: int = _MAX_NAME) -> str:

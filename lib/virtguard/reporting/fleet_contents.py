@@ -83,6 +83,7 @@ def _limits(fleet: Fleet, damaged: 'Sequence[Tuple[str, str]]') -> 'Iterator[str
         yield 'not all of %s could be read: %s' % (path, why)
     if len(damaged) > _MOST_TOLD:
         yield 'nor of %d more files' % (len(damaged) - _MOST_TOLD)
+    yield from _shared_senders(fleet)
     for number, text in (
         (fleet.unreadable, 'could not be read'),
         (fleet.strangers, 'left out: no record that root has sent'),
@@ -92,3 +93,15 @@ def _limits(fleet: Fleet, damaged: 'Sequence[Tuple[str, str]]') -> 'Iterator[str
         if number:
             yield '%s: %s' % (counted(number, 'record'), text)
     yield TRUST
+
+
+def _shared_senders(fleet: Fleet) -> 'Iterator[str]':
+    hosts: 'Dict[str, int]' = {}
+    for host in fleet.hosts.values():
+        for sender in host.senders:
+            hosts[sender] = hosts.get(sender, 0) + 1
+    shared = sorted(((number, sender) for sender, number in hosts.items() if number > 1), reverse=True)
+    for number, sender in shared[:_MOST_TOLD]:
+        yield '%d hosts have one sender, %s: it is a proxy, or one host writes for others' % (number, sender)
+    if len(shared) > _MOST_TOLD:
+        yield 'so have the hosts of %d more senders' % (len(shared) - _MOST_TOLD)

@@ -212,6 +212,12 @@ def test_a_host_without_a_guard_is_named(tmp_path):
     assert list(read.hosts['web'].senders) == ['2'] and not read.contents.is_amiss
 
 
+@pytest.mark.parametrize('machine', ['--rotate', '+', 'a b', 'x\ny', 'x' * 5000])
+def test_what_is_no_machine_is_not_asked_for(tmp_path, machine):
+    collect(tmp_path / 'remote-1.journal', [*records('kvm1', 3), other(5, 'odd', _MACHINE_ID=machine)])
+    assert list(Read(tmp_path).hosts) == ['kvm1']
+
+
 # The commands
 
 

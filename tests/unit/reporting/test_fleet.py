@@ -229,15 +229,28 @@ def test_who_is_not_root_says_nothing():
 def test_hostile_text_is_escaped_and_cut():
     name = '\x1b]0;x\x07\n' + 'n' * 1000
     record = judged(1, 'x', rules=(name,), more=[('VIRT_GUARD_WAIVER', name)], VIRT_GUARD_POLICY=name)
-    told = Told([dict(record, _HOSTNAME=name, _MACHINE_ID=name, VIRT_GUARD_MODE=name)])
+    told = Told([dict(record, _HOSTNAME=name, VIRT_GUARD_MODE=name)])
     assert '\x1b' not in told.text and '\x07' not in told.text and 'n' * 610 not in told.text
     assert told.fleet.count == 1
 
 
-def test_a_host_that_invents_rules_takes_no_more_than_its_room(monkeypatch):
-    told = Told(judged(n, 'x', rules=['r%d-%d' % (n, m) for m in range(100)], _PID=str(n)) for n in range(1000))
-    assert len(told.of_kind('rule')) == 50000 and told.fleet.more == 14000
-    assert told.of_kind('host')[0]['refused'] == 1000
+def test_a_host_that_invents_rules_takes_no_room_from_others():
+    invented = [judged(n, 'x', rules=['r%d-%d' % (n, m) for m in range(100)], _PID=str(n)) for n in range(100)]
+    told = Told([*invented, judged(1, 'y', host='kvm2')])
+    assert [row['host'] for row in told.of_kind('rule')] == ['kvm1'] * 200 + ['kvm2']
+    assert told.fleet.more == 100 * 64 - 200 and told.of_kind('host')[0]['refused'] == 100
+
+
+def test_hosts_of_one_sender_are_counted():
+    told = Told([judged(1, 'a'), judged(1, 'a', host='kvm2')], senders=['127.0.0.1'] * 2)
+    assert '2 hosts have one sender, 127.0.0.1: it is a proxy, or one host writes for others' in told.limits
+    assert len(Told([judged(1, 'a'), judged(1, 'a', host='kvm2')], senders=['1', '2']).limits) == 1
+
+
+@pytest.mark.parametrize('machine', ['', '--rotate', 'x' * 32, 'a' * 31, 'a' * 32 + '\n', None])
+def test_what_is_no_machine_is_no_host(machine):
+    told = Told([judged(1, 'a', _MACHINE_ID=machine)])
+    assert told.fleet.unreadable == 1 and told.fleet.hosts == {}
 
 
 @pytest.mark.parametrize('value', ['soon', '', None, '9' * 30, '-'])
