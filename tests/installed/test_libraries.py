@@ -109,7 +109,7 @@ import sys
 from virtguard.commands import main, parser
 def fail(*arguments):
     raise ValueError('a defect')
-parser.check.check = fail
+parser.runs.check = fail
 main.main(['check', 'x.xml'])
 """
     result = subprocess.run(

@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sub-commands and options of `virt-guard`. What runs them is in the modules that are named for them."""
+"""The sub-commands and options of `virt-guard`. What runs them is in `runs`.
+
+Each TAB of a shell makes this parser (see completing/answer): what it imports must be little.
+"""
 
 import argparse
 
 from .. import __version__, model, wording
 from ..errors import suggest
 from ..waivers import parse_day
-from . import check, watch
+from . import runs
 from .change_parser import add_policy_set, add_waiver
 from .exit_status import FINE
 from .fleet_parser import add_fleet
 from .output.formats import FORMATS, VERDICT_FORMATS
-from .policies import policy, rules
 from .usage import Parser, add_command
 
 TYPE_CHECKING = False
@@ -96,7 +98,7 @@ def _add_check(commands: 'Commands') -> None:
         ('virt-guard check --policy rhel-9 --by rule domains/', 'every file below a directory, by a profile'),
     ]
     parser = add_command(
-        commands, 'check', 'judge domain XML files, or domains of this host', examples, _JUDGES, check.check
+        commands, 'check', 'judge domain XML files, or domains of this host', examples, _JUDGES, runs.check
     )
     _add_policy_option(parser)
     _add_judging_options(parser)
@@ -111,7 +113,7 @@ def _add_scan(commands: 'Commands') -> None:
         ('virt-guard scan --quiet web07 || echo refused', 'a question in a script'),
         ('virt-guard scan --next-boot', 'only domains that run or start with the host'),
     ]
-    parser = add_command(commands, 'scan', 'judge every domain defined on this host', examples, _JUDGES, check.scan)
+    parser = add_command(commands, 'scan', 'judge every domain defined on this host', examples, _JUDGES, runs.scan)
     _add_policy_option(parser)
     _add_judging_options(parser)
     parser.add_argument(
@@ -132,7 +134,7 @@ def _add_status(commands: 'Commands') -> None:
     ]
     statuses = ['0  the guard is in force', '1  something is amiss', '2  something could not be told']
     purpose = 'tell whether the guard is in force on this host'
-    parser = add_command(commands, 'status', purpose, examples, statuses, _tell_status)
+    parser = add_command(commands, 'status', purpose, examples, statuses, runs.tell_status)
     _add_format_option(parser, 'condition')
 
 
@@ -145,7 +147,7 @@ def _add_report(commands: 'Commands') -> None:
     ]
     purpose = 'tell whether the guard was on in a period, and what it has found'
     statuses = ['0  the report is made', '2  it cannot be made, or the command line is wrong']
-    parser = add_command(commands, 'report', purpose, examples, statuses, _report)
+    parser = add_command(commands, 'report', purpose, examples, statuses, runs.report)
     when = 'as journalctl takes it: 2027-01-31, "2027-01-31 14:30", today, yesterday, "7 days ago"'
     parser.add_argument('--since', metavar='TIME', help='%s (default: the first record)' % when)
     parser.add_argument('--until', metavar='TIME', help='the report ends just before it (default: now)')
@@ -169,7 +171,7 @@ def _add_metrics(commands: 'Commands') -> None:
     ]
     statuses = ['0  the metrics are written, whatever they say', '2  they are not, or the command line is wrong']
     purpose = 'tell in numbers how the guard and the domains are, for Prometheus'
-    parser = add_command(commands, 'metrics', purpose, examples, statuses, _write_metrics)
+    parser = add_command(commands, 'metrics', purpose, examples, statuses, runs.write_metrics)
     parser.add_argument('--output', metavar='FILE', help='write them into FILE, in one step')
 
 
@@ -184,7 +186,7 @@ def _add_watch(commands: 'Commands') -> None:
         _FAILED,
     ]
     purpose = 'record findings about running domains as they change'
-    parser = add_command(commands, 'watch', purpose, examples, statuses, watch.run)
+    parser = add_command(commands, 'watch', purpose, examples, statuses, runs.watch)
     _add_policy_option(parser)
     parser.add_argument('--once', action='store_true', help='report what is found now, record nothing, and exit')
     _add_verdict_formats(parser)
@@ -195,7 +197,7 @@ def _add_rules(commands: 'Commands') -> None:
         ('virt-guard rules', 'those in force on this host'),
         ('virt-guard rules --policy rhel-9 --format jsonl', 'those of a profile, for programs'),
     ]
-    parser = add_command(commands, 'rules', 'list the rules', examples, _TELLS, rules.list_rules)
+    parser = add_command(commands, 'rules', 'list the rules', examples, _TELLS, runs.list_rules)
     _add_policy_option(parser)
     _add_format_option(parser, 'rule')
 
@@ -207,7 +209,7 @@ def _add_explain(commands: 'Commands') -> None:
         ('virt-guard explain --domain web07', 'why this domain is refused, and what to do'),
     ]
     purpose = 'tell what a rule is for, or why a domain is refused, and what to do'
-    parser = add_command(commands, 'explain', purpose, examples, _EXPLAINS, _explain)
+    parser = add_command(commands, 'explain', purpose, examples, _EXPLAINS, runs.explain)
     _add_policy_option(parser)
     parser.add_argument('--domain', metavar='DOMAIN', help='tell what is found in a domain of this host (name or UUID)')
     parser.add_argument('rules', nargs='*', metavar='RULE', help='with --domain: only what these rules find')
@@ -220,7 +222,7 @@ def _add_policy_check(commands: 'Commands') -> None:
         ('virt-guard policy check --drop-in new.yaml --as 50-site.yaml', 'before it is put in force'),
     ]
     statuses = ['0  there is no problem', '2  there is one, or the command line is wrong']
-    parser = add_command(commands, 'check', 'report every problem of a policy', examples, statuses, policy.check)
+    parser = add_command(commands, 'check', 'report every problem of a policy', examples, statuses, runs.check_policy)
     parser.add_argument('--drop-in', metavar='FILE', help='check the policy as if FILE (or -) were one of its drop-ins')
     parser.add_argument(
         '--as', dest='name', metavar='NAME', help='the name that FILE would have there (default: its own)'
@@ -235,7 +237,7 @@ def _add_policy_edit(commands: 'Commands') -> None:
     ]
     statuses = ['0  the text is in force, or nothing has changed', '1  the text was kept or dropped', _FAILED]
     purpose = 'edit a drop-in, and put it in force once nothing is wrong with it'
-    parser = add_command(commands, 'edit', purpose, examples, statuses, _edit_policy)
+    parser = add_command(commands, 'edit', purpose, examples, statuses, runs.edit_policy)
     parser.add_argument('name', nargs='?', metavar='NAME', help='a file in policy.d (default: 50-site.yaml)')
 
 
@@ -245,7 +247,7 @@ def _add_policy_show(commands: 'Commands') -> None:
         ('virt-guard policy show rhel-9', 'a profile'),
     ]
     purpose = 'print the effective policy, and where each value comes from'
-    parser = add_command(commands, 'show', purpose, examples, _TELLS, policy.show_effective)
+    parser = add_command(commands, 'show', purpose, examples, _TELLS, runs.show_policy)
     parser.add_argument('policy', nargs='?', metavar='FILE', help='default: the policy in force')
 
 
@@ -256,7 +258,7 @@ def _add_policy_test(commands: 'Commands') -> None:
     ]
     statuses = ['0  everything is as expected', '1  something is not, or cases are missing', _FAILED]
     purpose = 'judge test domains, and compare the findings with the expected ones'
-    parser = add_command(commands, 'test', purpose, examples, statuses, _test_policy)
+    parser = add_command(commands, 'test', purpose, examples, statuses, runs.test_policy)
     _add_policy_option(parser)
     parser.add_argument('--all', action='store_true', help='require test cases for every rule, not only for your own')
     parser.add_argument(
@@ -271,7 +273,7 @@ def _add_policy_diff(commands: 'Commands') -> None:
     ]
     statuses = ['0  nothing changes', '1  something changes', _FAILED]
     purpose = 'list the domains that another policy judges differently'
-    parser = add_command(commands, 'diff', purpose, examples, statuses, _diff_policies)
+    parser = add_command(commands, 'diff', purpose, examples, statuses, runs.diff_policies)
     _add_format_option(parser, 'domain')
     _add_judging_options(parser)
     parser.add_argument('old', metavar='OLD', help='the policy or profile that judges the domains as of today')
@@ -291,7 +293,7 @@ def _add_policy_compile(commands: 'Commands') -> None:
         ('virt-guard policy check && virt-guard policy compile', 'only a policy without problems'),
     ]
     purpose = 'compile the policy in force, so that the hook starts faster'
-    add_command(commands, 'compile', purpose, examples, _TELLS, policy.compile_in_force)
+    add_command(commands, 'compile', purpose, examples, _TELLS, runs.compile_policy)
 
 
 def _add_help(commands: 'Commands') -> None:
@@ -320,12 +322,6 @@ def _add_judging_options(parser: Parser) -> None:
         '--os', metavar='RELEASE', type=_release, help='judge as if the host ran RELEASE, such as rhel-10.1'
     )
     parser.add_argument('--date', metavar='YYYY-MM-DD', type=_day, help='judge as if it were that day (default: today)')
-
-
-def _edit_policy(arguments: argparse.Namespace, installation: 'Installation') -> int:
-    from .policies.policy_edit import run
-
-    return run(arguments, installation)
 
 
 def _add_verdict_formats(parser: Parser) -> None:
@@ -361,44 +357,6 @@ def _add_report_options(parser: Parser) -> None:
     parser.add_argument('--denied', action='store_true', help='print only the domains that are denied, or not judged')
     parser.add_argument('--quiet', action='store_true', help='print nothing but errors: the exit status is the answer')
     parser.add_argument('--by', choices=['rule'], help='rule: for each rule, how many domains it finds, and which')
-
-
-def _explain(arguments: argparse.Namespace, installation: 'Installation') -> int:
-    if arguments.domain is None:
-        return rules.explain(arguments, installation)
-    from .explain_domain import run
-
-    return run(arguments, installation)
-
-
-def _tell_status(arguments: argparse.Namespace, installation: 'Installation') -> int:
-    from . import status
-
-    return status.run(arguments, installation)
-
-
-def _report(arguments: argparse.Namespace, installation: 'Installation') -> int:
-    from . import report
-
-    return report.run(arguments, installation)
-
-
-def _write_metrics(arguments: argparse.Namespace, installation: 'Installation') -> int:
-    from .metrics import run
-
-    return run(arguments, installation)
-
-
-def _test_policy(arguments: argparse.Namespace, installation: 'Installation') -> int:
-    from .policies.fixtures import run
-
-    return run(arguments, installation)
-
-
-def _diff_policies(arguments: argparse.Namespace, installation: 'Installation') -> int:
-    from .policies.policy_diff import run
-
-    return run(arguments, installation)
 
 
 def _help(arguments: argparse.Namespace, installation: 'Installation') -> int:
