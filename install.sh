@@ -107,6 +107,10 @@ data/virt-guard-metrics.timer usr/lib/systemd/system/virt-guard-metrics.timer 64
 data/virt-guard-metrics.service usr/lib/systemd/system/virt-guard-metrics.service 644
 data/virt-guard-alerts.yml usr/share/virt-guard/virt-guard-alerts.yml 644
 data/virt-guard.catalog usr/lib/systemd/catalog/virt-guard.catalog 644
+data/completions/virt-guard usr/share/bash-completion/completions/virt-guard 644
+data/completions/_virt-guard usr/share/zsh/site-functions/_virt-guard 644
+data/completions/_virt-guard usr/share/zsh/vendor-completions/_virt-guard 644
+data/completions/virt-guard.fish usr/share/fish/vendor_completions.d/virt-guard.fish 644
 doc/virt-guard-policy.5 usr/share/man/man5/virt-guard-policy.5 644
 doc/virt-guard.8 usr/share/man/man8/virt-guard.8 644
 packaging/cockpit/manifest.json usr/share/cockpit/virt-guard/manifest.json 644

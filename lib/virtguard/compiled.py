@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     Stamp = Tuple[Tuple[Any, ...], ...]
 
-_FORMAT = 6
+_FORMAT = 7
 _MAX_BYTES = 64 * 1024 * 1024
 _OS = '{%s}os' % LIBOSINFO_NS
 _COMMANDLINE, _ARG = '{%s}commandline' % QEMU_NS, '{%s}arg' % QEMU_NS
@@ -142,6 +142,7 @@ class CompiledPolicy:
         '_probing',
         '_rules',
         '_waivers',
+        '_listed',
     )
 
     def __init__(self, content: 'Tuple[Any, ...]') -> None:
@@ -149,7 +150,7 @@ class CompiledPolicy:
         self._paths, self._alone = programs
         self._conditions, self._values = tests
         self._without_match, (self._for_lxml, self._probing) = kinds
-        self._rules, self._waivers = details
+        self._rules, self._waivers, self._listed = details
         name, mode, failure, deadline, audit_required, sha256, source, audit_until = settings
         if mode not in ('enforce', 'audit') or failure not in ('deny', 'admit') or not deadline > 0:
             raise ValueError('it has settings that no policy has')
@@ -228,6 +229,10 @@ class CompiledPolicy:
 
     def _read_waivers(self) -> 'Tuple[model.Waiver, ...]':
         return tuple(model.Waiver(*waiver) for waiver in marshal.loads(self._waivers))
+
+    def listed(self) -> 'Tuple[Tuple[str, str], ...]':
+        """The id and the title of every rule, also of those that are off, or that judge only what happens later."""
+        return tuple(marshal.loads(self._listed))
 
     def narrowed(self, numbers: 'Sequence[int]') -> model.Policy:
         """The policy with the rules of these numbers, and with its waivers."""

@@ -58,6 +58,7 @@ FIRMWARE = b'\0' * 65520 + b'\xfa\xf4\xeb\xfd'.ljust(16, b'\0')
 PLACES = (
     '/etc/libvirt /etc/virt-guard /usr/bin /usr/sbin /usr/lib/virt-guard /usr/libexec /usr/lib/systemd/system '
     '/etc/systemd/system /usr/share/man/man5 /usr/share/man/man8 /usr/share/virt-guard /usr/share/cockpit '
+    '/usr/share/bash-completion /usr/share/fish /usr/share/zsh '
     '/var/lib/virt-guard'
 )
 # What tells that one was changed; of a directory its times do not, because a file may come and go in it.

@@ -92,7 +92,7 @@ def on_host(tmp_path):
         'rm -rf etc/libvirt/hooks/qemu etc/libvirt/hooks/qemu.d etc/virt-guard usr/bin/virt-guard usr/lib/virt-guard\n'
         'rm -rf usr/libexec/virt-guard usr/sbin/virt-guard-hook usr/share/virt-guard usr/share/cockpit/virt-guard\n'
         'rm -rf usr/lib/systemd/system/virt-guard-*\n'
-        'rm -f usr/lib/systemd/catalog/virt-guard.catalog\n'
+        'rm -f usr/lib/systemd/catalog/virt-guard.catalog usr/share/*/*/*virt-guard*\n'
         'mkdir -p checkout; mount --rbind "$1" checkout; shift; exec chroot . "$@"',
         str(tmp_path),
         str(CHECKOUT),

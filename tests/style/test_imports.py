@@ -13,7 +13,7 @@ PACKAGE = LIB / 'virtguard'
 # What stands directly in the package is the ground: what a start may load. For each directory, what it may import.
 GROUND = ''
 BELOW_COMMANDS = {GROUND, 'match', 'policy', 'judging', 'guarding', 'watch', 'health', 'reporting'}
-ROOMS = {'commands/' + room for room in ('output', 'domains', 'policies', 'waivers', 'installing')}
+ROOMS = {'commands/' + room for room in ('output', 'domains', 'policies', 'waivers', 'installing', 'completing')}
 MAY_IMPORT = {
     GROUND: {GROUND},
     'match': {GROUND, 'match'},
@@ -28,8 +28,9 @@ MAY_IMPORT = {
     'commands/output': BELOW_COMMANDS | {'commands', 'commands/output'},
     'commands/domains': BELOW_COMMANDS | {'commands', 'commands/output', 'commands/domains'},
     'commands/policies': BELOW_COMMANDS | {'commands', 'commands/output', 'commands/domains', 'commands/policies'},
-    'commands/waivers': BELOW_COMMANDS | ROOMS - {'commands/installing'} | {'commands'},
-    'commands/installing': BELOW_COMMANDS | ROOMS - {'commands/waivers'} | {'commands'},
+    'commands/waivers': BELOW_COMMANDS | ROOMS - {'commands/installing', 'commands/completing'} | {'commands'},
+    'commands/installing': BELOW_COMMANDS | ROOMS - {'commands/waivers', 'commands/completing'} | {'commands'},
+    'commands/completing': BELOW_COMMANDS | ROOMS - {'commands/installing'} | {'commands'},
 }
 # Inside functions only: what the worker loads in its own process, and what a finding that is waived needs.
 ONLY_INSIDE = {

@@ -14,12 +14,13 @@ LINTERS = os.environ.get('VIRT_GUARD_LINTERS') or os.path.join(
     '/var/cache' if os.geteuid() == 0 else os.path.expanduser('~/.cache'), 'virt-guard-tests/lint/bin'
 )
 SHELL_SCRIPTS = ('data/virt-guard', 'hooks/qemu', 'install.sh', 'tests/run', '.ci/run')
+SOURCED = ('data/completions/virt-guard',)
 
 COMMANDS = {
     'ruff check': ['ruff', 'check', '--no-cache', 'lib', 'tests'],
     'ruff format': ['ruff', 'format', '--no-cache', '--check', '--diff', 'lib', 'tests'],
     'mypy': ['mypy', '--cache-dir=/dev/null'],
-    'shellcheck': ['shellcheck', *SHELL_SCRIPTS],
+    'shellcheck': ['shellcheck', *SHELL_SCRIPTS, *SOURCED],
     'yamllint': [
         'yamllint',
         '--strict',

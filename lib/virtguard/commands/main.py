@@ -7,6 +7,7 @@ errors to standard error.
 
 import os
 import signal
+import sys
 import time
 
 from .. import wording
@@ -30,8 +31,13 @@ def main(argv: 'Optional[Sequence[str]]' = None, installation: Installation = no
     # Waivers expire by the host's own calendar, as in the hook, whatever time zone the caller has set.
     os.environ.pop('TZ', None)
     time.tzset()
+    words = sys.argv[1:] if argv is None else list(argv)
     try:
-        arguments = build_parser().parse_args(argv)
+        if words[:1] == ['__complete']:
+            from .completing.answer import run
+
+            return run(words[1:], installation)
+        arguments = build_parser().parse_args(words)
         return int(arguments.run(arguments, installation))
     except PolicyError as error:
         for problem in error.problems:

@@ -93,7 +93,7 @@ class Parser(argparse.ArgumentParser):
                 return
             elif is_option:
                 name, equals, _ = word.partition('=')
-                option = self._option_string_actions.get(name)
+                option = self.option(name)
                 if option is None:
                     self.error(self._on_unknown_option(name))
                 needs_value = name if option.nargs is None and not equals else ''
@@ -136,6 +136,10 @@ class Parser(argparse.ArgumentParser):
     def options(self) -> 'List[str]':
         """The long options, but for --help, which every command has."""
         return [name for name in self._option_string_actions if name.startswith('--') and name != '--help']
+
+    def option(self, name: str) -> 'Optional[argparse.Action]':
+        """The option of that name."""
+        return self._option_string_actions.get(name)
 
     def _root(self) -> 'Parser':
         return self if self._above is None else self._above._root()

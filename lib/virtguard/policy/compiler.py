@@ -49,8 +49,12 @@ def prepare(policy: model.Policy) -> 'Tuple[Any, ...]':
             {n: (_compact(rule.values), rule.negated) for n, rule in enumerate(rules) if rule.values is not None},
         ),
         (tuple(n for n, rule in enumerate(rules) if rule.match is None), (left_to_lxml, probing)),
-        # Each by itself, and the waivers: only those are read that a verdict needs.
-        (tuple(map(marshal.dumps, packed)), marshal.dumps(tuple(map(pack_waiver, policy.waivers)))),
+        # Each by itself, and the waivers: only those are read that a verdict needs. No verdict needs the list.
+        (
+            tuple(map(marshal.dumps, packed)),
+            marshal.dumps(tuple(map(pack_waiver, policy.waivers))),
+            marshal.dumps(tuple((rule.id, rule.title) for rule in policy.rules)),
+        ),
     )
 
 

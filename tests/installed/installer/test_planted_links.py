@@ -87,6 +87,7 @@ def test_no_file_is_written_through_a_link(root, tmp_path, checkout, name):
         'usr/lib/systemd/system/virt-guard-watch.service',
         'usr/lib/virt-guard/policy.yaml',
         'usr/sbin/virt-guard-hook',
+        'usr/share/bash-completion/completions/virt-guard',
         'usr/share/man/man8/virt-guard.8',
         'usr/share/virt-guard/virt-guard-alerts.yml',
     ],

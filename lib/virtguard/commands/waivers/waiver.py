@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`virt-guard waiver add|renew|remove`: waivers in a drop-in of their own. Each function returns the exit status."""
 
-import re
 import shlex
 
 from ... import model
@@ -18,6 +17,7 @@ from ..policies.notes import in_words
 from ..policies.policy_change import change_drop_in, drop_in_path
 from ..questions import at_terminal, given_or_asked
 from ..terminal import show_line
+from .entries import DROP_IN, as_glob, word_of
 from .waiver_file import WaiverFile
 
 TYPE_CHECKING = False
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from ..domains.host_domains import HostDomain
     from ..policies.policy_change import Revision
     from .waiver_file import Values
-
-DROP_IN = '60-waivers.yaml'
-_GLOB = re.compile(r'([*?[])')
 
 
 def add(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
@@ -164,12 +161,7 @@ def _entry(domain: 'HostDomain') -> 'DomainEntry':
         )
     if not name.isprintable() or name != name.strip():
         return uuid
-    return uuid, _GLOB.sub(r'[\1]', name)
-
-
-def _name_in(entry: 'DomainEntry') -> str:
-    """What an entry of a waiver says of a domain's name, as people write it; its UUID, where it names none."""
-    return entry if isinstance(entry, str) else re.sub(r'\[([*?[])\]', r'\1', entry[1])
+    return uuid, as_glob(name)
 
 
 class _Meant:
@@ -187,15 +179,15 @@ class _Meant:
         if isinstance(entry, str):
             if is_uuid(entry.lower()):
                 return entry.lower() == self.uuid
-            return entry in ([_GLOB.sub(r'[\1]', self.name)] if self.is_here else [self.word])
-        return entry[0].lower() == self.uuid if self.uuid else entry[1] == _GLOB.sub(r'[\1]', self.name)
+            return entry in ([as_glob(self.name)] if self.is_here else [self.word])
+        return entry[0].lower() == self.uuid if self.uuid else entry[1] == as_glob(self.name)
 
     def check_machine(self, entries: 'Sequence[DomainEntry]') -> None:
         """
         :raises GuardError: a waiver names another domain that had this name
         """
         for entry in entries:
-            if self.is_here and isinstance(entry, tuple) and entry[1] == _GLOB.sub(r'[\1]', self.name):
+            if self.is_here and isinstance(entry, tuple) and entry[1] == as_glob(self.name):
                 raise GuardError(
                     'the waiver of %r is for another domain of that name: %s; the one that is here now has %s'
                     % (self.name, entry[0], self.uuid),
@@ -233,7 +225,7 @@ class _Asked:
         :raises GuardError: of one of the domains, or of all rules, there is none
         """
         entries = [entry for waiver in file.waivers for entry in waiver['domains']]
-        words = dict.fromkeys(map(_name_in, entries))
+        words = dict.fromkeys(map(word_of, entries))
         for meant in self.domains:
             if any(map(meant.is_named_by, entries)):
                 continue
@@ -268,7 +260,7 @@ class _Asked:
         domains, rules = self.others(waiver)
         if not domains and not rules:
             return ''
-        named = ', '.join(_name_in(entry) for entry in waiver['domains'] if entry not in domains)
+        named = ', '.join(word_of(entry) for entry in waiver['domains'] if entry not in domains)
         if domains and rules:
             return '%s for %s out of: ' % (', '.join(rule for rule in waiver['rules'] if rule not in rules), named)
         return '%s out of: ' % (named if domains else ', '.join(self.rules))
@@ -278,7 +270,7 @@ class _Asked:
         :raises GuardError: the waiver speaks of more than the user names
         """
         domains, rules = self.others(file.waivers[number])
-        names = list(map(_name_in, domains))
+        names = list(map(word_of, domains))
         if names or rules:
             # Whoever defines a domain chooses its name, and somebody may copy this.
             hint = 'add ' + ' '.join([*rules, *('--domain=' + shlex.quote(name) for name in names)])
