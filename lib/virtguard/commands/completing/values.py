@@ -88,7 +88,8 @@ def _drop_ins(place: Place, installation: 'Installation') -> 'Words':
 
 def _settings(place: Place, installation: 'Installation') -> 'Words':
     key = place.typed.get('key', [''])[-1]
-    return [(value, '') for value in (*_SETTINGS.get(key, ()), 'default')]
+    values = profiles() if key == 'extends' else _SETTINGS.get(key, ())
+    return [(value, '') for value in (*values, 'default')]
 
 
 def _commands(place: Place, installation: 'Installation') -> 'Words':
@@ -116,6 +117,7 @@ _BY_NAME: 'Dict[str, Tuple[Optional[Source], str]]' = {
 }
 _BY_METAVAR: 'Dict[str, Tuple[Optional[Source], str]]' = {
     'FILE': (None, FILES),
+    '[FORMAT:]FILE': (None, FILES),
     'DIR': (None, DIRECTORIES),
     'FILE|DIR|DOMAIN|-': (_domains, FILES),
     'DOMAIN': (_domains, NOTHING),
@@ -124,6 +126,7 @@ _BY_METAVAR: 'Dict[str, Tuple[Optional[Source], str]]' = {
     'COMMAND': (_commands, NOTHING),
     'TIME': (_words('today', 'yesterday'), NOTHING),
     'DATE': (_words('today', '+7d', '+30d'), NOTHING),
+    'SPAN': (_words('36h', '7 days'), NOTHING),
     'RELEASE': (None, NOTHING),
     'TEXT': (None, NOTHING),
     'WHO': (None, NOTHING),
