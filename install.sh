@@ -26,7 +26,8 @@ Run it again to upgrade. An edited policy (/etc/virt-guard/policy.yaml) is kept.
 
   --mode audit     admit every domain, and record which ones would be refused
   --mode enforce   refuse what the policy denies (a new installation does)
-  --profile NAME   whose list of unsupported features to judge by: rhel-8, rhel-9, rhel-10, rhv-4, sles-15 or sles-16
+  --profile NAME   whose list of unsupported features to judge by: rhel-8, rhel-9, rhel-10, rhv-4, sles-15 or sles-16;
+                   or what a guest may do to its host and others: kvm-baseline or kvm-restricted
                    (default: that which is installed, else that of this host, which RHEL, its rebuilds, SLES, SLED and
                    openSUSE Leap have, else rhel-8)
   --python PATH    the interpreter to run with (default: /usr/libexec/platform-python or /usr/bin/python3)
@@ -121,7 +122,7 @@ packaging/cockpit/po.ja.js usr/share/cockpit/virt-guard/po.ja.js 644
 END
 }
 
-profiles='rhel-8 rhel-9 rhel-10 rhv-4 sles-15 sles-16'
+profiles='rhel-8 rhel-9 rhel-10 rhv-4 sles-15 sles-16 kvm-baseline kvm-restricted'
 
 # What the tree of a version, its hook and its policy are made of, for the host that they are on. A package has these
 # files, too, below $installer and laid out as in a checkout, and puts them in force by the install.sh among them.

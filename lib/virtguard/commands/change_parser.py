@@ -21,6 +21,7 @@ def add_policy_set(actions: 'Commands') -> None:
     examples = [
         ('virt-guard policy set --until +30d mode audit', 'admit what rules deny, for 30 days'),
         ('virt-guard policy set failure admit', 'while the guard itself fails, domains start'),
+        ('virt-guard policy set extends kvm-baseline', 'judge by this list, too'),
     ]
     purpose = 'put another value of a setting in force'
     statuses = (_STATUSES[0], '1  it stays as it was: the answer on the terminal was no', *_STATUSES[1:])

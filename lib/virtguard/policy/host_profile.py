@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _OTHERWISE = 'rhel-8'  # the vendor's complete list
 _RHV = 'rhv-4'
+_OF_NO_VENDOR = 'kvm-'  # how the names begin of lists that go with any host
 _NAME = re.compile(rb'^policy:[ \t]+["\']?([a-z0-9-]+)', re.MULTILINE)
 
 
@@ -64,16 +65,14 @@ def _numbers(family: str, names: 'Iterable[str]') -> 'Set[int]':
 
 
 def profile_of(policy: 'Policy') -> str:
-    """The profile that a policy is, or is made of; '' where there is none."""
+    """The profile that a policy is, or is made of; '' where there is none. Of several, one of a vendor."""
     known = profiles()
-    if policy.name in known:
-        return policy.name
     paths = {os.path.realpath(path): name for name, path in known.items()}
+    names = [policy.name]
     for path in reversed(policy.files):
-        name = paths.get(os.path.realpath(path)) or stated_name(path)
-        if name in known:
-            return name
-    return ''
+        names += [paths.get(os.path.realpath(path)) or stated_name(path)]
+    found = [name for name in names if name in known]
+    return next((name for name in found if not name.startswith(_OF_NO_VENDOR)), found[0] if found else '')
 
 
 def stated_name(path: str) -> str:

@@ -16,6 +16,8 @@ PROFILES = {
     'rhv-4': 'data/profiles/rhv-4.yaml',
     'sles-15': 'data/profiles/sles-15.yaml',
     'sles-16': 'data/profiles/sles-16.yaml',
+    'kvm-baseline': 'data/profiles/kvm-baseline.yaml',
+    'kvm-restricted': 'data/profiles/kvm-restricted.yaml',
 }
 POLICY, OFFERED = 'etc/virt-guard/policy.yaml', 'etc/virt-guard/policy.yaml.new'
 SETTINGS = 'etc/virt-guard/policy.d/70-settings.yaml'

@@ -98,6 +98,14 @@ def test_what_a_policy_is_made_of(tmp_path, name):
     assert profile_of(load.as_if_in_force(str(site))) == name
 
 
+def test_of_several_it_is_that_of_the_vendor(tmp_path):
+    site = tmp_path / 'site.yaml'
+    site.write_text('policy: ours\nextends: [rhel-9, kvm-baseline]\n')
+    assert profile_of(load.as_if_in_force(str(site))) == 'rhel-9'
+    site.write_text('extends: kvm-restricted\n')
+    assert profile_of(load.as_if_in_force(str(site))) == 'kvm-restricted'
+
+
 def test_a_policy_of_a_sites_own_is_made_of_no_profile(tmp_path):
     own = tmp_path / 'own.yaml'
     own.write_text('policy: own\nrules: [{id: a, title: t, action: deny, match: /domain/a, why: w, remedy: r}]\n')
