@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The installed watch: what it records of state files that change as libvirt changes them."""
 
+import json
 import os
 import shutil
 import signal
@@ -233,6 +234,9 @@ def test_once_tells_what_holds_now(installation, watch):
     assert any(text.startswith('%s:' % (watch.run / 'vm.xml')) and 'deny [test-job]' in text for text in lines)
     assert lines[-1] == '2 domains: 1 admitted, 1 denied'
     assert not watch.state.exists()
+    (run,) = json.loads(installation.run_cli('watch', '--once', '--format', 'sarif').stdout.decode())['runs']
+    found = {run['tool']['driver']['rules'][result['ruleIndex']]['id'] for result in run['results']}
+    assert {'qemu-io-throttling', 'test-job'} <= found == {result['ruleId'] for result in run['results']}
 
 
 @pytest.mark.skipif(shutil.which('systemd-analyze') is None, reason='needs systemd-analyze')

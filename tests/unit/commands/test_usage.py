@@ -45,6 +45,13 @@ def test_commands(capsys, words, told):
         (['--policy', 'x', 'check'], "option '--policy' belongs behind the command: virt-guard check --policy ("),
         (['check', '--xyzzy', 'a'], "virt-guard check: there is no option '--xyzzy' (virt-guard check --help)"),
         (['check', '--format', 'josnl', 'a'], "argument --format: 'josnl' is not one (did you mean 'jsonl'?)"),
+        (['rules', '--format', 'sarif'], "argument --format: 'sarif' is not one (known are: text, jsonl)"),
+        (
+            ['check', '--output', 'sarf:x', 'a'],
+            "'sarf' is not a format (did you mean 'sarif'?); a file of this name is",
+        ),
+        (['check', '--output', 'sarif:', 'a'], "'sarif:' names no file; --format is for standard output"),
+        (['scan', '--output', '-'], "'-' names no file; --format is for standard output"),
         (['check', '--policy', '-x', 'a'], "--policy needs a value; if it is '-x', write --policy=-x ("),
         (['check', 'a', '--policy'], 'argument --policy: expected one argument'),
         (['rules', 'a'], 'virt-guard rules: unrecognized arguments: a (virt-guard rules --help)'),
