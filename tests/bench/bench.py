@@ -8,7 +8,7 @@ Rows:
   prepare start release warned warned-start waived denied-twice argument denied thousand thousand-warned crowd
                                           whole processes, see processes.py
   schematron regorus cel floor            in one process, see inprocess.py, engines.py and rules.py
-  bulk-time bulk-memory bulk-cores bulk-limit
+  bulk-time bulk-memory bulk-cores bulk-formats bulk-formats-memory bulk-limit
                                           `virt-guard check` of many files, see bulk.py
   watch-idle watch-change watch-rate watch-memory
                                           `virt-guard watch`, see watch.py
@@ -32,7 +32,10 @@ _GROUPS: Dict[str, Tuple[str, ...]] = {
         *('thousand', 'thousand-warned', 'crowd'),
     ),
     'in one process': ('schematron', 'regorus', 'cel', 'floor'),
-    'many files': ('bulk-time', 'bulk-memory', 'bulk-cores', 'bulk-limit'),
+    'many files': (
+        *('bulk-time', 'bulk-memory', 'bulk-cores'),
+        *('bulk-formats', 'bulk-formats-memory', 'bulk-limit'),
+    ),
     'running domains': ('watch-idle', 'watch-change', 'watch-rate', 'watch-memory'),
     'libvirt': ('virsh', 'virsh-warned'),
 }

@@ -261,11 +261,12 @@ def test_markdown_has_a_row_for_each_rule_and_what_was_denied():
 
 
 def test_a_summary_in_markdown_fits_below_the_limit_of_github():
-    found = [made.finding(REFUSES, evidence='x' * 900)] * 16
-    many = (('verdict', '%d.xml' % n, verdict(*found, name='n' * 900)) for n in range(200))
+    rules = [made.rule(id='rule-%d' % n) for n in range(100)]
+    found = [made.finding(rule, evidence='é' * 900) for rule in rules]
+    many = (('verdict', '%d.xml' % n, verdict(*found[n % 2 :: 2], name='_' * 9000)) for n in range(200))
     text = document('markdown', *many, tally=Tally())
     assert len(text.encode('utf-8')) < 1 << 20
-    assert re.search(r'^- and 18\d more, for which there is no room here$', text, re.MULTILINE)
+    assert re.search(r'^- and 19\d more, for which there is no room here$', text, re.MULTILINE)
 
 
 XCCDF = '{http://checklists.nist.gov/xccdf/1.2}'
@@ -343,7 +344,7 @@ def strings_in(value):
             yield from strings_in(list(item) if isinstance(item, tuple) else item)
 
 
-@pytest.mark.parametrize('seed', range(60))
+@pytest.mark.parametrize('seed', range(40))
 def test_hostile_text_breaks_no_document(seed):
     random_ = random.Random(seed)
     told = list(hostile_calls(random_))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _ORDER = (model.ERROR, model.DENY, model.WARN, model.UNKNOWN, model.WAIVED)
 _REFUSING = (model.DENY, model.ERROR)
-_NAMES = 20  # of domains for each rule
+_NAMES, _LONGEST_NAME = 20, 64  # of domains for each rule; characters
 _DETAILS = 256 << 10  # characters
 _SPECIAL = re.compile(r'([\\`*_{}\[\]<>()#+!|~&$@]|(?<=www)\.|:(?=//))')
 
@@ -47,7 +47,7 @@ class Markdown(VerdictFormat):
         found = list(dict.fromkeys((finding.status, finding.rule.id) for finding in verdict.findings))
         refusing = [finding for finding in verdict.findings if finding.status in _REFUSING]
         details = [self._detail(file, verdict, finding) for finding in refusing]
-        name = _plain(verdict.domain_name)
+        name = _plain(verdict.domain_name[:_LONGEST_NAME])
         return json.dumps([name, found, '- **%s**\n%s' % (name, ''.join(details)) if details else '']) + '\n'
 
     def failure(self, file: str, error: str, line: int = 0) -> str:
