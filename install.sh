@@ -1137,6 +1137,9 @@ stop_units() {
         # What enabled it, where systemd does not run or its unit was gone before.
         remove "$root"/etc/systemd/system/*.wants/"${path##*/}"
     done
+    # What has failed, such as of a broken policy, systemd would remember also without its unit.
+    ! is_systemd_running ||
+        systemctl reset-failed "${unit##*/}" "${renewal_service##*/}" "${metrics_service##*/}" 2>/dev/null || :
     remove "$kept_states"
 }
 
@@ -1145,11 +1148,12 @@ remove_files() {
     each_file remove_file
     if [ "$changes" -gt "$before" ] && is_systemd_running; then
         systemctl daemon-reload || die 'systemd does not reload its units'
-        systemctl reset-failed "${renewal_service##*/}" "${metrics_service##*/}" 2>/dev/null || : # such as of a broken policy
     fi
 }
 
 judge_domains() {
+    audits='install.sh --mode audit'
+    [ -z "$packaged" ] || audits='virt-guard policy set mode audit'
     printf '\nThe domains defined %s:\n' "${root:+under }${root:-on this host}"
     status=0
     "$command" scan || status=$?
@@ -1158,7 +1162,7 @@ judge_domains() {
     1:audit) printf '%s\n' "What is denied above would be refused in mode enforce: see virt-guard explain RULE." ;;
     1:*)
         printf '%s\n' 'What is denied above will be refused at its next start. virt-guard explain RULE tells why, and' \
-            'what to do. To refuse nothing and only record: install.sh --mode audit.'
+            "what to do. To refuse nothing and only record: $audits."
         ;;
     *) printf '%s\n' 'Not everything could be judged: see above, then run virt-guard scan.' ;;
     esac

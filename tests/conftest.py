@@ -9,7 +9,7 @@ from support.capabilities import missing
 from virtguard.match.libvirt_schema import read_schema
 
 # Directories whose tests need a machine of some kind. Where there is none all of them skip, and that may not go unseen.
-SUITES = ('host', 'systemd', 'live')
+SUITES = ('host', 'packages', 'systemd', 'live')
 
 _skipped, _ran = {}, set()
 

@@ -13,7 +13,17 @@ from support.paths import CHECKOUT
 LINTERS = os.environ.get('VIRT_GUARD_LINTERS') or os.path.join(
     '/var/cache' if os.geteuid() == 0 else os.path.expanduser('~/.cache'), 'virt-guard-tests/lint/bin'
 )
-SHELL_SCRIPTS = ('data/virt-guard', 'hooks/qemu', 'install.sh', 'tests/run', '.ci/run')
+SHELL_SCRIPTS = (
+    '.ci/run',
+    'data/virt-guard',
+    'hooks/qemu',
+    'install.sh',
+    'packaging/build',
+    'packaging/debian/postinst',
+    'packaging/debian/postrm',
+    'packaging/debian/prerm',
+    'tests/run',
+)
 SOURCED = ('data/completions/virt-guard',)
 
 COMMANDS = {
