@@ -10,7 +10,7 @@ from test_imports import MAY_IMPORT, ON_THE_WAY, PACKAGE
 from virtguard import __version__
 
 CONTRIBUTING = CHECKOUT / 'CONTRIBUTING.md'
-DOCUMENTS = sorted([*CHECKOUT.glob('*.md'), *(CHECKOUT / 'doc').rglob('*.md')])
+DOCUMENTS = sorted([*CHECKOUT.glob('*.md'), *(CHECKOUT / 'doc').rglob('*.md'), *(CHECKOUT / 'packaging').rglob('*.md')])
 FENCED = re.compile(r'^```.*?^```$', re.MULTILINE | re.DOTALL)
 LINK = re.compile(r'\]\(([^)\s]+)\)')
 
