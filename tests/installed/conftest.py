@@ -10,7 +10,8 @@ import subprocess
 
 import pytest
 from installation import CHECKOUT, Installed, Journal, newly_installed
-from support.capabilities import missing, need_mount_namespaces
+from support.capabilities import need_mount_namespaces
+from support.host_copy import HostCopy
 from watching import Watching, rules_text
 
 CLONE_NEWNS = 0x20000
@@ -81,31 +82,6 @@ def watch(watching):
 def on_host(tmp_path):
     """A function: a shell script -> what it says, on a copy of this host that nobody else sees. Its kernel says what
     the script writes below /sys, and `install` is install.sh. If virt-guard is on this host, it is not on the copy."""
-    prefix = [
-        'unshare',
-        '--mount',
-        'sh',
-        '-ec',
-        'mount -t tmpfs tmpfs "$0"; cd "$0"; mkdir new work host\n'
-        'mount -t overlay -o lowerdir=/,upperdir=new,workdir=work overlay host; cd host\n'
-        'mount --rbind /proc proc; mount --rbind /dev dev; mount -t tmpfs tmpfs sys; mount -t tmpfs tmpfs run\n'
-        'rm -rf etc/libvirt/hooks/qemu etc/libvirt/hooks/qemu.d etc/virt-guard usr/bin/virt-guard usr/lib/virt-guard\n'
-        'rm -rf usr/libexec/virt-guard usr/sbin/virt-guard-hook usr/share/virt-guard usr/share/cockpit/virt-guard\n'
-        'rm -rf usr/lib/systemd/system/virt-guard-*\n'
-        'rm -f usr/lib/systemd/catalog/virt-guard.catalog usr/share/*/*/*virt-guard*\n'
-        'mkdir -p checkout; mount --rbind "$1" checkout; shift; exec chroot . "$@"',
-        str(tmp_path),
-        str(CHECKOUT),
-    ]
-    if os.geteuid() != 0 or subprocess.call([*prefix, 'true'], stderr=subprocess.DEVNULL) != 0:
-        missing('needs root, a mount namespace and overlayfs')
-    if subprocess.call(['/usr/bin/python3', '-I', '-c', 'import lxml, yaml'], stderr=subprocess.DEVNULL) != 0:
-        missing('needs /usr/bin/python3 with lxml and PyYAML')
-
-    def run(script):
-        script = 'install() { /checkout/install.sh --no-deps --python /usr/bin/python3 "$@"; }\n' + script
-        command = [*prefix, 'sh', '-c', script]
-        result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding='utf-8')
-        return result.returncode, result.stdout
-
-    return run
+    copy = HostCopy(tmp_path, {'/checkout': CHECKOUT})
+    install = 'install() { /checkout/install.sh --no-deps --python /usr/bin/python3 "$@"; }\n'
+    return lambda script: copy.run(install + script)
