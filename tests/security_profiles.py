@@ -19,6 +19,7 @@ HAVE = {
     'kvm-seclabel-root': (0, 'libguestfs run by root, always (LIBGUESTFS_BACKEND=direct is the way round)'),
     'kvm-seclabel-foreign-type': (3, 'SELinux modules of a site, where a type is not named svirt'),
     'kvm-seclabel-static-no-category': (2, 'clusters with one label on Ceph or CIFS'),
+    'kvm-mac-label-missing': (5, 'every domain of a host without SELinux and AppArmor; KubeVirt'),
     'kvm-tcg': (44, 'CI in clouds without nested KVM; vagrant with driver=qemu'),
     'kvm-machine-without-guarantee': (14, 'labs with boards of other architectures'),
     'kvm-qemu-command-line': (14, 'recipes for graphics cards and macOS; vagrant; KubeVirt'),
@@ -105,6 +106,8 @@ Where a vendor's list speaks of the same thing under its own name, both rules ar
 - **Backing files.** Those that stand in the XML are judged, those that only an image names are not.
 - **The host:** KSM, SMT, microcode, IOMMU groups, `security_driver` and `stdio_handler` in `qemu.conf`, what vmx or
   svm `host-passthrough` brings with it.
+- **Definitions** do not show which label a domain will have. `kvm-mac-label-missing` is judged as a domain starts and
+  while it runs; `check`, `scan` and `policy diff` say nothing of it.
 - **Limits.** That a domain has no limit for memory or disks proves nothing; there is no rule about it.
 
 Rules that would refuse nearly every domain, or that protect only the guest itself, were left out: `nosharepages`,

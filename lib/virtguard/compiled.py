@@ -133,8 +133,8 @@ class CompiledPolicy:
     __slots__ = (
         'policy',
         'needed_facts',
-        '_paths',
-        '_alone',
+        '_programs',
+        '_of_start',
         '_conditions',
         '_values',
         '_without_match',
@@ -146,10 +146,9 @@ class CompiledPolicy:
     )
 
     def __init__(self, content: 'Tuple[Any, ...]') -> None:
-        settings, self.needed_facts, programs, tests, kinds, details = content
-        self._paths, self._alone = programs
+        settings, self.needed_facts, self._programs, tests, kinds, details = content
         self._conditions, self._values = tests
-        self._without_match, (self._for_lxml, self._probing) = kinds
+        self._without_match, (self._for_lxml, self._probing), self._of_start = kinds
         self._rules, self._waivers, self._listed = details
         name, mode, failure, deadline, audit_required, sha256, source, audit_until = settings
         if mode not in ('enforce', 'audit') or failure not in ('deny', 'admit') or not deadline > 0:
@@ -158,18 +157,23 @@ class CompiledPolicy:
             name, mode, failure, deadline, audit_required, (), sha256, source, audit_until=audit_until
         )
 
-    def judge(self, xml: bytes, host: model.HostFacts, today: str) -> 'Tuple[Optional[model.Verdict], List[int]]':
-        """The verdict on a domain. None where lxml must tell what the document says, and for rules that lxml must
-        evaluate or that ask for a probe; then also the numbers of the rules that must be judged.
+    def judge(
+        self, xml: bytes, host: model.HostFacts, today: str, starting: bool = False
+    ) -> 'Tuple[Optional[model.Verdict], List[int]]':
+        """The verdict on a domain; if it is `starting`, also by the rules of START. None where lxml must tell what the
+        document says, and for rules that lxml must evaluate or that ask for a probe; then also the numbers of the rules
+        that must be judged.
 
         :raises DomainXMLError: it has a DOCTYPE, or an argument for QEMU that no real domain has
         """
         excluded = {n for n, packed in self._conditions.items() if not _may_apply(packed, host)}
+        if not starting:
+            excluded |= self._of_start
         document = read_tree(xml)
         root = _usual_root(document) if document is not None else None
         if document is None or root is None or not _add_arguments(root):
             return None, [number for number in range(len(self._rules)) if number not in excluded]
-        found = self._find(document, root, excluded)
+        found = self._find(document, root, excluded, starting)
         # Of the rules that lxml must evaluate, those that could match this domain.
         for_lxml = [
             number
@@ -183,13 +187,14 @@ class CompiledPolicy:
             return self._verdict(root, found, numbers, host, today), []
         return None, numbers
 
-    def _find(self, document: Element, root: Element, excluded: 'Set[int]') -> 'Dict[int, List[Node]]':
+    def _find(self, document: Element, root: Element, excluded: 'Set[int]', starting: bool) -> 'Dict[int, List[Node]]':
         """The nodes that rules select, by their numbers; for rules with values, those that have one of them."""
         found: 'Dict[int, List[Node]]' = {}
-        _follow(document, self._paths, found)
-        for number, program in self._alone:
-            if number not in excluded:
-                found[number] = run(program, root)
+        for paths, alone in self._programs if starting else self._programs[:1]:
+            _follow(document, paths, found)
+            for number, program in alone:
+                if number not in excluded:
+                    found[number] = run(program, root)
         selected = {}
         for number, nodes in found.items():
             if number in excluded:

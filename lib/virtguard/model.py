@@ -40,14 +40,17 @@ UNKNOWN = 'unknown'
 ERROR = 'error'
 
 # The keys of a rule that decide whether it finds something; the others say what follows.
-FINDING_KEYS = ('at', 'match', 'values', 'probe', 'host')
+FINDING_KEYS = ('at', 'phase', 'match', 'values', 'probe', 'host')
 
 # What a rule may be known from. A domain is not refused for something that nothing at hand confirms.
 UNCONFIRMED = 'unconfirmed'
 KNOWN_FROM = ('list', 'document', 'source', 'derived', UNCONFIRMED)
 
-# When a rule is judged: as a domain starts, or as a running one changes.
+# When a rule is judged: as a domain starts, or as a running one changes. A rule of START speaks of what only the last
+# call of a start shows: labels in force, resolved networks and volumes. So it is judged there, and where a domain runs,
+# but not on a definition.
 ADMISSION = 'admission'
+START = 'start'
 RUNTIME = 'runtime'
 
 # The decisions of a verdict are ADMIT, DENY and ERROR. `mode` and `failure` say what follows from them: in mode audit,
@@ -307,12 +310,17 @@ class Policy:
         ]
 
     def rules_at(self, at: str) -> 'Tuple[Rule, ...]':
-        """The rules in use that are judged at ADMISSION or at RUNTIME."""
+        """The rules in use that are judged at ADMISSION, at START or at RUNTIME."""
         return tuple(rule for rule in self.rules if rule.at == at and rule.action != 'off')
 
+    def rules_of_start(self) -> 'Tuple[Rule, ...]':
+        """The rules in use that are judged on a domain as it starts, or runs: those at ADMISSION and at START."""
+        return tuple(rule for rule in self.rules if rule.at != RUNTIME and rule.action != 'off')
+
     def needed_facts(self, at: str = ADMISSION) -> 'Set[str]':
-        """The host facts that these rules ask for."""
-        return {condition.fact for rule in self.rules_at(at) for condition in rule.host}
+        """The host facts that these rules ask for; for ADMISSION, also those at START."""
+        rules = self.rules_of_start() if at == ADMISSION else self.rules_at(at)
+        return {condition.fact for rule in rules for condition in rule.host}
 
 
 class HostFacts:

@@ -10,6 +10,7 @@ A case is BASE with:
     domain:       elements before <devices>
     qemu:         arguments in <qemu:commandline>
     environment:  the name of a variable in it
+    phase:        start, for what the start of a domain shows; then it has LABEL, or what `label` says instead
     finds:        where the rule finds something
     also:         other rules that do
 """
@@ -57,13 +58,27 @@ VENDORS = {'rhel-8': 'rhel-8.10', **HOSTS, **HOSTS_OF_SUSE}
 QEMU = "<q:commandline xmlns:q='http://libvirt.org/schemas/domain/qemu/1.0'>%s</q:commandline></domain>"
 
 
+LABEL = "<seclabel type='dynamic' model='selinux'><label>system_u:system_r:svirt_t:s0:c1,c2</label></seclabel>"
+
+
 class Case:
     def __init__(self, rule, name, given):
-        assert not set(given) - {'change', 'devices', 'domain', 'qemu', 'environment', 'finds', 'also'}, given
+        assert not set(given) - {
+            'change',
+            'devices',
+            'domain',
+            'qemu',
+            'environment',
+            'phase',
+            'label',
+            'finds',
+            'also',
+        }, given
         assert name.startswith(('fail-', 'pass-')), name
         self.id = '%s/%s' % (rule, name)
         self.rule, self.name, self.given = rule, name, given
         self.finds = sorted(given.get('finds', ()))
+        self.starting = given.get('phase') == 'start'
         assert bool(self.finds) == name.startswith('fail-'), self.id
 
     @property
@@ -74,6 +89,8 @@ class Case:
             text = text.replace(old, new)
         for key, mark in (('devices', '  </devices>'), ('domain', '  <devices>')):
             text = text.replace(mark, self.given.get(key, '') + mark)
+        if self.starting:
+            text = text.replace('</domain>', self.given.get('label', LABEL) + '</domain>')
         passed = ''.join("<q:arg value='%s'/>" % argument for argument in self.given.get('qemu', ()))
         if 'environment' in self.given:
             passed += "<q:env name='%s' value='a'/>" % self.given['environment']
@@ -81,7 +98,8 @@ class Case:
 
     def judge(self, policy):
         host = profile_cases.facts('debian-12', {})
-        return evaluate(policy, parse_domain(self.text.encode()), host, TODAY).findings
+        rules = policy.rules_of_start() if self.starting else None
+        return evaluate(policy, parse_domain(self.text.encode()), host, TODAY, rules).findings
 
 
 CASES = [Case(rule, name, given) for _, rule, name, given in profile_cases.read_cases(['kvm-restricted'])]
@@ -136,7 +154,9 @@ def test_the_base_is_clean_and_admitted_without_lxml(name):
 @each_case
 def test_the_hook_needs_no_lxml_for_any_verdict(case):
     policy = POLICIES['kvm-restricted']
-    verdict, candidates = COMPILED[policy.name].judge(case.text.encode(), profile_cases.facts('debian-12', {}), TODAY)
+    verdict, candidates = COMPILED[policy.name].judge(
+        case.text.encode(), profile_cases.facts('debian-12', {}), TODAY, case.starting
+    )
     assert candidates == [] and verdict is not None
     expected = sorted((f.rule.id, f.status, f.path) for f in case.judge(policy))
     assert sorted((f.rule.id, f.status, f.path) for f in verdict.findings) == expected

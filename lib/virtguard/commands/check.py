@@ -33,6 +33,8 @@ def check(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
         if installation.domains in map(os.path.abspath, arguments.paths):
             notes.complain_of_unknown_uuids(policy, installation, shown.note)
         shown.tally.skipped += files.others
+        for note in notes.on_rules_of_start(policy):
+            shown.remark(note)
         shown.end()
     return shown.tally.exit_status
 
@@ -57,6 +59,8 @@ def scan(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
                 for note in notes.on_host(policy, installation):
                     shown.remark(note)
             notes.complain_of_unknown_uuids(policy, installation, shown.note)
+        for note in notes.on_rules_of_start(policy):
+            shown.remark(note)
         shown.end()
     return shown.tally.exit_status
 

@@ -86,6 +86,8 @@ def _judge(
                     decisions[name] = decision
     finally:
         workers.end()
+    for note in notes.on_rules_of_start(policy):
+        shown.remark(note)
     if not arguments.domains:
         notes.complain_of_unknown_uuids(policy, installation, shown.note)
     shown.end(*summary(policy, decisions, names))

@@ -202,7 +202,7 @@ class Call:
     def _decide_by(self, compiled: 'CompiledPolicy') -> 'Dict[str, Any]':
         host = read_facts(compiled.needed_facts)
         self.note('judging')
-        verdict, candidates = compiled.judge(self._xml, host, today())
+        verdict, candidates = compiled.judge(self._xml, host, today(), self.operation == 'start')
         if verdict is None:
             self.note('loading')
             return self._ask_worker(compiled.narrowed(candidates), self._xml, host)
@@ -216,7 +216,9 @@ class Call:
 
     def _ask_worker(self, *prepared: 'Any') -> 'Dict[str, Any]':
         worker = sturdily(_import_worker)
-        task = worker.Task(self._policy_path, read_domain, sturdily, nowhere, self.settings['deadline'], *prepared)
+        starting = self.operation == 'start'
+        limit = self.settings['deadline']
+        task = worker.Task(self._policy_path, read_domain, sturdily, nowhere, limit, *prepared, starting=starting)
         self.disarm()  # from here on no signal comes, which might cross a verdict
         return worker.ask(task, self)  # type: ignore[no-any-return]
 

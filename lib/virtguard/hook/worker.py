@@ -38,10 +38,11 @@ class Task:
     :param read_domain: reads the XML where `xml` is None
     :param sturdily, nowhere: see hook/call
     :param deadline: seconds of processor time for reading the policy
+    :param starting: judge by the rules of START, too
     :param policy: with the rules that may find something; None where it is to be read from `policy_path`
     """
 
-    __slots__ = ('policy_path', 'read_domain', 'sturdily', 'nowhere', 'deadline', 'policy', 'xml', 'host')
+    __slots__ = ('policy_path', 'read_domain', 'sturdily', 'nowhere', 'deadline', 'starting', 'policy', 'xml', 'host')
 
     def __init__(
         self,
@@ -53,12 +54,14 @@ class Task:
         policy: 'Optional[model.Policy]' = None,
         xml: 'Optional[bytes]' = None,
         host: 'Optional[model.HostFacts]' = None,
+        starting: bool = False,
     ) -> None:
         self.policy_path = policy_path
         self.read_domain = read_domain
         self.sturdily = sturdily
         self.nowhere = nowhere
         self.deadline = deadline
+        self.starting = starting
         self.policy = policy
         self.xml = xml
         self.host = host
@@ -186,7 +189,8 @@ class _Worker:
         self._judging = True
         told = {} if task.policy is not None else {'xml_sha256': sha256_hex(xml), 'uuid': stated_uuid(xml)}
         self._begin('judging', policy.deadline, **told)
-        return evaluate(policy, parse_domain(xml), host, today())  # type: ignore[no-any-return]
+        rules = policy.rules_of_start() if task.starting else None
+        return evaluate(policy, parse_domain(xml), host, today(), rules)  # type: ignore[no-any-return]
 
     def _telling(self, probe: 'Callable[[str, str], Any]') -> 'Callable[[str, str], Any]':
         """The same probe, which tells the hook when it begins and ends: only there is a device waited for."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from typing import Iterator, List
 
 # The root of the document that a rule is matched with.
-ROOTS = {model.ADMISSION: 'domain', model.RUNTIME: 'transition'}
+ROOTS = {model.ADMISSION: 'domain', model.START: 'domain', model.RUNTIME: 'transition'}
 
 _WITH_FUNCTIONS = {**NAMESPACES, VG: VG_NS}
 _NODE_TYPES = frozenset(('text', 'node'))

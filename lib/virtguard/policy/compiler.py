@@ -33,8 +33,10 @@ _CLOCK_GRAIN = 0.02  # seconds: two ticks of a kernel with HZ=100
 
 
 def prepare(policy: model.Policy) -> 'Tuple[Any, ...]':
-    """A valid policy as compiled.CompiledPolicy takes it, with its rules of admission, numbered."""
-    rules = policy.rules_at(model.ADMISSION)
+    """A valid policy as compiled.CompiledPolicy takes it, with its rules of admission and of start, numbered. Those of
+    start are apart, so that no other call pays for them."""
+    rules = policy.rules_of_start()
+    of_start = frozenset(n for n, rule in enumerate(rules) if rule.at == model.START)
     settings = (policy.name, policy.mode, policy.failure, policy.deadline, policy.audit_required, policy.sha256)
     programs = {n: make_program(rule.match) for n, rule in enumerate(rules) if rule.match is not None}
     packed = [(*pack_rule(rule), tuple(sorted(compared_in(rule)))) for rule in rules]
@@ -43,12 +45,15 @@ def prepare(policy: model.Policy) -> 'Tuple[Any, ...]':
     return (
         settings + (policy.source, policy.audit_until),
         tuple(sorted(policy.needed_facts())),
-        share((n, program) for n, program in programs.items() if program is not None),
+        tuple(
+            share((n, made) for n, made in programs.items() if made is not None and (n in of_start) == starting)
+            for starting in (False, True)
+        ),
         (
             {n: pack_conditions(rule) for n, rule in enumerate(rules) if rule.host},
             {n: (_compact(rule.values), rule.negated) for n, rule in enumerate(rules) if rule.values is not None},
         ),
-        (tuple(n for n, rule in enumerate(rules) if rule.match is None), (left_to_lxml, probing)),
+        (tuple(n for n, rule in enumerate(rules) if rule.match is None), (left_to_lxml, probing), of_start),
         # Each by itself, and the waivers: only those are read that a verdict needs. No verdict needs the list.
         (
             tuple(map(marshal.dumps, packed)),

@@ -372,6 +372,7 @@ _RULE: 'Dict[str, ValueReader]' = {
     'title': _line('title'),
     'action': _choice('action', ACTIONS),
     'at': _choice('at', TIMES),
+    'phase': _choice('phase', (model.START,)),
     'match': _text('match'),
     'values': _read_values,
     'probe': _choice('probe', PROBES),

@@ -252,6 +252,10 @@ class _Draft:
     def _compared(self, key: str) -> 'Any':
         return _plain(self._value(key, model.ADMISSION if key == 'at' else None))
 
+    def _at(self) -> str:
+        at: str = self._value('at', model.ADMISSION)
+        return model.START if at == model.ADMISSION and self._value('phase') == model.START else at
+
     def check(self) -> None:
         """Report what can only be seen in the whole rule."""
         given = self._given
@@ -260,7 +264,11 @@ class _Draft:
                 # Meant as a change, perhaps.
                 hint = 'there is no such rule to change; ' + suggest(self.id, self._known) if self._known else ''
                 self._first.problem('the rule has no %r' % key, hint)
-        at = self._value('at', model.ADMISSION)
+        at = self._at()
+        if 'phase' in given and self._value('at') == model.RUNTIME:
+            given['phase'].problem(
+                '%s is judged at run time, so it has no phase' % self._name, 'leave out one of the two'
+            )
         if self._value('match'):
             _check_match(given['match'], at)
         if at == model.RUNTIME and 'match' not in given:
@@ -294,7 +302,7 @@ class _Draft:
             host=self._value('host', ()),
             reference=self._value('reference', ''),
             origin=self._first.origin,
-            at=self._value('at', model.ADMISSION),
+            at=self._at(),
             waivable=self._value('waivable', True),
             reason=self._value('reason', ''),
             origins={key: given.origin for key, given in self._given.items()},

@@ -49,7 +49,9 @@ def _rule(rule: model.Rule) -> 'Iterator[Tuple[str, object]]':
     yield 'id', rule.id
     yield 'title', rule.title
     yield 'action', rule.action
-    if rule.at != model.ADMISSION:
+    if rule.at == model.START:
+        yield 'phase', model.START
+    elif rule.at != model.ADMISSION:
         yield 'at', rule.at
     yield 'match', rule.match
     yield 'values', rule.value_set or rule.values

@@ -70,6 +70,7 @@ class Auditor:
         self._host = host
         self._today = today
         self._runtime = policy.rules_at(model.RUNTIME)
+        self._of_start = policy.rules_of_start()
 
     def advance(self, tracked: Tracked, state: State, now: str) -> 'List[Occurrence]':
         """Take a domain to another state (or the same one, if the policy has changed); return what is news."""
@@ -102,7 +103,7 @@ class Auditor:
         findings = self._judge_changes(document, name, uuid, limit).findings
         status = document.find('after/domstatus')
         if status is not None:
-            findings = self._judge_admission(admitted_domain(status), limit).findings + findings
+            findings = self._judge_running(admitted_domain(status), limit).findings + findings
         return model.Verdict(name, uuid, self._policy, findings, self._today)
 
     def verdict_on_definition(self, xml: bytes) -> model.Verdict:
@@ -110,7 +111,8 @@ class Auditor:
 
         :raises DomainXMLError: it is not a domain that can be judged
         """
-        return self._judge_admission(parse_domain(xml), model.MAX_FINDINGS_PER_RULE)
+        limit = model.MAX_FINDINGS_PER_RULE
+        return evaluate(self._policy, parse_domain(xml), self._host, self._today, limit=limit)
 
     def on(self, day: str) -> 'Auditor':
         """An Auditor that judges by the same policy on another day."""
@@ -141,13 +143,14 @@ class Auditor:
         if after is None:
             return []
         subject = admitted_domain(after)
-        findings = self._judge_admission(subject).findings
+        findings = self._judge_running(subject, _MAX_HELD).findings
         old = admitted_domain(before).root if findings and before is not None else None
         comparison = _Comparison(subject.root, old, subject.root, held, now)
         return [comparison.occurrence(finding) for finding in findings]
 
-    def _judge_admission(self, subject: Subject, limit: int = _MAX_HELD) -> model.Verdict:
-        return evaluate(self._policy, subject, self._host, self._today, limit=limit)
+    def _judge_running(self, subject: Subject, limit: int) -> model.Verdict:
+        """By the rules of admission and of start: a domain that runs has all that a start shows."""
+        return evaluate(self._policy, subject, self._host, self._today, self._of_start, limit)
 
 
 class _Comparison:
@@ -229,4 +232,4 @@ def _asks_for_metadata(match: str) -> bool:
 
 
 def _is_of_admission(key: str) -> bool:
-    return key.startswith(model.ADMISSION)
+    return key.startswith((model.ADMISSION, model.START))

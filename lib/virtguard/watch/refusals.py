@@ -78,7 +78,7 @@ def _rules(judge: 'Callable[[], model.Verdict]', day: 'Optional[str]') -> 'Tuple
     """The UUID of a domain, and the rules that deny it; if a day is given, those for want of a waiver whose last day
     that was."""
     verdict = judge()
-    denied = [f for f in verdict.findings if f.status == model.DENY and f.rule.at == model.ADMISSION]
+    denied = [f for f in verdict.findings if f.status == model.DENY and f.rule.at != model.RUNTIME]
     found = (f.rule.id for f in denied if day is None or (f.waiver is not None and f.waiver.expires == day))
     return str(verdict.uuid), list(dict.fromkeys(found))
 

@@ -57,6 +57,31 @@ def test_clean_domain_is_admitted_silently_and_recorded_once(installed, clean, j
         assert 'VIRT_GUARD_RULE' not in record
 
 
+OF_START = """\
+policy: labels
+rules:
+- {id: label, title: no label, action: deny, phase: start, match: '/domain[not(seclabel)]', why: w, remedy: r}
+- {id: asked, title: asked, action: warn, phase: start, match: /domain/devices/disk/source/@dev,
+   probe: multipath-device, why: w, remedy: r}
+"""
+
+
+def test_what_only_a_start_shows_is_judged_there(installed, clean, journal):
+    labelled = clean.replace(b'</devices>', b"</devices><seclabel type='dynamic' model='selinux'/>")
+    asked = labelled.replace(b'<devices>', b"<devices><disk><source dev='/dev/none'/></disk>")
+    with installed.with_policy(OF_START):
+        for xml in (clean, labelled, asked):
+            assert installed.run_hook('vm', 'prepare', xml).returncode == 0
+        assert journal.records() == []
+        result = installed.run_hook('vm', 'start', clean)
+        assert (result.returncode, b'denied by policy' in result.stderr) == (1, True)
+        assert [record['VIRT_GUARD_RULE'] for record in journal.records()] == [['label']]
+        assert installed.run_hook('vm', 'start', labelled).returncode == 0
+        assert 'VIRT_GUARD_RULE' not in journal.records()[0]
+        assert installed.run_hook('vm', 'start', asked).returncode == 0, 'a device that is not there is unknown'
+        assert journal.records()[0]['VIRT_GUARD_RULE'] == ['asked']
+
+
 @pytest.mark.parametrize('operation', ['prepare', 'start'])
 def test_denied_domain(installed, denied, journal, operation):
     result = installed.run_hook('vm', operation, denied)

@@ -34,6 +34,22 @@ def found(case, xml):
     return [(finding.rule.id, finding.status, finding.line, finding.path) for finding in verdict.findings]
 
 
+def test_a_case_of_what_a_start_shows():
+    text = POLICY.replace(
+        'waivers:',
+        '  - {id: label, title: no label, action: warn, phase: start, why: w, remedy: r,\n'
+        "     match: '/domain[not(seclabel)]'}\nwaivers:",
+    )
+    start, plain = load('a.xml: {phase: start, findings: []}\nb.xml: {findings: []}\n')
+    xml = b'<domain><name>a</name></domain>'
+    for case, expected in ((start, ['label']), (plain, [])):
+        verdict = judge_case(case, xml, load_policy(text.encode(), 'policy.yaml'), '2026-12-24')
+        assert [finding.rule.id for finding in verdict.findings] == expected
+    with pytest.raises(PolicyError) as caught:
+        load('a.xml: {phase: prepare, findings: []}\n')
+    assert "phase is 'prepare' (known are: start)" in str(caught.value)
+
+
 def test_a_case():
     full, plain = load(
         'a.xml:\n  host: {os: rhel-9.4, arch: unknown}\n  date: 2026-11-25\n  findings:\n'

@@ -451,6 +451,28 @@ def test_many_texts_and_few_exclude_the_same(count):
         assert [finding.rule.id for finding in verdict.findings] == expected, given
 
 
+# --- what only a start shows
+
+
+def test_a_rule_of_start_costs_nothing_before():
+    """Neither a step of its paths nor a program of it is in what other calls run."""
+    rules = (
+        model.Rule('a', 't', 'deny', 'w', 'r', match="/domain/devices/tpm[@model = 'x']", at=model.START),
+        model.Rule('b', 't', 'deny', 'w', 'r', match='/domain[not(seclabel)]', at=model.START),
+        model.Rule('c', 't', 'warn', 'w', 'r', match="boolean(//tpm[@model = 'x'])", at=model.START),
+        model.Rule('d', 't', 'warn', 'w', 'r', match='/domain/devices/sound'),
+    )
+    content = prepare(policy(*rules))
+    before, (paths, alone) = content[2]
+    assert list(before[0]['domain'][0]['devices'][0]) == ['sound'] and before[1] == ()
+    assert list(paths['domain'][0]['devices'][0]) == ['tpm'] and [number for number, _ in alone] == [2]
+    compiled = CompiledPolicy(marshal.loads(marshal.dumps(content)))
+    xml = b"<domain type='kvm'><name>n</name><devices><sound/><tpm model='x'/></devices></domain>"
+    for starting, expected in ((False, ['d']), (True, ['a', 'b', 'c', 'd'])):
+        verdict, _ = compiled.judge(xml, HOST, '2026-11-28', starting)
+        assert [finding.rule.id for finding in verdict.findings] == expected
+
+
 # --- what is packed
 
 

@@ -143,6 +143,16 @@ def test_a_rule_of_running_domains():
     assert load(POLICY).rules[0].at == 'admission'
 
 
+def test_a_rule_of_what_only_a_start_shows():
+    (rule,) = load(changed('match: /domain/devices/disk', 'phase: start\n    match: /domain[not(seclabel)]')).rules
+    assert (rule.at, rule.match) == ('start', '/domain[not(seclabel)]')
+    both = 'phase: start\n    at: runtime\n    match: /transition/after'
+    (problem,) = problems_of(changed('match: /domain/devices/disk', both)).problems
+    assert str(problem).endswith("rule 'one' is judged at run time, so it has no phase (leave out one of the two)")
+    (problem,) = problems_of(changed('match: /domain/devices/disk', 'phase: strat\n    match: /domain/a')).problems
+    assert str(problem).endswith("phase is 'strat' (did you mean 'start'?)")
+
+
 def test_a_change_is_something_to_match():
     old = '  - id: one\n    title: the first\n    action: deny\n    match: /domain/devices/disk'
     new = '  - id: one\n    title: the first\n    action: deny\n    at: runtime\n    host: {arch: x86_64}'

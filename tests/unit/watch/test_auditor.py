@@ -50,6 +50,15 @@ def news(auditor, domain, *states):
     return [[o.finding.rule.id for o in auditor.advance(domain, state, 'now')] for state in states]
 
 
+def test_what_a_start_shows_is_judged_where_a_domain_runs(domain):
+    label = rule('label', '/domain[not(seclabel)]', model.START)
+    judge = auditor(label, TPM)
+    assert news(judge, domain, state(), state(vcpus=1), state(devices='<tpm/>')) == [['label'], [], ['tpm']]
+    assert [f.rule.id for f in judge.verdict('vm', state()).findings] == ['label']
+    definition = b"<domain type='kvm'><name>vm</name></domain>"
+    assert judge.verdict_on_definition(definition).findings == (), 'a definition need not have a label'
+
+
 def test_a_change_holds_for_one_transition(domain):
     states = [state(vcpus) for vcpus in (4, 3, 2, 2, 3, 2)]
     assert news(auditor(FEWER), domain, *states) == [[], ['fewer'], ['fewer'], [], [], ['fewer']]

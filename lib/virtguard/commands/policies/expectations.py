@@ -6,6 +6,7 @@ The file expected.yaml beside the documents says for each, by the name of its fi
     fail-screen.xml:
       host: {os: rhel-8.10}      # as in a file for `check --facts`; defaults are in HOST, other facts are unknown
       date: 2026-11-25           # the day on which it is judged, for waivers; default: today
+      phase: start               # the document is what the start of a domain shows, see model.START
       findings:                  # every finding, of every rule
         - {rule: no-vnc, status: deny, line: 36, path: /domain/devices/graphics}
 
@@ -56,15 +57,19 @@ class Expectation:
 
 
 class Case:
-    """One document and the findings expected in it; `date` is YYYY-MM-DD, '' means today."""
+    """One document and the findings expected in it; `date` is YYYY-MM-DD, '' means today; `starting`: it is judged as
+    by the last call of a start."""
 
-    __slots__ = ('name', 'host', 'date', 'expected')
+    __slots__ = ('name', 'host', 'date', 'expected', 'starting')
 
-    def __init__(self, name: str, host: StatedFacts, date: str, expected: 'Sequence[Expectation]') -> None:
+    def __init__(
+        self, name: str, host: StatedFacts, date: str, expected: 'Sequence[Expectation]', starting: bool = False
+    ) -> None:
         self.name = name
         self.host = host
         self.date = date
         self.expected = tuple(expected)
+        self.starting = starting
 
 
 def load_cases(data: bytes, path: str, files: 'Collection[str]') -> 'List[Case]':
@@ -93,11 +98,15 @@ def _read_case(reader: Reader, key: 'yaml.Node', node: 'yaml.Node', files: 'Coll
     name = str(key.value)
     if name not in files:
         reader.problem(key, 'there is no file %r here' % name, suggest(name, sorted(files)) if files else '')
-    nodes = reader.mapping(node, name, ('host', 'date', 'findings'), ('findings',))
+    nodes = reader.mapping(node, name, ('host', 'date', 'phase', 'findings'), ('findings',))
     host = read_stated(reader, nodes['host'], 'host', HOST) if 'host' in nodes else StatedFacts(HOST, {})
     findings = reader.sequence(nodes.get('findings'), 'findings', may_be_empty=True)
     return Case(
-        name, host, reader.day(nodes.get('date'), 'date') or '', [_read_expectation(reader, item) for item in findings]
+        name,
+        host,
+        reader.day(nodes.get('date'), 'date') or '',
+        [_read_expectation(reader, item) for item in findings],
+        reader.choice(nodes.get('phase'), 'phase', (model.START,)) == model.START,
     )
 
 
@@ -119,7 +128,8 @@ def judge_case(case: Case, xml: bytes, policy: model.Policy, today: str) -> mode
     limit = len(case.expected) + model.MAX_FINDINGS_PER_RULE
     root = parse_xml(xml)
     if root.tag != ROOTS[model.RUNTIME]:
-        return evaluate(policy, parse_domain(xml), case.host, case.date or today, limit=limit)
+        of_start = policy.rules_of_start() if case.starting else None
+        return evaluate(policy, parse_domain(xml), case.host, case.date or today, of_start, limit)
     name, uuid = (root.findtext('.//domstatus/domain/' + tag) or '' for tag in ('name', 'uuid'))
     rules = policy.rules_at(model.RUNTIME)
     return evaluate(policy, Subject(name, uuid, root), case.host, case.date or today, rules, limit)

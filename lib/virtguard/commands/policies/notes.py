@@ -146,11 +146,19 @@ def complain_of_unused_waivers(
 
 
 def _on_unused_waivers(policy: model.Policy, used: 'Set[model.Origin]') -> 'Iterator[Remark]':
-    of_runtime = {rule.id for rule in policy.rules_at(model.RUNTIME)}  # the watch may use their waivers
+    # The hook or the watch may use their waivers.
+    of_runtime = {rule.id for rule in (*policy.rules_at(model.START), *policy.rules_at(model.RUNTIME))}
     for waiver in policy.waivers:
         if waiver.origin not in used and not of_runtime.issuperset(waiver.rules):
             text = '%s:%d: the waiver of %s permits nothing: no domain on this host has such a finding'
             yield 'permit nothing', text % (waiver.origin + (in_words(waiver.rules),))
+
+
+def on_rules_of_start(policy: model.Policy) -> 'Iterator[str]':
+    """Which rules are not judged where only definitions are."""
+    rules = [rule.id for rule in policy.rules_at(model.START)]
+    if rules:
+        yield 'not judged here, because only the start of a domain shows it: %s' % in_words(rules)
 
 
 def complain_of_unknown_uuids(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _AT = {
     model.ADMISSION: 'admission: the definition of a domain that starts, or (watch) runs',
+    model.START: 'start: what only the start of a domain shows; (watch) a domain that runs',
     model.RUNTIME: 'runtime: what happens while domains run (watch)',
 }
 _KNOWN_FROM = {

@@ -26,14 +26,15 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     from ...waivers import days_left
 
     policy, is_whole = loading.policy_to_show(arguments.policy, installation)
-    of_runtime = {rule.id for rule in policy.rules_at(model.RUNTIME)}
+    # What no definition shows.
+    of_runtime = {rule.id for rule in (*policy.rules_at(model.START), *policy.rules_at(model.RUNTIME))}
     uses = _uses(policy, installation) if policy.waivers else {}
     output = FORMATS[arguments.format](wants_colour(), True)
     expired = 0
     for waiver in policy.waivers:
         used_by: 'Optional[List[str]]' = uses.get(waiver.origin, [])
         if not used_by and of_runtime.issuperset(waiver.rules):
-            used_by = None  # the watch may use it
+            used_by = None  # the hook or the watch may use it
         left = days_left(waiver, today())
         expired += left < 0
         show(output.waiver(waiver, left, used_by))
