@@ -123,8 +123,13 @@ def test_drop_ins_change_the_shipped_policy(tmp_path):
             (tmp_path / 'policy.d' / name).write_text(text)
             names.append(name)
     policy = load.as_if_in_force(str(tmp_path / 'policy.yaml'), str(datetime.date.today()))
-    assert [pathlib.Path(path).name for path in policy.files] == ['rhel-8.yaml', 'policy.yaml', *names]
-    assert len(names) == 3 and policy.waivers
+    assert [pathlib.Path(path).name for path in policy.files] == [
+        'rhel-8.yaml',
+        'kvm-baseline.yaml',
+        'policy.yaml',
+        *sorted(names),
+    ]
+    assert len(names) == 4 and policy.waivers
     actions = {rule.id: rule.action for rule in policy.rules}
     assert (actions['virtio-crypto'], actions['container-host'], actions['no-vnc']) == ('warn', 'off', 'deny')
     assert actions['disk-hot-plug'] == actions['post-copy'] == 'warn'
