@@ -10,6 +10,7 @@ Rows:
   schematron regorus cel floor            in one process, see inprocess.py, engines.py and rules.py
   bulk-time bulk-memory bulk-cores bulk-formats bulk-formats-memory bulk-limit
                                           `virt-guard check` of many files, see bulk.py
+  fleet-time fleet-memory                 `virt-guard fleet` of many hosts, see fleet.py
   watch-idle watch-change watch-rate watch-memory
                                           `virt-guard watch`, see watch.py
   virsh virsh-warned                      a start by real libvirt, see virsh.py
@@ -23,6 +24,7 @@ import time
 from typing import Dict, List, Optional, Sequence, Tuple
 
 import environment
+from environment import REMOTE
 from table import JsonReport, Report, Result, Section, compare
 
 # In the order of the table: the rows that are measured together.
@@ -36,6 +38,7 @@ _GROUPS: Dict[str, Tuple[str, ...]] = {
         *('bulk-time', 'bulk-memory', 'bulk-cores'),
         *('bulk-formats', 'bulk-formats-memory', 'bulk-limit'),
     ),
+    'many hosts': ('fleet-time', 'fleet-memory'),
     'running domains': ('watch-idle', 'watch-change', 'watch-rate', 'watch-memory'),
     'libvirt': ('virsh', 'virsh-warned'),
 }
@@ -54,6 +57,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     names = arguments.only or _NAMES
     libvirt = ['libvirtd', 'virsh', 'qemu-system-x86_64']
     programs = {'denied': ['oscap'], 'virsh': libvirt, 'virsh-warned': libvirt, 'bulk-time': ['taskset']}
+    programs.update({name: [REMOTE] for name in ('fleet-time', 'fleet-memory')})
     needed = [program for name in names for program in programs.get(name, [])]
     environment.provide(needed + (['strace'] if arguments.syscalls else []))
     environment.enter()
@@ -74,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         prog='tests/bench/run',
         description=__doc__,
         epilog='Needs root, on Debian or Ubuntu, and the network the first time.\n'
-        'A full run takes less than 10 minutes and 50 MB of temporary files.',
+        'A full run takes less than 15 minutes and 1 GB of temporary files.',
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('--only', nargs='+', metavar='NAME', choices=_NAMES, help='measure these rows only')
@@ -126,6 +130,10 @@ def _measure_group(title: str, names: List[str], quick: bool, syscalls: bool) ->
         import bulk
 
         return bulk.measure(names, quick)
+    if title == 'many hosts':
+        import fleet
+
+        return fleet.measure(names, quick)
     if title == 'running domains':
         import watch
 

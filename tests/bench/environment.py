@@ -22,8 +22,10 @@ REQUIREMENTS = (
     'xmltodict==1.0.4',
     'pytest==8.3.4',  # helpers that are shared with the tests import it
 )
+REMOTE = '/usr/lib/systemd/systemd-journal-remote'
 # program -> package
 PROGRAMS = {
+    REMOTE: 'systemd-journal-remote',
     'oscap': 'openscap-scanner',
     'libvirtd': 'libvirt-daemon-system',
     'virsh': 'libvirt-clients',

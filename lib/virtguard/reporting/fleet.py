@@ -151,7 +151,7 @@ class Fleet:
         if not is_of_root(fields):
             self.strangers += 1
             return
-        if not self._seen.is_new([text_of(fields, name) for name in _IDENTITY] + values_of(fields, 'VIRT_GUARD_RULE')):
+        if not self._seen.is_new(_identity(fields)):
             self.repeated += 1
             return
         host = self.host(text_of(fields, '_MACHINE_ID'))
@@ -253,6 +253,14 @@ class Fleet:
             for waiver, span in host.waivers.items():
                 found.setdefault(waiver, []).append((host, span))
         return dict(sorted(found.items()))
+
+
+def _identity(fields: 'Fields') -> 'List[str]':
+    """What is alike in copies of one record. A watch that was killed, or a second one, records an event once more."""
+    event = text_of(fields, 'VIRT_GUARD_EVENT')
+    if event and text_of(fields, 'VIRT_GUARD_DECISION') != model.EXPIRY:
+        return [text_of(fields, '_MACHINE_ID'), event]
+    return [text_of(fields, name) for name in _IDENTITY] + values_of(fields, 'VIRT_GUARD_RULE')
 
 
 def is_machine(text: str) -> bool:

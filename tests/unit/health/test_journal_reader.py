@@ -4,7 +4,7 @@
 import random
 
 import pytest
-from virtguard.health.journal_export import parse_export
+from virtguard.health.journal_export import parse_export, parse_pieces
 from virtguard.health.journal_reader import text_of, time_of, values_of
 
 FIRST = [('__CURSOR', b's=1;i=2'), ('__REALTIME_TIMESTAMP', b'1795877952510000'), ('_BOOT_ID', b'b1')]
@@ -71,3 +71,24 @@ def test_many_entries_of_all_kinds():
         for fields in sent
     ]
     assert [{name: values_of(record, name) for name in 'AB'} for record in found] == expected
+
+
+def test_entries_that_come_in_pieces():
+    values = [('A', FORGED), ('MESSAGE', b'x'), ('MESSAGE', b'\n'), ('B', b'')]
+    data = b''.join(entry(*values[:n], *values[n - 3 :]) for n in range(4)) + entry(('MESSAGE', b'last')) * 3
+    whole = list(parse_export(data))
+    assert len(whole) == 7
+    for size in range(1, 40):
+        assert list(parse_pieces(data[n : n + size] for n in range(0, len(data), size))) == whole
+    for cut in range(len(data)):
+        found = list(parse_pieces([data[:cut]]))
+        assert [record for record in found if record] == whole[: len([record for record in found if record])]
+        assert None not in found[:-1]
+
+
+@pytest.mark.parametrize('long', [b'x' * (5 << 20), b'\n\n' + FORGED * 60000])
+def test_a_text_that_is_too_long_hides_no_other_entry(long):
+    data = entry(('MESSAGE', b'first')) + entry(('A', long), ('MESSAGE', b'x')) + entry(('MESSAGE', b'last'))
+    pieces = [data[n : n + 65536] for n in range(0, len(data), 65536)]
+    found = list(parse_pieces(pieces))
+    assert [record and text_of(record, 'MESSAGE') for record in found] == ['first', None, 'last']

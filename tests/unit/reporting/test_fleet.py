@@ -103,6 +103,11 @@ def test_two_records_of_one_microsecond_are_two(field, value):
     assert Told([record, dict(record, **{field: value}), record]).fleet.count == 2
 
 
+def test_an_event_that_a_second_watch_records_is_one():
+    events = [happened(n, 'db', event='e' * 32, host=host) for n, host in ((1, 'kvm1'), (9, 'kvm1'), (9, 'kvm2'))]
+    assert [row['findings'] for row in Told(events).of_kind('host')] == [1, 1]
+
+
 def test_a_million_identities_take_little_and_none_is_mistaken():
     seen, choice = Seen(), random.Random(3)
     numbers = [choice.randrange(1 << 40) for _ in range(20000)]
