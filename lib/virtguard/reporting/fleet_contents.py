@@ -9,6 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Dict, Iterator, List, Sequence, Tuple
 
+UNKNOWN_HOSTS = 'a host that has never sent anything is not known here'
 BAD, NOTE = 'bad', 'note'
 _MOST_TOLD = 20  # of one kind
 TRUST = (
@@ -92,6 +93,7 @@ def _limits(fleet: Fleet, damaged: 'Sequence[Tuple[str, str]]') -> 'Iterator[str
     ):
         if number:
             yield '%s: %s' % (counted(number, 'record'), text)
+    yield UNKNOWN_HOSTS
     yield TRUST
 
 

@@ -147,13 +147,17 @@ def test_a_long_text_hides_nothing_and_forges_nothing(tmp_path):
 def test_what_is_no_file_of_a_journal(tmp_path):
     place = tmp_path / 'a [1]*?'
     place.mkdir()
-    collect(place / 'remote-kvm1.journal', records('kvm1', 5))
+    decoy = tmp_path / 'a 1xx'  # which that name would mean as a pattern
+    decoy.mkdir()
+    for directory, host in ((place, 'kvm1'), (decoy, 'kvm2')):
+        collect(directory / 'remote-kvm1.journal', records(host, 5))
     os.mkfifo(str(place / 'pipe.journal'))
     (place / 'directory.journal').mkdir()
     (place / 'link.journal').symlink_to(place / 'remote-kvm1.journal')
     (place / 'nowhere.journal').symlink_to('/nowhere')
     (place / 'README').write_text('x')
     read = Read(place)
+    assert list(read.hosts) == ['kvm1']
     assert (read.hosts['kvm1'].refused, read.fleet.repeated, read.damaged) == (5, 0, [])
 
 
@@ -163,16 +167,20 @@ def test_a_directory_without_journals(tmp_path, name, said):
         JournalFiles(str(tmp_path / name))
 
 
-def test_a_file_that_is_closed_while_it_is_read(tmp_path):
-    path = tmp_path / 'remote-kvm1.journal'
-    collect(path, records('kvm1', 150))
+@pytest.mark.parametrize('name', ['remote-a.journal', 'remote-b.journal'])
+def test_a_file_that_is_closed_meanwhile(tmp_path, name):
+    """Whether it is being read, or is to be read next."""
+    for host in 'ab':
+        collect(tmp_path / ('remote-%s.journal' % host), records(host, 150))
     found = []
     for _, fields in JournalFiles(str(tmp_path)).entries(OURS):
         if not found:
-            path.rename(tmp_path / ('remote-kvm1@%s-%016x-%016x.journal' % ('a' * 32, 1, BEGIN * 1000000)))
-            collect(path, records('kvm1', 200)[150:])
-        found.append(fields['VIRT_GUARD_DOMAIN'])
-    assert set(found) == {'vm%d' % n for n in range(200)}
+            closed = name.replace('.journal', '@%s-%016x-%016x.journal' % ('a' * 32, 1, BEGIN * 1000000))
+            (tmp_path / name).rename(tmp_path / closed)
+            collect(tmp_path / name, records(name[-9], 200)[150:])
+        found.append(fields['_HOSTNAME'] + fields['VIRT_GUARD_DOMAIN'])
+    wanted = {host + 'vm%d' % n for host in 'ab' for n in range(150)}
+    assert set(found) == wanted | {name[-9] + 'vm%d' % n for n in range(150, 200)}
 
 
 # Hosts that have gone silent
