@@ -5,6 +5,8 @@ Whoever defines a domain chooses its name, and any process may call itself virt-
 noted (the fields with an underscore before their names) can be relied on.
 """
 
+from sys import intern
+
 from ..health.journal_reader import received, text_of, time_of, values_of
 from ..wording import PROGRAM
 
@@ -28,6 +30,7 @@ class Record:
     """`host` is the machine's id, `moment` in seconds since the epoch, `stored` that of journald's own clock.
 
     `run` are the boot and the time since then: two records of one process that are alike in it are one.
+    What many records have in common is kept once: of each row of a report, one is kept.
     """
 
     __slots__ = (
@@ -74,25 +77,25 @@ class Record:
         self.stored = received(fields)
         if not (0 <= self.moment < _END and 0 <= self.stored < _END):
             raise ValueError('no clock of a host shows such a time')
-        self.host = _cut(text_of(fields, '_MACHINE_ID'), 64)
-        self.hostname = _cut(text_of(fields, '_HOSTNAME'), 64)
-        self.boot = _cut(text_of(fields, '_BOOT_ID'), 64)
+        self.host = intern(_cut(text_of(fields, '_MACHINE_ID'), 64))
+        self.hostname = intern(_cut(text_of(fields, '_HOSTNAME'), 64))
+        self.boot = intern(_cut(text_of(fields, '_BOOT_ID'), 64))
         monotonic = text_of(fields, '__MONOTONIC_TIMESTAMP')
         self.since_boot = int(monotonic) / 1000000 if monotonic.isdigit() and len(monotonic) < _MAX_DIGITS else None
         self.run = (self.boot, _cut(text_of(fields, '_PID'), 64), _cut(monotonic, 64))
-        self.decision = _cut(text_of(fields, 'VIRT_GUARD_DECISION'), 64)
-        self.domain = _cut(text_of(fields, 'VIRT_GUARD_DOMAIN'), _MAX_NAME)
-        self.uuid = _cut(text_of(fields, 'VIRT_GUARD_UUID'), 36)
-        self.operation = _cut(text_of(fields, 'VIRT_GUARD_OPERATION'), 64)
+        self.decision = intern(_cut(text_of(fields, 'VIRT_GUARD_DECISION'), 64))
+        self.domain = intern(_cut(text_of(fields, 'VIRT_GUARD_DOMAIN'), _MAX_NAME))
+        self.uuid = intern(_cut(text_of(fields, 'VIRT_GUARD_UUID'), 36))
+        self.operation = intern(_cut(text_of(fields, 'VIRT_GUARD_OPERATION'), 64))
         self.rules = _few(fields, 'VIRT_GUARD_RULE')
         self.denied = _few(fields, 'VIRT_GUARD_DENIED')
         self.findings = _few(fields, 'VIRT_GUARD_FINDING')
         self.waivers = _few(fields, 'VIRT_GUARD_WAIVER')
         self.warnings = _few(fields, 'VIRT_GUARD_WARNING')
-        self.mode = _cut(text_of(fields, 'VIRT_GUARD_MODE'), 16)
-        self.policy = _cut(text_of(fields, 'VIRT_GUARD_POLICY'), 64)
-        self.policy_sha256 = _cut(text_of(fields, 'VIRT_GUARD_POLICY_SHA256'), 64)
-        self.xml_sha256 = _cut(text_of(fields, 'VIRT_GUARD_XML_SHA256'), 64)
+        self.mode = intern(_cut(text_of(fields, 'VIRT_GUARD_MODE'), 16))
+        self.policy = intern(_cut(text_of(fields, 'VIRT_GUARD_POLICY'), 64))
+        self.policy_sha256 = intern(_cut(text_of(fields, 'VIRT_GUARD_POLICY_SHA256'), 64))
+        self.xml_sha256 = intern(_cut(text_of(fields, 'VIRT_GUARD_XML_SHA256'), 64))
         self.message = _cut(text_of(fields, 'MESSAGE'), _MAX_TEXT)
         self.event = text_of(fields, 'VIRT_GUARD_EVENT')[:64]
         self.change = _cut(text_of(fields, 'VIRT_GUARD_CHANGE'), 64)
@@ -125,7 +128,7 @@ def is_of_dropped(fields: 'Fields') -> bool:
 
 def _few(fields: 'Fields', name: str) -> 'Tuple[str, ...]':
     values = values_of(fields, name)
-    kept = tuple(_cut(value, _MAX_TEXT) for value in values[:_MAX_VALUES])
+    kept = tuple(intern(_cut(value, _MAX_TEXT)) for value in values[:_MAX_VALUES])
     more = len(values) - len(kept)
     return kept if not more else (*kept, 'and %d more' % more)
 
