@@ -156,7 +156,7 @@ def test_names_come_as_they_are_however_they_are_quoted(shell):
         ('exp\tvirtiof\ttpm\t', ['explain', 'virtiofs', 'tpm-passthrough']),
         ('exp\t--dom\tweb\tvirtiof\t', ['explain', '--domain', 'web07', 'virtiofs']),
         ('check --pol\trhel-1\tweb\t', ['check', '--policy', 'rhel-10', 'web07']),
-        ('check --format=j\tweb\t', ['check', '--format=jsonl', 'web07']),
+        ('check --format=sar\tweb\t', ['check', '--format=sarif', 'web07']),
         ('check sub\tfi\t', ['check', 'sub dir/file 1.xml']),
         ('policy show si\t', ['policy', 'show', 'site $x.yaml']),
         ('policy set mo\taud\t', ['policy', 'set', 'mode', 'audit']),
