@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The options of `virt-guard fleet`."""
 
-from .output.formats import FORMATS
+from .output.format_names import FORMAT_NAMES
 from .usage import add_command
 
 TYPE_CHECKING = False
@@ -32,7 +32,7 @@ def add_fleet(commands: 'Commands') -> None:
         help='a host is silent of which nothing has arrived for SPAN, such as 36h (default: 1 day)',
     )
     parser.add_argument(
-        '--format', choices=list(FORMATS), default='text', help='jsonl: one JSON object per host, rule and waiver'
+        '--format', choices=FORMAT_NAMES, default='text', help='jsonl: one JSON object per host, rule and waiver'
     )
     parser.add_argument('directory', metavar='DIR', help='where the collector keeps the files *.journal')
 

@@ -13,7 +13,7 @@ from . import runs
 from .change_parser import add_policy_set, add_waiver
 from .exit_status import FINE
 from .fleet_parser import add_fleet
-from .output.formats import FORMATS, VERDICT_FORMATS
+from .output.format_names import FORMAT_NAMES, VERDICT_FORMATS
 from .usage import Parser, add_command
 
 TYPE_CHECKING = False
@@ -312,7 +312,7 @@ def _add_list_options(parser: Parser) -> None:
 
 
 def _add_format_option(parser: Parser, what: str) -> None:
-    parser.add_argument('--format', choices=list(FORMATS), default='text', help='jsonl: one JSON object per ' + what)
+    parser.add_argument('--format', choices=FORMAT_NAMES, default='text', help='jsonl: one JSON object per ' + what)
 
 
 def _add_judging_options(parser: Parser) -> None:

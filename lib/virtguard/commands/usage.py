@@ -33,6 +33,8 @@ class Parser(argparse.ArgumentParser):
     :param statuses: the exit statuses, each with what it means
     """
 
+    _width: 'Optional[int]' = 80
+
     def __init__(
         self,
         examples: 'Examples' = (),
@@ -41,7 +43,7 @@ class Parser(argparse.ArgumentParser):
         **options: 'Any',
     ) -> None:
         # A script that abbreviates an option would break when another option is added.
-        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+        super().__init__(allow_abbrev=False, **options)
         self.examples = [line for line, _ in examples]
         self.statuses = list(statuses)
         self.commands: 'Dict[str, Parser]' = {}
@@ -123,6 +125,14 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> 'NoReturn':
         complain('%s: %s (%s --help)' % (self.prog, message, self.prog))
         self.exit(NOT_JUDGED)
+
+    def _get_formatter(self) -> argparse.HelpFormatter:
+        # Argparse makes one for each argument, and only looks whether it can: the terminal need not be asked for that.
+        return argparse.RawDescriptionHelpFormatter(self.prog, width=self._width)
+
+    def format_help(self) -> str:
+        self._width = None
+        return super().format_help()
 
     def _print_message(self, message: str, file: 'Any' = None) -> None:
         show(message)

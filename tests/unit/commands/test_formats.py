@@ -5,7 +5,8 @@ import argparse
 
 import pytest
 from virtguard.commands.exit_status import ADMITTED, DENIED, NOT_JUDGED, Tally
-from virtguard.commands.output.formats import FORMATS, VERDICT_FORMATS, verdict_format
+from virtguard.commands.output.format_names import FORMAT_NAMES, VERDICT_FORMATS
+from virtguard.commands.output.formats import FORMATS, verdict_format
 from virtguard.commands.output.output_format import OutputFormat
 from virtguard.commands.output.verdict_format import VerdictFormat
 from virtguard.commands.parser import build_parser
@@ -28,6 +29,7 @@ def test_every_format_option_offers_every_format():
     # `report` tells of records, not of verdicts, and has formats of its own; three commands tell nothing but verdicts.
     assert [choice for choice in told if choice != (list(FORMATS), 'text')] == [(['text', 'html', 'jsonl'], None)]
     assert [option.default for option in offered if option.choices == VERDICT_FORMATS] == ['text'] * 3
+    assert list(FORMATS) == FORMAT_NAMES
 
 
 @pytest.mark.parametrize('name', VERDICT_FORMATS)

@@ -10,7 +10,8 @@ from lxml import etree
 from support import made
 from virtguard import model
 from virtguard.commands.exit_status import Tally
-from virtguard.commands.output.formats import VERDICT_FORMATS, verdict_format
+from virtguard.commands.output.format_names import VERDICT_FORMATS
+from virtguard.commands.output.formats import verdict_format
 from virtguard.commands.output.places import Places
 
 RULES = [

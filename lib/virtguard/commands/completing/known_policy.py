@@ -4,6 +4,7 @@
 import os
 
 from ...compiled import load_compiled
+from ...libraries import enable_packages
 from ...policy.drop_ins import drop_in_directory
 from ...policy.installation import find_policy
 from ..waivers.entries import DROP_IN
@@ -32,6 +33,7 @@ class KnownPolicy:
             self._rules = list(compiled.listed())
             self._policy: 'Policy' = compiled.narrowed(())
         else:
+            enable_packages()
             from ..loading import load_policy
 
             self._policy = load_policy(name, installation)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The formats of the command's output, by the names that --format knows. A new one is a class and a line here.
+"""The formats of the command's output, by the names that --format knows. A new one is a class, a line here, and a name
+in format_names.
 
 FORMATS are those that every command offers. Those in _OF_VERDICTS can only tell verdicts; they are loaded when one is
 asked for.
@@ -12,7 +13,7 @@ from .text import Text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, List, Type
+    from typing import Dict, Type
 
     from .output_format import OutputFormat
     from .verdict_format import VerdictFormat
@@ -27,7 +28,6 @@ _OF_VERDICTS = {
     'markdown': ('markdown', 'Markdown'),
     'xccdf': ('xccdf', 'Xccdf'),
 }
-VERDICT_FORMATS: 'List[str]' = [*FORMATS, *_OF_VERDICTS]
 
 
 def verdict_format(name: str) -> 'Type[VerdictFormat]':
