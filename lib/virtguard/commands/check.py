@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def check(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Judge the domains in the files, or of this host, that the user names."""
-    policy = loading.policy(arguments.policy, installation)
+    policy = loading.policy_for_host(arguments, installation)
     with ShownVerdicts(arguments, by_name=False) as shown:
         files = find_domain_files(files_or_domains(arguments.paths, installation, shown.remark))
         _judge(arguments, policy, shown, files)
@@ -48,14 +48,14 @@ def scan(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
         return run(arguments, installation)
     with ShownVerdicts(arguments, by_name=True) as shown:
         if arguments.domains:
-            policy = loading.policy(arguments.policy, installation)
+            policy = loading.policy_for_host(arguments, installation)
             _judge(arguments, policy, shown, definitions(arguments.domains, installation))
         else:
             files = defined_domain_files(installation.domains)
-            policy = loading.policy(arguments.policy, installation)
+            policy = loading.policy_for_host(arguments, installation)
             used_waivers = _judge(arguments, policy, shown, files)
             notes.complain_of_unused_waivers(policy, used_waivers, shown.note)
-            if arguments.policy is None and arguments.facts is None and arguments.os is None:
+            if arguments.policy is arguments.facts is arguments.host is arguments.os is None:
                 for note in notes.on_host(policy, installation):
                     shown.remark(note)
             notes.complain_of_unknown_uuids(policy, installation, shown.note)
@@ -72,7 +72,7 @@ def _judge(
     from ..judging.judge import Judge
     from .domains.parallel import judge_all
 
-    host = loading.host(arguments.facts, policy.needed_facts(), arguments.os)
+    host = loading.meant_host(arguments, policy.needed_facts(), arguments.os)
     judge = Judge(policy, host, arguments.date or today())
     shown.begin(policy)
     used_waivers: 'Set[Origin]' = set()

@@ -15,10 +15,12 @@ from .terminal import complain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import argparse
     from typing import Iterable, Optional, Tuple
 
     from ..policy.drop_ins import Changes
     from ..policy.installation import Installation
+    from .domains.named_hosts import NamedHost
 
 
 def policy(name: 'Optional[str]', installation: 'Installation') -> model.Policy:
@@ -82,6 +84,27 @@ def complain_of_near_misses(path: str) -> None:
     """Complain of what looks like a drop-in of this policy, and is not."""
     for problem in find_near_misses(path):
         complain('%s: warning: %s' % (wording.PROGRAM, problem))
+
+
+def policy_for_host(arguments: 'argparse.Namespace', installation: 'Installation') -> model.Policy:
+    """The policy that is named; else the one in force; where none is installed, the list for the host that is named.
+
+    :raises GuardError: it cannot be used
+    """
+    name = arguments.policy
+    if name is None and arguments.host is not None and not installation.installed:
+        name = arguments.host.profile
+        told = '%s: note: no policy is in force here; %s, the list for %s, is taken (--policy names another one)'
+        complain(told % (wording.PROGRAM, name, arguments.host.os))
+    return policy(name, installation)
+
+
+def meant_host(arguments: 'argparse.Namespace', needed: 'Iterable[str]', release: 'Optional[str]') -> model.HostFacts:
+    """The host that --host or --facts names; else this one. The rest is as in `host`."""
+    named: 'Optional[NamedHost]' = arguments.host
+    if named is None:
+        return host(arguments.facts, needed, release)
+    return model.HostFacts(named.arch, named.container, release or named.os, named.probe)
 
 
 def host(path: 'Optional[str]', needed: 'Iterable[str]', release: 'Optional[str]' = None) -> model.HostFacts:

@@ -37,7 +37,7 @@ RUNNING, AUTOSTART = 'running', 'autostart'
 def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Judge the definition of each domain that runs or starts with the host; print the verdicts and a summary."""
     policy = loading.policy(arguments.policy, installation)
-    judge = Judge(policy, loading.host(arguments.facts, policy.needed_facts(), arguments.os), arguments.date or today())
+    judge = Judge(policy, loading.meant_host(arguments, policy.needed_facts(), arguments.os), arguments.date or today())
     with ShownVerdicts(arguments, by_name=True) as shown:
         shown.begin(policy)
         _judge(arguments, policy, judge, shown, installation)

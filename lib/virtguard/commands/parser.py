@@ -11,6 +11,7 @@ from ..errors import suggest
 from ..waivers import parse_day
 from . import runs
 from .change_parser import add_policy_set, add_waiver
+from .domains.named_hosts import NamedHost
 from .exit_status import FINE
 from .fleet_parser import add_fleet
 from .output.format_names import FORMAT_NAMES, VERDICT_FORMATS
@@ -48,6 +49,13 @@ def _release(text: str) -> str:
             '%r is not a release that virt-guard can compare; write it like rhel-10.1' % text
         )
     return text
+
+
+def _host(text: str) -> NamedHost:
+    try:
+        return NamedHost(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def build_parser() -> Parser:
@@ -260,6 +268,9 @@ def _add_policy_test(commands: 'Commands') -> None:
     purpose = 'judge test domains, and compare the findings with the expected ones'
     parser = add_command(commands, 'test', purpose, examples, statuses, runs.test_policy)
     _add_policy_option(parser)
+    parser.add_argument(
+        '--host', metavar='HOST', type=_host, help='the host of cases that state no os of their own, such as rhel-9.4'
+    )
     parser.add_argument('--all', action='store_true', help='require test cases for every rule, not only for your own')
     parser.add_argument(
         'directory', metavar='DIR', help='a directory with one directory for each rule, each with an expected.yaml'
@@ -317,7 +328,11 @@ def _add_format_option(parser: Parser, what: str) -> None:
 
 def _add_judging_options(parser: Parser) -> None:
     """Options about the host and the day that verdicts depend on."""
-    parser.add_argument('--facts', metavar='FILE', help='judge for another host, whose facts are in this YAML file')
+    host = parser.add_mutually_exclusive_group()
+    host.add_argument('--facts', metavar='FILE', help='judge for another host, whose facts are in this YAML file')
+    host.add_argument(
+        '--host', metavar='HOST', type=_host, help='judge for a host as its vendor supports it, such as rhel-9.4'
+    )
     parser.add_argument(
         '--os', metavar='RELEASE', type=_release, help='judge as if the host ran RELEASE, such as rhel-10.1'
     )

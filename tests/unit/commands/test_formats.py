@@ -24,7 +24,7 @@ def options(parser):
 
 def test_every_format_option_offers_every_format():
     offered = [option for option in options(build_parser()) if '--format' in option.option_strings]
-    assert len(offered) == 8
+    assert len(offered) == 9
     told = [(option.choices, option.default) for option in offered if option.choices != VERDICT_FORMATS]
     # `report` tells of records, not of verdicts, and has formats of its own; three commands tell nothing but verdicts.
     assert [choice for choice in told if choice != (list(FORMATS), 'text')] == [(['text', 'html', 'jsonl'], None)]

@@ -7,6 +7,7 @@ import os
 from ...errors import GuardError
 from ...policy.drop_ins import drop_in_directory, is_drop_in_name
 from ...policy.installation import profiles
+from ..domains import named_hosts
 from ..domains.host_domains import HostDomains, as_text
 from ..waivers.entries import word_of
 from .known_policy import KnownPolicy
@@ -100,6 +101,10 @@ def _commands(place: Place, installation: 'Installation') -> 'Words':
     return [(name, parser.description or '') for name, parser in commands.items()]
 
 
+def _hosts(place: Place, installation: 'Installation') -> 'Words':
+    return [(name, '') for name in named_hosts.names()]
+
+
 def _words(*words: str) -> 'Source':
     return lambda place, installation: [(word, '') for word in words]
 
@@ -127,7 +132,8 @@ _BY_METAVAR: 'Dict[str, Tuple[Optional[Source], str]]' = {
     'TIME': (_words('today', 'yesterday'), NOTHING),
     'DATE': (_words('today', '+7d', '+30d'), NOTHING),
     'SPAN': (_words('36h', '7 days'), NOTHING),
-    'RELEASE': (None, NOTHING),
+    'RELEASE': (_hosts, NOTHING),
+    'HOST': (_hosts, NOTHING),
     'TEXT': (None, NOTHING),
     'WHO': (None, NOTHING),
     'ID': (None, NOTHING),

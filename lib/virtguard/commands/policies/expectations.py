@@ -26,7 +26,7 @@ from ..domains.stated_facts import StatedFacts, read_stated
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Collection, Dict, List, Optional, Sequence, Set, Tuple
+    from typing import Collection, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 # The default host of a case.
 HOST = {'arch': 'x86_64', 'container': 'none'}
@@ -72,15 +72,16 @@ class Case:
         self.starting = starting
 
 
-def load_cases(data: bytes, path: str, files: 'Collection[str]') -> 'List[Case]':
+def load_cases(data: bytes, path: str, files: 'Collection[str]', host: 'Mapping[str, str]' = HOST) -> 'List[Case]':
     """Read an expected.yaml.
 
     :param files: the names of the documents in the directory
+    :param host: the facts of cases that do not state them
     :raises PolicyError: with every problem at once
     """
     reader = Reader(path)
     root = reader.compose(data, 'the file')
-    cases = [_read_case(reader, key, node, files) for key, node in _entries(reader, root)]
+    cases = [_read_case(reader, key, node, files, host) for key, node in _entries(reader, root)]
     if reader.problems:
         raise PolicyError(sorted(reader.problems, key=lambda p: (p.line, p.column)), {})
     return cases
@@ -94,12 +95,14 @@ def _entries(reader: Reader, root: 'Optional[yaml.Node]') -> 'List[Tuple[yaml.Sc
     return named
 
 
-def _read_case(reader: Reader, key: 'yaml.Node', node: 'yaml.Node', files: 'Collection[str]') -> Case:
+def _read_case(
+    reader: Reader, key: 'yaml.Node', node: 'yaml.Node', files: 'Collection[str]', default: 'Mapping[str, str]'
+) -> Case:
     name = str(key.value)
     if name not in files:
         reader.problem(key, 'there is no file %r here' % name, suggest(name, sorted(files)) if files else '')
     nodes = reader.mapping(node, name, ('host', 'date', 'phase', 'findings'), ('findings',))
-    host = read_stated(reader, nodes['host'], 'host', HOST) if 'host' in nodes else StatedFacts(HOST, {})
+    host = read_stated(reader, nodes['host'], 'host', default) if 'host' in nodes else StatedFacts(default, {})
     findings = reader.sequence(nodes.get('findings'), 'findings', may_be_empty=True)
     return Case(
         name,

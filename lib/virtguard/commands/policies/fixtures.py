@@ -19,12 +19,12 @@ from .. import loading
 from ..domains.domain_files import DomainFile
 from ..exit_status import AMISS, FINE, NOT_JUDGED
 from ..terminal import complain, show_line
-from .expectations import Case, Expectation, compare, judge_case, load_cases, unasked
+from .expectations import HOST, Case, Expectation, compare, judge_case, load_cases, unasked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from typing import Iterator, List, Optional, Set, Tuple
+    from typing import Iterator, List, Mapping, Optional, Set, Tuple
 
     from ...policy.installation import Installation
     from ...policy.problems import Problem
@@ -46,8 +46,9 @@ class _Directory:
 
 def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Judge every case below the directory; print one line for each expectation that is not met."""
-    policy = loading.policy(arguments.policy, installation)
-    directories = _read_directories(arguments.directory)
+    policy = loading.policy_for_host(arguments, installation)
+    host = dict(HOST, os=arguments.host.os) if arguments.host is not None else HOST
+    directories = _read_directories(arguments.directory, host)
     total = failures = 0
     failed = False
     for directory in directories:
@@ -72,7 +73,7 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     return NOT_JUDGED if failed else AMISS if failures else FINE
 
 
-def _read_directories(top: str) -> 'List[_Directory]':
+def _read_directories(top: str, host: 'Mapping[str, str]') -> 'List[_Directory]':
     found = []
     problems: 'List[Problem]' = []
     for path, names, files in os.walk(top, onerror=_raise):
@@ -82,7 +83,7 @@ def _read_directories(top: str) -> 'List[_Directory]':
         expected = os.path.join(path, EXPECTED)
         documents = {name for name in files if name != EXPECTED and os.path.isfile(os.path.join(path, name))}
         try:
-            cases = load_cases(read_policy_file(expected, 'the file'), expected, documents)
+            cases = load_cases(read_policy_file(expected, 'the file'), expected, documents, host)
         except PolicyError as error:
             problems += error.problems
         else:

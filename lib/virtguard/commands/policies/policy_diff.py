@@ -33,7 +33,7 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Judge every domain twice, and print what changes."""
     old, new = _load_policies([arguments.old, arguments.new], installation)
     needed = old.needed_facts() | new.needed_facts()
-    hosts = loading.host(arguments.facts, needed), loading.host(arguments.facts, needed, arguments.os)
+    hosts = loading.meant_host(arguments, needed, None), loading.meant_host(arguments, needed, arguments.os)
     # No limit of findings: a finding that one verdict leaves out would look like a change.
     judges = Judge(old, hosts[0], today(), None), Judge(new, hosts[1], arguments.date or today(), None)
     comparer = Comparer(old, new)
