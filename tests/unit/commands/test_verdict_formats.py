@@ -259,6 +259,7 @@ def test_markdown_has_a_row_for_each_rule_and_what_was_denied():
     assert r'| warns | warn | 1 | a\|b |' in text
     assert '- **vm\\_29**\n  - refuses in 29.xml:1: title of refuses: \\<x a="1"\\>; remedy: remedy\n' in text
     assert '**a' not in text
+    assert '- **(no name)**\n' in document('markdown', ('verdict', 'a.xml', verdict(made.finding(REFUSES), name=' ')))
 
 
 def test_a_summary_in_markdown_fits_below_the_limit_of_github():

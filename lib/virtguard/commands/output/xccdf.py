@@ -155,9 +155,8 @@ def _rule_element(rule: model.Rule) -> str:
     parts.append('<title>%s</title>' % xml_text(one_line(rule.title)))
     parts.append('<description>%s</description>' % xml_text(one_line(rule.why)))
     if rule.reference:
-        reference = xml_text(one_line(rule.reference))
-        address = ' href="%s"' % reference if rule.reference.startswith(('https://', 'http://')) else ''
-        parts.append('<reference%s>%s</reference>' % (address, reference))
+        # Without href: oscap would offer to group the rules by it.
+        parts.append('<reference>%s</reference>' % xml_text(one_line(rule.reference)))
     parts.append('<fixtext>%s</fixtext></Rule>\n' % xml_text(one_line(rule.remedy)))
     return ''.join(parts)
 
