@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The formats of the command's output: each can say everything, and the options know exactly these."""
 
-import argparse
-
 import pytest
 from virtguard.commands.exit_status import ADMITTED, DENIED, NOT_JUDGED, Tally
 from virtguard.commands.output.format_names import FORMAT_NAMES, VERDICT_FORMATS
@@ -12,23 +10,18 @@ from virtguard.commands.output.verdict_format import VerdictFormat
 from virtguard.commands.parser import build_parser
 
 
-def options(parser):
-    """All options of a parser and of the commands below it."""
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            for below in action.choices.values():
-                yield from options(below)
-        else:
-            yield action
-
-
 def test_every_format_option_offers_every_format():
-    offered = [option for option in options(build_parser()) if '--format' in option.option_strings]
-    assert len(offered) == 9
-    told = [(option.choices, option.default) for option in offered if option.choices != VERDICT_FORMATS]
+    offered = {
+        parser.prog.partition(' ')[2]: (option.choices, option.default)
+        for parser in build_parser().everything()
+        for option in parser._actions
+        if '--format' in option.option_strings
+    }
     # `report` tells of records, not of verdicts, and has formats of its own; three commands tell nothing but verdicts.
-    assert [choice for choice in told if choice != (list(FORMATS), 'text')] == [(['text', 'html', 'jsonl'], None)]
-    assert [option.default for option in offered if option.choices == VERDICT_FORMATS] == ['text'] * 3
+    assert offered.pop('report') == (['text', 'html', 'jsonl'], None)
+    assert [offered.pop(name) for name in ('check', 'scan', 'watch')] == [(VERDICT_FORMATS, 'text')] * 3
+    assert {'status', 'rules', 'policy diff', 'waiver list'} <= set(offered)
+    assert all(told == (list(FORMATS), 'text') for told in offered.values()), offered
     assert list(FORMATS) == FORMAT_NAMES
 
 
