@@ -130,6 +130,13 @@ def test_life(host, deb):
     host.run(['dpkg-trigger', '--by-package=osinfo-db', '/usr/share/osinfo'])
     dpkg(host, '--triggers-only', '--pending')
     assert host.path(COMPILED).exists()
+    # And so does Python, for which what each start loads is compiled.
+    start_file = host.run(['sh', '-c', 'echo %s/virtguard/__pycache__/hook.*.start' % tree(host)]).stdout.strip()
+    host.run(['rm', start_file])
+    assert PACKAGED_INSTALLER in host.run(['virt-guard', 'status']).stdout  # as what mends it
+    host.run(['dpkg-trigger', '--by-package=python3-minimal', '/usr/bin/python3'])
+    dpkg(host, '--triggers-only', '--pending')
+    assert host.path(start_file).exists()
 
     # What the administrator decides is neither asked about nor lost.
     host.run([PACKAGED_INSTALLER, '--no-deps', '--profile', 'rhel-9', '--mode', 'audit'], timeout=300)

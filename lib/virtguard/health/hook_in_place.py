@@ -11,6 +11,7 @@ import subprocess
 from .. import __version__
 from ..errors import GuardError, NotAFileError
 from ..match.libvirt_schema import libvirt_version
+from ..policy.installation import installer
 from ..trust import check_ownership, directories, is_only_ours, read_file
 from .condition import AMISS, NOTE, OK, UNKNOWN, Condition
 from .programs import run_program
@@ -25,7 +26,6 @@ _MAIN, _SECOND = 'qemu', 'qemu.d'
 _SEVERAL = (6, 5)  # the version of libvirt that runs more than one hook
 _MAX_SIZE = 1 << 20
 _VARIABLE = re.compile(r"^(python|lib|policy|log)=('.*)$", re.MULTILINE)
-_AGAIN = './install.sh'
 _PATIENCE = 20  # seconds for an interpreter to start
 _LOADS = 'import sys; sys.path.insert(0, sys.argv[1]); from virtguard.hook import worker; from virtguard import journal'
 _LOOKS = """
@@ -75,7 +75,7 @@ def _link(installation: 'Installation') -> Condition:
     links = _our_links(installation)
     make = 'ln -sfn %s %s' % (installation.program, main)
     if not os.path.isdir(installation.hooks):
-        return Condition('link', AMISS, 'libvirt has no hooks: %s is not a directory' % installation.hooks, _AGAIN)
+        return Condition('link', AMISS, 'libvirt has no hooks: %s is not a directory' % installation.hooks, installer())
     if main in links:
         return Condition('link', OK, '%s leads to %s' % (main, installation.program))
     if links:
@@ -92,7 +92,7 @@ def _link(installation: 'Installation') -> Condition:
         return Condition('link', AMISS, '%s leads to %s, which is not there' % (main, target), make)
     if ways_to_hook(installation):
         return Condition('link', NOTE, '%s belongs to another program, and speaks of %s' % (main, installation.program))
-    return Condition('link', AMISS, '%s belongs to another program, which does not call the guard' % main, _AGAIN)
+    return Condition('link', AMISS, '%s belongs to another program, which does not call the guard' % main, installer())
 
 
 def _names_program(path: str, program: str) -> bool:
@@ -107,11 +107,11 @@ def _program(installation: 'Installation') -> 'Iterator[Condition]':
     try:
         status = os.stat(path)
     except OSError as error:
-        yield Condition('program', AMISS, '%s: %s' % (path, error.strerror), _AGAIN)
+        yield Condition('program', AMISS, '%s: %s' % (path, error.strerror), installer())
         return
     mode = stat.S_IMODE(status.st_mode)
     if not stat.S_ISREG(status.st_mode):
-        yield Condition('program', AMISS, '%s is not a regular file' % path, _AGAIN)
+        yield Condition('program', AMISS, '%s is not a regular file' % path, installer())
     elif not is_only_ours(status):
         text = '%s belongs to uid %d and has mode %04o: others could change it' % (path, status.st_uid, mode)
         yield Condition('program', AMISS, text, 'chown root %s; chmod 755 %s; then read it' % (path, path))
@@ -151,11 +151,11 @@ def _what_it_runs(installation: 'Installation') -> 'Iterator[Condition]':
     missing = {'python', 'lib', 'policy', 'log'}.difference(variables)
     if missing:
         text = '%s is not the hook that install.sh writes: it has no %s' % (installation.program, sorted(missing)[0])
-        yield Condition('program', AMISS, text, _AGAIN)
+        yield Condition('program', AMISS, text, installer())
         return
     if os.path.realpath(variables['policy']) != os.path.realpath(installation.policy):
         text = 'the hook obeys %s, and this command %s' % (variables['policy'], installation.policy)
-        yield Condition('program', AMISS, text, _AGAIN)
+        yield Condition('program', AMISS, text, installer())
     yield _version(variables['lib'])
     interpreter = _interpreter(variables['python'], variables['lib'])
     yield interpreter
@@ -167,7 +167,7 @@ def _version(library: str) -> Condition:
     own = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     found = _stated_version(os.path.join(library, 'virtguard', '__init__.py'))
     if found is None:
-        return Condition('package', AMISS, 'the hook runs a package in %s, which is not there' % library, _AGAIN)
+        return Condition('package', AMISS, 'the hook runs a package in %s, which is not there' % library, installer())
     if os.path.realpath(library) != os.path.realpath(own):
         text = 'the hook runs version %s in %s, and this command is version %s in %s' % (
             found,
@@ -175,7 +175,7 @@ def _version(library: str) -> Condition:
             __version__,
             own,
         )
-        return Condition('package', AMISS, text, _AGAIN)
+        return Condition('package', AMISS, text, installer())
     return Condition('package', OK, 'version %s in %s, of hook and command' % (found, library))
 
 
@@ -194,19 +194,19 @@ def _stated_version(path: str) -> 'Optional[str]':
 def _interpreter(python: str, library: str) -> Condition:
     """Whether it starts, and loads what a start of a domain needs and what judging in full needs."""
     if not os.access(python, os.X_OK):
-        return Condition('interpreter', AMISS, 'there is no %s to run the guard with' % python, _AGAIN)
+        return Condition('interpreter', AMISS, 'there is no %s to run the guard with' % python, installer())
     program = _LOADS + '; from virtguard import libraries; libraries.enable_packages(); import lxml.etree, yaml'
     try:
         result = run_program([python, '-I', '-S', '-B', '-c', program, library], _PATIENCE)
     except subprocess.TimeoutExpired:
-        return Condition('interpreter', AMISS, '%s does not end within %d seconds' % (python, _PATIENCE), _AGAIN)
+        return Condition('interpreter', AMISS, '%s does not end within %d seconds' % (python, _PATIENCE), installer())
     except OSError as error:
-        return Condition('interpreter', AMISS, '%s: %s' % (python, error.strerror), _AGAIN)
+        return Condition('interpreter', AMISS, '%s: %s' % (python, error.strerror), installer())
     if result.returncode:
         said = (result.stdout + result.stderr).decode('utf-8', 'backslashreplace')
         lines = said.splitlines() or ['exit status %d' % result.returncode]
         text = '%s cannot run the guard: %s' % (python, lines[-1])
-        return Condition('interpreter', AMISS, text, _AGAIN)
+        return Condition('interpreter', AMISS, text, installer())
     return Condition('interpreter', OK, '%s runs the guard, with lxml and PyYAML' % python)
 
 
@@ -216,5 +216,5 @@ def _start_file(python: str, library: str) -> Condition:
         result = run_program([python, '-I', '-S', '-B', '-c', _LOOKS, library], _PATIENCE)
         state, text = _START_FILES[result.stdout.decode('utf-8', 'replace')]
     except (KeyError, OSError, subprocess.TimeoutExpired):
-        return Condition('start-file', UNKNOWN, 'the start file of %s cannot be looked at' % python, _AGAIN)
-    return Condition('start-file', state, text % python, '' if state == OK else _AGAIN)
+        return Condition('start-file', UNKNOWN, 'the start file of %s cannot be looked at' % python, installer())
+    return Condition('start-file', state, text % python, '' if state == OK else installer())

@@ -7,6 +7,7 @@ from ..errors import GuardError
 from ..policy import load
 from ..policy.drop_ins import find_near_misses
 from ..policy.host_profile import difference, profile_of
+from ..policy.installation import installer
 from ..policy.partial import load_partly
 from ..policy.problems import PolicyError
 from ..waivers import days_left, expires_soon
@@ -80,7 +81,7 @@ def _decided(policy: model.Policy, installation: 'Installation', today: str) -> 
     yield from _waivers(policy, today)
     said = difference(profile_of(policy), installation.host or '/')
     if said:
-        text, command = said.replace('--profile', 'install.sh --profile'), 'virt-guard policy diff'
+        text, command = said.replace('--profile', installer() + ' --profile'), 'virt-guard policy diff'
         yield Condition('profile', NOTE, text, command)
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing import Dict, Tuple
 
 SUFFIX = '.yaml'  # of a policy's files
+_OF_PACKAGE = '/usr/share/virt-guard/installer/install.sh'
 _PROFILE_NAME = re.compile(r'[a-z][a-z0-9-]*\Z')
 
 
@@ -44,6 +45,11 @@ class Installation:
 def installed_below(root: str) -> Installation:
     """What install.sh makes; `root` is '' on a host, a directory with `--root`."""
     return Installation(root + '/etc/virt-guard/policy.yaml', True, root)
+
+
+def installer() -> str:
+    """The command that puts the guard in force on this host: that of its package, else that of a checkout."""
+    return _OF_PACKAGE if os.path.exists(_OF_PACKAGE) else './install.sh'
 
 
 def not_installed() -> Installation:

@@ -130,10 +130,11 @@ def on_compiled(path: str) -> 'List[str]':
 def on_host(policy: model.Policy, installation: 'Installation') -> 'List[str]':
     """Whether the policy in force is made from another profile than that of this host, as after an upgrade."""
     from ...policy.host_profile import difference, profile_of
+    from ...policy.installation import installer
 
     profile = profile_of(policy)
     said = difference(profile, installation.host or '/') if installation.installed else ''
-    command = said.replace('--profile', 'install.sh --profile')
+    command = said.replace('--profile', installer() + ' --profile')
     return ['%s (the policy is made of %s)' % (command, profile)] if said else []
 
 
