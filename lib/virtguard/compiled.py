@@ -14,10 +14,10 @@ import sys
 import time
 from binascii import crc32
 
-from . import __version__, model
-from .errors import NotAFileError, PolicyFileError
+from . import __version__, errors, packed
 from .tree import ARG_NS, LIBOSINFO_NS, NAMESPACE, QEMU_NS, Element, is_plain_id, read_tree
 from .trust import WAY, check_ownership, read_file
+from .verdict import ARCHITECTURES, KVM_TYPES, HostCondition, HostFacts, Policy, Verdict
 from .xpath import evaluate, in_order, meets, run, walk
 
 TYPE_CHECKING = False
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from os import stat_result
     from typing import Any, Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
+    from . import model
     from .xpath import Node
 
     Stamp = Tuple[Tuple[Any, ...], ...]
@@ -34,8 +35,6 @@ _MAX_BYTES = 64 * 1024 * 1024
 _OS = '{%s}os' % LIBOSINFO_NS
 _COMMANDLINE, _ARG = '{%s}commandline' % QEMU_NS, '{%s}arg' % QEMU_NS
 _UUID_CHARACTERS = frozenset('0123456789abcdefABCDEF')
-# What judging needs of a rule, in the order in which it is packed.
-_RULE_FIELDS = 'id title action why remedy match values probe host reference origin at waivable negated'.split()
 
 
 def compiled_path(policy_path: str) -> str:
@@ -64,7 +63,7 @@ def load_compiled(policy_path: str) -> 'Tuple[Optional[CompiledPolicy], str]':
         if compiled.policy.audit_until:
             compiled.policy = compiled.policy.on(time.strftime('%Y-%m-%d'))
         return compiled, ''
-    except PolicyFileError as error:
+    except errors.PolicyFileError as error:
         return None, error.message
     except Exception as error:  # whatever is wrong with it, the policy itself can be read
         return None, '%s cannot be used (%s); run virt-guard policy compile' % (path, error)
@@ -117,7 +116,7 @@ def _read(path: str) -> 'Optional[bytes]':
         data = read_file(path, _MAX_BYTES, check_ownership, follow_links=False)
     except FileNotFoundError:
         return None
-    except NotAFileError:
+    except errors.NotAFileError:
         data = None
     if data is None or len(data) > _MAX_BYTES:
         raise ValueError('not a regular file of a sensible size')
@@ -153,20 +152,18 @@ class CompiledPolicy:
         name, mode, failure, deadline, audit_required, sha256, source, audit_until = settings
         if mode not in ('enforce', 'audit') or failure not in ('deny', 'admit') or not deadline > 0:
             raise ValueError('it has settings that no policy has')
-        self.policy = model.Policy(
-            name, mode, failure, deadline, audit_required, (), sha256, source, audit_until=audit_until
-        )
+        self.policy = Policy(name, mode, failure, deadline, audit_required, (), sha256, source, audit_until=audit_until)
 
     def judge(
-        self, xml: bytes, host: model.HostFacts, today: str, starting: bool = False
-    ) -> 'Tuple[Optional[model.Verdict], List[int]]':
+        self, xml: bytes, host: HostFacts, today: str, starting: bool = False
+    ) -> 'Tuple[Optional[Verdict], List[int]]':
         """The verdict on a domain; if it is `starting`, also by the rules of START. None where lxml must tell what the
         document says, and for rules that lxml must evaluate or that ask for a probe; then also the numbers of the rules
         that must be judged.
 
         :raises DomainXMLError: it has a DOCTYPE, or an argument for QEMU that no real domain has
         """
-        excluded = {n for n, packed in self._conditions.items() if not _may_apply(packed, host)}
+        excluded = {n for n, conditions in self._conditions.items() if not _may_apply(conditions, host)}
         if not starting:
             excluded |= self._of_start
         document = read_tree(xml)
@@ -182,7 +179,7 @@ class CompiledPolicy:
         ]
         numbers = sorted({*found, *self._without_match, *for_lxml} - excluded)
         if not numbers:
-            return model.Verdict(*_name_and_uuid(root), self.policy, (), today), []
+            return Verdict(*_name_and_uuid(root), self.policy, (), today), []
         if not for_lxml and self._probing.isdisjoint(numbers):
             return self._verdict(root, found, numbers, host, today), []
         return None, numbers
@@ -208,8 +205,8 @@ class CompiledPolicy:
         return selected
 
     def _verdict(
-        self, root: Element, found: 'Dict[int, List[Node]]', numbers: 'List[int]', host: model.HostFacts, today: str
-    ) -> model.Verdict:
+        self, root: Element, found: 'Dict[int, List[Node]]', numbers: 'List[int]', host: HostFacts, today: str
+    ) -> Verdict:
         from .findings import Paths, find  # hardly needed for a clean domain
 
         findings: 'List[model.Finding]' = []
@@ -225,24 +222,24 @@ class CompiledPolicy:
 
             applied = Waivers(waivers, today)
             findings = [applied.apply(finding, name, uuid) for finding in findings]
-        return model.Verdict(name, uuid, self.policy, findings, today)
+        return Verdict(name, uuid, self.policy, findings, today)
 
     def _rule(self, number: int) -> 'Tuple[model.Rule, Sequence[str]]':
         """A rule, and what it compares of an element."""
-        *packed, compared = marshal.loads(self._rules[number])
-        return unpack_rule(tuple(packed)), compared
+        *fields, compared = marshal.loads(self._rules[number])
+        return packed.unpack_rule(fields), compared
 
     def _read_waivers(self) -> 'Tuple[model.Waiver, ...]':
-        return tuple(model.Waiver(*waiver) for waiver in marshal.loads(self._waivers))
+        return packed.unpack_waivers(self._waivers)
 
     def listed(self) -> 'Tuple[Tuple[str, str], ...]':
         """The id and the title of every rule, also of those that are off, or that judge only what happens later."""
         return tuple(marshal.loads(self._listed))
 
-    def narrowed(self, numbers: 'Sequence[int]') -> model.Policy:
+    def narrowed(self, numbers: 'Sequence[int]') -> Policy:
         """The policy with the rules of these numbers, and with its waivers."""
         policy = self.policy
-        return model.Policy(
+        return Policy(
             policy.name,
             policy.mode,
             policy.failure,
@@ -279,10 +276,10 @@ def _usual_root(document: Element) -> 'Optional[Element]':
     """The domain; None if it is none, or not one that can be judged (see judging/refused), or has the id of an
     operating system that may mean another one (see policy/os_ids)."""
     (root,) = document.elements()
-    if root.tag != 'domain' or root.get('type') not in model.KVM_TYPES:
+    if root.tag != 'domain' or root.get('type') not in KVM_TYPES:
         return None
     for system in root.named('os'):
-        if any(type.get('arch') not in model.ARCHITECTURES for type in system.named('type')):
+        if any(type.get('arch') not in ARCHITECTURES for type in system.named('type')):
             return None
     for child in root.elements():
         if child.tag == 'metadata' or '}' in child.tag:
@@ -327,30 +324,8 @@ def _is_among(node: 'Node', texts: 'Any') -> bool:
     return join_texts((value,)) in texts if isinstance(texts, str) else value in texts
 
 
-def _may_apply(conditions: 'Tuple[Any, ...]', host: model.HostFacts) -> bool:
-    return all(model.HostCondition(*condition).met_by(host) is not False for condition in conditions)
-
-
-def pack_rule(rule: model.Rule) -> 'Tuple[Any, ...]':
-    """What judging needs of a rule, as data that can be marshalled."""
-    return tuple(pack_conditions(rule) if name == 'host' else getattr(rule, name) for name in _RULE_FIELDS)
-
-
-def unpack_rule(packed: 'Tuple[Any, ...]') -> model.Rule:
-    """The rule that pack_rule has packed."""
-    fields: 'Dict[str, Any]' = dict(zip(_RULE_FIELDS, packed))
-    fields['host'] = tuple(model.HostCondition(*condition) for condition in fields['host'])
-    return model.Rule(**fields)
-
-
-def pack_conditions(rule: model.Rule) -> 'Tuple[Any, ...]':
-    """A rule's conditions about the host, packed."""
-    return tuple((condition.fact, condition.values, condition.negated, condition.span) for condition in rule.host)
-
-
-def pack_waiver(waiver: model.Waiver) -> 'Tuple[Any, ...]':
-    """A waiver as data, in the order in which Waiver takes it."""
-    return tuple(getattr(waiver, name) for name in model.Waiver.__slots__)
+def _may_apply(conditions: 'Tuple[Any, ...]', host: HostFacts) -> bool:
+    return all(HostCondition(*condition).met_by(host) is not False for condition in conditions)
 
 
 def join_texts(texts: 'Iterable[str]') -> str:

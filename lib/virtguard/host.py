@@ -8,11 +8,13 @@ the hook asks from a process that it can abandon.
 import posix  # not os: see the import budget in hook/call
 import time
 
-from . import model
+from .verdict import HostFacts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, Dict, Iterable, List, Optional
+
+    from .verdict import Answer, Answered
 
 _INFINIBAND_CLASS = '0x0207'
 _TYPE, _BLOCK_DEVICE, _REGULAR_FILE = 0o170000, 0o060000, 0o100000  # from <sys/stat.h>
@@ -29,13 +31,13 @@ _CONTAINER_FILES = (
 )
 
 
-def read_facts(needed: 'Iterable[str]', root: str = '/') -> model.HostFacts:
+def read_facts(needed: 'Iterable[str]', root: str = '/') -> HostFacts:
     """Read the `needed` facts; the others stay None. `root` stands for / in tests."""
     host = Host(root)
     readers = {'arch': _arch, 'container': host.container, 'os': host.os}
     facts = {name: readers[name]() for name in needed}
     arch, container, os = facts.get('arch'), facts.get('container'), facts.get('os')
-    return model.HostFacts(arch, container, os, host.probe, host.evidence, host.os_like)
+    return HostFacts(arch, container, os, host.probe, host.evidence, host.os_like)
 
 
 def today() -> str:
@@ -62,7 +64,7 @@ class Host:
 
     def __init__(self, root: str = '/') -> None:
         self._root = root.rstrip('/')
-        self.evidence: 'Dict[str, str]' = {}  # see model.HostFacts
+        self.evidence: 'Dict[str, str]' = {}  # see HostFacts
         self.os_like: 'List[str]' = []  # known once os() is
 
     def _path(self, path: str) -> bytes:
@@ -136,27 +138,27 @@ class Host:
                 fields[key.strip()] = value.strip().strip('"\'')
         return fields
 
-    def probe(self, name: str, subject: str) -> 'model.Answered':
+    def probe(self, name: str, subject: str) -> 'Answered':
         """Answer one probe.
 
         :param name: one of PROBES in policy/layer
         :param subject: for `multipath-device` the path of a source device, for `infiniband-vf` a PCI address, for
             `foreign-emulator` the path of an emulator
         """
-        probes: 'Dict[str, Callable[[str], model.Answered]]' = {
+        probes: 'Dict[str, Callable[[str], Answered]]' = {
             'multipath-device': self.is_multipath_device,
             'infiniband-vf': self.is_infiniband_vf,
             'foreign-emulator': self.is_foreign_emulator,
         }
         return probes[name](subject)
 
-    def is_foreign_emulator(self, path: str) -> 'model.Answered':
+    def is_foreign_emulator(self, path: str) -> 'Answered':
         """Whether a file is not the distribution's emulator, and why."""
         from .emulator_file import foreign_emulator  # hardly ever asked for
 
         return foreign_emulator(path, self._root)
 
-    def is_multipath_device(self, device: str) -> 'model.Answer':
+    def is_multipath_device(self, device: str) -> 'Answer':
         """Whether a block device is a multipath map, or is stacked on one (a partition, a logical volume).
 
         For a SCSI device that is passed through (scsi:HOST:BUS:TARGET:UNIT): whether it is a path of a map.
@@ -179,7 +181,7 @@ class Host:
             return None
         return self._is_multipath(sysfs, 8)
 
-    def _is_path(self, address: str) -> 'model.Answer':
+    def _is_path(self, address: str) -> 'Answer':
         device = '/sys/bus/scsi/devices/' + address
         if not address or '/' in address or not self._exists(device):
             return None
@@ -187,7 +189,7 @@ class Host:
         holders = [disk + '/holders/' + name for disk in disks for name in self._list(disk + '/holders') or []]
         return any((self._read(holder + '/dm/uuid') or '').startswith('mpath-') for holder in holders)
 
-    def _is_multipath(self, sysfs: str, depth: int) -> 'model.Answer':
+    def _is_multipath(self, sysfs: str, depth: int) -> 'Answer':
         # mpath-WWID, and part1-mpath-WWID for a partition.
         uuid = (self._read(sysfs + '/dm/uuid') or '').split('-')
         if 'mpath' in uuid[: 2 if uuid[0].startswith('part') else 1]:
@@ -198,7 +200,7 @@ class Host:
         answers = [self._is_multipath('%s/slaves/%s' % (sysfs, name), depth - 1) for name in below]
         return True if True in answers else None if None in answers else False
 
-    def is_infiniband_vf(self, address: str) -> 'model.Answer':
+    def is_infiniband_vf(self, address: str) -> 'Answer':
         """Whether a PCI device is a virtual function of an InfiniBand adapter.
 
         At `start` the function is already bound to vfio-pci and has no network side any more. So its class and the

@@ -7,7 +7,7 @@ judging uses, so that the same code judges either tree. lxml's names in a namesp
 
 import pyexpat
 
-from .errors import DomainXMLError
+from . import errors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,9 +79,7 @@ class Element:
     @property
     def sourceline(self) -> int:
         """The line in which its start tag ends: so lxml counts."""
-        top = self
-        while top.parent is not None:
-            top = top.parent
+        top = document_of(self)
         data: bytes = top.data if isinstance(top, Document) else b''
         return data.count(b'\n', 0, _end_of_tag(data, self._offset)) + 1
 
@@ -261,10 +259,6 @@ def _end_of_tag(data: bytes, start: int) -> int:
         start = data.find(data[first : first + 1], first + 1) + 1
 
 
-class _Uncertain(Exception):
-    pass
-
-
 def read_tree(data: bytes) -> 'Optional[Document]':
     """The document as a tree; None where only lxml can tell what it says, or that it is not well-formed.
 
@@ -282,7 +276,11 @@ def read_tree(data: bytes) -> 'Optional[Document]':
     builder = _Builder(data)
     try:
         builder.parser.Parse(data, True)
-    except (pyexpat.ExpatError, _Uncertain, UnicodeDecodeError):  # older expats (before 2.4.5) let bad names pass
+    except (
+        pyexpat.ExpatError,
+        NotImplementedError,
+        UnicodeDecodeError,
+    ):  # older expats (before 2.4.5) let bad names pass
         return None
     return builder.document
 
@@ -308,6 +306,13 @@ def has_small_namespaces(data: bytes) -> bool:
                 return False
 
 
+def document_of(node: 'Any') -> 'Any':
+    """The document that a node is in."""
+    while node.parent is not None:
+        node = node.parent
+    return node
+
+
 class _Builder:
     def __init__(self, data: bytes) -> None:
         self.document = Document(data)
@@ -327,7 +332,7 @@ class _Builder:
     def _declare(self, prefix: 'Optional[str]', uri: 'Optional[str]') -> None:
         # Most documents have no namespace outside of metadata; those that have one are looked at more closely.
         if uri == ARG_NS:
-            raise _Uncertain
+            raise NotImplementedError
         self.parser.StartElementHandler = self._start_carefully
 
     def _start(self, name: str, attributes: 'Dict[str, str]') -> None:
@@ -338,7 +343,7 @@ class _Builder:
         stack.append(element)
         self._count += 1
         if len(stack) > MAX_DEPTH or self._count > _MAX_ELEMENTS:
-            raise _Uncertain
+            raise NotImplementedError
 
     def _end(self, name: str) -> None:
         self._stack.pop()
@@ -356,7 +361,7 @@ class _Builder:
         prefixes = _NOTHING
         if NAMESPACE in ''.join(attributes):
             if not is_free:
-                raise _Uncertain
+                raise NotImplementedError
             split = [_split(written) for written in attributes]
             prefixes = {tag: prefix for tag, prefix in split if prefix is not None}
             attributes = {tag: value for (tag, _), value in zip(split, attributes.values())}
@@ -367,7 +372,7 @@ class _Builder:
         tag, prefix = _split(name)
         is_extension = tag.startswith('{' + EXTENSION) if len(stack) == 2 else len(stack) > 2 and '}' in stack[2].tag
         if not is_free and not is_extension:
-            raise _Uncertain
+            raise NotImplementedError
         self._start(tag, attributes)
         stack[-1].prefix = prefix
         stack[-1]._prefixes = prefixes
@@ -399,9 +404,9 @@ def is_plain_id(id: str) -> bool:
 
 
 def _refuse_doctype(*arguments: object) -> 'NoReturn':
-    raise DomainXMLError('the XML has a DOCTYPE, which no libvirt document has', 1)
+    raise errors.DomainXMLError('the XML has a DOCTYPE, which no libvirt document has', 1)
 
 
 def _check_declaration(version: str, encoding: 'Optional[str]', standalone: int) -> None:
     if version != '1.0' or (encoding or 'utf-8').lower() != 'utf-8':
-        raise _Uncertain
+        raise NotImplementedError

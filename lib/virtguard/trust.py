@@ -6,7 +6,7 @@ If others have put something else in the place of a file, such as a FIFO, the re
 
 import posix  # not os: see the import budget in hook/call
 
-from .errors import NotAFileError, PolicyFileError
+from . import errors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def read_file(path: str, max_bytes: int, trusted: 'Optional[Check]' = None, foll
     try:
         status = posix.fstat(descriptor)
         if status.st_mode & _TYPE != _REGULAR:
-            raise NotAFileError(path)
+            raise errors.NotAFileError(path)
         if trusted is not None:
             trusted(path, status)
         chunks: 'List[bytes]' = []
@@ -102,7 +102,7 @@ def directories(path: str) -> 'List[str]':
             continue
         links += 1
         if links > _MAX_LINKS:
-            raise PolicyFileError('cannot read the policy %s: too many links' % path)
+            raise errors.PolicyFileError('cannot read the policy %s: too many links' % path)
         check_owner(there, os.lstat(there))
         target = os.readlink(there)
         rest += target.split('/')[::-1]
@@ -128,7 +128,7 @@ def check_ownership(path: str, status: 'stat_result') -> None:
     sticky_directory = status.st_mode & _TYPE == _DIRECTORY and status.st_mode & _STICKY
     if status.st_mode & _OTHERS_WRITE and not sticky_directory:
         mode = status.st_mode & ~_TYPE
-        raise PolicyFileError(
+        raise errors.PolicyFileError(
             '%s can be written by others (mode %04o)' % (path, mode), _hint(path, status, 'chmod go-w ')
         )
 
@@ -144,7 +144,7 @@ def check_owner(path: str, status: 'stat_result') -> None:
     :raises PolicyFileError:
     """
     if status.st_uid not in (0, posix.geteuid()):
-        raise PolicyFileError(
+        raise errors.PolicyFileError(
             '%s belongs to uid %d, who could change the policy' % (path, status.st_uid),
             _hint(path, status, 'chown -h root '),
         )

@@ -15,29 +15,6 @@ _INFINITY = float('inf')
 _XML_LANG = '{http://www.w3.org/XML/1998/namespace}lang'
 
 
-def to_text(value: 'Any') -> str:
-    """A boolean, number or text as a text; numbers as libxml2 writes them."""
-    if value.__class__ is bool:
-        return 'true' if value else 'false'
-    if value.__class__ is not float:
-        return str(value)
-    if value != value:
-        return 'NaN'
-    size = abs(value)
-    if size == _INFINITY:
-        return 'Infinity' if value > 0 else '-Infinity'
-    if size < 2147483647 and value == int(value):
-        return '%d' % value
-    if not 1e-5 <= size <= 1e9:
-        digits, _, exponent = ('%.14e' % value).partition('e')
-        return '%se%s' % (digits.rstrip('0').rstrip('.'), exponent)
-    from math import log10
-
-    magnitude = int(log10(size))
-    places = 15 - magnitude - (magnitude > 0)
-    return ('%.*f' % (places, value)).rstrip('0').rstrip('.')
-
-
 def _name(nodes: 'Sequence[Any]') -> str:
     """The name of the first node, as the tree has it."""
     return '' if not nodes else nodes[0].attrname if nodes[0].__class__ is Leaf else nodes[0].tag

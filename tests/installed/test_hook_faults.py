@@ -24,6 +24,10 @@ pytestmark = [
 ]
 
 LAZY = (
+    'errors',
+    'model',
+    'packed',
+    'xpath_values',
     'journal',
     'wording',
     'findings',
@@ -37,7 +41,7 @@ LAZY = (
     'judging/evaluate',
     'policy/problems',
 )
-GROUND = ('hook/call', 'hook/__init__', 'model', 'compiled', 'errors', 'tree', 'xpath', 'trust', 'host', '__init__')
+GROUND = ('hook/call', 'hook/__init__', 'verdict', 'compiled', 'tree', 'xpath', 'trust', 'host', '__init__')
 
 
 @pytest.fixture(scope='module')

@@ -11,10 +11,10 @@ import posix
 import sys
 import time
 
-from .. import model
+from .. import errors
 from ..compiled import compiled_path, load_compiled
-from ..errors import DomainXMLError, Expired, GuardError, TooSlow, describe_defect
 from ..host import read_facts, today
+from ..verdict import ADMIT, DEFAULT_SETTINGS, DENY, ERROR, MAX_XML_BYTES, WOULD_DENY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,20 +59,20 @@ def main(arguments: 'Sequence[str]', policy_path: str, log_file: str) -> int:
             result = call.decide()
         finally:
             call.disarm()
-    except TooSlow as slow:
+    except errors.TooSlow as slow:
         return call.fail('judging took longer than %s' % slow, of_document=True)
-    except Expired as expired:
+    except errors.Expired as expired:
         doing = _STAGES.get(call.stage, call.stage)
         if str(expired):
             return call.fail('%s passed while %s' % (expired, doing))
         return call.fail('the deadline of %g seconds passed while %s' % (call.settings['deadline'], doing))
-    except GuardError as error:
-        return call.fail(error.message, error.hint, isinstance(error, DomainXMLError))
+    except errors.GuardError as error:
+        return call.fail(error.message, error.hint, isinstance(error, errors.DomainXMLError))
     except (ImportError, SyntaxError) as error:
         return call.fail('a part of the guard is missing or broken: %s' % error, 'run install.sh again')
     except Exception as error:  # a defect of the guard must neither open the door nor show a traceback
         doing = _STAGES.get(call.stage, call.stage)
-        return call.fail('internal error while %s: %s' % (doing, describe_defect(error)), '', call.is_judging())
+        return call.fail('internal error while %s: %s' % (doing, errors.describe_defect(error)), '', call.is_judging())
     return call.conclude(result)
 
 
@@ -129,7 +129,7 @@ class Call:
         self._armed = False
         self._judged = False
         self._uuid = ''
-        self.settings: 'Dict[str, Any]' = dict(model.DEFAULT_SETTINGS)
+        self.settings: 'Dict[str, Any]' = dict(DEFAULT_SETTINGS)
         self.stage = 'starting'
         self._stage_began = self.started
 
@@ -166,14 +166,14 @@ class Call:
         """
         left = _PATIENCE - (time.monotonic() - self.started)
         if left <= 0:
-            raise (TooSlow if self.is_judging() else Expired)('%g seconds' % _PATIENCE)
+            raise (errors.TooSlow if self.is_judging() else errors.Expired)('%g seconds' % _PATIENCE)
         return max(left, 0.001)
 
-    def overworked(self) -> Expired:
+    def overworked(self) -> 'errors.Expired':
         """What it means that the deadline of this stage's work has passed."""
         if self.is_judging():
-            return TooSlow('%g seconds of processor time' % self.settings['deadline'])
-        return Expired()
+            return errors.TooSlow('%g seconds of processor time' % self.settings['deadline'])
+        return errors.Expired()
 
     def is_judging(self) -> bool:
         """Whether the document is the only cause of a failure that others choose."""
@@ -192,10 +192,10 @@ class Call:
         self._xml = read_domain()
         try:
             return self._decide_by(compiled)
-        except GuardError:
+        except errors.GuardError:
             raise
         except Exception as error:  # the file was not made by the compiler
-            self._warning = '%s cannot be used: %s' % (compiled_path(self._policy_path), describe_defect(error))
+            self._warning = '%s cannot be used: %s' % (compiled_path(self._policy_path), errors.describe_defect(error))
             self.note('policy')
             return self._ask_worker(None, self._xml)
 
@@ -208,10 +208,10 @@ class Call:
             return self._ask_worker(compiled.narrowed(candidates), self._xml, host)
         self._judged = True
         outcome = verdict.outcome
-        if outcome == model.ADMIT and self.operation != 'start':
+        if outcome == ADMIT and self.operation != 'start':
             return {'outcome': outcome}  # `start` follows, and is recorded
         journal, wording = sturdily(_import_describers)
-        text = '' if outcome == model.ADMIT else wording.refusal(verdict)
+        text = '' if outcome == ADMIT else wording.refusal(verdict)
         return {'outcome': outcome, 'text': text, 'fields': journal.verdict_fields(verdict)}
 
     def _ask_worker(self, *prepared: 'Any') -> 'Dict[str, Any]':
@@ -244,7 +244,7 @@ class Call:
     def conclude(self, result: 'Dict[str, Any]') -> int:
         """Record the verdict and answer libvirt."""
         outcome = result['outcome']
-        status = {model.DENY: DENIED, model.ERROR: self._undecided()}.get(outcome, ADMITTED)
+        status = {DENY: DENIED, ERROR: self._undecided()}.get(outcome, ADMITTED)
         recorded = not self._is_to_be_recorded(status, outcome) or self._record(result['fields'])
         if status == ADMITTED:
             return ADMITTED if recorded or not self.settings['audit'] else self._refuse_unrecorded()
@@ -258,9 +258,9 @@ class Call:
         Whoever defines a domain chooses its document. So the domain is refused then, unless the mode is `audit`.
         """
         journal, wording, worker = sturdily(_import_reporters)
-        status, outcome, answer = self._undecided(), model.ERROR, 'is refused'
+        status, outcome, answer = self._undecided(), ERROR, 'is refused'
         if of_document and self.settings['mode'] == 'audit':
-            status, outcome, answer = ADMITTED, model.WOULD_DENY, 'would be denied (audit mode)'
+            status, outcome, answer = ADMITTED, WOULD_DENY, 'would be denied (audit mode)'
         elif of_document:
             status = UNDECIDED
         elif status == ADMITTED:
@@ -285,7 +285,7 @@ class Call:
         """
         if self._policy_path.endswith(PROOF_POLICY):
             return False  # install.sh sees the answer, and no domain has tried to start
-        return status != ADMITTED or self.operation == 'start' or outcome == model.WOULD_DENY
+        return status != ADMITTED or self.operation == 'start' or outcome == WOULD_DENY
 
     def _undecided(self) -> int:
         return ADMITTED if self.settings['failure'] == 'admit' else UNDECIDED
@@ -313,7 +313,7 @@ def read_domain() -> bytes:
     """The XML that libvirt writes to standard input; if it is too large, just so much that this shows."""
     chunks: 'List[bytes]' = []
     size = 0
-    while size <= model.MAX_XML_BYTES:
+    while size <= MAX_XML_BYTES:
         chunk = posix.read(0, 1 << 16)
         if not chunk:
             return b''.join(chunks)

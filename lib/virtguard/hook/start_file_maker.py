@@ -14,7 +14,7 @@ from ..trust import write_file
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import CodeType, FrameType
-    from typing import Dict, List, Sequence, TextIO, Tuple
+    from typing import Dict, Sequence, TextIO
 
     from .start_file import Part
 
@@ -22,6 +22,14 @@ _PACKAGE = __name__.partition('.')[0]
 _HOOK = 'virtguard.hook'
 _READER = _HOOK + '.start_file'
 _SIZE = 32  # bytes of a digest
+# What a start needs that finds something, is recorded, or fails: it would take as long to find these one by one.
+LATER = tuple(
+    _PACKAGE + '.' + name
+    for name in (
+        'digest errors findings flags journal model packed qemu_args waivers wording xpath_axes xpath_functions '
+        'xpath_values'
+    ).split()
+)
 
 
 def main(argv: 'Sequence[str]', stdout: 'TextIO') -> int:
@@ -59,16 +67,16 @@ def make_start_file(library: str) -> bytes:
 
     :param library: the directory from which this package was imported
     """
-    codes = imported(_HOOK, _READER)
-    parts = tuple(_part(library, name, code) for name, code in codes.items() if name != _READER)
-    data = marshal.dumps((codes[_READER], parts)) + _digest(sys.version.encode()) + _sources(library, parts)
+    parts = tuple(_part(library, name) for name in in_order(_HOOK, *LATER))
+    data = marshal.dumps((_code(_path(library, _READER)), parts))
+    data += _digest(sys.version.encode()) + _sources(library, parts)
     return (data + _digest(data)) * 2
 
 
 def _sources(library: str, parts: 'Sequence[Part]') -> bytes:
     sources = []
-    for name in [part[1] for part in parts] + [_READER.replace('.', '/') + '.py']:
-        with open('%s/%s' % (library, name), 'rb') as file:
+    for name in [part[0] for part in parts] + [_READER]:
+        with open(_path(library, name), 'rb') as file:
             sources.append(_digest(file.read()))
     stamps = repr([part[:5] for part in parts]).encode('utf-8', 'surrogateescape')
     return _digest(stamps + b''.join(sources))
@@ -100,15 +108,15 @@ def _digest(data: bytes) -> bytes:
     return bytes.fromhex(sha256_hex(data))
 
 
-def imported(*names: str) -> 'Dict[str, CodeType]':
-    """The code of these modules of the package, and of those that they need, each behind those that it needs."""
+def in_order(*names: str) -> 'Sequence[str]':
+    """These modules of the package, and those that they need, each behind those that it needs."""
     kept = {name: module for name, module in sys.modules.items() if name.partition('.')[0] == _PACKAGE}
-    found: 'List[Tuple[str, CodeType]]' = []
+    found: 'Dict[str, None]' = {}
 
     def note(frame: 'FrameType', event: str, argument: object) -> None:
         name = frame.f_globals.get('__name__', '')
         if event == 'return' and frame.f_code.co_name == '<module>' and name.partition('.')[0] == _PACKAGE:
-            found.append((name, frame.f_code))
+            found[name] = None
 
     for name in kept:
         del sys.modules[name]
@@ -122,12 +130,28 @@ def imported(*names: str) -> 'Dict[str, CodeType]':
         for name in [name for name in sys.modules if name.partition('.')[0] == _PACKAGE]:
             del sys.modules[name]
         sys.modules.update(kept)
-    return dict(found)
+    return tuple(found)
 
 
-def _part(library: str, name: str, code: 'CodeType') -> 'Part':
-    path = name.replace('.', '/')
-    is_package = os.path.isdir('%s/%s' % (library, path))
-    path += '/__init__.py' if is_package else '.py'
-    status = os.stat('%s/%s' % (library, path))
-    return name, path, is_package, int(status.st_mtime), status.st_size, code
+def _part(library: str, name: str) -> 'Part':
+    path = _path(library, name)
+    status = os.stat(path)
+    code = _code(path)
+    return (
+        name,
+        path[len(library) + 1 :],
+        path.endswith('/__init__.py'),
+        int(status.st_mtime),
+        status.st_size,
+        marshal.dumps(code) if name in LATER else code,
+    )
+
+
+def _path(library: str, name: str) -> str:
+    path = '%s/%s' % (library, name.replace('.', '/'))
+    return path + '/__init__.py' if os.path.isdir(path) else path + '.py'
+
+
+def _code(path: str) -> 'CodeType':
+    with open(path, 'rb') as file:
+        return compile(file.read(), path, 'exec', dont_inherit=True, optimize=2)  # without docstrings

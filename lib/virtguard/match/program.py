@@ -17,7 +17,7 @@ an operation of its own here, and nothing about types is asked when a program ru
 A step is (axis, test, predicates, whether nodes must be put in order); a predicate that is a number is ('at', x).
 """
 
-from ..xpath import to_number
+from ..xpath_values import to_number
 from .syntax import (
     HAS_FLAG,
     IS_ANY_ADDRESS,

@@ -8,12 +8,13 @@ import time
 from binascii import crc32
 
 from .. import model
-from ..compiled import headline, join_texts, pack_conditions, pack_rule, pack_waiver, take_stamp
+from ..compiled import headline, join_texts, take_stamp
 from ..errors import GuardError
 from ..match.compared import compared_in
 from ..match.condition import make_condition
 from ..match.needs import derive_need
 from ..match.program import make_program, share
+from ..packed import pack_conditions, pack_rule, pack_waivers
 from ..source_contents import take_contents
 from ..tree import NAMESPACE
 from ..trust import FILE, LISTING, WAY, directories, write_file
@@ -57,7 +58,7 @@ def prepare(policy: model.Policy) -> 'Tuple[Any, ...]':
         # Each by itself, and the waivers: only those are read that a verdict needs. No verdict needs the list.
         (
             tuple(map(marshal.dumps, packed)),
-            marshal.dumps(tuple(map(pack_waiver, policy.waivers))),
+            pack_waivers(policy.waivers),
             marshal.dumps(tuple((rule.id, rule.title) for rule in policy.rules)),
         ),
     )
