@@ -8,44 +8,62 @@ module and python3-systemd both cost more time than the rest of the record.
 import posix  # not os: see the import budget in hook/call
 import time
 
-from . import model, wording
+from . import wording
+from .verdict import (
+    ADMIT,
+    COMPILED,
+    DENY,
+    ERROR,
+    EXPIRY,
+    GUARD_CHANGED,
+    HAPPENED,
+    POLICY_CHANGED,
+    UNKNOWN,
+    UNWATCHED,
+    WAIVED,
+    WARN,
+    WATCH_STARTED,
+    WATCH_STOPPED,
+    WOULD_DENY,
+    Verdict,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import List, Optional, Tuple
 
-    from .model import Occurrence
+    from .model import Finding, Occurrence
 
     Fields = List[Tuple[str, str]]
 
 # Fixed for ever: administrators filter by them (journalctl MESSAGE_ID=...).
 MESSAGE_IDS = {
-    model.ADMIT: '23879d3fea7b48338d22c201c6577e2a',
-    model.DENY: '493275d39ad54c669c33d8328bff1447',
-    model.WOULD_DENY: '26094ee951604dfc931e71473e1c5bc3',
-    model.ERROR: 'f5fed29b16764425ac01972c7559af07',
-    model.HAPPENED: '56f3aa9fc0884aca888aa25eb2ec6229',
-    model.POLICY_CHANGED: '8a207a7f96844ca98aa39f027b04ad4a',
-    model.COMPILED: 'b00b97a388434e8c88f63cb62c1fffbd',
-    model.GUARD_CHANGED: '0663a4e211e84c2bbcef5dba4d777625',
-    model.WATCH_STARTED: '2b48c9f11dc7459db3bc076f7810f2b1',
-    model.WATCH_STOPPED: '1fbf7b9595d64dc282c3504342606a4f',
-    model.UNWATCHED: 'fb2e0122d284473581aedf66150985be',
-    model.EXPIRY: 'a98fdc1ae51b411692abc70f35674db7',
+    ADMIT: '23879d3fea7b48338d22c201c6577e2a',
+    DENY: '493275d39ad54c669c33d8328bff1447',
+    WOULD_DENY: '26094ee951604dfc931e71473e1c5bc3',
+    ERROR: 'f5fed29b16764425ac01972c7559af07',
+    HAPPENED: '56f3aa9fc0884aca888aa25eb2ec6229',
+    POLICY_CHANGED: '8a207a7f96844ca98aa39f027b04ad4a',
+    COMPILED: 'b00b97a388434e8c88f63cb62c1fffbd',
+    GUARD_CHANGED: '0663a4e211e84c2bbcef5dba4d777625',
+    WATCH_STARTED: '2b48c9f11dc7459db3bc076f7810f2b1',
+    WATCH_STOPPED: '1fbf7b9595d64dc282c3504342606a4f',
+    UNWATCHED: 'fb2e0122d284473581aedf66150985be',
+    EXPIRY: 'a98fdc1ae51b411692abc70f35674db7',
 }
 PRIORITIES = {
-    model.ADMIT: 6,
-    model.DENY: 4,
-    model.WOULD_DENY: 4,
-    model.ERROR: 3,
-    model.HAPPENED: 4,
-    model.POLICY_CHANGED: 5,
-    model.COMPILED: 6,
-    model.GUARD_CHANGED: 5,
-    model.WATCH_STARTED: 5,
-    model.WATCH_STOPPED: 5,
-    model.UNWATCHED: 4,
-    model.EXPIRY: 4,
+    ADMIT: 6,
+    DENY: 4,
+    WOULD_DENY: 4,
+    ERROR: 3,
+    HAPPENED: 4,
+    POLICY_CHANGED: 5,
+    COMPILED: 6,
+    GUARD_CHANGED: 5,
+    WATCH_STARTED: 5,
+    WATCH_STOPPED: 5,
+    UNWATCHED: 4,
+    EXPIRY: 4,
 }
 
 _SOCKET_TIMEOUT = 0.5  # seconds; a stopped daemon must not hold up a start
@@ -55,10 +73,10 @@ _MAX_VALUE = 2048  # characters; names and paths come from the domain
 _MAX_FINDINGS = 64
 _MAX_FINDING = 512
 # Which findings go first where there is no room for all.
-_ORDER = (model.DENY, model.ERROR, model.UNKNOWN, model.WARN, model.WAIVED)
+_ORDER = (DENY, ERROR, UNKNOWN, WARN, WAIVED)
 
 
-def verdict_fields(verdict: model.Verdict) -> 'Fields':
+def verdict_fields(verdict: Verdict) -> 'Fields':
     """The fields that a verdict fills. No XML, and of its values only the domain's name and UUID."""
     mode = verdict.policy.mode
     fields = _head(verdict.outcome, wording.headline(verdict, mode))
@@ -66,7 +84,7 @@ def verdict_fields(verdict: model.Verdict) -> 'Fields':
     by_weight = sorted(verdict.findings, key=lambda finding: _ORDER.index(finding.status))
     findings = by_weight if len(by_weight) > _MAX_FINDINGS else verdict.findings
     fields += [('VIRT_GUARD_RULE', id) for id in dict.fromkeys(finding.rule.id for finding in by_weight)]
-    fields += [('VIRT_GUARD_DENIED', id) for id in verdict.rule_ids(model.DENY)]
+    fields += [('VIRT_GUARD_DENIED', id) for id in verdict.rule_ids(DENY)]
     fields += [('VIRT_GUARD_FINDING', value) for finding in findings[:_MAX_FINDINGS] for value in _told(finding)]
     left = sum(1 + finding.more for finding in findings[_MAX_FINDINGS:])
     if left:
@@ -74,8 +92,8 @@ def verdict_fields(verdict: model.Verdict) -> 'Fields':
     return fields + _waiver_fields(verdict) + verdict.policy.fields()
 
 
-def _waiver_fields(verdict: model.Verdict) -> 'Fields':
-    waived = [f for f in verdict.findings if f.status == model.WAIVED and f.waiver is not None]
+def _waiver_fields(verdict: Verdict) -> 'Fields':
+    waived = [f for f in verdict.findings if f.status == WAIVED and f.waiver is not None]
     if not waived:
         return []
     from . import waivers  # most domains need none
@@ -89,10 +107,10 @@ def _waiver_fields(verdict: model.Verdict) -> 'Fields':
     return fields
 
 
-def runtime_fields(occurrence: 'Occurrence', verdict: model.Verdict) -> 'Fields':
+def runtime_fields(occurrence: 'Occurrence', verdict: Verdict) -> 'Fields':
     """The fields of a record of one thing that happened to a running domain, or to the host; `verdict` judges only
     this."""
-    return _head(model.HAPPENED, wording.happening(occurrence, verdict)) + [
+    return _head(HAPPENED, wording.happening(occurrence, verdict)) + [
         ('VIRT_GUARD_DOMAIN', verdict.domain_name),
         ('VIRT_GUARD_UUID', verdict.uuid),
         ('VIRT_GUARD_OPERATION', 'watch'),
@@ -106,7 +124,7 @@ def runtime_fields(occurrence: 'Occurrence', verdict: model.Verdict) -> 'Fields'
     ]
 
 
-def _told(finding: model.Finding) -> 'List[str]':
+def _told(finding: 'Finding') -> 'List[str]':
     """A finding, and as a second value how many more there are like it."""
     kind = '%s %s' % (finding.status, finding.rule.id)
     values = [
@@ -115,7 +133,7 @@ def _told(finding: model.Finding) -> 'List[str]':
     return values + (['%s %s' % (kind, wording.others(finding))] if finding.more else [])
 
 
-def failure_fields(message: str, outcome: str = model.ERROR) -> 'Fields':
+def failure_fields(message: str, outcome: str = ERROR) -> 'Fields':
     """The fields of a record which says that no verdict could be reached, and what was answered then."""
     return _head(outcome, message)
 
@@ -125,12 +143,12 @@ def expiry_fields(message: str, matters: bool) -> 'Fields':
 
     :param matters: whether a domain on this host would be refused then, as far as that is known
     """
-    fields = _head(model.EXPIRY, message)
+    fields = _head(EXPIRY, message)
     return fields if matters else [(name, '6' if name == 'PRIORITY' else value) for name, value in fields]
 
 
 def own_fields(kind: str, message: str) -> 'Fields':
-    """The first fields of a record of the guard itself, such as model.POLICY_CHANGED."""
+    """The first fields of a record of the guard itself, such as POLICY_CHANGED."""
     return _head(kind, message)
 
 

@@ -1,23 +1,78 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the guard reasons about: rules, waivers, findings, and all that `verdict` has. Plain data."""
 
-from .verdict import ADMISSION as ADMISSION
-from .verdict import ADMIT as ADMIT
-from .verdict import ARCHITECTURES as ARCHITECTURES
-from .verdict import DEFAULT_SETTINGS as DEFAULT_SETTINGS
-from .verdict import DENY as DENY
-from .verdict import ERROR as ERROR
-from .verdict import KVM_TYPES as KVM_TYPES
-from .verdict import MAX_XML_BYTES as MAX_XML_BYTES
-from .verdict import RUNTIME as RUNTIME
-from .verdict import VENDORS as VENDORS
-from .verdict import WOULD_DENY as WOULD_DENY
-from .verdict import HostCondition as HostCondition
-from .verdict import HostFacts as HostFacts
-from .verdict import Policy as Policy
-from .verdict import Verdict as Verdict
-from .verdict import mode_on as mode_on
-from .verdict import release_of as release_of
+from .verdict import (
+    ADMISSION,
+    ADMIT,
+    ARCHITECTURES,
+    COMPILED,
+    DEFAULT_SETTINGS,
+    DENY,
+    ERROR,
+    EXPIRY,
+    GUARD_CHANGED,
+    HAPPENED,
+    KVM_TYPES,
+    MAX_XML_BYTES,
+    POLICY_CHANGED,
+    RUNTIME,
+    UNKNOWN,
+    UNWATCHED,
+    VENDORS,
+    WAIVED,
+    WARN,
+    WATCH_STARTED,
+    WATCH_STOPPED,
+    WOULD_DENY,
+    HostCondition,
+    HostFacts,
+    Policy,
+    Verdict,
+    mode_on,
+    release_of,
+)
+
+__all__ = [
+    'ADMISSION',
+    'ADMIT',
+    'ARCHITECTURES',
+    'COMPILED',
+    'DEFAULT_SETTINGS',
+    'DENY',
+    'ERROR',
+    'EXPIRY',
+    'GUARD_CHANGED',
+    'HAPPENED',
+    'KVM_TYPES',
+    'MAX_XML_BYTES',
+    'POLICY_CHANGED',
+    'UNKNOWN',
+    'UNWATCHED',
+    'VENDORS',
+    'WAIVED',
+    'WARN',
+    'WATCH_STARTED',
+    'WATCH_STOPPED',
+    'WOULD_DENY',
+    'HostCondition',
+    'HostFacts',
+    'Policy',
+    'Verdict',
+    'mode_on',
+    'release_of',
+    'FINDING_KEYS',
+    'KNOWN_FROM',
+    'MAX_FINDINGS_PER_RULE',
+    'MAX_POLICY_BYTES',
+    'RUNTIME',
+    'START',
+    'UNCONFIRMED',
+    'Finding',
+    'Occurrence',
+    'Rule',
+    'ValueSet',
+    'Waiver',
+]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,12 +92,6 @@ MAX_POLICY_BYTES = 1024 * 1024
 # Findings of one rule and status in one domain; its owner may repeat an element at will. Further ones are counted.
 MAX_FINDINGS_PER_RULE = 16
 
-# Statuses of a finding. `waived`: somebody has permitted it; `unknown`: the host could not answer; `error`: the rule
-# itself could not be evaluated.
-WARN = 'warn'
-WAIVED = 'waived'
-UNKNOWN = 'unknown'
-
 # The keys of a rule that decide whether it finds something; the others say what follows.
 FINDING_KEYS = ('at', 'phase', 'match', 'values', 'probe', 'host')
 
@@ -54,16 +103,6 @@ KNOWN_FROM = ('list', 'document', 'source', 'derived', UNCONFIRMED)
 # call of a start shows: labels in force, resolved networks and volumes. So it is judged there, and where a domain runs,
 # but not on a definition.
 START = 'start'
-
-# What records are about that have no verdict on a whole domain.
-HAPPENED = 'runtime'  # something that a watch has found
-POLICY_CHANGED = 'policy-changed'
-COMPILED = 'compiled'
-GUARD_CHANGED = 'guard-changed'  # it was installed, upgraded or removed: install.sh records that
-WATCH_STARTED = 'watch-started'
-WATCH_STOPPED = 'watch-stopped'
-UNWATCHED = 'unwatched'  # nobody watched running domains from one time to another
-EXPIRY = 'expiry'
 
 
 class ValueSet:

@@ -29,8 +29,12 @@ ARCHITECTURES = frozenset(
     )
 )
 
-# Of the statuses of a finding, those that decide; model has all.
+# Statuses of a finding. `waived`: somebody has permitted it; `unknown`: the host could not answer; `error`: the rule
+# itself could not be evaluated.
 DENY = 'deny'
+WARN = 'warn'
+WAIVED = 'waived'
+UNKNOWN = 'unknown'
 ERROR = 'error'
 
 # When a rule is judged: as a domain starts, or as a running one changes; model has START.
@@ -41,6 +45,16 @@ RUNTIME = 'runtime'
 # a denial becomes WOULD_DENY.
 ADMIT = 'admit'
 WOULD_DENY = 'would-deny'
+
+# What records are about that have no verdict on a whole domain.
+HAPPENED = 'runtime'  # something that a watch has found
+POLICY_CHANGED = 'policy-changed'
+COMPILED = 'compiled'
+GUARD_CHANGED = 'guard-changed'  # it was installed, upgraded or removed: install.sh records that
+WATCH_STARTED = 'watch-started'
+WATCH_STOPPED = 'watch-stopped'
+UNWATCHED = 'unwatched'  # nobody watched running domains from one time to another
+EXPIRY = 'expiry'
 
 # Answers to a condition on the host: True, False, or None where the host cannot tell. A probe may add why it is so.
 if TYPE_CHECKING:

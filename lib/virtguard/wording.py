@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Verdict -> text. Pure: no I/O. Whatever comes from a domain is escaped: names may hold anything."""
 
-from . import model
+from .verdict import DENY, ERROR, UNKNOWN, WAIVED, WARN, Policy, Verdict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import List
 
-    from .model import Occurrence
+    from .model import Finding, Occurrence
 
 PROGRAM = 'virt-guard'
 # What no shell reads as anything but itself.
@@ -38,42 +38,42 @@ def counted(number: int, noun: str) -> str:
     return '%d %s%s' % (number, noun, '' if number == 1 else 's')
 
 
-def headline(verdict: model.Verdict, mode: str) -> str:
+def headline(verdict: Verdict, mode: str) -> str:
     """The verdict in one line."""
     domain = "domain '%s'" % escape(verdict.domain_name)
     policy = "policy '%s'" % escape(verdict.policy.name)
-    denied = verdict.rule_ids(model.DENY)
-    failed = verdict.rule_ids(model.ERROR)
+    denied = verdict.rule_ids(DENY)
+    failed = verdict.rule_ids(ERROR)
     if denied:
         verb = 'denied' if mode == 'enforce' else 'would be denied (%s)' % _audit_mode(verdict.policy)
         return '%s %s by %s: %s' % (domain, verb, policy, ', '.join(denied))
     if failed:
         return '%s could not be judged by %s: %s' % (domain, policy, ', '.join(failed))
-    notes = [('with warnings', verdict.rule_ids(model.WARN, model.UNKNOWN)), ('waived', verdict.rule_ids(model.WAIVED))]
+    notes = [('with warnings', verdict.rule_ids(WARN, UNKNOWN)), ('waived', verdict.rule_ids(WAIVED))]
     noted = ''.join(', %s: %s' % (note, ', '.join(ids)) for note, ids in notes if ids)
     return '%s admitted by %s%s' % (domain, policy, noted)
 
 
-def _audit_mode(policy: model.Policy) -> str:
+def _audit_mode(policy: Policy) -> str:
     return 'audit mode until %s' % policy.audit_until if policy.audit_until else 'audit mode'
 
 
-def refusal(verdict: model.Verdict) -> str:
+def refusal(verdict: Verdict) -> str:
     """The text for the user whose domain does not start: at most REFUSAL_BYTES of UTF-8, its first line sufficient.
 
     Where white space is folded, as in a web page, numbers and punctuation keep the findings apart.
     """
     lines = ['%s: %s' % (PROGRAM, headline(verdict, 'enforce'))]
-    shown = [f for f in verdict.findings if f.status in (model.DENY, model.ERROR)]
+    shown = [f for f in verdict.findings if f.status in (DENY, ERROR)]
     lines += [describe(number, finding) for number, finding in enumerate(shown, 1)]
-    more = '  more: %s explain %s' % (PROGRAM, ' '.join(verdict.rule_ids(model.DENY, model.ERROR)))
-    if verdict.decision == model.DENY and all(finding.rule.waivable for finding in shown):
-        waived = (PROGRAM, word_for(verdict), ' '.join(verdict.rule_ids(model.DENY)))
+    more = '  more: %s explain %s' % (PROGRAM, ' '.join(verdict.rule_ids(DENY, ERROR)))
+    if verdict.decision == DENY and all(finding.rule.waivable for finding in shown):
+        waived = (PROGRAM, word_for(verdict), ' '.join(verdict.rule_ids(DENY)))
         more += '; to permit it for a while: %s waiver add %s %s' % waived
     return cap(lines, more)
 
 
-def word_for(verdict: model.Verdict) -> str:
+def word_for(verdict: Verdict) -> str:
     """What stands for the domain in a command that somebody may copy: whoever defines a domain chooses its name."""
     name = verdict.domain_name
     digits = name.replace('-', '')
@@ -90,33 +90,33 @@ def quoted(word: str) -> str:
     return shlex.quote(word)
 
 
-def describe(number: int, finding: model.Finding) -> str:
+def describe(number: int, finding: 'Finding') -> str:
     """One finding as one line."""
     text = '  (%d) [%s] %s' % (number, finding.rule.id, escape(finding.message))
-    if finding.evidence and finding.status != model.UNKNOWN:
+    if finding.evidence and finding.status != UNKNOWN:
         text += ': ' + escape(finding.evidence)
     if finding.line:
         text += ' (line %d of virsh dumpxml)' % finding.line
     if finding.more:
         text += ', ' + others(finding)
-    if finding.status == model.ERROR:
+    if finding.status == ERROR:
         return text + '.'
     return '%s; remedy: %s.' % (text, escape(finding.remedy).rstrip('.'))
 
 
-def others(finding: model.Finding) -> str:
+def others(finding: 'Finding') -> str:
     """What to say of the further places that a finding stands for."""
     return 'and %d more' % finding.more
 
 
-def happening(occurrence: 'Occurrence', verdict: model.Verdict) -> str:
+def happening(occurrence: 'Occurrence', verdict: Verdict) -> str:
     """What happened to a running domain, or ('') to the host, in one line; `verdict` judges only this."""
     finding = occurrence.finding
     who = "domain '%s'" % escape(verdict.domain_name) if verdict.domain_name else 'this host'
     text = '%s: %s: %s [%s]' % (who, finding.status, escape(finding.message), finding.rule.id)
     if finding.more:
         text += ' (%s)' % others(finding)
-    if finding.status in (model.UNKNOWN, model.ERROR) or not (occurrence.before or occurrence.after):
+    if finding.status in (UNKNOWN, ERROR) or not (occurrence.before or occurrence.after):
         return text
     if not occurrence.before or occurrence.before == occurrence.after:
         return '%s: %s' % (text, escape(occurrence.after))
