@@ -75,14 +75,19 @@ def test_each_directory_has_a_readme_and_is_in_the_table():
     assert set(re.findall(r'^\| \[(\S+)\]\(\1\) \|', table, re.MULTILINE)) == directories
 
 
-def test_the_job_runs_what_its_readme_shows(shell):
-    job = yaml.safe_load((EXAMPLES / 'ci' / 'domains.yml').read_text(encoding='ascii'))
-    steps = [step['run'] for step in job['jobs']['check']['steps'] if 'run' in step]
-    assert steps[0] == 'python3 -m pip install ./virt-guard'
+def test_the_jobs_run_what_their_readme_shows(shell):
+    jobs = [
+        yaml.safe_load((EXAMPLES / 'ci' / name).read_text(encoding='ascii')) for name in ('domains.yml', 'gitlab.yml')
+    ]
+    install, *github = [step['run'] for step in jobs[0]['jobs']['check']['steps'] if 'run' in step]
+    gitlab = jobs[1]['domains']['script']
+    # tests/installed/test_pip.py does so.
+    for step in (install.splitlines(), jobs[1]['domains']['before_script']):
+        assert step[:2] == ['python3 -m venv ~/venv', '~/venv/bin/pip install ./virt-guard']
     shown = [line.partition(';')[0] for line, _ in commands(EXAMPLES / 'ci' / 'README.md')]
-    assert steps[1:] == shown
+    assert (github, gitlab) == (shown[:2], [shown[0], *shown[2:]])
     # The rules are as their fixtures expect; the domains are those of the examples, of which two are denied.
-    assert [shell(step, '.').returncode for step in steps[1:]] == [0, 1]
+    assert [shell(step, '.').returncode for step in (*github, *gitlab)] == [0, 1, 0, 1]
 
 
 def test_all_files_are_used():
@@ -96,5 +101,5 @@ def test_all_files_are_used():
                 if path.endswith('policy.yaml'):
                     named.add(path[: -len('.yaml')] + '.d')  # its drop-ins
     for path in EXAMPLES.rglob('*.*ml'):
-        if path.name != 'domains.yml' and path.is_file():
+        if path.name not in ('domains.yml', 'gitlab.yml') and path.is_file():
             assert named & {str(path), *map(str, path.parents)} - {str(EXAMPLES)}, path

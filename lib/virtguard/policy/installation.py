@@ -90,9 +90,13 @@ def _places() -> 'Tuple[Tuple[str, str], ...]':
     """Where this package may stand: the directory of its profiles there, and the policy, '' where there is no copy."""
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     tree, checkout = os.path.dirname(package), os.path.dirname(os.path.dirname(package))
-    shared = os.path.normpath(os.path.join(sys.prefix, 'share', 'virt-guard'))
+    # pip puts them below a prefix, which is not that of the interpreter in the home of a user, and in /usr/local.
+    prefixes = [sys.prefix]
+    if os.path.basename(tree) in ('site-packages', 'dist-packages'):
+        prefixes.insert(0, os.path.join(tree, '..', '..', '..'))
+    shared = [os.path.normpath(os.path.join(prefix, 'share', 'virt-guard')) for prefix in prefixes]
     return (
         (os.path.join(tree, 'profiles'), ''),
         (os.path.join(checkout, 'data', 'profiles'), os.path.join(checkout, 'policy.yaml')),
-        (os.path.join(shared, 'profiles'), os.path.join(shared, 'policy.yaml')),
+        *((os.path.join(path, 'profiles'), os.path.join(path, 'policy.yaml')) for path in shared),
     )

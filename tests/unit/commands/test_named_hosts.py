@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""--host: which names there are, and what such a host says."""
+
+import argparse
+
+import pytest
+from virtguard.commands import loading
+from virtguard.commands.domains.named_hosts import NamedHost, names
+from virtguard.policy.installation import not_installed, profiles
+
+
+def test_every_name_is_a_host_that_has_a_list():
+    found = {name: NamedHost(name) for name in names()}
+    assert {host.profile for host in found.values()} == set(profiles()) - {'rhv-4'}
+    assert all((host.os, host.container, host.arch) == (name, 'none', 'x86_64') for name, host in found.items())
+    assert all(host.probe('multipath-device', '/dev/sda') is None for host in found.values())
+
+
+@pytest.mark.parametrize(
+    'name, profile',
+    [('rocky-9.4', 'rhel-9'), ('centos-9', 'rhel-9'), ('ol-8.10', 'rhel-8'), ('opensuse-leap-15.6', 'sles-15')],
+)
+def test_rebuilds(name, profile):
+    assert NamedHost(name).profile == profile
+
+
+@pytest.mark.parametrize('name', ['rhel-7.9', 'rhel-9.40', 'rhel-11.0', 'sles-12.5', 'debian-12', 'rhel', '', 'rhel-x'])
+def test_what_is_not_known_lists_what_is(name):
+    with pytest.raises(ValueError, match='rhel-8.0 to 8.10, rhel-9.0 to 9.10, .*sles-16.0 to'):
+        NamedHost(name)
+
+
+def test_a_release_after_an_upgrade_is_that_of_a_copy():
+    """`policy diff` judges for both."""
+    arguments = argparse.Namespace(host=NamedHost('rhel-8.10'), facts=None)
+    assert [loading.meant_host(arguments, (), release).os for release in ('rhel-9.6', None)] == [
+        'rhel-9.6',
+        'rhel-8.10',
+    ]
+
+
+def test_the_list_is_taken_where_no_policy_is_in_force(capsys):
+    arguments = argparse.Namespace(host=NamedHost('sles-15.6'), policy=None)
+    assert loading.policy_for_host(arguments, not_installed()).name == 'sles-15'
+    assert 'sles-15, the list for sles-15.6, is taken' in capsys.readouterr().err
+    arguments.policy = 'rhel-9'
+    assert loading.policy_for_host(arguments, not_installed()).name == 'rhel-9'
+    assert capsys.readouterr().err == ''
