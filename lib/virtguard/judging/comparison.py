@@ -120,6 +120,8 @@ class Comparer:
 def _value(rule: model.Rule, key: str) -> 'Any':
     if key == 'host':
         return [(condition.fact, condition.values, condition.negated, condition.span) for condition in rule.host]
+    if key in ('at', 'phase'):  # both are in Rule.at
+        return rule.at == (model.RUNTIME if key == 'at' else model.START)
     return (rule.values, rule.negated) if key == 'values' else getattr(rule, key)
 
 

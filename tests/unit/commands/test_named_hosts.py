@@ -11,7 +11,9 @@ from virtguard.policy.installation import not_installed, profiles
 
 def test_every_name_is_a_host_that_has_a_list():
     found = {name: NamedHost(name) for name in names()}
-    assert {host.profile for host in found.values()} == {name for name in profiles() if name.startswith(('rhel-', 'sles-'))}
+    assert {host.profile for host in found.values()} == {
+        name for name in profiles() if name.startswith(('rhel-', 'sles-'))
+    }
     assert all((host.os, host.container, host.arch) == (name, 'none', 'x86_64') for name, host in found.items())
     assert all(host.probe('multipath-device', '/dev/sda') is None for host in found.values())
 
