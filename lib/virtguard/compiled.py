@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     Stamp = Tuple[Tuple[Any, ...], ...]
 
-_FORMAT = 7
+_FORMAT = 8
 _MAX_BYTES = 64 * 1024 * 1024
 _OS = '{%s}os' % LIBOSINFO_NS
 _COMMANDLINE, _ARG = '{%s}commandline' % QEMU_NS, '{%s}arg' % QEMU_NS

@@ -86,7 +86,7 @@ def _tell_once(arguments: 'argparse.Namespace', installation: 'Installation', po
     from ..watch.reminders import reminders_now
 
     auditor = policy.load()
-    with Outputs(*chosen_outputs(arguments, True), (model.ADMISSION, model.RUNTIME)) as shown:
+    with Outputs(*chosen_outputs(arguments, True), (model.ADMISSION, model.START, model.RUNTIME)) as shown:
         shown.begin(auditor.policy)
         for file, outcome in audit_now(installation, auditor):
             if isinstance(outcome, model.Verdict):
