@@ -15,8 +15,8 @@ unset LD_LIBRARY_PATH LD_PRELOAD TZ
 
 usage() {
     cat <<'END'
-usage: install.sh [--mode audit|enforce] [--profile NAME] [--python PATH] [--no-deps] [--root DIR]
-       install.sh --preview [--mode audit|enforce] [--profile NAME] [--python PATH] [--root DIR]
+usage: install.sh [--mode audit|enforce] [--profile NAME] [--with NAME] [--python PATH] [--no-deps] [--root DIR]
+       install.sh --preview [--mode audit|enforce] [--profile NAME] [--with NAME] [--python PATH] [--root DIR]
        install.sh --uninstall [--root DIR]
        install.sh --stage DIR
 
@@ -30,6 +30,7 @@ Run it again to upgrade. An edited policy (/etc/virt-guard/policy.yaml) is kept.
                    or what a guest may do to its host and others: kvm-baseline or kvm-restricted
                    (default: that which is installed, else that of this host, which RHEL, its rebuilds, SLES, SLED and
                    openSUSE Leap have, else rhel-8)
+  --with NAME      judge by this list, too, such as kvm-baseline (several are joined by commas)
   --python PATH    the interpreter to run with (default: /usr/libexec/platform-python or /usr/bin/python3)
   --no-deps        do not install missing packages (Python 3, lxml, PyYAML), stop instead
   --root DIR       make a tree of its own under DIR and leave the host alone: no packages, no daemon
@@ -446,10 +447,10 @@ without_settings() { # FILE
         -e "s/^(mode|failure):[[:space:]]+[\"']?(enforce|audit|deny|admit)[\"']?[[:space:]]+/\1: /" "$1"
 }
 
-# Whether a drop-in has nothing but what --mode sets.
+# Whether a drop-in has nothing but what --mode and --with set.
 is_mode_alone() { # FILE
     is_plain_file "$1" && ! grep -qvxE \
-        '# Written by virt-guard policy set, and by hand\.|mode: (enforce|audit)|failure: (deny|admit)|' -- "$1"
+        '# Written by virt-guard policy set, and by hand\.|mode: (enforce|audit)|failure: (deny|admit)|extends: [][a-z0-9, -]+|' -- "$1"
 }
 
 is_same_policy() { # FILE FILE
@@ -474,7 +475,7 @@ recall_shipped() {
 # ($work/policy.new), `remove` or `leave`.
 prepare_policy() {
     ! exists "$settings" || cp -a -- "$settings" "$work/drop-in.before"
-    decide prepare "$policy" "$pristine" "$profile" "$mode" "$work"
+    decide prepare "$policy" "$pristine" "$profile" "$mode" "$work" "$besides"
     read -r policy_state offered <"$work/said"
 }
 
@@ -1257,11 +1258,13 @@ preview() {
     set -- "$0"
     [ -z "$root" ] || set -- "$@" --root "$root"
     [ -z "$profile" ] || set -- "$@" --profile "$profile"
+    [ -z "$besides" ] || set -- "$@" --with "$besides"
     [ -z "$wanted_python" ] || set -- "$@" --python "$wanted_python"
     [ -n "$install_packages" ] || set -- "$@" --no-deps
     tree=$checkout/lib
     status=0
-    of_package commands.installing.preview "$root" "$pristine" "$hooks" "$program" "$old_program" "$profile" "$mode" "$@" ||
+    of_package commands.installing.preview "$root" "$pristine" "$hooks" "$program" "$old_program" "$profile" "$mode" "$besides" \
+        "$@" ||
         status=$?
     case $status in
     0) exit 0 ;;
@@ -1401,22 +1404,23 @@ for option in "$@"; do
     [ "$option" != --preview ] || failed=2
 done
 check_system
-root='' mode='' profile='' wanted_python='' install_packages=yes action=install destination='' committed='' tree='' proving='' link=''
+root='' mode='' profile='' besides='' wanted_python='' install_packages=yes action=install destination='' committed='' tree='' proving='' link=''
 while [ $# -gt 0 ]; do
     case $1 in
-    --root=* | --mode=* | --profile=* | --python=* | --stage=*)
+    --root=* | --mode=* | --profile=* | --with=* | --python=* | --stage=*)
         option=${1%%=*} value=${1#*=}
         shift
         set -- "$option" "$value" "$@"
         ;;
     esac
     case $1 in
-    --root | --mode | --profile | --python | --stage)
+    --root | --mode | --profile | --with | --python | --stage)
         [ -n "${2-}" ] || misused "$1 needs a value"
         case $1 in
         --root) root=$2 ;;
         --mode) mode=$2 ;;
         --profile) profile=$2 ;;
+        --with) besides=$2 ;;
         --python) wanted_python=$2 ;;
         --stage) destination=$2 && choose_action stage ;;
         esac
@@ -1444,11 +1448,11 @@ esac
 case $root$wanted_python in
 *[[:cntrl:]]*) misused 'a path with control characters' ;;
 esac
-if [ "$action" = uninstall ] && [ -n "$mode$profile$wanted_python" ]; then
+if [ "$action" = uninstall ] && [ -n "$mode$profile$besides$wanted_python" ]; then
     misused '--uninstall goes with --root only'
 fi
 if [ "$action" = stage ]; then
-    [ -z "$root$mode$profile$wanted_python" ] || misused '--stage goes with no other option'
+    [ -z "$root$mode$profile$besides$wanted_python" ] || misused '--stage goes with no other option'
     locate
     stage
     exit 0

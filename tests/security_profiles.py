@@ -87,6 +87,7 @@ guest, its host and other guests. They go with the list of any vendor, and their
 # virt-guard policy diff rhel-9 kvm-baseline          # what each refuses of the domains of this host
 # virt-guard scan --policy kvm-restricted             # every finding, before anything is in force
 # virt-guard policy set extends kvm-baseline          # shows what it would refuse, asks, and puts it in force
+# ./install.sh --preview --with kvm-baseline          # the same before the guard is installed
 ```
 
 - **`kvm-baseline`** denies what hardly any domain has and none needs, and warns of the rest.

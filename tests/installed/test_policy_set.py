@@ -154,7 +154,7 @@ def test_another_list_to_judge_by(host, settings):
     ('arguments', 'said'),
     [
         (['mode', 'adit'], "mode is 'adit' (did you mean 'audit'?)"),
-        (['extends', 'rhel-88'], "extends 'rhel-88', which is not a profile (did you mean 'rhel-8'?)"),
+        (['extends', 'rhel-88'], "'rhel-88' is not a profile (did you mean 'rhel-8'?)"),
         (['failure', 'block'], "failure is 'block' (known are: deny, admit, default)"),
         (['deadline', '61'], 'a number of seconds between 1 and 60'),
         (['deadline', 'nan'], 'a number of seconds between 1 and 60'),

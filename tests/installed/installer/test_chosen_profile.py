@@ -6,7 +6,7 @@ import re
 import subprocess
 
 import pytest
-from installation import DENIED, Installed, domain_xml
+from installation import DENIED, Installed, domain_xml, run_installer
 from installing import OFFERED, POLICY, PROFILES, edit, install, listed, settings, shipped, tree
 
 SYSTEMS = {
@@ -97,7 +97,8 @@ def test_profile_as_asked(root, profile):
     assert there.policy.read_bytes() == shipped(profile)
     check = there.run_cli('policy', 'check')
     assert check.returncode == 0 and b"policy '%s'" % profile.encode() in check.stdout
-    denied = there.run_hook('guest', 'prepare', DENIED.replace(b"type='kvm'", b"type='qemu'"))
+    denied = DENIED.replace(b"type='kvm'", b"type='qemu'").replace(b'</devices>', b"<shmem name='a'/></devices>")
+    denied = there.run_hook('guest', 'prepare', denied)
     assert denied.returncode == 1 and b"denied by policy '%s'" % profile.encode() in denied.stderr
     assert (b'[tpm-passthrough]' in denied.stderr) == profile.startswith('rhel-')
     virtiofs = domain_xml(devices="<filesystem><driver type='virtiofs'/></filesystem>\n")
@@ -105,6 +106,35 @@ def test_profile_as_asked(root, profile):
     for name in PROFILES:
         assert (there.tree / 'profiles' / (name + '.yaml')).read_bytes() == listed(name)
     assert tree(root) == (install(root), tree(root))[1], 'the profile stays, and a second run changes nothing'
+
+
+def test_a_list_about_isolation_besides(root):
+    """It stays at an upgrade, is judged by in a preview, and goes with all else."""
+    shared = domain_xml(devices="<shmem name='a'/>\n")
+    (root / 'etc/libvirt/qemu').mkdir(parents=True)
+    (root / 'etc/libvirt/qemu/guest.xml').write_bytes(shared)
+    asked = ('--profile', 'rhel-9', '--with', 'kvm-baseline')
+    said = run_installer(root, '--preview', *asked)
+    assert said.returncode == 1 and '[kvm-shared-memory-device]' in said.stdout
+    assert ' --profile rhel-9 --with kvm-baseline ' in said.stdout and not (root / POLICY).exists()
+    assert "'kvm-baselin' is not a profile (did you mean 'kvm-baseline'?)" in (
+        run_installer(root, '--with', 'kvm-baselin').stderr
+    )
+    install(root, *asked)
+    assert (root / POLICY).read_bytes() == shipped('rhel-9') and settings(root) == ['extends: kvm-baseline']
+    there = Installed(root)
+    refused = there.run_hook('guest', 'prepare', shared)
+    assert refused.returncode == 1
+    assert b"denied by policy 'rhel-9 with kvm-baseline': kvm-shared-memory-device" in refused.stderr
+    install(root, '--mode', 'audit')
+    assert settings(root) == ['extends: kvm-baseline', 'mode: audit', 'failure: admit']
+    install(root, '--with=kvm-restricted')
+    assert settings(root)[0] == 'extends: kvm-restricted'
+    there.run_cli('policy', 'set', 'extends', 'default')
+    assert settings(root) == ['mode: audit', 'failure: admit']
+    install(root, '--with', 'kvm-baseline')
+    install(root, '--uninstall')
+    assert not (root / 'etc/virt-guard').exists()
 
 
 def test_upgrade_keeps_the_profile(root, checkout, on_system):

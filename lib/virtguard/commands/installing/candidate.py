@@ -85,10 +85,11 @@ def choose_profile(wanted: str, pristine: str) -> 'Tuple[str, str]':
     return found.profile, why + ('' if found.is_certain and not found.remark else _CHOOSE)
 
 
-def make_candidate(path: str, pristine: str, profile: str, mode: str) -> Candidate:
+def make_candidate(path: str, pristine: str, profile: str, mode: str, besides: str = '') -> Candidate:
     """What an installation would make of the policy at `path`.
 
     :param mode: the mode that somebody asks for, '' to keep that of before
+    :param besides: the profiles, joined by commas, to judge by besides; '' to keep those of before
     :raises GuardError: it would stop here
     """
     stated: 'Dict[str, str]' = {}
@@ -105,7 +106,7 @@ def make_candidate(path: str, pristine: str, profile: str, mode: str) -> Candida
         data, state = shipped_policy(profile), SHIPPED
     else:
         data, state = read_policy_file(path), EDITED
-    return Candidate(path, data, state, _make_settings(path, data, stated, _wanted(mode)), mode)
+    return Candidate(path, data, state, _make_settings(path, data, stated, _wanted(mode), besides), mode)
 
 
 def _wanted(mode: str) -> 'Dict[str, str]':
@@ -118,16 +119,18 @@ def _stated(data: bytes) -> 'Dict[str, str]':
     return {key: value for key, value in found.items() if value not in ('', DEFAULT_SETTINGS[key])}
 
 
-def _make_settings(path: str, data: bytes, stated: 'Dict[str, str]', wanted: 'Dict[str, str]') -> 'Optional[bytes]':
+def _make_settings(
+    path: str, data: bytes, stated: 'Dict[str, str]', wanted: 'Dict[str, str]', besides: str
+) -> 'Optional[bytes]':
     """What the drop-in of `policy set` must hold beside a policy's own file; None where it may stay as it is.
 
     :param stated: what the file of before has said; a drop-in that says something else has counted, and still does
     :param wanted: what somebody asks for
     """
-    if not stated and not wanted:
+    if not stated and not wanted and not besides:
         return None
     from ..policies.policy_change import read_drop_in  # needs PyYAML
-    from ..policies.settings_file import SETTINGS, with_setting
+    from ..policies.settings_file import SETTINGS, extends_text, with_setting
 
     try:
         policy = load.candidate(path, {path: data}, today())
@@ -139,6 +142,8 @@ def _make_settings(path: str, data: bytes, stated: 'Dict[str, str]', wanted: 'Di
         is_so = getattr(policy, key) == value and not (key == 'mode' and policy.audit_until)
         if not is_so and (key in wanted or not is_of_drop_in):
             settings = with_setting(settings, settings_path(path), key, value)
+    if besides:
+        settings = with_setting(settings, settings_path(path), 'extends', extends_text(besides))
     return settings if settings != before else None
 
 

@@ -49,14 +49,14 @@ def main(argv: 'Sequence[str]', stdout: 'TextIO') -> int:
     """Tell what would be refused. Returns ADMITTED, REFUSED or NOT_JUDGED.
 
     :param argv: the root (see installed_below), the file with what was shipped when virt-guard was installed, libvirt's
-        directory of hooks, the hook of this version and that of earlier ones, the profile and the mode that somebody
-        asks for ('' for none), and the words of the command that installs
+        directory of hooks, the hook of this version and that of earlier ones, the profile, the mode and the profiles
+        besides that somebody asks for ('' for none), and the words of the command that installs
     """
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    root, pristine, hooks, program, old_program, profile, mode, *command = argv
+    root, pristine, hooks, program, old_program, profile, mode, besides, *command = argv
     try:
         preview = _Preview(installed_below(root), mode, command)
-        return preview.run(profile, pristine, lambda: choose_link(hooks, (program, old_program)))
+        return preview.run(profile, besides, pristine, lambda: choose_link(hooks, (program, old_program)))
     except PolicyError as error:
         for problem in error.problems:
             complain(str(problem))
@@ -81,14 +81,14 @@ class _Preview:
         self._missed: 'List[str]' = []
         self._is_incomplete = False
 
-    def run(self, profile: str, pristine: str, find_place: 'Callable[[], str]') -> int:
+    def run(self, profile: str, besides: str, pristine: str, find_place: 'Callable[[], str]') -> int:
         show_line('%s %s, a preview: nothing on this host is changed' % (PROGRAM, __version__))
         profile, reason = choose_profile(profile, pristine)
         show_line('profile    %s (%s)' % (profile, reason))
         another = difference(profile)
         if another:
             show_line('           %s' % another)
-        candidate = make_candidate(self._installation.policy, pristine, profile, self._mode)
+        candidate = make_candidate(self._installation.policy, pristine, profile, self._mode, besides)
         policy, slow = load_timed(candidate.load)
         for line in filter(None, [_describe(candidate, policy, profile), slow]):
             show_line(line)

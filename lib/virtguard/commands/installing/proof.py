@@ -38,7 +38,7 @@ _JSON = """
     <arg value='-device'/><arg value='{"driver": "edu"}'/>
   </commandline>"""
 _CLEAN = _SAMPLE % ('kvm', _NAME, '', '')
-# Emulation is refused by each profile, the devices by most.
+# Emulation is refused by each vendor's list, the devices by most; shared memory by those about isolation.
 _DENIED = _SAMPLE % (
     'qemu',
     _NAME,
@@ -47,6 +47,7 @@ _DENIED = _SAMPLE % (
     <interface type='vhostuser'><source type='unix' path='/run/vhost' mode='client'/></interface>
     <tpm model='tpm-crb'><backend type='passthrough'><device path='/dev/tpm0'/></backend></tpm>
     <crypto model='virtio' type='qemu'><backend model='builtin'/></crypto>
+    <shmem name='virt-guard-install-check'/>
   """,
     _JSON,
 )

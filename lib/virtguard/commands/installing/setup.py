@@ -86,7 +86,7 @@ def link_name(directory: str, *programs: str) -> str:
     return choose_link(directory, programs) + '\n'
 
 
-def prepare(path: str, pristine: str, profile: str, mode: str, directory: str) -> str:
+def prepare(path: str, pristine: str, profile: str, mode: str, directory: str, besides: str = '') -> str:
     """Write what an installation would make of a policy into `directory`: `policy`; `shipped`, which shows later
     whether somebody has edited it; `policy.new`, the one to offer; and `drop-in`, the settings that it needs.
 
@@ -94,7 +94,7 @@ def prepare(path: str, pristine: str, profile: str, mode: str, directory: str) -
 
     :raises GuardError: the installation has to stop here
     """
-    candidate = make_candidate(path, pristine, profile, mode)
+    candidate = make_candidate(path, pristine, profile, mode, besides)
     offered = make_offer(candidate, pristine, profile)
     texts = {
         'policy': candidate.data,

@@ -5,7 +5,6 @@ import os
 
 from ...errors import GuardError, suggest
 from ...health.policy_state import FAILURE_DENIES
-from ...policy.installation import profiles
 from ...policy.layer import AUDIT_UNTIL, FAILURES, MAX_DEADLINE, MODES
 from .. import loading
 from ..exit_status import AMISS, FINE
@@ -15,7 +14,7 @@ from ..terminal import show, show_line
 from .broken_policy import policy_to_change
 from .effect import find_effect
 from .policy_change import as_read, as_seen, change_drop_in, drop_in_path, read_drop_in
-from .settings_file import SETTINGS, with_setting
+from .settings_file import SETTINGS, extends_text, with_setting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,21 +96,12 @@ def _written(key: str, value: str, until: 'Optional[str]') -> str:
     if key == 'deadline':
         return _seconds(value)
     if key == 'extends':
-        return _profiles(value)
+        return extends_text(value)
     if value not in _KNOWN[key]:
         raise GuardError('%s is %r' % (key, value), suggest(value, (*_KNOWN[key], DEFAULT)))
     if until is not None:
         return '{%s: %s}' % (AUDIT_UNTIL, read_last_day(until))
     return _AUDIT[value] if key == 'audit' else value
-
-
-def _profiles(text: str) -> str:
-    names = text.split(',')
-    known = profiles()
-    for name in names:
-        if name not in known:
-            raise GuardError('extends %r, which is not a profile' % name, suggest(name, known))
-    return names[0] if len(names) == 1 else '[%s]' % ', '.join(names)
 
 
 def _seconds(text: str) -> str:

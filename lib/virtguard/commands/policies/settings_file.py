@@ -3,6 +3,8 @@
 
 import yaml
 
+from ...errors import GuardError, suggest
+from ...policy.installation import profiles
 from ...policy.layer import read_layer
 from ...policy.problems import PolicyError
 from .yaml_text import YamlText, end_of
@@ -41,6 +43,19 @@ def with_setting(data: 'Optional[bytes]', path: str, key: str, value: str) -> 'O
     if after.others(key) != text.others(key) or (after.pair(key) is None) != (not value):
         raise text.refused()
     return edited if edited != _HEAD.encode() else None
+
+
+def extends_text(names: str) -> str:
+    """The value of `extends` for profiles whose names are joined by commas.
+
+    :raises GuardError: there is no such profile
+    """
+    known = profiles()
+    chosen = names.split(',')
+    for name in chosen:
+        if name not in known:
+            raise GuardError('%r is not a profile' % name, suggest(name, known))
+    return chosen[0] if len(chosen) == 1 else '[%s]' % ', '.join(chosen)
 
 
 def _check(data: bytes, path: str) -> None:
