@@ -402,10 +402,45 @@ def test_daemon_that_starts_later_asks_the_hook(untold):
     assert_refused(untold.started['bad'])
 
 
+# Labels: AppArmor gives each domain one; then libvirtd is told to give none
+
+
+ISOLATION = '/etc/virt-guard/policy.d/60-isolation.yaml'
+WITH_LABELS = 'extends: kvm-baseline\nrules: [{id: kvm-mac-label-missing, action: deny}]\n'
+
+
+@pytest.fixture(scope='module')
+def labelled(host, untold):
+    host.destroy(*host.running())
+    host.write(ISOLATION, WITH_LABELS)
+    host.run('virt-guard policy compile')
+    with_label = host.try_start('clean')
+    host.destroy(*host.running())
+    host.run('echo \'security_driver = "none"\' >>/etc/libvirt/qemu.conf; systemctl restart libvirtd')
+    without = host.try_start('clean')
+    checked = host.run('virt-guard check clean', check=False)
+    host.run("rm %s; sed -i '/^security_driver = /d' /etc/libvirt/qemu.conf; systemctl restart libvirtd" % ISOLATION)
+    host.run('virt-guard policy compile')
+    return observed(with_label=with_label, without=without, checked=checked)
+
+
+def test_a_domain_that_apparmor_confines_starts(labelled):
+    assert labelled.with_label.returncode == 0, labelled.with_label.stderr
+
+
+def test_a_domain_that_nothing_confines_is_refused_at_its_start(labelled):
+    assert labelled.without.returncode == 1
+    assert (
+        "domain 'clean' denied by policy 'rhel-8 with kvm-baseline': kvm-mac-label-missing" in labelled.without.stderr
+    )
+    assert ' clean start begin -) unexpected exit status 1' in labelled.without.stderr
+    assert labelled.checked.returncode == 0, 'its definition does not show it'
+
+
 # The whole life
 
 
-def test_apparmor_refused_nothing(host, untold):
+def test_apparmor_refused_nothing(host, labelled):
     """Apart from what tests provoked."""
     refused = host.refusals(provoked=False)
     assert [line for line in refused if 'virt-guard' in line or '/libvirt/hooks' in line or '"libvirtd"' in line] == []
