@@ -71,11 +71,9 @@ def _of_several(what: str, spans: 'List[Tuple[str, float, float]]') -> 'Tuple[st
     ordered = sorted(spans, key=lambda span: span[1])
     listed = ', '.join('%s until %s' % (key, shown(last)) for key, _, last in ordered[:_MOST_TOLD])
     if any(later[1] <= earlier[2] for earlier, later in zip(ordered, ordered[1:])):
-        return BAD, '%d %ss at the same time (%s): hosts made from one image, or records that were forged' % (
-            len(ordered),
-            what,
-            listed,
-        )
+        addresses = 'one host with several addresses, ' if what == 'sender' else ''
+        cause = 'hosts made from one image, %sor records that were forged' % addresses
+        return BAD, '%d %ss at the same time (%s): %s' % (len(ordered), what, listed, cause)
     return NOTE, 'its %s has changed: %s' % (what, listed)
 
 
