@@ -3,7 +3,9 @@
 policy are unchanged.
 
 The file is beside the policy. Its first line names the format, the package's version and the interpreter. The second
-line is a checksum of the rest, which finds damage; owner and mode protect against attackers. The rest is marshalled.
+line finds damage; owner and mode protect against attackers. It has a checksum of the rest but for its last bytes, and
+their number: these are the rules' texts, which have a checksum of their own, because a clean domain needs none of them.
+The rest is marshalled.
 The file only saves time: if it is missing, damaged, out of date, or not trusted, the policy is read. policy/compiler
 makes it; source_contents finds out whether a source that looks changed has really changed.
 """
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
     Stamp = Tuple[Tuple[Any, ...], ...]
 
-_FORMAT = 8
+_FORMAT = 9
 _MAX_BYTES = 64 * 1024 * 1024
 _OS = '{%s}os' % LIBOSINFO_NS
 _COMMANDLINE, _ARG = '{%s}commandline' % QEMU_NS, '{%s}arg' % QEMU_NS
@@ -42,8 +44,11 @@ def compiled_path(policy_path: str) -> str:
     return (policy_path[: -len('.yaml')] if policy_path.endswith('.yaml') else policy_path) + '.compiled'
 
 
-def load_compiled(policy_path: str) -> 'Tuple[Optional[CompiledPolicy], str]':
-    """The compiled form of a policy, if it can be used; else None and why ('' if there is no such file)."""
+def load_compiled(policy_path: str, whole: bool = True) -> 'Tuple[Optional[CompiledPolicy], str]':
+    """The compiled form of a policy, if it can be used; else None and why ('' if there is no such file).
+
+    :param whole: whether the rules' texts are checked now, or when a verdict needs them
+    """
     path = compiled_path(policy_path)
     try:
         data = _read(path)
@@ -51,15 +56,19 @@ def load_compiled(policy_path: str) -> 'Tuple[Optional[CompiledPolicy], str]':
             return None, ''
         end = data.find(b'\n')
         begin = data.find(b'\n', end + 1) + 1
-        checksum, payload = data[end + 1 : begin], memoryview(data)[begin:]  # which is large, so not copied
+        payload = memoryview(data)[begin:]  # which is large, so not copied
         if data[:end] != headline():
             return None, '%s was written by another version; run virt-guard policy compile' % path
-        if int(checksum, 16) != crc32(payload):
+        checksum, size = data[end + 1 : begin].split()
+        body = payload[: max(0, len(payload) - int(size))]
+        if int(checksum, 16) != crc32(body):
             return None, '%s is damaged; run virt-guard policy compile' % path
         stamp, contents, content = marshal.loads(payload)
         if stamp[0][0] != policy_path or not _is_current(stamp, contents):
             return None, '%s is out of date; run virt-guard policy compile' % path
         compiled = CompiledPolicy(content)
+        if whole and not compiled.is_whole():
+            return None, '%s is damaged; run virt-guard policy compile' % path
         if compiled.policy.audit_until:
             compiled.policy = compiled.policy.on(time.strftime('%Y-%m-%d'))
         return compiled, ''
@@ -139,16 +148,14 @@ class CompiledPolicy:
         '_without_match',
         '_for_lxml',
         '_probing',
-        '_rules',
-        '_waivers',
-        '_listed',
+        '_details',
     )
 
     def __init__(self, content: 'Tuple[Any, ...]') -> None:
         settings, self.needed_facts, self._programs, tests, kinds, details = content
         self._conditions, self._values = tests
         self._without_match, (self._for_lxml, self._probing), self._of_start = kinds
-        self._rules, self._waivers, self._listed = details
+        self._details = details
         name, mode, failure, deadline, audit_required, sha256, source, audit_until = settings
         if mode not in ('enforce', 'audit') or failure not in ('deny', 'admit') or not deadline > 0:
             raise ValueError('it has settings that no policy has')
@@ -169,7 +176,7 @@ class CompiledPolicy:
         document = read_tree(xml)
         root = _usual_root(document) if document is not None else None
         if document is None or root is None or not _add_arguments(root):
-            return None, [number for number in range(len(self._rules)) if number not in excluded]
+            return None, [number for number in range(len(self._read_details()[0])) if number not in excluded]
         found = self._find(document, root, excluded, starting)
         # Of the rules that lxml must evaluate, those that could match this domain.
         for_lxml = [
@@ -224,17 +231,30 @@ class CompiledPolicy:
             findings = [applied.apply(finding, name, uuid) for finding in findings]
         return Verdict(name, uuid, self.policy, findings, today)
 
+    def is_whole(self) -> bool:
+        """Whether the rules' texts and the waivers are as they were written; before they are used."""
+        checksum, data = self._details
+        return bool(crc32(data) == checksum)
+
+    def _read_details(self) -> 'Tuple[Sequence[bytes], bytes, Sequence[Tuple[str, str]]]':
+        """The rules, each packed by itself; the waivers; the id and the title of every rule."""
+        if self._details[0] is not None:
+            if not self.is_whole():
+                raise ValueError('the texts of its rules are damaged')
+            self._details = None, marshal.loads(self._details[1])
+        return self._details[1]  # type: ignore[no-any-return]
+
     def _rule(self, number: int) -> 'Tuple[model.Rule, Sequence[str]]':
         """A rule, and what it compares of an element."""
-        *fields, compared = marshal.loads(self._rules[number])
+        *fields, compared = marshal.loads(self._read_details()[0][number])
         return packed.unpack_rule(fields), compared
 
     def _read_waivers(self) -> 'Tuple[model.Waiver, ...]':
-        return packed.unpack_waivers(self._waivers)
+        return packed.unpack_waivers(self._read_details()[1])
 
     def listed(self) -> 'Tuple[Tuple[str, str], ...]':
         """The id and the title of every rule, also of those that are off, or that judge only what happens later."""
-        return tuple(marshal.loads(self._listed))
+        return tuple(self._read_details()[2])
 
     def narrowed(self, numbers: 'Sequence[int]') -> Policy:
         """The policy with the rules of these numbers, and with its waivers."""

@@ -223,7 +223,7 @@ def test_compiled_policy_of_another_shape(fragile, journal, what):
     head, _, payload = saved.split(b'\n', 2)
     payload = marshal.dumps(SHAPES[what](*marshal.loads(payload)))
     try:
-        path.write_bytes(b'%s\n%08x\n%s' % (head, crc32(payload), payload))
+        path.write_bytes(b'%s\n%08x 0\n%s' % (head, crc32(payload), payload))
         result = fragile.run_hook('guest', 'start', fragile.denied)
         assert result.returncode == 1, result.stderr
         assert fragile.run_hook('guest', 'start', fragile.clean).returncode == 0

@@ -185,7 +185,7 @@ class Call:
         :returns: the result, see worker.ask
         """
         self.note('policy')
-        compiled, self._warning = load_compiled(self._policy_path)
+        compiled, self._warning = load_compiled(self._policy_path, whole=False)
         if compiled is None:
             return self._ask_worker()
         self.note('xml', compiled.policy.settings(), compiled.policy.fields())

@@ -41,6 +41,9 @@ def prepare(policy: model.Policy) -> 'Tuple[Any, ...]':
     settings = (policy.name, policy.mode, policy.failure, policy.deadline, policy.audit_required, policy.sha256)
     programs = {n: make_program(rule.match) for n, rule in enumerate(rules) if rule.match is not None}
     packed = [(*pack_rule(rule), tuple(sorted(compared_in(rule)))) for rule in rules]
+    # Each by itself, and the waivers: only those are read that a verdict needs. No verdict needs the list of all.
+    listed = tuple((rule.id, rule.title) for rule in policy.rules)
+    details = marshal.dumps((tuple(map(marshal.dumps, packed)), pack_waivers(policy.waivers), listed))
     left_to_lxml = tuple((n, make_condition(derive_need(rules[n]))) for n, made in programs.items() if made is None)
     probing = frozenset(n for n, rule in enumerate(rules) if rule.probe is not None)
     return (
@@ -55,12 +58,7 @@ def prepare(policy: model.Policy) -> 'Tuple[Any, ...]':
             {n: (_compact(rule.values), rule.negated) for n, rule in enumerate(rules) if rule.values is not None},
         ),
         (tuple(n for n, rule in enumerate(rules) if rule.match is None), (left_to_lxml, probing), of_start),
-        # Each by itself, and the waivers: only those are read that a verdict needs. No verdict needs the list.
-        (
-            tuple(map(marshal.dumps, packed)),
-            pack_waivers(policy.waivers),
-            marshal.dumps(tuple((rule.id, rule.title) for rule in policy.rules)),
-        ),
+        (crc32(details), details),
     )
 
 
@@ -74,8 +72,11 @@ def compile_policy(policy: model.Policy, stamp: 'Stamp', contents: 'Contents') -
     :param stamp: what `take_stamp` said before its sources were read
     :param contents: what `take_contents` said while the stamp stayed the same
     """
-    payload = marshal.dumps(_share((stamp, contents, prepare(policy)), {}))
-    return b'%s\n%08x\n%s' % (headline(), crc32(payload), payload)
+    prepared = prepare(policy)
+    payload = marshal.dumps(_share((stamp, contents, prepared), {}))
+    details = prepared[-1][1]
+    assert payload.endswith(details)
+    return b'%s\n%08x %d\n%s' % (headline(), crc32(payload[: -len(details)]), len(details), payload)
 
 
 def compile_in_place(load: 'Callable[[], model.Policy]') -> bytes:

@@ -151,6 +151,25 @@ def test_every_damaged_byte_shows(policy, file):
         assert str(file) in refusal(policy), offset
 
 
+def test_damaged_texts_of_rules_show_when_they_are_needed(policy, file):
+    """A clean domain is not made to wait for what it has no need of."""
+    denied = b"<domain type='qemu'><name>a</name></domain>"
+    data = file.read_bytes()
+    for place in (len(data) - 1, data.index(b'swtpm')):
+        damaged = bytearray(data)
+        damaged[place] ^= 0x40
+        file.write_bytes(bytes(damaged))
+        compiled_policy, warning = load_compiled(str(policy), whole=False)
+        assert warning == '' and not compiled_policy.is_whole()
+        with pytest.raises(ValueError, match='texts of its rules are damaged'):
+            compiled_policy.judge(denied, HOST, TODAY)
+        with pytest.raises(ValueError, match='texts of its rules are damaged'):
+            compiled_policy.narrowed([0])
+        assert 'is damaged' in refusal(policy)
+    file.write_bytes(data)
+    assert load_compiled(str(policy))[0].judge(denied, HOST, TODAY)[0].decision == 'deny'
+
+
 def test_other_versions(policy, file, monkeypatch):
     data = file.read_bytes()
     now, later = (b'compiled policy %d ' % number for number in (compiled._FORMAT, compiled._FORMAT + 1))
