@@ -200,6 +200,7 @@ locate() {
     metrics_enabled=$library/metrics-enabled
     # The names of the other units that a package has enabled.
     enabled=$library/enabled-units
+    presets=/usr/lib/systemd/system-preset/80-virt-guard.preset
     directories='usr/lib/virt-guard usr/sbin etc/virt-guard/policy.d etc/libvirt/hooks'
     [ -n "$packaged" ] || each_file add_directory
     # Where versions before the trees had the package and the program.
@@ -1013,13 +1014,23 @@ enable_for_later() { # UNIT
 }
 
 # What a package has enabled before, and somebody has disabled: an upgrade, which nobody may have asked for, leaves it so.
+# The same is what the presets of this host do not want.
 is_left_disabled() { # UNIT
-    [ -n "$packaged" ] && grep -qxF -- "${1##*/}" "$enabled" 2>/dev/null && ! systemctl --quiet is-enabled "${1##*/}"
+    [ -n "$packaged" ] || return 1
+    [ ! -f "$presets" ] || enable_unit "$1" || return 1
+    grep -qxF -- "${1##*/}" "$enabled" 2>/dev/null && ! systemctl --quiet is-enabled "${1##*/}"
 }
 
+# Of a package, once. Where it brings presets, as an rpm does, those of the host are asked.
 enable_unit() { # UNIT
-    systemctl --quiet enable "${1##*/}" || return
-    [ -n "$packaged" ] || return 0
+    if [ -z "$packaged" ]; then
+        systemctl --quiet enable "${1##*/}"
+        return
+    fi
+    ! grep -qxF -- "${1##*/}" "$enabled" 2>/dev/null || return 0
+    verb=enable
+    [ ! -f "$presets" ] || verb=preset
+    systemctl --quiet $verb "${1##*/}" || return
     { cat -- "$enabled" 2>/dev/null || :; printf '%s\n' "${1##*/}"; } | sort -u >"$work/enabled"
     put "$work/enabled" "$enabled" 644
 }

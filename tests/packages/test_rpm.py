@@ -6,7 +6,10 @@ import re
 import shutil
 import subprocess
 
+import domains
 import pytest
+from booted import DAEMON, IN_A_CONTAINER, WATCH
+from domains import domain
 from rpms import build, build_other, other_version
 from support.capabilities import missing
 from support.domain import clean_domain
@@ -205,3 +208,39 @@ def test_beside_a_checkout(on_host):
         'erase virt-guard; files | diff /before -\n'
     )
     assert output.count('virt-guard is installed here as a package') == 2, output
+
+
+@pytest.mark.systemd
+def test_on_a_host_that_runs(packages, new_host):
+    """Under systemd, with a domain that runs: units, presets, what the daemon is told, and an erasure."""
+    host = new_host()
+    for name in ('now.rpm', 'next.rpm'):
+        host.write('/root/' + name, (packages / name).read_bytes())
+    host.run(['rm', '-f', '/usr/sbin/policy-rc.d'])  # Debian's, of a container: packages may start nothing
+    host.run(['mkdir', '-p', '/etc/virt-guard/policy.d', '/etc/systemd/system-preset'])
+    host.write('/etc/virt-guard/policy.d/' + IN_A_CONTAINER[0], IN_A_CONTAINER[1])
+    host.write('/etc/systemd/system-preset/10-site.preset', 'disable virt-guard-compile.path\n')
+    host.virsh('create', '/dev/stdin', input=domain('running'))
+    host.define(domain('bad', domains.TCG))
+    daemon, running = host.main_pid(DAEMON), host.qemu_pids()
+
+    def rpm(*arguments):
+        result = host.run(['rpm', '--force-debian', *arguments], check=False, timeout=600)
+        assert result.returncode == 0 and 'warning' not in result.stdout + result.stderr, result.stdout + result.stderr
+        return result.stdout
+
+    said = rpm('-i', '--nodeps', '/root/now.rpm')
+    assert 'told       libvirtd to look for hooks (reload)' in said and 'virt-guard-compile.path is disabled' in said, (
+        said
+    )
+    assert "virt-guard: domain 'bad' denied" in host.try_start('bad').stderr
+    assert host.systemctl('is-active', WATCH).stdout == 'active\n'
+    assert host.systemctl('is-enabled', 'virt-guard-compile.path', check=False).stdout == 'disabled\n'
+    watch = host.main_pid(WATCH)
+    rpm('-U', '--nodeps', '/root/next.rpm')
+    assert host.main_pid(WATCH) != watch and host.systemctl('is-active', WATCH).stdout == 'active\n'
+    assert "virt-guard: domain 'bad' denied" in host.try_start('bad').stderr
+    rpm('-e', 'virt-guard')
+    assert host.try_start('bad').returncode == 0
+    assert host.systemctl('list-units', '--all', '--plain', '--quiet', 'virt-guard*').stdout == ''
+    assert (host.main_pid(DAEMON), {pid: host.qemu_pids().get(pid) for pid in running}) == (daemon, running)
