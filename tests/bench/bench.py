@@ -5,7 +5,7 @@ Every figure is a ratio of two medians, taken in one run on one machine, where t
 says the same on a slow machine, and survives some noise; but let nothing else run beside it.
 
 Rows:
-  prepare start release warned warned-start waived denied-twice argument denied thousand thousand-warned crowd
+  prepare start release warned warned-start waived denied-twice argument denied thousand thousand-warned tab crowd
                                           whole processes, see processes.py
   schematron regorus cel floor            in one process, see inprocess.py, engines.py and rules.py
   bulk-time bulk-memory bulk-cores bulk-formats bulk-formats-memory bulk-limit
@@ -31,7 +31,7 @@ from table import JsonReport, Report, Result, Section, compare
 _GROUPS: Dict[str, Tuple[str, ...]] = {
     'whole processes': (
         *('prepare', 'start', 'warned', 'warned-start', 'waived', 'denied-twice', 'argument', 'release', 'denied'),
-        *('thousand', 'thousand-warned', 'crowd'),
+        *('thousand', 'thousand-warned', 'tab', 'crowd'),
     ),
     'in one process': ('schematron', 'regorus', 'cel', 'floor'),
     'many files': (

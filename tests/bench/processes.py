@@ -67,6 +67,8 @@ ROWS = {
     'denied': _Row('denied domain / `oscap oval eval` with two XPath tests', 'denied', 'oscap', 0.6),
     'thousand': _Row('clean domain, policy of 1,000 rules / `python3 -I -S -c pass`', 'thousand', 'python', 1.5),
     'thousand-warned': _Row('domain with a warning, the same policy / the same', 'thousand-warned', 'python', 1.8),
+    # 50 ms beside an interpreter that starts within 10.
+    'tab': _Row('TAB for a rule, answered / `python3 -I -S -c pass`', 'tab', 'python', 6.0),
     'crowd': _Row('40 domains with a warning at once, last answer / 40 bare interpreters', 'crowd', '40', 1.5),
 }
 _SLOW = ('denied', 'oscap', 'crowd', '40')
@@ -117,6 +119,9 @@ def _commands() -> Dict[str, Command]:
         'denied-twice': Command([_HOOK, 'twice', 'prepare', 'begin', '-'], TWICE, status=1),
         'argument': Command([_HOOK, 'argument', 'prepare', 'begin', '-'], WITH_ARGUMENT, status=1),
         'thousand-warned': Command([_THOUSAND + _HOOK, 'warned', 'prepare', 'begin', '-'], WARNED),
+        'tab': Command(
+            ['/usr/bin/virt-guard', '__complete', 'bash', 'virt-guard explain --domain guest virti', 'virti']
+        ),
         'crowd': Command([_HOOK, 'warned', 'prepare', 'begin', '-'], WARNED, copies=_CROWD),
         '40': Command([environment.PYTHON, '-I', '-S', '-c', 'pass'], clean, copies=_CROWD),
         'oscap': Command(['/usr/bin/oscap', 'oval', 'eval', _OVAL]),
