@@ -3,14 +3,16 @@
 
 import gzip
 import os
+import random
 import re
+import sys
 import time
 
 import pytest
 from support.paths import CASES
 from support.policies import load_policy
 from virtguard import model
-from virtguard.commands.domains.domain_files import DomainFile, find_domain_files
+from virtguard.commands.domains.domain_files import DomainFile, _Inodes, find_domain_files
 from virtguard.commands.domains.file_parts import first_element, split
 from virtguard.commands.domains.parallel import judge_all
 from virtguard.commands.exit_status import Tally
@@ -415,3 +417,19 @@ def test_shipped_cases_are_one_document_each():
         data = path.read_bytes()
         if data.startswith(b'<domain'):
             assert [part.data for part in split(data)] == [data], path
+
+
+def test_known_files_are_a_set():
+    random_, known, expected = random.Random(7), _Inodes(), set()
+    for _ in range(5000):
+        file = (random_.randrange(2), random_.choice((random_.randrange(2000), random_.randrange(1 << 64))))
+        assert known.add(*file) == (file not in expected)
+        expected.add(file)
+
+
+def test_known_files_of_one_tree_take_little_room():
+    known = _Inodes()
+    for inode in range(3000000, 3100000):
+        known.add(65024, inode)
+    assert len(known._bits) < 200
+    assert sum(map(sys.getsizeof, known._bits.values())) < 1 << 15

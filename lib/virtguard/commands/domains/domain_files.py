@@ -19,7 +19,7 @@ from .host_domains import AS_ROOT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import IO, Iterable, Iterator, List, Set, Tuple, Union
+    from typing import IO, Dict, Iterable, Iterator, List, Set, Tuple, Union
 
     Part = Union[Section, GuardError]
 
@@ -29,6 +29,7 @@ _UUID = re.compile(rb'<domain[\s>].*?<uuid>\s*([0-9A-Fa-f-]{36})\s*</uuid>', re.
 _GZIP = b'\x1f\x8b'
 _SAVED = (b'LibvirtQemudSave', b'LibvirtQemudPart')
 _HEAD = 4096
+_TOGETHER = 512  # inodes
 # Compressed files that are not read, but may hold domains.
 _PACKED = {b'\xfd7zXZ\0': 'xz', b'BZh': 'bzip2', b'(\xb5/\xfd': 'zstd', b'PK\3\4': 'zip'}
 
@@ -112,6 +113,20 @@ def defined_uuids(directories: 'Iterable[str]') -> 'Set[str]':
     return uuids
 
 
+class _Inodes:
+    """A set of files. Those of one tree mostly have numbers near each other, so a bit is enough for each."""
+
+    def __init__(self) -> None:
+        self._bits: 'Dict[Tuple[int, int], int]' = {}
+
+    def add(self, device: int, inode: int) -> bool:
+        """Whether it is a new one."""
+        key, bit = (device, inode // _TOGETHER), 1 << inode % _TOGETHER
+        bits = self._bits.get(key, 0)
+        self._bits[key] = bits | bit
+        return not bits & bit
+
+
 class DomainFiles:
     """The files that paths stand for: a file for itself, a directory for the files below it that may hold a domain.
     What is a DomainFile already stays as it is.
@@ -124,7 +139,7 @@ class DomainFiles:
 
     def __init__(self, paths: 'Iterable[Union[str, DomainFile]]') -> None:
         self._paths = paths
-        self._seen: 'Set[Tuple[int, int]]' = set()
+        self._seen = _Inodes()
         self.others = 0
 
     def __iter__(self) -> 'Iterator[DomainFile]':
@@ -163,9 +178,8 @@ class DomainFiles:
         if status is None or not stat.S_ISREG(status.st_mode):  # opening a FIFO might wait forever
             self.others += 1
             return []
-        if (status.st_dev, status.st_ino) in self._seen:
+        if not self._seen.add(status.st_dev, status.st_ino):
             return []
-        self._seen.add((status.st_dev, status.st_ino))
         if path.endswith('.xml'):
             return [DomainFile(path, False)]
         skipped = _sniff(path)
