@@ -90,6 +90,23 @@ def test_json_lines(host):
     assert [finding['rule'] for finding in document['findings']] == ['tpm-passthrough']
 
 
+def test_one_document(host):
+    """With what was named and cannot be judged: its reader must not take it for admitted."""
+    host.define('both', denied('both'), autostart=True)
+    host.define('idle')
+    status, lines, errors = host.scan('--format', 'json', 'both', 'idle')
+    assert (status, [error.partition(' (')[0] for error in errors]) == (
+        2,
+        ['idle: error: it neither runs nor starts with the host'],
+    )
+    document = json.loads('\n'.join(lines))
+    assert [(domain['source'], domain['decision']) for domain in document['domains']] == [
+        ('idle', 'error'),
+        ('both.xml', 'deny'),
+    ]
+    assert document['counts'] == {'admitted': 0, 'denied': 1, 'not-judged': 1, 'skipped': 0}
+
+
 def test_next_starts_where_no_domain_runs(host):
     host.define('idle', denied('idle'))
     line = '0 of 0 running domains would be refused at their next start; 0 of 0 that start with the host'

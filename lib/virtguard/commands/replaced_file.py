@@ -10,7 +10,9 @@ import os
 import stat
 
 from ..errors import GuardError
+from .domains.file_parts import CONTAINERS, first_element
 
+_HEAD = 64 << 10  # bytes
 _MOST_LINKS = 40  # that lead to one another, as for the kernel
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -48,24 +50,25 @@ class ReplacedFile:
     `close` puts it in place. Its mode is what the umask leaves of 0666."""
 
     def __init__(self, path: str) -> None:
+        self.path = path
+        self._name = os.path.basename(os.path.abspath(path))
+        self._temporary = '.%s.%d' % (self._name, os.getpid())
+        self._directory = self._descriptor = -1
+
+    def open(self) -> None:
         """
         :raises GuardError: it must not be replaced, or cannot be written
         """
-        self.path = path
-        directory, self._name = os.path.split(os.path.abspath(path))
-        self._temporary = '.%s.%d' % (self._name, os.getpid())
+        directory = os.path.dirname(os.path.abspath(self.path))
         self._directory = open_directory(directory, '%s cannot be written' % self._name)
         try:
             self._check()
+            self._check_content()
             with contextlib.suppress(FileNotFoundError):  # left behind by a process that had the same number
                 os.unlink(self._temporary, dir_fd=self._directory)
             self._descriptor = os.open(self._temporary, _FLAGS, 0o666, dir_fd=self._directory)
         except OSError as error:
-            os.close(self._directory)
             raise self._unwritable(error) from None
-        except GuardError:
-            os.close(self._directory)
-            raise
 
     def _check(self) -> None:
         """Refuse to replace what a command has not written."""
@@ -79,6 +82,20 @@ class ReplacedFile:
         if status.st_uid not in (0, os.geteuid()):
             told = '%s belongs to uid %d, and is not replaced' % (self.path, status.st_uid)
             raise GuardError(told, 'remove it, or name another file')
+
+    def _check_content(self) -> None:
+        """Refuse to replace a domain, which somebody may have named where a file for the output belongs."""
+        try:
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            descriptor = os.open(self._name, flags, dir_fd=self._directory)
+        except FileNotFoundError:
+            return
+        try:
+            name = first_element(os.read(descriptor, _HEAD))
+        finally:
+            os.close(descriptor)
+        if name == 'domain' or name in CONTAINERS:
+            raise GuardError('%s holds a domain, and is not replaced' % self.path, 'name another file')
 
     def write(self, text: str) -> None:
         """
@@ -94,27 +111,25 @@ class ReplacedFile:
     def close(self) -> None:
         """Put it in place.
 
-        :raises GuardError: it cannot be; nothing is left behind
+        :raises GuardError: it cannot be
         """
         try:
             self._check()  # again, because judging may have taken long
             os.fsync(self._descriptor)
             os.rename(self._temporary, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
         except OSError as error:
-            self.discard()
             raise self._unwritable(error) from None
-        except GuardError:
-            self.discard()
-            raise
-        os.close(self._descriptor)
-        os.close(self._directory)
 
     def discard(self) -> None:
-        """Leave what was there before."""
+        """Leave what was there before, unless it is closed; to be called in any case."""
+        if self._directory < 0:
+            return
         with contextlib.suppress(OSError):
             os.unlink(self._temporary, dir_fd=self._directory)
-        os.close(self._descriptor)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
         os.close(self._directory)
+        self._directory = self._descriptor = -1
 
     def _unwritable(self, error: OSError) -> GuardError:
         return GuardError('cannot write %s: %s' % (self.path, error.strerror or error))

@@ -33,6 +33,9 @@ class StandardOutput:
     def __init__(self) -> None:
         self._is_read = True
 
+    def open(self) -> None:
+        pass
+
     def write(self, text: str) -> None:
         if not self._is_read:
             return
@@ -89,7 +92,8 @@ class Outputs:
         if self._own is not None:
             self._places.append(StandardOutput())
         for _, path in self._files:
-            self._places.append(ReplacedFile(path))
+            self._places.append(ReplacedFile(path))  # before it is opened: Ctrl-C may come at any time
+            self._places[-1].open()
         rules = [rule for at in self._at for rule in policy.rules_at(at)]
         self._write(format_.begin(policy, rules) for format_ in self._formats)
         self._is_under_way = True
@@ -126,8 +130,8 @@ class Outputs:
         for format_, place in zip(formats, self._places):
             for piece in () if format_ is None else format_.end(self.tally, lines):
                 place.write(piece)
-        while self._places:
-            self._places.pop(0).close()
+        for place in self._places:
+            place.close()
 
     def _write(self, texts: 'Iterable[str]') -> None:
         for place, text in zip(self._places, texts):
