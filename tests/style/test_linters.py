@@ -22,6 +22,7 @@ SHELL_SCRIPTS = (
     'packaging/debian/postinst',
     'packaging/debian/postrm',
     'packaging/debian/prerm',
+    'tests/packages/life.sh',
     'tests/run',
 )
 SOURCED = ('data/completions/virt-guard',)
