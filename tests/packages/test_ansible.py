@@ -1,32 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Ansible role on three hosts, each with its own libvirtd: one under a booted systemd, two without systemd."""
+"""The Ansible role on three hosts, each with its own libvirtd: one under a booted systemd, by the package; two without
+systemd, by the checkout."""
 
 import contextlib
 import datetime
 import re
 import shutil
 import subprocess
-import sys
 from typing import Any, Dict, Optional
 
+import booted
+import domains
 import pytest
 import yaml
+from domains import domain
+from guarded import GuardedMachine, refusal
+from machine import COMMAND_ENV
 from support.capabilities import missing
 from support.paths import CHECKOUT, TESTS
-
-sys.path[:0] = [str(TESTS / 'live'), str(TESTS / 'systemd')]
-pytest.register_assert_rewrite('booted', 'guarded')
-
-import booted  # noqa: E402
-import domains  # noqa: E402
-from domains import domain  # noqa: E402
-from guarded import GuardedMachine, refusal  # noqa: E402
-from machine import COMMAND_ENV  # noqa: E402
 
 ROLES = CHECKOUT / 'packaging/ansible/roles'
 UPLOAD = 'systemd-journal-upload.service'
 DROP_IN = '/etc/virt-guard/policy.d/80-ansible.yaml'
-OURS = '/usr/sbin/virt-guard-hook /usr/bin/virt-guard /etc/libvirt/hooks/qemu /usr/local/src/virt-guard /etc/virt-guard'
+OURS = '/usr/sbin/virt-guard-hook /usr/bin/virt-guard /etc/libvirt/hooks/qemu /usr/local/src/virt-guard ' + DROP_IN
 UUID = '6f3b1c52-8a4e-4c0b-9a57-2d1f6b0c7e11'
 IN_A_CONTAINER = {'id': 'container-host', 'action': 'off', 'reason': 'a test that runs in a container'}
 
@@ -139,7 +135,7 @@ def fleet(tmp_path):
         yield Fleet(tmp_path / 'controller', hosts)
 
 
-def test_the_life_of_a_fleet(fleet):
+def test_the_life_of_a_fleet(fleet, deb):
     hosts = fleet.hosts
     nothing = dict.fromkeys(hosts, '')
     variables = {
@@ -150,12 +146,12 @@ def test_the_life_of_a_fleet(fleet):
         'virt_guard_waivers': [waiver()],
     }
     before = fleet.daemons()
-    # No collector is there, and the upload does not give up.
-    with_upload = {'one': {'virt_guard_journal_upload_url': 'http://127.0.0.1:19532'}}
+    one = {'virt_guard_source': 'package', 'virt_guard_package_file': str(deb)}
+    by_host = {'one': one}
 
     # A look at hosts on which nothing is yet.
-    said, counts = fleet.play(variables, '--check', '--diff')
-    assert set(fleet.each('changed', counts).values()) == {3}, said
+    said, counts = fleet.play(variables, '--check', '--diff', by_host=by_host)
+    assert fleet.each('changed', counts) == {'one': 4, 'two': 3, 'three': 3}, said
     assert 'install.sh --profile rhel-8 would be run' in said and 'mode: audit' in said
     assert fleet.present() == nothing
 
@@ -175,17 +171,18 @@ def test_the_life_of_a_fleet(fleet):
             'three': (waiver(expire=day(1)), 'virt_guard_waivers.expire'),
         },
     ):
-        by_host = {name: {'virt_guard_waivers': [waived]} for name, (waived, _) in broken.items()}
-        said, counts = fleet.play(variables, by_host=by_host, status=2)
+        waivers = {name: {'virt_guard_waivers': [waived]} for name, (waived, _) in broken.items()}
+        said, counts = fleet.play(variables, by_host=waivers, status=2)
         assert fleet.each('failed', counts) == dict.fromkeys(hosts, 1), said
         for name, (_, problem) in broken.items():
             (line,) = [line for line in said.splitlines() if re.match(r'(fatal|failed): \[%s[] ]' % name, line)]
             assert problem in line
         assert fleet.present() == nothing
 
-    # The first run, the second, and what it does.
-    fleet.play(variables, by_host=with_upload)
-    said, counts = fleet.play(variables, by_host=with_upload)
+    # The first run, the second, and what it does. The collector is not there, and the upload does not give up.
+    one['virt_guard_journal_upload_url'] = 'http://127.0.0.1:19532'
+    fleet.play(variables, by_host=by_host)
+    said, counts = fleet.play(variables, by_host=by_host)
     assert fleet.each('changed', counts) == dict.fromkeys(hosts, 0), said
     assert fleet.starts('bad') == nothing
     assert hosts['one'].show(booted.WATCH, 'ActiveState', 'UnitFileState') == {
@@ -197,14 +194,15 @@ def test_the_life_of_a_fleet(fleet):
         'StartLimitIntervalUSec': '0',
         'UnitFileState': 'enabled',
     }
+    del one['virt_guard_journal_upload_url']
     hosts['one'].wait(lambda: int(hosts['one'].show(UPLOAD, 'NRestarts')['NRestarts']) > 0, 60, 'it tries again')
 
     # Enforce, with the waiver; then without it.
     variables['virt_guard_mode'] = 'enforce'
-    said, counts = fleet.play(variables, '--check')
-    assert fleet.each('changed', counts) == dict.fromkeys(hosts, 1), said
+    said, counts = fleet.play(variables, '--check', by_host=by_host)
+    assert fleet.each('changed', counts) == {'one': 3, 'two': 1, 'three': 1}, said  # the upload ends, too
     assert fleet.starts('bad') == nothing
-    fleet.play(variables)
+    fleet.play(variables, by_host=by_host)
     denied = "virt-guard: domain '%s' denied by policy 'rhel-8': tcg"
     assert fleet.starts('bad') == dict.fromkeys(hosts, denied % 'bad')
     assert fleet.starts('waived') == nothing
@@ -212,12 +210,12 @@ def test_the_life_of_a_fleet(fleet):
     # A broken policy that the controller did not check stops at the file.
     texts = {name: host.read(DROP_IN) for name, host in hosts.items()}
     broken = dict(variables, virt_guard_controller_check=False, virt_guard_waivers=[waiver(rules=['tgc'])])
-    said, counts = fleet.play(broken, status=2)
+    said, counts = fleet.play(broken, by_host=by_host, status=2)
     assert said.count("there is no rule 'tgc' to waive") >= 3, said
     assert {name: host.read(DROP_IN) for name, host in hosts.items()} == texts
 
     del variables['virt_guard_waivers']
-    fleet.play(variables)
+    fleet.play(variables, by_host=by_host)
     assert hosts['one'].show(UPLOAD, 'ActiveState', 'UnitFileState', 'DropInPaths') == {
         'ActiveState': 'inactive',
         'UnitFileState': 'disabled',
@@ -227,12 +225,19 @@ def test_the_life_of_a_fleet(fleet):
 
     # And off.
     variables['virt_guard_state'] = 'absent'
-    fleet.play(variables)
+    fleet.play(variables, by_host=by_host)
     assert fleet.present() == nothing
+    assert [name for name, host in hosts.items() if host.path('/etc/virt-guard').exists()] == ['one']  # not purged
     assert fleet.starts('bad') == nothing
-    said, counts = fleet.play(variables)
+    said, counts = fleet.play(variables, by_host=by_host)
     assert fleet.each('changed', counts) == dict.fromkeys(hosts, 0), said
     assert fleet.daemons() == before
+
+
+def test_the_role_knows_every_profile():
+    specs = yaml.safe_load((ROLES / 'virt_guard/meta/argument_specs.yml').read_bytes())
+    profiles = {path.stem for path in (CHECKOUT / 'data/profiles').glob('*.yaml')}
+    assert set(specs['argument_specs']['main']['options']['virt_guard_profile']['choices']) == profiles | {'auto'}
 
 
 def test_the_linter_of_ansible_has_nothing_to_say(tmp_path):

@@ -10,7 +10,7 @@ import os
 import sys
 import tarfile
 
-NEEDED = ('install.sh', 'hooks', 'lib', 'data', 'doc', 'policy.yaml')
+NEEDED = ('install.sh', 'hooks', 'lib', 'data', 'doc', 'policy.yaml', 'packaging/cockpit')
 
 
 def plain(member):
