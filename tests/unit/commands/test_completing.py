@@ -13,6 +13,7 @@ from support.paths import LIB
 from virtguard.commands.completing.answer import offer
 from virtguard.commands.completing.bash_line import BashLine
 from virtguard.commands.completing.values import FILES, NOTHING, source_of
+from virtguard.commands.main import main
 from virtguard.commands.parser import build_parser
 from virtguard.policy.installation import installed_below, profiles
 
@@ -71,6 +72,16 @@ def test_places(tmp_path, words, found):
         assert set(parser.options()) - set(offered(tmp_path, *words)[0]) == set(found)
     else:
         assert offered(tmp_path, *words) == found
+
+
+@pytest.mark.parametrize(
+    'words', [[], ['bash'], ['bash', 'x'], ['fish'], ['sh', 'x'], ['bash', 'x', 'y', 'z']], ids=str
+)
+def test_somebody_who_types_it(capsys, words):
+    assert main(['__complete', *words]) == 2
+    assert (
+        capsys.readouterr().err == 'virt-guard: __complete is for shells, which ask it at each TAB (virt-guard help)\n'
+    )
 
 
 def test_what_is_loaded_for_an_answer(tmp_path):

@@ -11,6 +11,7 @@ word, a tab, and what it is. What is not printable is never offered: it could wr
 import os
 import sys
 
+from ...errors import GuardError
 from ..domains.host_domains import as_text
 from ..exit_status import FINE
 from ..parser import build_parser
@@ -26,11 +27,17 @@ if TYPE_CHECKING:
     from ...policy.installation import Installation
     from .values import Words
 
+_SHELLS = ('bash', 'fish', 'zsh')
 _NO_SPACE = 'nospace'  # what else may stand there: more of the same word
 
 
 def run(arguments: 'Sequence[str]', installation: 'Installation') -> int:
-    """Print the answer. Returns the exit status."""
+    """Print the answer. Returns the exit status.
+
+    :raises GuardError: the words are not those of a shell
+    """
+    if len(arguments) < 2 or arguments[0] not in _SHELLS or (arguments[0] == 'bash' and len(arguments) != 3):
+        raise GuardError('__complete is for shells, which ask it at each TAB', 'virt-guard help')
     # argparse looks for translations of its titles, a hundred times.
     os.environ['LANGUAGE'] = 'C'
     shell, *words = map(as_text, arguments)
