@@ -115,6 +115,12 @@ def test_sarif_results():
     }
 
 
+def test_what_the_host_does_is_told_of_no_domain():
+    (result,) = run_of(('verdict', '/proc', verdict(made.finding(REFUSES), name='')))['results']
+    assert result['message']['text'] == 'title of refuses: <x a="1">; remedy: remedy'
+    assert '- **/proc**\n' in document('markdown', ('verdict', '/proc', verdict(made.finding(REFUSES), name='')))
+
+
 def test_sarif_without_an_error_says_so():
     assert run_of(('verdict', 'a.xml', verdict()))['invocations'] == [{'executionSuccessful': True}]
 
@@ -259,7 +265,7 @@ def test_markdown_has_a_row_for_each_rule_and_what_was_denied():
     assert r'| warns | warn | 1 | a\|b |' in text
     assert '- **vm\\_29**\n  - refuses in 29.xml:1: title of refuses: \\<x a="1"\\>; remedy: remedy\n' in text
     assert '**a' not in text
-    assert '- **(no name)**\n' in document('markdown', ('verdict', 'a.xml', verdict(made.finding(REFUSES), name=' ')))
+    assert '- **a.xml**\n' in document('markdown', ('verdict', 'a.xml', verdict(made.finding(REFUSES), name=' ')))
 
 
 def test_a_summary_in_markdown_fits_below_the_limit_of_github():

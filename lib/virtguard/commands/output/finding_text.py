@@ -33,5 +33,6 @@ def followed(verdict: model.Verdict, finding: model.Finding) -> str:
 
 
 def whole_text(verdict: model.Verdict, finding: model.Finding) -> str:
-    """All of it, for a reader that sees nothing else."""
-    return "domain '%s': %s; %s" % (one_line(verdict.domain_name), seen(finding), followed(verdict, finding))
+    """All of it, for a reader that sees nothing else. Processes of the host belong to no domain."""
+    who = "domain '%s': " % one_line(verdict.domain_name) if verdict.domain_name else ''
+    return '%s%s; %s' % (who, seen(finding), followed(verdict, finding))

@@ -47,7 +47,7 @@ class Markdown(VerdictFormat):
         found = list(dict.fromkeys((finding.status, finding.rule.id) for finding in verdict.findings))
         refusing = [finding for finding in verdict.findings if finding.status in _REFUSING]
         details = [self._detail(file, verdict, finding) for finding in refusing]
-        name = _plain(verdict.domain_name[:_LONGEST_NAME]) or '(no name)'
+        name = _plain(verdict.domain_name[:_LONGEST_NAME]) or self._place(file, 0)
         return json.dumps([name, found, '- **%s**\n%s' % (name, ''.join(details)) if details else '']) + '\n'
 
     def failure(self, file: str, error: str, line: int = 0) -> str:

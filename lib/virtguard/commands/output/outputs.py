@@ -61,7 +61,7 @@ class Outputs:
         """
         :param own: what is told on standard output; None: nothing
         :param files: what is told in files, and their paths
-        :param at: when the rules are judged: model.ADMISSION, model.RUNTIME
+        :param at: when the rules are judged: model.ADMISSION, START, RUNTIME
         """
         self.tally = Tally()
         self._own = own
