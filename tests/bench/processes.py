@@ -56,7 +56,7 @@ class _Row(NamedTuple):
 
 
 ROWS = {
-    'prepare': _Row('clean domain, `prepare` / `python3 -I -S -c pass`', 'prepare', 'python', 1.3),
+    'prepare': _Row('clean domain, `prepare` / `python3 -I -S -c pass`', 'prepare', 'python', 1.25),
     'start': _Row('clean domain, `start` with its journal record / the same', 'start', 'python', 1.35),
     'release': _Row('operation that is not judged (`release`) / `/bin/sh -c :`', 'release', 'sh', 1.5),
     'warned': _Row('domain with a warning, `prepare` / `python3 -I -S -c pass`', 'warned', 'python', 1.4),
