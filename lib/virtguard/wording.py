@@ -109,6 +109,12 @@ def others(finding: 'Finding') -> str:
     return 'and %d more' % finding.more
 
 
+def first_few(texts: 'List[str]', most: int) -> 'List[str]':
+    """The first of some texts and, where there are more than `most`, how many are left."""
+    left = len(texts) - most
+    return [*texts[:most], 'and %d more' % left] if left > 0 else texts
+
+
 def happening(occurrence: 'Occurrence', verdict: Verdict) -> str:
     """What happened to a running domain, or ('') to the host, in one line; `verdict` judges only this."""
     finding = occurrence.finding

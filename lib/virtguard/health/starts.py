@@ -5,7 +5,7 @@ import os
 
 from ..errors import GuardError
 from ..watch.state_files import SUFFIX, is_name
-from ..wording import counted, escape, quoted
+from ..wording import counted, escape, first_few, quoted
 from .condition import AMISS, NOTE, OK, UNKNOWN, Condition, shown_time
 from .coverage import BEFORE, JUDGED, UNJUDGED, find_coverage
 from .coverage import UNKNOWN as NOT_KNOWN
@@ -81,7 +81,7 @@ def _run(starts: 'Sequence[Start]') -> str:
 
 
 def _listed(words: 'List[str]') -> str:
-    return ', '.join(words[:_MOST]) + (' and %d more' % (len(words) - _MOST) if len(words) > _MOST else '')
+    return ', '.join(first_few(words, _MOST))
 
 
 def _refused_at_boot(installation: 'Installation', running: 'Set[str]') -> 'Iterator[Condition]':

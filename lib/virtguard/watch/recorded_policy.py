@@ -14,6 +14,7 @@ from .. import host, journal, model
 from ..digest import sha256_hex
 from ..policy.files import read_policy_file
 from ..policy.merge import combined_sha256
+from ..wording import first_few
 from .kept_file import read_kept, write_kept
 
 TYPE_CHECKING = False
@@ -184,10 +185,8 @@ def _how(path: str, before: Noted, after: Noted) -> str:
 
 
 def _few(words: 'List[str]') -> str:
-    more = len(words) - _MOST_NAMED
-    return ', '.join(words[:_MOST_NAMED] + (['and %d more' % more] if more > 0 else []))
+    return ', '.join(first_few(words, _MOST_NAMED))
 
 
 def _repeated(name: str, values: 'List[str]') -> 'journal.Fields':
-    more = len(values) - _MOST
-    return [(name, value) for value in values[:_MOST] + (['and %d more' % more] if more > 0 else [])]
+    return [(name, value) for value in first_few(values, _MOST)]

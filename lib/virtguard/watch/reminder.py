@@ -3,7 +3,7 @@
 
 from .. import journal
 from ..waivers import describe, next_day
-from ..wording import counted, escape
+from ..wording import counted, escape, first_few
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,9 +56,8 @@ class Reminder:
             yield 'no domain on this host %s' % would
         else:
             names = ["'%s' (%s)" % (escape(name), ', '.join(rules)) for name, _, rules in self._refused]
-            more = len(names) - _MOST_NAMES
-            names[_MOST_NAMES:] = ['and %d more' % more] if more > 0 else []
-            yield '%s on this host %s: %s' % (counted(len(self._refused), 'domain'), would, ', '.join(names))
+            named = ', '.join(first_few(names, _MOST_NAMES))
+            yield '%s on this host %s: %s' % (counted(len(self._refused), 'domain'), would, named)
         if self._unjudged:
             yield '%s could not be judged' % counted(len(self._unjudged), 'domain')
 
@@ -90,6 +89,4 @@ class Reminder:
 
 
 def _repeated(name: str, values: 'List[str]') -> 'journal.Fields':
-    left = len(values) - _MOST
-    shown = values[:_MOST] + (['and %d more' % left] if left > 0 else [])
-    return [(name, value[:_MOST_CHARACTERS]) for value in shown]
+    return [(name, value[:_MOST_CHARACTERS]) for value in first_few(values, _MOST)]

@@ -11,7 +11,7 @@ from ...policy import load
 from ...policy.drop_ins import drop_in_directory
 from ...policy.installation import SUFFIX
 from ...policy.problems import PolicyError
-from ...wording import counted, quoted
+from ...wording import counted, first_few, quoted
 from .. import loading
 from ..terminal import complain
 
@@ -73,8 +73,7 @@ class StillBroken:
 
     def __str__(self) -> str:
         files = list(dict.fromkeys(problem.source for problem in self.problems))
-        more = len(files) - _MOST_NAMED
-        named = ', '.join(files[:_MOST_NAMED]) + (' and %s' % counted(more, 'other file') if more > 0 else '')
+        named = ', '.join(first_few(files, _MOST_NAMED))
         return 'the policy is still broken: %s in %s' % (counted(len(self.problems), 'problem'), named)
 
 

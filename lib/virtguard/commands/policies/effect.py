@@ -6,7 +6,7 @@ from ...errors import GuardError
 from ...host import today
 from ...judging.comparison import Comparer
 from ...judging.judge import Judge
-from ...wording import counted, escape
+from ...wording import counted, escape, first_few
 from .. import loading
 from ..domains.domain_files import defined_domain_files
 from ..domains.parallel import work_on_files
@@ -62,9 +62,7 @@ class Effect:
         for kind, texts in self.texts.items():
             if texts:
                 yield _HEADINGS[kind]
-                yield from (text.rstrip('\n') for text in texts[:_MOST])
-                if len(texts) > _MOST:
-                    yield 'and %d more' % (len(texts) - _MOST)
+                yield from (text.rstrip('\n') for text in first_few(texts, _MOST))
         if self.missed:
             yield 'This could not be judged:'
             yield from map(escape, self.missed)
