@@ -32,6 +32,7 @@ _LATEST = 3  # files of one sender in which its last entries are
 # What journalctl says of what it cannot read, it says to who debugs it, and ends with 0.
 _SETTINGS = {'SYSTEMD_LOG_LEVEL': 'debug', 'SYSTEMD_LOG_TARGET': 'console', 'SYSTEMD_LOG_COLOR': '0'}
 _DAMAGE = re.compile(r'^(?:.*(?:Bad message|ignoring|skipping over)|Failed |Invalid ).*', re.MULTILINE)
+_ENTRIES = re.compile(rb'^Entry objects: (\d+)', re.MULTILINE | re.IGNORECASE)
 _READ_IT = 'run it as root'
 _NAME_IT = 'name the directory that has the files *.journal'
 
@@ -84,8 +85,12 @@ class JournalFiles:
             for file, identity in new:
                 done.add(identity or (0, 0))
                 self.count += 1
+                is_empty, damaged = True, len(self.damaged)
                 for record in self.read([file], *matches, fields=fields):
+                    is_empty = False
                     yield file, record
+                if is_empty and len(self.damaged) == damaged:
+                    self._doubt(file)
                 if _identity(file.path) != identity:  # another file had that name already when it was read
                     done.discard(identity or (0, 0))
             if not new:
@@ -109,6 +114,15 @@ class JournalFiles:
             said.append('journalctl was ended by signal %d' % -output.status)
         if said and len(files) == 1 and os.path.exists(files[0].path):
             self.damaged.append((files[0].path, said[-1].strip()))
+
+    def _doubt(self, file: JournalFile) -> None:
+        """Note a file as damaged that has entries by its header, of which journalctl finds none: where the list of them
+        is damaged, it says nothing of that."""
+        if not list(self.read([file], '--lines=1', fields=['_BOOT_ID'])):
+            output = Output(['journalctl', '--quiet', '--no-pager', '--header', _option(file)], _SILENCE)
+            number = _ENTRIES.search(b''.join(_telling(output)))
+            if number is not None and int(number.group(1)):
+                self.damaged.append((file.path, 'none of its %d entries is found' % int(number.group(1))))
 
     def by_sender(self) -> 'List[List[JournalFile]]':
         """The files that can be opened, those of each sender together."""

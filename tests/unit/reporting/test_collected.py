@@ -135,6 +135,18 @@ def test_a_damaged_file_is_named_and_hides_no_other(tmp_path, harm):
     assert 'not all of %s could be read: ' % path in read.contents.limits[0]
 
 
+def test_a_file_in_which_journalctl_finds_nothing_and_says_nothing(tmp_path):
+    path = tmp_path / 'remote-kvm1.journal'
+    collect(path, records('kvm1', 20))
+    data = path.read_bytes()
+    # The list of its entries by the header, https://systemd.io/JOURNAL_FILE_FORMAT/, and what is looked for.
+    data = data[:176] + bytes(8) + data[184:].replace(b'SYSLOG_IDENTIFIER=virt-guard', b'SYSLOG_IDENTIFIER=virt-guarx')
+    path.write_bytes(data)
+    files = JournalFiles(str(tmp_path))
+    assert list(files.entries(OURS)) == []
+    assert files.damaged == [(str(path), 'none of its 20 entries is found')]
+
+
 def test_a_long_text_hides_nothing_and_forges_nothing(tmp_path):
     forged = exported(dict(judged(2, 'forged', _UID='0'), __CURSOR='x'))
     long = b'\n\n' + b'x' * (5 << 20) + b'\n\n__CURSOR=x\n' + forged
