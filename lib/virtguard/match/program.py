@@ -99,7 +99,7 @@ def share(programs: 'Iterable[Tuple[int, Operation]]') -> 'Tuple[Any, Any]':
         paths = program[1] if program[0] == 'union' else (program,)
         if all(path[0] == 'path' and path[1] and path[2] and _is_plain(path[2][0]) for path in paths):
             for path in paths:
-                _add(tree, number, path[2])
+                _add(tree, [], number, path[2])
         else:
             alone.append((number, program))
     return _frozen(tree), tuple(alone)
@@ -110,17 +110,39 @@ def _is_plain(step: 'Operation') -> bool:
     return step[0] == 'child' and is_name(step[1]) and not is_positional(step[2])
 
 
-def _add(tree: 'Dict[str, Any]', number: int, steps: 'Sequence[Operation]') -> None:
-    below = tree
-    ends: 'List[Any]' = []
-    for place, step in enumerate(steps):
-        if not _is_plain(step):
-            ends.append((number, (), steps[place:]))
-            return
-        below, ends = below.setdefault(step[1], ({}, []))
-        if step[2] or place == len(steps) - 1:
-            ends.append((number, step[2], steps[place + 1 :]))
-            return
+def _add(below: 'Dict[str, Any]', ends: 'List[Any]', number: int, steps: 'Sequence[Operation]') -> None:
+    """Add the steps of a path.
+
+    :param below, ends: what goes on, and what ends, where they begin
+    """
+    step, *rest = steps
+    names = _alternatives(step)
+    for name in names:
+        _add(below, ends, number, [(step[0], name, step[2][1:], step[3]), *rest])
+    if names:
+        return
+    if not _is_plain(step):
+        ends.append((number, (), tuple(steps)))
+        return
+    below, ends = below.setdefault(step[1], ({}, []))
+    if step[2] or not rest:
+        ends.append((number, step[2], tuple(rest)))
+    else:
+        _add(below, ends, number, rest)
+
+
+def _alternatives(step: 'Operation') -> 'List[str]':
+    """The names of a step like `*[self::a or self::b][...]`, to which as many paths lead that need not look at all."""
+    if step[:2] != ('child', '*') or not step[2] or is_positional(step[2]):
+        return []
+    first: 'Operation' = step[2][0]
+    names = []
+    for part in first[1:] if first[0] == 'or' else (first,):
+        steps: 'Sequence[Any]' = part[2][2] if part[:2] == ('boolean', 'l') and part[2][:2] == ('path', False) else ()
+        if len(steps) != 1 or steps[0][0] != 'self' or steps[0][2] or not is_name(steps[0][1]):
+            return []
+        names.append(steps[0][1])
+    return names
 
 
 def _frozen(tree: 'Dict[str, Any]') -> 'Dict[str, Any]':

@@ -451,6 +451,23 @@ def test_many_texts_and_few_exclude_the_same(count):
         assert [finding.rule.id for finding in verdict.findings] == expected, given
 
 
+def test_steps_with_several_names_are_paths_of_these_names():
+    """The hook looks at no other device, and finds what lxml does, in the order of the document."""
+    rule = rule_of("/domain/devices/*[self::serial or self::disk][@type = 'file']/source/@*")
+    paths, alone = prepare(policy(rule))[2][0]
+    assert sorted(paths['domain'][0]['devices'][0]) == ['disk', 'serial'] and alone == ()
+    devices = "<%s type='file'><source a='%d' b='%d'/></%s>"
+    kinds = ['serial', 'disk', 'console', 'serial', 'disk']
+    xml = ''.join(devices % (kind, 2 * number, 2 * number + 1, kind) for number, kind in enumerate(kinds))
+    xml = ("<domain type='kvm'><name>n</name><devices>%s</devices></domain>" % xml).encode()
+    verdict, _ = CompiledPolicy(prepare(policy(rule))).judge(xml, HOST, '2026-11-28')
+    assert [f.evidence for f in verdict.findings] == [
+        '<source %s="%d">' % ('ab'[place], 2 * number + place) for number in (0, 1, 3, 4) for place in (0, 1)
+    ]
+    positional = rule_of('/domain/devices/*[self::serial or self::disk][2]')
+    assert list(prepare(policy(positional))[2][0][0]['domain'][0]['devices'][0]) == []
+
+
 # --- what only a start shows
 
 
