@@ -1476,6 +1476,7 @@ uid=$(id -u)
 [ -n "$root" ] || [ "$uid" -eq 0 ] || [ "$action" = preview ] ||
     die 'must be run as root (or with --root DIR, for a tree of its own; --preview as anybody)'
 locate
+[ -z "$packaged" ] || [ -z "$root" ] || die '--root needs a checkout; what a package has put in force is this host'
 if [ "$action" = preview ]; then
     preview
 fi
