@@ -74,3 +74,17 @@ def test_a_domain_without_a_label_is_told_at_its_start_and_while_it_runs(host):
     assert values(record, 'VIRT_GUARD_RULE') == [MISSING, ROOT]
     told = host.run(['virt-guard', 'watch', '--once'], check=False).stdout
     assert 'warn [%s]' % MISSING in told and 'warn [%s]' % ROOT in told
+
+
+def test_an_image_that_names_another_one_relative_to_its_place(host):
+    """At its start libvirt writes the path of that one, with .. in it, into the domain."""
+    extend(host, 'kvm-baseline')
+    images = '/var/lib/libvirt/images'
+    host.run(['mkdir', '-p', images + '/clones'])
+    for image, built_on in (('base', []), ('clones/a', ['-F', 'qcow2', '-b', '../base.qcow2'])):
+        path = '%s/%s.qcow2' % (images, image)
+        host.run(['qemu-img', 'create', '-q', '-f', 'qcow2', *built_on, path, '1M'])
+    disk = DISK.replace('raw', 'qcow2') % (images + '/clones/a.qcow2')
+    result = host.try_define_and_start(domain('clone', device(disk)))
+    assert result.returncode == 0, result.stderr
+    assert images + '/clones/../base.qcow2' in host.virsh('dumpxml', 'clone').stdout
