@@ -241,6 +241,8 @@ class _Draft:
         actions = [ACTIONS.index(draft._value('action', 'off')) for draft in (self, other)]
         stricter, milder = (other, self) if actions[1] < actions[0] else (self, other)
         given = {**milder._given, **stricter._given}
+        if actions[0] != actions[1] and 'reason' not in stricter._given:
+            given.pop('reason', None)  # why a site has made the other one milder, which does not count
         for key, separator in (('why', ' '), ('reference', ', ')):
             texts = [draft._value(key) for draft in (stricter, milder) if draft._value(key)]
             if key in given and len(set(texts)) > 1:

@@ -64,6 +64,16 @@ def test_a_rule_that_no_waiver_may_name_stays_so(put):
     assert (same.action, same.waivable) == ('deny', False)
 
 
+@pytest.mark.parametrize('order', ['./mild.yaml, ./a.yaml', './a.yaml, ./mild.yaml'])
+def test_the_reason_of_an_action_that_does_not_count_is_not_told(put, order):
+    put('a.yaml', policy('a', rule('same', 'deny', 'a')))
+    put('mild.yaml', 'policy: mild\nextends: ./a.yaml\nrules: [{id: same, action: "off", reason: ours need it}]\n')
+    (same,) = load.trusted(put('site.yaml', 'extends: [%s]\n' % order)).rules
+    assert (same.action, same.reason) == ('deny', '')
+    (same,) = load.trusted(put('site.yaml', 'extends: ./mild.yaml\n')).rules
+    assert (same.action, same.reason) == ('off', 'ours need it')
+
+
 def test_what_extends_them_has_the_last_word(put):
     put('a.yaml', policy('a', rule('same', 'warn', 'a'), settings='mode: audit\ndeadline: 3\n'))
     put('b.yaml', policy('b', rule('same', 'deny', 'b'), settings='mode: enforce\nfailure: admit\n'))
