@@ -233,6 +233,12 @@ def test_refused(host, deb):
     install(host, deb)  # back to the version that works
     assert state(host) == 'ii'
 
+    # An upgrade of Python does not put in force what was taken out of it.
+    host.run([PACKAGED_INSTALLER, '--uninstall'], timeout=300)
+    host.run(['dpkg-trigger', '--by-package=python3-minimal', '/usr/bin/python3'])
+    dpkg(host, '--triggers-only', '--pending')
+    assert not host.path(PROGRAM).exists() and state(host) == 'ii'
+
 
 def test_beside_a_checkout(host, deb):
     """A package takes over from install.sh, and install.sh from a package that was removed, but not from one that is

@@ -176,12 +176,15 @@ def test_what_does_not_work_is_not_put_in_force(on_host):
 
 
 def test_what_other_packages_change(on_host):
-    """osinfo-db: the policy is compiled with it. Python: without the one that the hook names, no domain would start."""
+    """osinfo-db: the policy is compiled with it. Python: without the one that the hook names, no domain would start.
+    Neither puts in force what was taken out of it."""
     on_host(
         'add now.rpm; rm /etc/virt-guard/policy.compiled\n'
         'grep -qx "python=\'/usr/bin/python3\'" /usr/sbin/virt-guard-hook\n'
         'add other.rpm; [ -s /etc/virt-guard/policy.compiled ]; is_guarding\n'
         'grep -qx "python=\'/usr/libexec/platform-python\'" /usr/sbin/virt-guard-hook\n'
+        '/usr/share/virt-guard/installer/install.sh --uninstall\n'
+        'add other.rpm; [ ! -e /usr/sbin/virt-guard-hook ]\n'
         'erase virt-guard; add other.rpm; [ ! -e /usr/sbin/virt-guard-hook ]\n'
     )
 
