@@ -156,7 +156,7 @@ def test_a_host_that_has_become_another_is_told(root, on_system):
 
     def says():
         return [
-            told % 'install.sh '
+            told % './install.sh '
             in subprocess.check_output([*prefix, str(there.cli), *words], stderr=subprocess.STDOUT, encoding='utf-8')
             for words in (['policy', 'check'], ['scan'])
         ]
