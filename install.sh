@@ -1244,7 +1244,8 @@ install() {
     start_metrics
     await_calls
     remove_old_code
-    [ "$packaged$came" = yesupgraded ] || judge_domains
+    # An upgrade of packages has no reader. Who asks for another policy must see what it refuses.
+    [ "$packaged$came$asked" = yesupgraded ] || judge_domains
     judge_host
     [ -n "$watch_failed" ] || return 0
     failure="the hook is in force, but ${unit##*/} did not start: see journalctl -u ${unit##*/}"
@@ -1447,6 +1448,7 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
+asked=$mode$profile$besides # about the policy
 case $mode in
 '' | audit | enforce) ;;
 *) misused "--mode is audit or enforce, not: $mode" ;;

@@ -139,7 +139,8 @@ def test_life(host, deb):
     assert host.path(start_file).exists()
 
     # What the administrator decides is neither asked about nor lost.
-    host.run([PACKAGED_INSTALLER, '--no-deps', '--profile', 'rhel-9', '--mode', 'audit'], timeout=300)
+    said = host.run([PACKAGED_INSTALLER, '--no-deps', '--profile', 'rhel-9', '--mode', 'audit'], timeout=300).stdout
+    assert '\nThe domains defined on this host:\n' in said and 'bad.xml' in said, said
     host.systemctl('disable', '--now', RENEWAL.replace('.service', '.path'))
     other = other_version(deb, '2.0', make_next)
     watch, old_tree = host.main_pid(WATCH), tree(host)
