@@ -9,6 +9,7 @@ from ..host import read_facts, today
 from ..policy import load
 from ..policy.drop_ins import find_near_misses
 from ..policy.files import read_policy_file
+from ..policy.host_profile import profile_of
 from ..policy.installation import find_policy
 from ..policy.problems import PolicyError
 from .terminal import complain
@@ -91,12 +92,19 @@ def policy_for_host(arguments: 'argparse.Namespace', installation: 'Installation
 
     :raises GuardError: it cannot be used
     """
-    name = arguments.policy
-    if name is None and arguments.host is not None and not installation.installed:
-        name = arguments.host.profile
-        told = '%s: note: no policy is in force here; %s, the list for %s, is taken (--policy names another one)'
-        complain(told % (wording.PROGRAM, name, arguments.host.os))
-    return policy(name, installation)
+    name, named = arguments.policy, arguments.host
+    if name is not None or named is None:
+        return policy(name, installation)
+    if not installation.installed:
+        told = 'no policy is in force here; %s, the list for %s, is taken (--policy names another one)'
+        complain('%s: note: %s' % (wording.PROGRAM, told % (named.profile, named.os)))
+        return policy(named.profile, installation)
+    in_force = policy(None, installation)
+    profile = profile_of(in_force)
+    if profile.rpartition('-')[0] in model.VENDORS and profile != named.profile:
+        told = 'judged by the policy in force here, which is made of %s; the list for %s is %s (--policy %s)'
+        complain('%s: note: %s' % (wording.PROGRAM, told % (profile, named.os, named.profile, named.profile)))
+    return in_force
 
 
 def meant_host(arguments: 'argparse.Namespace', needed: 'Iterable[str]', release: 'Optional[str]') -> model.HostFacts:

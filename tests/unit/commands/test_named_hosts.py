@@ -6,7 +6,7 @@ import argparse
 import pytest
 from virtguard.commands import loading
 from virtguard.commands.domains.named_hosts import NamedHost, names
-from virtguard.policy.installation import not_installed, profiles
+from virtguard.policy.installation import installed_below, not_installed, profiles
 
 
 def test_every_name_is_a_host_that_has_a_list():
@@ -32,6 +32,15 @@ def test_what_is_not_known_lists_what_is(name):
         NamedHost(name)
 
 
+@pytest.mark.parametrize(
+    'name, near', [('rhel-94', "did you mean 'rhel-9.4'?"), ('rhel9.4', 'did you mean'), ('rhel', '')]
+)
+def test_a_near_name_is_proposed_where_one_release_is_near(name, near):
+    with pytest.raises(ValueError, match='there is no host') as told:
+        NamedHost(name)
+    assert near in str(told.value) and ('did you mean' in str(told.value)) == bool(near)
+
+
 def test_a_release_after_an_upgrade_is_that_of_a_copy():
     """`policy diff` judges for both."""
     arguments = argparse.Namespace(host=NamedHost('rhel-8.10'), facts=None)
@@ -48,3 +57,23 @@ def test_the_list_is_taken_where_no_policy_is_in_force(capsys):
     arguments.policy = 'rhel-9'
     assert loading.policy_for_host(arguments, not_installed()).name == 'rhel-9'
     assert capsys.readouterr().err == ''
+
+
+@pytest.mark.parametrize(
+    'lists, told',
+    [
+        ('rhel-8', 'made of rhel-8; the list for rocky-9.4 is rhel-9 (--policy rhel-9)'),
+        ('[rhel-8, kvm-baseline]', 'made of rhel-8; the list for rocky-9.4 is rhel-9 (--policy rhel-9)'),
+        ('rhel-9', ''),
+        ('kvm-baseline', ''),
+        ('rhv-4', ''),  # whose hosts are those of RHEL
+    ],
+)
+def test_who_judges_by_the_policy_in_force_is_told_that_it_is_that_of_another_release(tmp_path, capsys, lists, told):
+    path = tmp_path / 'etc/virt-guard/policy.yaml'
+    path.parent.mkdir(parents=True)
+    path.write_text('policy: ours\nextends: %s\n' % lists)
+    arguments = argparse.Namespace(host=NamedHost('rocky-9.4'), policy=None)
+    assert loading.policy_for_host(arguments, installed_below(str(tmp_path))).source == str(path)
+    said = capsys.readouterr().err
+    assert (told in said) if told else said == '', said

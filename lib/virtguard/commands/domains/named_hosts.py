@@ -29,7 +29,8 @@ class NamedHost(model.HostFacts):
         super().__init__(ARCHITECTURE, 'none', name, _unknown)
         found = _profile(name)
         if found is None:
-            near = nearest(name, names())
+            # Without a number, any release of that name is as near as the others.
+            near = nearest(name, names()) if any(letter.isdigit() for letter in name) else None
             meant = 'did you mean %r? ' % near if near is not None else ''
             known = ', '.join('%s-%d.0 to %d.%d' % (family, major, major, last) for family, major, last in _ranges())
             told = (name, meant, known)
