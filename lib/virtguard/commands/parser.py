@@ -356,6 +356,9 @@ def _add_verdict_formats(parser: Parser) -> None:
 def _output(text: str) -> 'Tuple[Optional[str], str]':
     """The format, or None, and the file that a value of --output names."""
     name, colon, path = text.partition(':')
+    if text in VERDICT_FORMATS:
+        told = "'%s' is a format, and names no file; write %s:FILE, or ./%s for a file of this name"
+        raise argparse.ArgumentTypeError(told % (text, text, text))
     if not colon or not name.isalpha():
         name, path = '', text
     elif name not in VERDICT_FORMATS:

@@ -50,6 +50,10 @@ def test_commands(capsys, words, told):
             ['check', '--output', 'sarf:x', 'a'],
             "'sarf' is not a format (did you mean 'sarif'?); a file of this name is",
         ),
+        (
+            ['check', '--output', 'sarif', 'a'],
+            "'sarif' is a format, and names no file; write sarif:FILE, or ./sarif for",
+        ),
         (['check', '--output', 'sarif:', 'a'], "'sarif:' names no file; --format is for standard output"),
         (['scan', '--output', '-'], "'-' names no file; --format is for standard output"),
         (['check', '--policy', '-x', 'a'], "--policy needs a value; if it is '-x', write --policy=-x ("),
