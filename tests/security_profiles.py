@@ -104,7 +104,8 @@ Where a vendor's list speaks of the same thing under its own name, both rules ar
   rules when `virt-guard watch` sees the change, which it records; it refuses nothing.
 - **Links.** A path is compared as it is written (`//`, `/./` and `..` are read away); a link on the host that leads
   into `/etc` is not followed. AppArmor and SELinux do not depend on the name.
-- **Backing files.** Those that stand in the XML are judged, those that only an image names are not.
+- **Backing files** in a definition, as far as only an image names them. libvirt writes these into the domain as it
+  starts, so they are judged then; `check`, `scan` and `policy diff` say nothing of them.
 - **The host:** KSM, SMT, microcode, IOMMU groups, `security_driver` and `stdio_handler` in `qemu.conf`, what vmx or
   svm `host-passthrough` brings with it.
 - **Definitions** do not show which label a domain will have. `kvm-mac-label-missing` is judged as a domain starts and
