@@ -73,7 +73,7 @@ def _leads_to(link: str, program: str) -> bool:
 def _link(installation: 'Installation') -> Condition:
     main = os.path.join(installation.hooks, _MAIN)
     links = _our_links(installation)
-    make = 'ln -sfn %s %s' % (installation.program, main)
+    make = 'ln -sfn %s %s' % (installation.program, main) if os.path.exists(installation.program) else installer()
     if not os.path.isdir(installation.hooks):
         return Condition('link', AMISS, 'libvirt has no hooks: %s is not a directory' % installation.hooks, installer())
     if main in links:

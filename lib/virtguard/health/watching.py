@@ -64,6 +64,5 @@ def _before() -> 'Iterator[Condition]':
     for text in said[:_MOST]:
         yield Condition('watch', NOTE, escape(text))
     if len(said) > _MOST:
-        remedy = 'journalctl -t virt-guard MESSAGE_ID=' + journal.MESSAGE_IDS[model.UNWATCHED]
-        text = 'and %d more times in the last %d days' % (len(said) - _MOST, _DAYS)
-        yield Condition('watch', NOTE, text, remedy)
+        text = 'and %d more in the last %d days: journalctl -t virt-guard %s' % (len(said) - _MOST, _DAYS, match)
+        yield Condition('watch', NOTE, text)
