@@ -152,7 +152,8 @@ class CompiledPolicy:
     )
 
     def __init__(self, content: 'Tuple[Any, ...]') -> None:
-        settings, self.needed_facts, self._programs, tests, kinds, details = content
+        settings, self.needed_facts, (of_definition, of_start), tests, kinds, details = content
+        self._programs = of_definition, of_start
         self._conditions, self._values = tests
         self._without_match, (self._for_lxml, self._probing), self._of_start = kinds
         self._details = details
