@@ -144,6 +144,14 @@ def test_another_list_to_judge_by(host, settings):
         assert 'extends: [rhv-4, rhel-8]' in set_(host, 'extends', 'rhv-4,rhel-8') and not starts(host)
         refused = set_(host, 'extends', 'rhel-9', status=2)
         assert '%s:2:10: extends rhel-9, but its rule ' % settings in refused
+        # A definition does not show it: such a start is refused whatever is said of the domains here.
+        unseen = 'note: not judged here, because only the start of a domain shows it: kvm-mac-label-missing'
+        assert unseen + '\n' in set_(host, 'extends', 'kvm-baseline')
+        assert unseen + ' (deny)\n' in set_(host, 'extends', 'kvm-restricted')
+        assert unseen not in set_(host, 'mode', 'audit')
+        set_(host, 'mode', 'default')
+        compared = host.run_cli('policy', 'diff', 'rhel-8', 'kvm-restricted')
+        assert (unseen + ' (deny)\n').encode() in compared.stderr
         set_(host, 'extends', 'default')
         assert not settings.exists()
     finally:

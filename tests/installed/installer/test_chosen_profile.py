@@ -117,6 +117,8 @@ def test_a_list_about_isolation_besides(root):
     said = run_installer(root, '--preview', *asked)
     assert said.returncode == 1 and '[kvm-shared-memory-device]' in said.stdout
     assert ' --profile rhel-9 --with kvm-baseline ' in said.stdout and not (root / POLICY).exists()
+    said = run_installer(root, '--preview', '--with', 'kvm-restricted')
+    assert 'because only the start of a domain shows it: kvm-mac-label-missing (deny)\n' in said.stdout
     assert "'kvm-baselin' is not a profile (did you mean 'kvm-baseline'?)" in (
         run_installer(root, '--with', 'kvm-baselin').stderr
     )

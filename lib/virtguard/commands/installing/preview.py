@@ -25,6 +25,7 @@ from ..domains.parallel import judge_all
 from ..exit_status import ADMITTED, NOT_JUDGED
 from ..next_boot import AUTOSTART, RUNNING, autostart_domains, note_on_saved_state, running_domains, summary
 from ..output.text import Text
+from ..policies.notes import on_rules_of_start
 from ..terminal import Progress, complain, show, show_line, wants_colour
 from .candidate import EDITED, LINK, SHIPPED, choose_profile, make_candidate
 from .hook_link import choose_link
@@ -96,6 +97,8 @@ class _Preview:
         self._judge(Judge(policy, host, today()))
         self._tell_of_host(policy, host)
         self._tell_of_domains(policy)
+        for note in on_rules_of_start(policy):
+            show_line('note: ' + note)
         self._tell_of_next_starts(policy)
         self._tell_what_was_missed()
         try:

@@ -12,6 +12,7 @@ from ..domains.domain_files import defined_domain_files
 from ..domains.parallel import work_on_files
 from ..output.text import Text
 from ..terminal import Progress
+from .notes import on_rules_of_start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,12 +45,13 @@ _MOST = 20  # domains below a heading, so that all headings can be seen
 
 class Effect:
     """`settings`: a line about each setting that changes; `texts`: what is to be said of each domain that changes, by
-    what becomes of it; `missed`: what could not be judged; `judged`: how many files were."""
+    what becomes of it; `missed`: what could not be judged; `judged`: how many files were; `notes`: remarks."""
 
-    __slots__ = ('settings', 'texts', 'missed', 'judged')
+    __slots__ = ('settings', 'texts', 'missed', 'judged', 'notes')
 
-    def __init__(self, settings: 'List[str]') -> None:
+    def __init__(self, settings: 'List[str]', notes: 'List[str]') -> None:
         self.settings = settings
+        self.notes = notes
         self.texts: 'Dict[str, List[str]]' = {kind: [] for kind in _HEADINGS}
         self.missed: 'List[str]' = []
         self.judged = 0
@@ -75,6 +77,7 @@ class Effect:
             counts = ((kind, len(texts)) for kind, texts in self.texts.items())
             shown = ['%d %s' % (count, _SUMMED[kind]) for kind, count in counts if count]
             yield '%s: %s' % (counted(self.judged, 'domain'), ', '.join(shown))
+        yield from ('note: ' + note for note in self.notes)
 
 
 def find_effect(old: 'Optional[model.Policy]', new: model.Policy, installation: 'Installation') -> Effect:
@@ -82,7 +85,7 @@ def find_effect(old: 'Optional[model.Policy]', new: model.Policy, installation: 
 
     :param old: the policy in force; None where it is broken, and judges nothing
     """
-    effect = Effect(list(_settings(old, new)) if old is not None else [])
+    effect = Effect(list(_settings(old, new)) if old is not None else [], list(on_rules_of_start(new, old)))
     try:
         files = defined_domain_files(installation.domains)
     except GuardError as error:

@@ -155,9 +155,17 @@ def _on_unused_waivers(policy: model.Policy, used: 'Set[model.Origin]') -> 'Iter
             yield 'permit nothing', text % (waiver.origin + (in_words(waiver.rules),))
 
 
-def on_rules_of_start(policy: model.Policy) -> 'Iterator[str]':
-    """Which rules are not judged where only definitions are."""
-    rules = [rule.id for rule in policy.rules_at(model.START)]
+def on_rules_of_start(policy: model.Policy, before: 'Optional[model.Policy]' = None) -> 'Iterator[str]':
+    """Which rules are not judged where only definitions are.
+
+    :param before: leave out those that this policy has, too, with the same action
+    """
+    known = {(rule.id, rule.action) for rule in (before.rules_at(model.START) if before is not None else ())}
+    rules = [
+        rule.id + ' (deny)' * (rule.action == model.DENY)
+        for rule in policy.rules_at(model.START)
+        if (rule.id, rule.action) not in known
+    ]
     if rules:
         yield 'not judged here, because only the start of a domain shows it: %s' % in_words(rules)
 

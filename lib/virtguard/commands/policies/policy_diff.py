@@ -17,6 +17,7 @@ from ..domains.named import files_or_domains
 from ..exit_status import AMISS, FINE, NOT_JUDGED
 from ..output.formats import FORMATS
 from ..terminal import Progress, complain, show, wants_colour
+from .notes import on_rules_of_start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
             comparisons.append(comparison)
         progress.show(judged)
     progress.clear()
+    for note in on_rules_of_start(new, old):
+        complain('%s: note: %s' % (wording.PROGRAM, note))
     if arguments.paths and not judged and not failed:
         raise GuardError('there is no domain in the files given')
     show(output.summary(_summary(judged, comparisons)))
