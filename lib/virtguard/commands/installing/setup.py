@@ -148,7 +148,7 @@ def describe_host_rules(policy: model.Policy, path: str, host: model.HostFacts) 
     from ...findings import ask_facts
 
     said = ''
-    for rule in policy.rules_at(model.ADMISSION):
+    for rule in policy.rules_of_start():
         answer, evidence = ask_facts(rule, host)
         if rule.match is None and rule.action == model.DENY and answer:
             said += _EVERY_DOMAIN % (rule.id, rule.title, evidence, drop_in_directory(path), rule.id)
