@@ -374,7 +374,7 @@ def test_an_ordinary_user_is_told_what_he_cannot_read():
     ('options', 'complaint'),
     [
         (['--preview', '--uninstall'], '--preview does not go with --uninstall'),
-        (['--uninstall', '--preview'], '--preview does not go with --uninstall'),
+        (['--uninstall', '--preview'], '--uninstall does not go with --preview'),
         (['--preview', '--profile', 'rhel-11'], '--profile is one of'),
         (['--preview', '--frobnicate'], 'unknown option: --frobnicate'),
     ],
