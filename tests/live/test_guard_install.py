@@ -84,7 +84,8 @@ def test_the_watch_is_enabled_and_started(new_machine):
     assert asked() == ['daemon-reload', 'is-active --quiet ' + WATCH, *started[1:]]
     assert host.read(UNIT).count('ExecStart=/usr/bin/virt-guard watch\n') == 1
     host.install('--uninstall')
-    assert asked() == ['daemon-reload', '--quiet disable --now ' + WATCH]
+    forgotten = 'reset-failed %s virt-guard-compile.service virt-guard-metrics.service' % WATCH
+    assert asked() == ['daemon-reload', '--quiet disable --now ' + WATCH, forgotten]
     assert host.run(['ls', UNIT], check=False).returncode != 0
 
 
