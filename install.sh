@@ -382,30 +382,19 @@ quoted() {
     printf '%s\n' "$1" | LC_ALL=C sed "s/'/'\\\\''/g; s/.*/'&'/"
 }
 
-# The hook, with the variables filled in that it leaves to the installer. It names the tree of its own version, so
-# that its rename puts both in force at once.
-write_hook() { # POLICY
-    while IFS= read -r line; do
-        case $line in
-        python=) line=$line$(quoted "$python") ;;
-        lib=) line=$line$(quoted "$tree") ;;
-        policy=) line=$line$(quoted "$1") ;;
-        log=) line=$line$(quoted "$log") ;;
-        esac
-        printf '%s\n' "$line"
-    done <"$checkout/hooks/qemu"
-}
-
-# The command, with the variables filled in that it leaves to the installer.
-write_command() {
+# The hook, or the command, with the variables filled in that they leave to the installer. Both name the tree of their own
+# version, so that the rename of the hook puts program and tree in force at once.
+fill_in() { # SOURCE [POLICY]
     while IFS= read -r line; do
         case $line in
         root=) line=$line$(quoted "$root") ;;
         python=) line=$line$(quoted "$python") ;;
         lib=) line=$line$(quoted "$tree") ;;
+        policy=) line=$line$(quoted "$2") ;;
+        log=) line=$line$(quoted "$log") ;;
         esac
         printf '%s\n' "$line"
-    done <"$checkout/data/virt-guard"
+    done <"$checkout/$1"
 }
 
 # --- the profile: which of the shipped policies is installed ---------------------------------------------------------
@@ -774,7 +763,7 @@ is_intact() { # TREE
 
 put_command() {
     [ -z "$packaged" ] || return 0
-    write_command >"$work/virt-guard"
+    fill_in data/virt-guard >"$work/virt-guard"
     put_and_tell "$work/virt-guard" "$command" 755
 }
 
@@ -944,7 +933,7 @@ prove() {
     proving=yes
     of_package commands.installing.setup proof-policy "$profile" "$proof_policy" || not_put_in_force
     label "$proof_policy"
-    write_hook "$proof_policy" >"$work/proof-program"
+    fill_in hooks/qemu "$proof_policy" >"$work/proof-program"
     proved=$program
     if exists "$program"; then
         proved=$proof_program # the program itself is in use
@@ -1213,7 +1202,7 @@ install() {
     make_directories
     put_tree
     check_policy
-    write_hook "$policy" >"$work/program"
+    fill_in hooks/qemu "$policy" >"$work/program"
     [ "$(grep -cE "^(python|lib|policy|log)='" "$work/program")" -eq 4 ] || die "$checkout/hooks/qemu is not as expected"
     prove
     came=upgraded
