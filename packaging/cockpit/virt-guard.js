@@ -306,7 +306,6 @@ async function showAll() {
     if (reading === state.reading) {
         await Promise.all([
             first, section("refused", showRefused), section("next", showNext), section("waivers", showWaivers),
-            readDomains().catch(() => undefined),
         ]);
     }
     if (reading === state.reading) {
@@ -329,7 +328,10 @@ function begin() {
     if (permission.allowed !== null)
         told();
     byId("reload").addEventListener("click", showAll);
-    byId("grant").addEventListener("click", () => ask("add", [], []));
+    byId("grant").addEventListener("click", () => {
+        ask("add", [], []);
+        readDomains().catch(() => undefined); // a name can be typed without them
+    });
     byId("cancel").addEventListener("click", () => byId("dialog").close());
     byId("form").addEventListener("submit", apply);
     byId("domain").addEventListener("change", event => {
