@@ -74,6 +74,10 @@ class GuardedMachine(Machine):
         self._compiled = self._policy()
         return said
 
+    def compile_policy(self) -> None:
+        self.run(['virt-guard', 'policy', 'compile'])
+        self._compiled = self._policy()
+
     def _policy(self) -> Dict[str, bytes]:
         """The files of the policy in force and their contents, in their order."""
         if not self.path(POLICY).exists():
@@ -127,8 +131,7 @@ class GuardedMachine(Machine):
         """Between two tests: no domains, no records that the next one could read, and the policy compiled."""
         self.cleanup_domains()
         if self._compiled != self._policy():
-            self.run(['virt-guard', 'policy', 'compile'])
-            self._compiled = self._policy()
+            self.compile_policy()
         self._since = self.cursor()
         self._read.clear()
 
@@ -148,7 +151,7 @@ class GuardedMachine(Machine):
         assert record['VIRT_GUARD_POLICY_SHA256'] == self.policy_sha256()
         assert re.fullmatch('[0-9a-f]{64}', record['VIRT_GUARD_XML_SHA256'])
         # Judged by the compiled policy, unless an edit has made that one stale.
-        assert ('VIRT_GUARD_WARNING' in record) == (self._compiled != self._policy())
+        assert ('VIRT_GUARD_WARNING' in record) == (self._compiled != self._policy()), record.get('VIRT_GUARD_WARNING')
         defined = self.virsh('domuuid', '--domain', name, check=False)
         assert defined.returncode or record['VIRT_GUARD_UUID'] == defined.stdout.strip()
         return record

@@ -35,7 +35,7 @@ REFUSED = {
 
 def extend(host, name):
     host.write(DROP_IN, 'extends: %s\n' % name)
-    host.run(['virt-guard', 'policy', 'compile'])
+    host.compile_policy()
 
 
 @pytest.fixture

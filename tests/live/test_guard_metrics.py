@@ -165,7 +165,7 @@ def test_a_domain_that_was_refused_when_the_host_came_up(host):
         assert (found[refused], found[healthy], found['virt_guard_guarding']) == (1, 0, 1)
         assert 'virt-guard explain --domain bad' in host.run(['virt-guard', 'status'], check=False).stdout
         host.write(DROP_IN, 'rules:\n- {id: tcg, action: "off", reason: a test}\n')
-        host.run(['virt-guard', 'policy', 'compile'])
+        host.compile_policy()
         assert host.try_start('bad').returncode == 0
         host.virsh('destroy', 'bad')  # somebody wants it to be off
         assert host.metrics()[refused] == 0
@@ -175,7 +175,7 @@ def test_a_domain_that_was_refused_when_the_host_came_up(host):
         assert (found[refused], found['virt_guard_guarding']) == (1, 0)  # it could not be judged
     finally:
         host.run(['rm', '-f', DROP_IN])
-        host.run(['virt-guard', 'policy', 'compile'])
+        host.compile_policy()
         host.virsh('autostart', '--disable', 'bad')
     assert host.metrics()[refused] == 0
 

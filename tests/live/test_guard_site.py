@@ -48,7 +48,7 @@ def test_a_drop_in_holds_at_the_next_start(host):
     (record,) = host.records('legacy')
     assert 'out of date' in record['VIRT_GUARD_WARNING']
     host.virsh('destroy', 'legacy')
-    host.run(['virt-guard', 'policy', 'compile'])
+    host.compile_policy()
     assert host.try_start('legacy').returncode == 0
     (record,) = host.records('legacy')
     assert 'VIRT_GUARD_WARNING' not in record

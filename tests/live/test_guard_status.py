@@ -197,7 +197,7 @@ def amiss(host, status, **options):
 
 def looked_after(host):
     """All is well again: the daemon has looked for the hook, and the policy is compiled."""
-    host.run(['virt-guard', 'policy', 'compile'])
+    host.compile_policy()
     host.run(['sh', '-c', 'kill -HUP $(cat /run/libvirtd.pid); : >/run/virt-guard.told'])
     assert amiss(host, 0) == []
 
@@ -269,7 +269,7 @@ def test_nobody_watches(host):
 
 def test_what_the_site_has_decided_is_noted(host):
     host.write(DROP_IN, 'mode: audit\nrules:\n- {id: tcg, action: "off", reason: a test}\n')
-    host.run(['virt-guard', 'policy', 'compile'])
+    host.compile_policy()
     try:
         said = host.run(['virt-guard', 'status']).stdout
         noted = [(subject, text) for subject, state, text in conditions(host, 0) if state == 'note']
