@@ -133,7 +133,7 @@ def _prepare_thousand(machine: MeasuringMachine) -> None:
     installer = environment.CHECKOUT / 'install.sh'
     machine.run([installer, '--root', _THOUSAND, '--no-deps', '--python', environment.PYTHON])
     policy = _THOUSAND + '/etc/virt-guard/policy.yaml'
-    shipped = machine.read(policy)
+    shipped = (environment.CHECKOUT / 'data/profiles/rhel-8.yaml').read_text()
     count = 1000 - len(re.findall('^  - id: ', shipped, re.MULTILINE))
     documents = [make_document(0, 5000), CLEAN]
     machine.write(policy, policy_yaml(make_rules(count, documents), shipped))
