@@ -124,6 +124,8 @@ END
 }
 
 profiles='rhel-8 rhel-9 rhel-10 rhv-4 sles-15 sles-16 kvm-baseline kvm-restricted'
+# Those that there is a catalog for.
+languages='ja'
 
 # What the tree of a version, its hook and its policy are made of, for the host that they are on. A package has these
 # files, too, below $installer and laid out as in a checkout, and puts them in force by the install.sh among them.
@@ -132,6 +134,9 @@ list_sources() {
     printf '%s\n' install.sh hooks/qemu policy.yaml
     for known in $profiles; do
         printf 'data/profiles/%s.yaml\n' "$known"
+    done
+    for known in $languages; do
+        printf 'data/languages/%s.po\n' "$known"
     done
     (cd -- "$checkout" && find lib/virtguard -name '*.py' -type f 2>/dev/null) | LC_ALL=C sort
 }
@@ -712,9 +717,12 @@ put_tree() {
     mkdir -m 755 -- "$staged"
     cp -RL -- "$checkout/lib/virtguard" "$staged/virtguard"
     find "$staged" -depth \( -name '__pycache__' -o -name '*.egg-info' \) -exec rm -rf -- {} +
-    mkdir -m 755 -- "$staged/profiles"
+    mkdir -m 755 -- "$staged/profiles" "$staged/languages"
     for name in $profiles; do
         cat -- "$(shipped_profile "$name")" >"$staged/profiles/$name.yaml"
+    done
+    for name in $languages; do
+        cat -- "$checkout/data/languages/$name.po" >"$staged/languages/$name.po"
     done
     find "$staged" -type d -exec chmod 755 -- {} +
     find "$staged" -type f -exec chmod 644 -- {} +

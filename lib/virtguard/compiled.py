@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     Stamp = Tuple[Tuple[Any, ...], ...]
 
-_FORMAT = 9
+_FORMAT = 10
 _MAX_BYTES = 64 * 1024 * 1024
 _OS = '{%s}os' % LIBOSINFO_NS
 _COMMANDLINE, _ARG = '{%s}commandline' % QEMU_NS, '{%s}arg' % QEMU_NS
@@ -237,8 +237,8 @@ class CompiledPolicy:
         checksum, data = self._details
         return bool(crc32(data) == checksum)
 
-    def _read_details(self) -> 'Tuple[Sequence[bytes], bytes, Sequence[Tuple[str, str]]]':
-        """The rules, each packed by itself; the waivers; the id and the title of every rule."""
+    def _read_details(self) -> 'Tuple[Sequence[bytes], bytes, Sequence[Tuple[str, str]], bytes]':
+        """The rules, each packed by itself; the waivers; the id and the title of every rule; the texts."""
         if self._details[0] is not None:
             if not self.is_whole():
                 raise ValueError('the texts of its rules are damaged')
@@ -252,6 +252,10 @@ class CompiledPolicy:
 
     def _read_waivers(self) -> 'Tuple[model.Waiver, ...]':
         return packed.unpack_waivers(self._read_details()[1])
+
+    def texts(self) -> 'Dict[str, str]':
+        """What a refusal needs of the policy's language."""
+        return marshal.loads(self._read_details()[3])  # type: ignore[no-any-return]
 
     def listed(self) -> 'Tuple[Tuple[str, str], ...]':
         """The id and the title of every rule, also of those that are off, or that judge only what happens later."""
@@ -271,6 +275,7 @@ class CompiledPolicy:
             policy.source,
             self._read_waivers(),
             audit_until=policy.audit_until,
+            texts=self.texts(),
         )
 
 

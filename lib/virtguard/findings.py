@@ -187,7 +187,7 @@ def find(
             unanswered = 'probe %s of %r' % (rule.probe, asked) if probed is None else evidence
             status, message = _outcome(rule, answer if probed else None, unanswered)
             if reason:
-                message += ' (%s)' % reason
+                message = model.Phrase('%s (%s)', model.as_phrase(message), model.Phrase(reason))
         found.add(node, status, message)
     return found.findings()
 
@@ -221,7 +221,7 @@ def _ask_probe(probe: str, host: model.HostFacts, asked: str) -> 'Tuple[model.An
 
 def _outcome(rule: model.Rule, answer: 'model.Answer', asked: str) -> 'Tuple[str, str]':
     if answer is None:
-        return model.UNKNOWN, 'this host cannot tell: %s' % asked
+        return model.UNKNOWN, model.Phrase('this host cannot tell: %s', asked)
     return rule.action, rule.title
 
 

@@ -69,9 +69,11 @@ __all__ = [
     'UNCONFIRMED',
     'Finding',
     'Occurrence',
+    'Phrase',
     'Rule',
     'ValueSet',
     'Waiver',
+    'as_phrase',
 ]
 
 TYPE_CHECKING = False
@@ -103,6 +105,30 @@ KNOWN_FROM = ('list', 'document', 'source', 'derived', UNCONFIRMED)
 # call of a start shows: labels in force, resolved networks and volumes. So it is judged there, and where a domain runs,
 # but not on a definition.
 START = 'start'
+
+
+class Phrase(str):
+    """An English text that is made of a `phrase`, as the catalogs of other languages have it, and of `values` in it;
+    those that are such texts, too, have a translation of their own."""
+
+    __slots__ = ('phrase', 'values')
+    phrase: str
+    values: 'Tuple[object, ...]'
+
+    def __new__(cls, phrase: str, *values: object) -> 'Phrase':
+        text = str.__new__(cls, phrase % values if values else phrase)
+        text.phrase, text.values = phrase, values
+        return text
+
+    def told(self, texts: 'Dict[str, str]') -> str:
+        """The same in the language of these texts, as far as they have it."""
+        values = tuple(value.told(texts) if isinstance(value, Phrase) else value for value in self.values)
+        phrase = texts.get(' '.join(self.phrase.split()), self.phrase)
+        return phrase % values if values else phrase
+
+
+def as_phrase(text: str) -> Phrase:
+    return text if isinstance(text, Phrase) else Phrase(text)
 
 
 class ValueSet:

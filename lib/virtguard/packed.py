@@ -15,7 +15,8 @@ _RULE_FIELDS = 'id title action why remedy match values probe host reference ori
 
 def pack_rule(rule: model.Rule) -> 'Tuple[Any, ...]':
     """What judging needs of a rule, as data that can be marshalled."""
-    return tuple(pack_conditions(rule) if name == 'host' else getattr(rule, name) for name in _RULE_FIELDS)
+    fields = (pack_conditions(rule) if name == 'host' else getattr(rule, name) for name in _RULE_FIELDS)
+    return tuple(str(field) if isinstance(field, model.Phrase) else field for field in fields)
 
 
 def unpack_rule(packed: 'Sequence[Any]') -> model.Rule:

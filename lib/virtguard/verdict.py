@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MAX_XML_BYTES = 32 * 1024 * 1024
 
 # The defaults, if a policy does not give a setting, or there is no policy. `deadline` is in seconds.
-DEFAULT_SETTINGS = {'mode': 'enforce', 'failure': 'deny', 'deadline': 5.0, 'audit': False}
+DEFAULT_SETTINGS = {'mode': 'enforce', 'failure': 'deny', 'deadline': 5.0, 'audit': False, 'language': 'en'}
 
 # What a domain that can be judged may state, or leave out (None). The architectures are libvirt's (virArch).
 KVM_TYPES = frozenset((None, 'kvm', 'qemu'))
@@ -126,11 +126,14 @@ class Policy:
     `sha256sum FILE... | sha256sum` prints. `files` are those files in the order in which they count; `source` is the
     main one: the others are what it extends, and its drop-ins. `origins` is where each setting got its value.
     `audit_until` (YYYY-MM-DD, or '') is the last day of mode audit; `mode` is that of one day, see `on`.
+    `language` is that of refusals; `texts` has what they need of it, see policy/languages, and `untranslated` says why
+    it has nothing.
     """
 
     __slots__ = (
-        'name mode failure deadline audit_required rules waivers sha256 source files origins audit_until'.split()
-    )
+        'name mode failure deadline audit_required rules waivers sha256 source files origins audit_until language '
+        'texts untranslated'
+    ).split()
 
     def __init__(
         self,
@@ -146,6 +149,9 @@ class Policy:
         files: 'Tuple[str, ...]' = (),
         origins: 'Optional[Dict[str, Origin]]' = None,
         audit_until: str = '',
+        language: str = 'en',
+        texts: 'Optional[Dict[str, str]]' = None,
+        untranslated: str = '',
     ) -> None:
         self.name = name
         self.mode = mode
@@ -159,6 +165,9 @@ class Policy:
         self.files = files
         self.origins = origins or {}
         self.audit_until = audit_until
+        self.language = language
+        self.texts = texts or {}
+        self.untranslated = untranslated
 
     def on(self, day: str) -> 'Policy':
         """The policy with the mode of a day (YYYY-MM-DD)."""

@@ -9,11 +9,12 @@ from . import model
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Container, Dict, List, Optional, Sequence
+    from typing import Container, Dict, List, Optional, Sequence, Union
 
 MAX_DAYS_AHEAD = 400
 WARNING_DAYS = 14
 
+_TODAY = model.Phrase('expires today')
 _LAST_DAY = '9999-12-31'
 _FIRST_MONTH = 3  # years are counted from March, so that the day which not every year has is the last one
 
@@ -116,18 +117,18 @@ class Waivers:
             ((self._why_not(w), w) for w in speaking), key=lambda pair: (not pair[0], pair[1].expires)
         )
         status = finding.status if why_not else model.WAIVED
-        message = finding.message + (' (%s)' % why_not if why_not else '')
+        message = model.Phrase('%s (%s)', model.as_phrase(finding.message), why_not) if why_not else finding.message
         return model.Finding(
             finding.rule, status, finding.path, finding.line, finding.evidence, message, waiver, finding.more
         )
 
-    def _why_not(self, waiver: model.Waiver) -> str:
+    def _why_not(self, waiver: model.Waiver) -> 'Union[model.Phrase, str]':
         """Why a waiver is not in force; '' where it is."""
         if waiver.expires < self._today:
-            return 'its waiver by %s expired on %s' % (waiver.approved_by, waiver.expires)
+            return model.Phrase('its waiver by %s expired on %s', waiver.approved_by, waiver.expires)
         if waiver.expires > latest_expiry(self._today):
             days = (MAX_DAYS_AHEAD, waiver.approved_by, waiver.expires)
-            return 'more than %d days ahead, so not in force: its waiver by %s until %s' % days
+            return model.Phrase('more than %d days ahead, so not in force: its waiver by %s until %s', *days)
         return ''
 
 
@@ -151,11 +152,11 @@ def matches_glob(name: str, glob: str) -> bool:
     return fnmatchcase(name, glob)
 
 
-def describe(waiver: model.Waiver, today: str) -> str:
+def describe(waiver: model.Waiver, today: str) -> model.Phrase:
     """A waiver in one line: what a reader of a record must know of it."""
-    texts = ['approved by %s until %s' % (waiver.approved_by, waiver.expires)]
+    texts: 'List[object]' = [model.Phrase('approved by %s until %s', waiver.approved_by, waiver.expires)]
     if expires_soon(waiver, today):
         left = days_left(waiver, today)
-        texts.append('expires today' if not left else '%d day%s left' % (left, '' if left == 1 else 's'))
+        texts.append(model.Phrase('%d day left' if left == 1 else '%d days left', left) if left else _TODAY)
     texts += [waiver.ticket] if waiver.ticket else []
-    return '%s: %s' % (', '.join(texts), waiver.reason)
+    return model.Phrase(', '.join(['%s'] * len(texts)) + ': %s', *texts, waiver.reason)

@@ -5,9 +5,11 @@ from .verdict import DENY, ERROR, UNKNOWN, WAIVED, WARN, Policy, Verdict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List
+    from typing import Dict, List, Optional
 
-    from .model import Finding, Occurrence
+    from .model import Finding, Occurrence, Phrase
+
+    Texts = Dict[str, str]  # English -> another language, see policy/languages; empty for English
 
 PROGRAM = 'virt-guard'
 # What no shell reads as anything but itself.
@@ -33,9 +35,11 @@ def ascii_only(text: str) -> str:
     return text.encode('ascii', 'backslashreplace').decode('ascii')
 
 
-def counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> 'Phrase':
     """'1 domain', '2 domains'."""
-    return '%d %s%s' % (number, noun, '' if number == 1 else 's')
+    from .model import Phrase  # which most starts do without
+
+    return Phrase('%d ' + noun + ('' if number == 1 else 's'), number)
 
 
 def headline(verdict: Verdict, mode: str) -> str:
@@ -43,15 +47,36 @@ def headline(verdict: Verdict, mode: str) -> str:
     domain = "domain '%s'" % escape(verdict.domain_name)
     policy = "policy '%s'" % escape(verdict.policy.name)
     denied = verdict.rule_ids(DENY)
-    failed = verdict.rule_ids(ERROR)
-    if denied:
-        verb = 'denied' if mode == 'enforce' else 'would be denied (%s)' % _audit_mode(verdict.policy)
-        return '%s %s by %s: %s' % (domain, verb, policy, ', '.join(denied))
-    if failed:
-        return '%s could not be judged by %s: %s' % (domain, policy, ', '.join(failed))
+    if denied and mode != 'enforce':
+        would = 'would be denied (%s)' % _audit_mode(verdict.policy)
+        return '%s %s by %s: %s' % (domain, would, policy, ', '.join(denied))
+    if denied or verdict.rule_ids(ERROR):
+        return _refused(verdict, {})
     notes = [('with warnings', verdict.rule_ids(WARN, UNKNOWN)), ('waived', verdict.rule_ids(WAIVED))]
     noted = ''.join(', %s: %s' % (note, ', '.join(ids)) for note, ids in notes if ids)
     return '%s admitted by %s%s' % (domain, policy, noted)
+
+
+def _refused(verdict: Verdict, texts: 'Texts') -> str:
+    denied = verdict.rule_ids(DENY)
+    phrase = "domain '%s' denied by policy '%s': %s" if denied else "domain '%s' could not be judged by policy '%s': %s"
+    names = (escape(verdict.domain_name), escape(verdict.policy.name), ', '.join(denied or verdict.rule_ids(ERROR)))
+    return fill(texts, phrase, *names)
+
+
+def fill(texts: 'Texts', phrase: str, *values: object) -> str:
+    """A phrase in the language of `texts`, as far as they have it, with what is filled in."""
+    return texts.get(phrase, phrase) % values
+
+
+def translated(texts: 'Texts', text: str) -> str:
+    """A text in the language of `texts`, as far as they have it; a model.Phrase knows its parts."""
+    if not texts:
+        return text
+    if text.__class__ is str:
+        return texts.get(' '.join(text.split()), text)
+    told: str = text.told(texts)  # type: ignore[attr-defined]
+    return told
 
 
 def _audit_mode(policy: Policy) -> str:
@@ -62,15 +87,18 @@ def refusal(verdict: Verdict) -> str:
     """The text for the user whose domain does not start: at most REFUSAL_BYTES of UTF-8, its first line sufficient.
 
     Where white space is folded, as in a web page, numbers and punctuation keep the findings apart.
+    It is in the policy's language, as far as `texts` of the policy have it.
     """
-    lines = ['%s: %s' % (PROGRAM, headline(verdict, 'enforce'))]
+    texts = verdict.policy.texts
+    lines = ['%s: %s' % (PROGRAM, _refused(verdict, texts))]
     shown = [f for f in verdict.findings if f.status in (DENY, ERROR)]
-    lines += [describe(number, finding) for number, finding in enumerate(shown, 1)]
-    more = '  more: %s explain %s' % (PROGRAM, ' '.join(verdict.rule_ids(DENY, ERROR)))
+    lines += [describe(number, finding, texts) for number, finding in enumerate(shown, 1)]
+    explain = '%s explain %s' % (PROGRAM, ' '.join(verdict.rule_ids(DENY, ERROR)))
+    more = fill(texts, 'more: %s', explain)
     if verdict.decision == DENY and all(finding.rule.waivable for finding in shown):
-        waived = (PROGRAM, word_for(verdict), ' '.join(verdict.rule_ids(DENY)))
-        more += '; to permit it for a while: %s waiver add %s %s' % waived
-    return cap(lines, more)
+        waive = '%s waiver add %s %s' % (PROGRAM, word_for(verdict), ' '.join(verdict.rule_ids(DENY)))
+        more = fill(texts, 'more: %s; to permit it for a while: %s', explain, waive)
+    return cap(lines, '  ' + more, texts)
 
 
 def word_for(verdict: Verdict) -> str:
@@ -90,18 +118,18 @@ def quoted(word: str) -> str:
     return shlex.quote(word)
 
 
-def describe(number: int, finding: 'Finding') -> str:
+def describe(number: int, finding: 'Finding', texts: 'Texts') -> str:
     """One finding as one line."""
-    text = '  (%d) [%s] %s' % (number, finding.rule.id, escape(finding.message))
+    text = '  (%d) [%s] %s' % (number, finding.rule.id, escape(translated(texts, finding.message)))
     if finding.evidence and finding.status != UNKNOWN:
         text += ': ' + escape(finding.evidence)
     if finding.line:
-        text += ' (line %d of virsh dumpxml)' % finding.line
+        text += ' ' + fill(texts, '(line %d of virsh dumpxml)', finding.line)
     if finding.more:
-        text += ', ' + others(finding)
+        text = fill(texts, '%s, and %d more', text, finding.more)
     if finding.status == ERROR:
         return text + '.'
-    return '%s; remedy: %s.' % (text, escape(finding.remedy).rstrip('.'))
+    return fill(texts, '%s; remedy: %s.', text, escape(translated(texts, finding.remedy)).rstrip('.。'))
 
 
 def others(finding: 'Finding') -> str:
@@ -137,14 +165,15 @@ def failure(domain: str, reason: str, hint: str = '') -> str:
     return cap(lines, '')
 
 
-def cap(lines: 'List[str]', last: str) -> str:
+def cap(lines: 'List[str]', last: str, texts: 'Optional[Texts]' = None) -> str:
     """`lines` and the `last` one, within REFUSAL_BYTES of UTF-8; what is left out is counted."""
     text = '\n'.join(lines + [last]) if last else '\n'.join(lines)
     if len(text.encode()) < REFUSAL_BYTES:
         return text + '\n'
-    note = '  (shortened: %d lines in all)' % len(lines)
-    last = last if len(last.encode()) < 600 else '  more: %s check' % PROGRAM
-    room = REFUSAL_BYTES - len(note) - len(last.encode()) - 3
+    texts = texts or {}
+    note = '  ' + fill(texts, '(shortened: %d lines in all)', len(lines))
+    last = last if len(last.encode()) < 600 else '  ' + fill(texts, 'more: %s', PROGRAM + ' check')
+    room = REFUSAL_BYTES - len(note.encode()) - len(last.encode()) - 3
     kept = '\n'.join(lines).encode()[:room].decode('utf-8', 'ignore')
     # A line is shown whole or not at all, but for the first, which must say something.
     kept = kept if '\n' not in kept else kept[: kept.rindex('\n')]

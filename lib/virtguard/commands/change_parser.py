@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ..policy.installation import Installation
     from .usage import Commands
 
-_SETTINGS = ['mode', 'failure', 'deadline', 'audit', 'extends']
+_SETTINGS = ['mode', 'failure', 'deadline', 'audit', 'language', 'extends']
 _STATUSES = ('0  done', '2  nothing was changed: what is asked for cannot be, or the command line is wrong')
 
 

@@ -2,6 +2,7 @@
 """What the command's exit status says, and the count of domains from which it follows."""
 
 from .. import model
+from ..model import Phrase
 from ..wording import counted
 
 ADMITTED = FINE = 0
@@ -44,7 +45,16 @@ class Tally:
         numbers = {word.replace(' ', '-'): self._counts[decision] for decision, word in _WORDS.items()}
         return dict(numbers, skipped=self.skipped)
 
+    def in_words(self) -> Phrase:
+        """The numbers as a sentence."""
+        text = counted(self.total, 'domain')
+        parts = [Phrase('%d ' + _WORDS[decision], count) for decision, count in self._counts.items() if count]
+        if parts:
+            text = Phrase('%s: ' + ', '.join(['%s'] * len(parts)), text, *parts)
+        if self.skipped:
+            skipped = Phrase('%d other file skipped' if self.skipped == 1 else '%d other files skipped', self.skipped)
+            text = Phrase('%s; %s', text, skipped)
+        return text
+
     def __str__(self) -> str:
-        shown = ', '.join('%d %s' % (count, _WORDS[decision]) for decision, count in self._counts.items() if count)
-        others = '; %s skipped' % counted(self.skipped, 'other file') if self.skipped else ''
-        return '%s%s%s' % (counted(self.total, 'domain'), ': ' + shown if shown else '', others)
+        return str(self.in_words())

@@ -9,6 +9,7 @@ from . import loading
 from .domains.domain_files import DomainFile
 from .domains.host_domains import HostDomains
 from .exit_status import NOT_JUDGED, Tally
+from .language import filled, translated
 from .output.text import Text
 from .policies.rules import in_rows
 from .terminal import complain, show, wants_colour
@@ -70,36 +71,38 @@ class _Explanation(Text):
         parts = [''.join(line + '\n' for line in self._head(file, verdict))]
         parts += [self._rule(file, findings, verdict.today) for findings in by_rule.values()]
         if not by_rule:
-            parts.append('Nothing%s is found in it.\n' % (' of these rules' if self._rules else ''))
-        advice = _what_to_type(verdict, list(by_rule)) if self._is_whole else [_MEND]
+            nothing = 'Nothing of these rules is found in it.' if self._rules else 'Nothing is found in it.'
+            parts.append(translated(nothing) + '\n')
+        advice = _what_to_type(verdict, list(by_rule)) if self._is_whole else [translated(_MEND)]
         parts.append(''.join(line + '\n' for line in advice))
         return '\n'.join(part for part in parts if part)
 
     def _head(self, file: str, verdict: model.Verdict) -> 'Iterator[str]':
         decision = verdict.decision if self._is_whole else model.ERROR
         yield self._domain(file, decision, verdict.domain_name)
-        policy = "policy '%s', mode %s" % (wording.escape(verdict.policy.name), verdict.policy.mode)
+        policy = filled("policy '%s', mode %s", wording.escape(verdict.policy.name), verdict.policy.mode)
         if not self._is_defined:
-            yield '%s; it has no definition, so this is about what runs' % policy
+            yield filled('%s; it has no definition, so this is about what runs', policy)
         elif self._runs:
-            yield '%s; it runs, and this is about its definition, which its next start takes' % policy
+            yield filled('%s; it runs, and this is about its definition, which its next start takes', policy)
         else:
             yield policy
 
     def _rule(self, file: str, findings: 'List[model.Finding]', today: str) -> str:
         rule, rows = findings[0].rule, []
         for finding in findings:
-            place = '%s:%d' % (file, finding.line) if finding.line else 'this host'
+            place = '%s:%d' % (file, finding.line) if finding.line else translated('this host')
             rows += [('at', place), ('found', finding.evidence)]
             if finding.more:
-                rows.append(('', wording.others(finding)))
-        rows.append(('why', rule.why))
-        rows += [('remedy', remedy) for remedy in dict.fromkeys(finding.remedy for finding in findings)]
-        rows.append(('waivable', 'yes' if rule.waivable else 'no'))
+                rows.append(('', filled('and %d more', finding.more)))
+        rows.append(('why', translated(rule.why)))
+        remedies = dict.fromkeys(finding.remedy for finding in findings)
+        rows += [('remedy', translated(remedy)) for remedy in remedies]
+        rows.append(('waivable', translated('yes' if rule.waivable else 'no')))
         granted = dict.fromkeys(f.waiver for f in findings if f.status == model.WAIVED and f.waiver is not None)
-        rows += [('waived', waivers.describe(waiver, today)) for waiver in granted]
+        rows += [('waived', translated(waivers.describe(waiver, today))) for waiver in granted]
         statuses = ', '.join(self._status(status) for status in dict.fromkeys(f.status for f in findings))
-        head = '%s [%s] %s\n' % (statuses, rule.id, wording.escape(findings[0].message))
+        head = '%s [%s] %s\n' % (statuses, rule.id, wording.escape(translated(findings[0].message)))
         return head + in_rows(rows)
 
 
@@ -110,13 +113,13 @@ def _what_to_type(verdict: model.Verdict, ids: 'List[str]') -> 'Iterator[str]':
     strict = [id for id in every if not waivable[id]]
     denied = [id for id in every if id in ids]
     if denied and strict:
-        yield 'No waiver permits %s.' % ', '.join(strict)
+        yield filled('No waiver permits %s.', ', '.join(strict))
     elif denied:
-        yield 'To permit it for a while:'
+        yield translated('To permit it for a while:')
         yield '  virt-guard waiver add %s %s --until YYYY-MM-DD --reason TEXT' % (
             wording.word_for(verdict),
             ' '.join(every),
         )
     if ids:
-        yield 'More about %s:' % ('this rule' if len(ids) == 1 else 'these rules')
+        yield translated('More about this rule:' if len(ids) == 1 else 'More about these rules:')
         yield '  virt-guard explain %s' % ' '.join(ids)

@@ -120,19 +120,18 @@ def summary(policy: model.Policy, decisions: 'Dict[str, str]', names: 'Dict[str,
         return sum(decisions.get(name) == decision for name in names[when])
 
     running, booting = len(names[RUNNING]), len(names[AUTOSTART].intersection(decisions))
-    verb = 'would be refused' if policy.mode == 'enforce' else 'would be refused in mode enforce'
-    yield '%d of %s %s at %s next start; %d of %d that start%s with the host' % (
-        count(RUNNING, model.DENY),
-        counted(running, 'running domain'),
-        verb,
-        'its' if running == 1 else 'their',
-        count(AUTOSTART, model.DENY),
-        booting,
-        's' if booting == 1 else '',
-    )
+    if policy.mode == 'enforce':
+        one, more = '%d of %s would be refused at its next start', '%d of %s would be refused at their next start'
+    else:
+        one = '%d of %s would be refused in mode enforce at its next start'
+        more = '%d of %s would be refused in mode enforce at their next start'
+    phrase = one if running == 1 else more
+    of_running = model.Phrase(phrase, count(RUNNING, model.DENY), counted(running, 'running domain'))
+    phrase = '%d of %d that starts with the host' if booting == 1 else '%d of %d that start with the host'
+    yield model.Phrase('%s; %s', of_running, model.Phrase(phrase, count(AUTOSTART, model.DENY), booting))
     transient = sorted(names[RUNNING].difference(decisions))
     if transient:
-        yield 'these run without a definition and have no next start: %s' % ', '.join(transient)
+        yield model.Phrase('these run without a definition and have no next start: %s', ', '.join(transient))
 
 
 def note_on_saved_state(installation: 'Installation', name: str) -> str:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Standard output and standard error of the command: any text in any encoding, colours, and progress."""
 
+import codecs
 import os
 import sys
 import time
@@ -32,13 +33,24 @@ def _write(stream: 'Optional[TextIO]', text: str) -> None:
     if stream is None:  # whoever started the command has closed it (>&-)
         return
     try:
-        stream.buffer.write(text.encode(stream.encoding or 'ascii', 'backslashreplace'))
+        stream.buffer.write(text.encode(encoding_of(stream), 'backslashreplace'))
         stream.flush()
     except BrokenPipeError:
         raise  # the reader has seen enough, which is not an error
     except OSError as error:
         _drop_the_rest(stream)
         raise GuardError('cannot write the output: %s' % (error.strerror or error)) from None
+
+
+def encoding_of(stream: 'TextIO') -> str:
+    """The encoding of a stream. Where there is no such locale on this host as is asked for, Python 3.6 takes ASCII; but
+    who asks for UTF-8 has a terminal that shows it."""
+    encoding = codecs.lookup(stream.encoding or 'ascii').name
+    if encoding != 'ascii':
+        return encoding
+    locale = next((os.environ[name] for name in ('LC_ALL', 'LC_CTYPE', 'LANG') if os.environ.get(name)), '')
+    codeset = locale.partition('.')[2].partition('@')[0]
+    return 'utf-8' if codeset.replace('-', '').lower() == 'utf8' else encoding
 
 
 def give_up_output() -> None:

@@ -211,7 +211,10 @@ class Call:
         if outcome == ADMIT and self.operation != 'start':
             return {'outcome': outcome}  # `start` follows, and is recorded
         journal, wording = sturdily(_import_describers)
-        text = '' if outcome == ADMIT else wording.refusal(verdict)
+        text = ''
+        if outcome != ADMIT:
+            verdict.policy.texts = compiled.texts()
+            text = wording.refusal(verdict)
         return {'outcome': outcome, 'text': text, 'fields': journal.verdict_fields(verdict)}
 
     def _ask_worker(self, *prepared: 'Any') -> 'Dict[str, Any]':

@@ -40,7 +40,7 @@ def evaluate(
         try:
             findings += find(rule, select, host, paths, compared_in(rule), limit)
         except etree.XPathError as error:
-            message = 'the rule could not be evaluated: %s' % error
+            message = model.Phrase('the rule could not be evaluated: %s', str(error))
             findings.append(model.Finding(rule, model.ERROR, '/domain', 0, '', message))
     if policy.waivers:
         waivers = Waivers(policy.waivers, today)

@@ -20,6 +20,7 @@ from ..tree import NAMESPACE
 from ..trust import FILE, LISTING, WAY, directories, write_file
 from . import osinfo_db
 from .drop_ins import drop_in_directory
+from .languages import catalog_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ def prepare(policy: model.Policy) -> 'Tuple[Any, ...]':
     packed = [(*pack_rule(rule), tuple(sorted(compared_in(rule)))) for rule in rules]
     # Each by itself, and the waivers: only those are read that a verdict needs. No verdict needs the list of all.
     listed = tuple((rule.id, rule.title) for rule in policy.rules)
-    details = marshal.dumps((tuple(map(marshal.dumps, packed)), pack_waivers(policy.waivers), listed))
+    texts = marshal.dumps(policy.texts)
+    details = marshal.dumps((tuple(map(marshal.dumps, packed)), pack_waivers(policy.waivers), listed, texts))
     left_to_lxml = tuple((n, make_condition(derive_need(rules[n]))) for n, made in programs.items() if made is None)
     probing = frozenset(n for n, rule in enumerate(rules) if rule.probe is not None)
     return (
@@ -129,7 +131,9 @@ def what_it_depends_on(policy: model.Policy) -> 'List[Tuple[str, str]]':
     # Any part of osinfo-db may be missing now, and be created later.
     named_set = any(rule.value_set is not None for rule in policy.rules)
     database = [(path, LISTING) for path in osinfo_db.sources()] if named_set else []
-    return [(path, FILE) for path in files] + [(drop_ins, LISTING)] + [(way, WAY) for way in sorted(ways)] + database
+    catalogs = [(path, LISTING) for path in catalog_paths(policy.language)]
+    own = [(path, FILE) for path in files] + [(drop_ins, LISTING)] + [(way, WAY) for way in sorted(ways)]
+    return own + database + catalogs
 
 
 def let_clock_advance(sources: 'Sequence[Tuple[str, str]]') -> None:

@@ -60,12 +60,23 @@ def not_installed() -> Installation:
 
 def profiles() -> 'Dict[str, str]':
     """The profiles that come with the package: their names and files."""
+    return _files_named('profiles', SUFFIX)
+
+
+def _files_named(directory: str, suffix: str) -> 'Dict[str, str]':
+    """The files in a directory of the package, by their names without a suffix."""
     found: 'Dict[str, str]' = {}
-    for directory, _ in _places():
-        for name in sorted(os.listdir(directory)) if os.path.isdir(directory) else ():
-            if name.endswith(SUFFIX):
-                found.setdefault(name[: -len(SUFFIX)], os.path.join(directory, name))
+    for above, _ in _places():
+        place = os.path.join(above, directory)
+        for name in sorted(os.listdir(place)) if os.path.isdir(place) else ():
+            if name.endswith(suffix):
+                found.setdefault(name[: -len(suffix)], os.path.join(place, name))
     return found
+
+
+def catalogs() -> 'Dict[str, str]':
+    """The catalogs that come with the package: the languages, and their files."""
+    return _files_named('languages', '.po')
 
 
 def is_profile_name(text: str) -> bool:
@@ -87,7 +98,8 @@ def find_policy(name: str) -> str:
 
 
 def _places() -> 'Tuple[Tuple[str, str], ...]':
-    """Where this package may stand: the directory of its profiles there, and the policy, '' where there is no copy."""
+    """Where this package may stand: the directory that its profiles are below there, and the policy, '' where there is
+    no copy."""
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     tree, checkout = os.path.dirname(package), os.path.dirname(os.path.dirname(package))
     # pip puts them below a prefix, which is not that of the interpreter in the home of a user, and in /usr/local.
@@ -96,7 +108,7 @@ def _places() -> 'Tuple[Tuple[str, str], ...]':
         prefixes.insert(0, os.path.join(tree, '..', '..', '..'))
     shared = [os.path.normpath(os.path.join(prefix, 'share', 'virt-guard')) for prefix in prefixes]
     return (
-        (os.path.join(tree, 'profiles'), ''),
-        (os.path.join(checkout, 'data', 'profiles'), os.path.join(checkout, 'policy.yaml')),
-        *((os.path.join(path, 'profiles'), os.path.join(path, 'policy.yaml')) for path in shared),
+        (tree, ''),
+        (os.path.join(checkout, 'data'), os.path.join(checkout, 'policy.yaml')),
+        *((path, os.path.join(path, 'policy.yaml')) for path in shared),
     )

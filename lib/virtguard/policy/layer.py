@@ -29,6 +29,7 @@ ACTIONS = ('deny', 'warn', 'off')  # the strictest first
 MODES = ('enforce', 'audit')
 AUDIT_UNTIL = 'audit-until'  # the key of a mode that ends by itself
 FAILURES = ('deny', 'admit')
+LANGUAGES = ('en', 'ja')
 TIMES = (model.ADMISSION, model.RUNTIME)
 MAX_DEADLINE = 60  # seconds
 
@@ -365,6 +366,7 @@ _SETTINGS: 'Dict[str, ValueReader]' = {
     'failure': _choice('failure', FAILURES),
     'deadline': lambda reader, node: reader.seconds(node, 'deadline', MAX_DEADLINE),
     'audit': _read_audit,
+    'language': _choice('language', LANGUAGES),
 }
 _LISTS = ('rules', 'waivers')
 _RULE: 'Dict[str, ValueReader]' = {

@@ -11,7 +11,7 @@ from ..host import today as _today
 from ..libraries import MissingLibraryError
 from .drop_ins import find_drop_ins, refuse_drop_in
 from .files import read_policy_file, read_trusted_policy_file, refuse_too_large, stated_failure
-from .installation import is_profile_name, profiles
+from .installation import catalogs, is_profile_name, profiles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _with_changes(changes: 'Changes', read: 'Callable[[str], bytes]') -> 'Callab
 
 def candidate(path: str, changes: 'Changes', today: str = '') -> model.Policy:
     """As `trusted` with these changes, if this package were installed."""
-    of_package = set(profiles().values())
+    of_package = {*profiles().values(), *catalogs().values()}
 
     def read(name: str) -> bytes:
         return read_policy_file(name) if name in of_package else read_trusted_policy_file(name)
@@ -124,7 +124,12 @@ def _read_and_merge(path: str, drop_ins: 'Sequence[str]', read: 'Callable[[str],
     found: 'Dict[str, Layer]' = {}
     for layer in layers:
         _read_extended(layer, (os.path.realpath(path),), found, drop_ins, read)
-    return merge_layers(layers, path, today, _released_before, _known_systems, today or _today())
+    policy = merge_layers(layers, path, today, _released_before, _known_systems, today or _today())
+    if policy.language != model.DEFAULT_SETTINGS['language']:
+        from .languages import texts_of_refusals
+
+        policy.texts, policy.untranslated = texts_of_refusals(policy.language, policy.rules, read)
+    return policy
 
 
 def _read_files(paths: 'Sequence[str]', read: 'Callable[[str], bytes]') -> 'Files':

@@ -79,6 +79,7 @@ def merge_layers(
         tuple(layer.source for layer in every),
         origins,
         settings['audit-until'],
+        settings['language'],
     )
 
 
@@ -246,7 +247,8 @@ class _Draft:
         for key, separator in (('why', ' '), ('reference', ', ')):
             texts = [draft._value(key) for draft in (stricter, milder) if draft._value(key)]
             if key in given and len(set(texts)) > 1:
-                given[key] = given[key].with_value(separator.join(texts))
+                parts = [model.as_phrase(text) for text in texts]
+                given[key] = given[key].with_value(model.Phrase(separator.join(['%s'] * len(parts)), *parts))
         if milder._value('waivable') is False:
             given['waivable'] = milder._given['waivable']
         self._given = given

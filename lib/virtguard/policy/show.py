@@ -34,7 +34,7 @@ def _policy(policy: model.Policy) -> 'Lines':
     deadline = '%g' % policy.deadline
     audit = '{required: %s}' % _boolean(policy.audit_required)
     settings = [('policy', _scalar(policy.name)), ('mode', _mode(policy)), ('failure', policy.failure)]
-    for key, text in settings + [('deadline', deadline), ('audit', audit)]:
+    for key, text in settings + [('deadline', deadline), ('audit', audit), ('language', policy.language)]:
         yield '%s: %s' % (key, text), _origin_text(policy.origins.get(key))
     yield 'rules:', ''
     for rule in policy.rules:

@@ -109,7 +109,12 @@ def _words(*words: str) -> 'Source':
     return lambda place, installation: [(word, '') for word in words]
 
 
-_SETTINGS = {'mode': ('enforce', 'audit'), 'failure': ('deny', 'admit'), 'audit': ('required', 'optional')}
+_SETTINGS = {
+    'mode': ('enforce', 'audit'),
+    'failure': ('deny', 'admit'),
+    'audit': ('required', 'optional'),
+    'language': ('en', 'ja'),
+}
 # By the name that the parser has for it, else by what the help calls it.
 _BY_NAME: 'Dict[str, Tuple[Optional[Source], str]]' = {
     'policy': (_policies, FILES),

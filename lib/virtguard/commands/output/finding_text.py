@@ -4,7 +4,13 @@ domain: so it is on one line, and not long."""
 
 from ... import model
 from ...waivers import describe
-from ...wording import escape, others
+from ...wording import escape, fill, translated
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Optional
+
+    from ...wording import Texts
 
 _LONGEST = 1000  # characters; names of files and domains have no other limit than that of their document
 
@@ -17,19 +23,24 @@ def one_line(text: str) -> str:
     return escape(' '.join(text.split()))
 
 
-def seen(finding: model.Finding) -> str:
-    """What was found, without the domain."""
-    text = one_line(finding.message)
+def seen(finding: model.Finding, texts: 'Optional[Texts]' = None) -> str:
+    """What was found, without the domain.
+
+    :param texts: of another language than English
+    """
+    texts = texts or {}
+    text = one_line(translated(texts, finding.message))
     if finding.evidence and finding.status != model.UNKNOWN:
         text += ': ' + one_line(finding.evidence)
-    return '%s, %s' % (text, others(finding)) if finding.more else text
+    return fill(texts, '%s, and %d more', text, finding.more) if finding.more else text
 
 
-def followed(verdict: model.Verdict, finding: model.Finding) -> str:
-    """What follows from it: who permits it, or what to do."""
+def followed(verdict: model.Verdict, finding: model.Finding, texts: 'Optional[Texts]' = None) -> str:
+    """What follows from it: who permits it, or what to do. `texts` as above."""
+    texts = texts or {}
     if finding.status == model.WAIVED and finding.waiver is not None:
-        return 'waived: ' + one_line(describe(finding.waiver, verdict.today))
-    return 'remedy: ' + one_line(finding.remedy)
+        return fill(texts, 'waived: %s', one_line(translated(texts, describe(finding.waiver, verdict.today))))
+    return fill(texts, 'remedy: %s', one_line(translated(texts, finding.remedy)))
 
 
 def whole_text(verdict: model.Verdict, finding: model.Finding) -> str:

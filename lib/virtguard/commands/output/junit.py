@@ -34,7 +34,7 @@ class Junit(VerdictFormat):
     def __init__(self, colour: bool, show_admitted: bool) -> None:
         super().__init__(colour, show_admitted)
         self._places = Places()
-        self._text = Text(False, False)
+        self._text = Text(False, False, {})
         self._policy = ''
         self._cases = Spool()
         self._counts = dict.fromkeys((name for name, _ in _COUNTED), 0)

@@ -5,6 +5,7 @@ import json
 import re
 
 from ... import model
+from ..language import filled, texts, translated
 from .finding_text import followed, one_line, seen
 from .places import Places
 from .verdict_format import VerdictFormat
@@ -52,7 +53,7 @@ class Markdown(VerdictFormat):
 
     def failure(self, file: str, error: str, line: int = 0) -> str:
         place = '%s: ' % self._place(file, line) if file else ''
-        return json.dumps([_plain(file), [], '- %snot judged: %s\n' % (place, _plain(error))]) + '\n'
+        return json.dumps([_plain(file), [], '- %s%s\n' % (place, filled('not judged: %s', _plain(error)))]) + '\n'
 
     def add(self, text: str) -> str:
         for line in text.splitlines():
@@ -70,23 +71,26 @@ class Markdown(VerdictFormat):
         return ''
 
     def end(self, tally: 'Tally', lines: 'Sequence[str]') -> 'Iterator[str]':
-        yield '### virt-guard, policy %s\n\n' % _plain(self._policy)
-        yield ''.join(_plain(line) + '\n' for line in lines)
+        yield '### %s\n\n' % filled('virt-guard, policy %s', _plain(self._policy))
+        yield ''.join(_plain(translated(line)) + '\n' for line in lines)
         if self._rules:
-            yield '\n| Rule | Status | Domains | Which |\n|---|---|---:|---|\n'
+            head = ' | '.join(map(translated, ('Rule', 'Status', 'Domains', 'Which')))
+            yield '\n| %s |\n|---|---|---:|---|\n' % head
         for status, rule in sorted(self._rules, key=lambda key: (_ORDER.index(key[0]), -self._counts[key], key[1])):
             count, names = self._counts[status, rule], self._rules[status, rule]
-            more = ', and %d more' % (count - len(names)) if count > len(names) else ''
-            yield '| %s | %s | %d | %s%s |\n' % (rule, status, count, ', '.join(names), more)
+            which = ', '.join(names)
+            if count > len(names):
+                which = filled('%s, and %d more', which, count - len(names))
+            yield '| %s | %s | %d | %s |\n' % (rule, status, count, which)
         if any(self._details):
-            yield '\n#### Denied or not judged\n\n'
+            yield '\n#### %s\n\n' % translated('Denied or not judged')
             yield from self._details
         if self._left_out:
-            yield '- and %d more, for which there is no room here\n' % self._left_out
+            yield '- %s\n' % filled('and %d more, for which there is no room here', self._left_out)
 
     def _detail(self, file: str, verdict: model.Verdict, finding: model.Finding) -> str:
-        told = (finding.rule.id, self._place(file, finding.line), _plain(seen(finding)))
-        return '  - %s in %s: %s; %s\n' % (*told, _plain(followed(verdict, finding)))
+        told = (_plain(seen(finding, texts())), _plain(followed(verdict, finding, texts())))
+        return '  - %s\n' % filled('%s in %s: %s; %s', finding.rule.id, self._place(file, finding.line), *told)
 
     def _place(self, file: str, line: int) -> str:
         path = _plain(self._places.path(file))

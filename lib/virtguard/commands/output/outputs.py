@@ -112,7 +112,7 @@ class Outputs:
 
     def end(self, *lines: str) -> None:
         """Print what is left, and lines that tell people how much was judged; by default the tally."""
-        self._end(self._formats, lines or (str(self.tally),))
+        self._end(self._formats, lines or (self.tally.in_words(),))
 
     def __exit__(self, kind: 'Optional[type]', error: 'Optional[BaseException]', trace: object) -> None:
         try:

@@ -2,6 +2,7 @@
 """Verdicts and rules for people, as lines of text."""
 
 from ... import model, waivers, wording
+from ..language import texts as texts_of_user
 from .output_format import OutputFormat
 
 TYPE_CHECKING = False
@@ -26,6 +27,13 @@ _DEFAULTS = ('at', 'mode', 'waivable')  # keys that have a default
 
 class Text(OutputFormat):
     """One line per finding, `FILE:LINE: status [rule] ...`, with the remedy below each denial."""
+
+    def __init__(self, colour: bool, show_admitted: bool, texts: 'Optional[wording.Texts]' = None) -> None:
+        """
+        :param texts: of the language to tell it in; by default that of the user
+        """
+        super().__init__(colour, show_admitted)
+        self._texts = texts_of_user() if texts is None else texts
 
     def verdict(self, file: str, verdict: model.Verdict) -> str:
         lines = self._findings(file, verdict)
@@ -54,15 +62,15 @@ class Text(OutputFormat):
         return ''.join(wording.escape(line) + '\n' for line in lines)
 
     def happening(self, occurrence: 'Occurrence', verdict: model.Verdict) -> str:
-        waived = _waived(occurrence.finding, verdict.today)
+        waived = _waived(occurrence.finding, verdict.today, self._texts)
         return '%s %s%s\n' % (occurrence.since, wording.happening(occurrence, verdict), waived)
 
     def group(self, group: 'Group', by_name: bool) -> 'Iterator[str]':
         told = (
             self._status(group.status),
             group.id,
-            wording.escape(group.title),
-            wording.counted(group.count, 'domain'),
+            wording.escape(self._told(group.title)),
+            self._told(wording.counted(group.count, 'domain')),
         )
         yield '%s [%s] %s: %s' % told
         separator, width = '\n    ', 0
@@ -77,7 +85,7 @@ class Text(OutputFormat):
     def rules(self, rules: 'Iterable[model.Rule]') -> str:
         rules = list(rules)
         width = max(len(rule.id) for rule in rules)
-        lines = ('%-*s  %-4s  %s' % (width, rule.id, rule.action, rule.title) for rule in rules)
+        lines = ('%-*s  %-4s  %s' % (width, rule.id, rule.action, self._told(rule.title)) for rule in rules)
         return ''.join(wording.escape(line) + '\n' for line in lines)
 
     def waiver(self, waiver: model.Waiver, days_left: int, used_by: 'Optional[Sequence[str]]') -> str:
@@ -92,7 +100,7 @@ class Text(OutputFormat):
         return wording.escape(text) + '\n'
 
     def summary(self, *lines: str) -> str:
-        return ''.join(wording.escape(line) + '\n' for line in lines)
+        return ''.join(wording.escape(self._told(line)) + '\n' for line in lines)
 
     def _domain(self, file: str, decision: str, name: str) -> str:
         return "%s: %s '%s'" % (wording.escape(file), self._status(decision), wording.escape(name))
@@ -102,8 +110,10 @@ class Text(OutputFormat):
         for finding in verdict.findings:
             lines.append(self._finding(file, finding, verdict.today))
             if finding.more:
-                told = (wording.escape(file), self._status(finding.status), finding.rule.id, wording.others(finding))
-                lines.append('%s: %s [%s] %s' % told)
+                more = self._filled('and %d more', finding.more)
+                lines.append(
+                    '%s: %s [%s] %s' % (wording.escape(file), self._status(finding.status), finding.rule.id, more)
+                )
         return lines
 
     def _finding(self, file: str, finding: model.Finding, today: str) -> str:
@@ -112,23 +122,31 @@ class Text(OutputFormat):
             place,
             self._status(finding.status),
             finding.rule.id,
-            wording.escape(finding.message),
+            wording.escape(self._told(finding.message)),
         )
         if finding.evidence and finding.status != model.UNKNOWN:
             text += ': ' + wording.escape(finding.evidence)
         if finding.status == model.DENY:
-            text += '\n    remedy: ' + wording.escape(finding.remedy)
-        return text + _waived(finding, today)
+            text += '\n    ' + self._filled('remedy: %s', wording.escape(self._told(finding.remedy)))
+        return text + _waived(finding, today, self._texts)
+
+    def _told(self, text: str) -> str:
+        return wording.translated(self._texts, text)
+
+    def _filled(self, phrase: str, *values: object) -> str:
+        return wording.fill(self._texts, phrase, *values)
 
     def _status(self, status: str) -> str:
         return '\033[%sm%s\033[0m' % (_COLOURS[status], status) if self._colour else status
 
 
-def _waived(finding: model.Finding, today: str) -> str:
+def _waived(finding: model.Finding, today: str, texts: 'wording.Texts') -> str:
     """The line below a finding that is waived, else ''."""
     if finding.status != model.WAIVED or finding.waiver is None:
         return ''
-    return '\n    waived: ' + wording.escape(waivers.describe(finding.waiver, today))
+    return '\n    ' + wording.fill(
+        texts, 'waived: %s', wording.escape(wording.translated(texts, waivers.describe(finding.waiver, today)))
+    )
 
 
 def _cause(cause: 'Cause') -> str:

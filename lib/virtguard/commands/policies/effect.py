@@ -172,6 +172,7 @@ def _in_words(policy: model.Policy) -> 'Dict[str, str]':
         'failure': policy.failure,
         'deadline': '%g' % policy.deadline,
         'audit': 'required' if policy.audit_required else 'optional',
+        'language': policy.language,
     }
 
 

@@ -51,6 +51,8 @@ def on_policy(policy: model.Policy, host: 'Optional[model.HostFacts]' = None) ->
     for known in [rule.value_set for rule in policy.rules if rule.value_set is not None]:
         for problem in known.problems:
             yield '', 'not used for %s: %s' % (known.name, problem)
+    if policy.untranslated:
+        yield '', 'refusals are in English, not in %s: %s' % (policy.language, policy.untranslated)
     for rule in policy.rules:
         for text in _on_a_taken_id(rule):
             yield '', text

@@ -5,7 +5,7 @@ import os
 
 from ...errors import GuardError, suggest
 from ...health.policy_state import FAILURE_DENIES
-from ...policy.layer import AUDIT_UNTIL, FAILURES, MAX_DEADLINE, MODES
+from ...policy.layer import AUDIT_UNTIL, FAILURES, LANGUAGES, MAX_DEADLINE, MODES
 from .. import loading
 from ..exit_status import AMISS, FINE
 from ..last_day import read_last_day
@@ -32,6 +32,7 @@ _KNOWN: 'Dict[str, Tuple[str, ...]]' = {
     'failure': FAILURES,
     'deadline': (),
     'audit': tuple(_AUDIT),
+    'language': LANGUAGES,
     'extends': (),
 }
 

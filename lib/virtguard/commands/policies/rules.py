@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """`virt-guard rules` and `virt-guard explain`: the rules of a policy, and what each is for."""
 
-import textwrap
-
 from ... import model, wording
 from ...errors import GuardError, suggest
 from ...policy.show import bounds_of
+from ...reporting.lines import padded, wrapped
 from .. import loading
 from ..exit_status import FINE, NOT_JUDGED
+from ..language import filled, translated
 from ..output.formats import FORMATS
 from ..terminal import complain, show, wants_colour
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from typing import Iterable, Tuple
+    from typing import Iterable, List, Tuple
 
     from ...policy.installation import Installation
 
@@ -57,40 +57,35 @@ def explain(arguments: 'argparse.Namespace', installation: 'Installation') -> in
 
 def _explain(rule: model.Rule) -> str:
     """A rule's own manual."""
-    rows = [('at', _AT[rule.at]), ('why', rule.why), ('remedy', rule.remedy), ('match', rule.match or '')]
+    rows = [(key, translated(text)) for key, text in (('at', _AT[rule.at]), ('why', rule.why), ('remedy', rule.remedy))]
+    rows.append(('match', rule.match or ''))
     if rule.value_set is not None:
         known = rule.value_set
-        those = 'all but %d values' if rule.negated else '%d values'
-        rows.append(('values', '%s: %s, from %s' % (known.name, those % len(known.values), known.source)))
+        those = filled('all but %d values' if rule.negated else '%d values', len(known.values))
+        rows.append(('values', filled('%s: %s, from %s', known.name, those, known.source)))
     elif rule.values is not None:
         shown = ', '.join(rule.values[:3])
-        rows.append(('values', shown if len(rule.values) <= 3 else '%s and %d more' % (shown, len(rule.values) - 3)))
+        more = len(rule.values) - 3
+        rows.append(('values', filled('%s and %d more', shown, more) if more > 0 else shown))
     rows.append(('probe', rule.probe or ''))
     for condition in rule.host:
-        relation = 'is not one of' if condition.negated else 'is'
+        relation = '%s is not one of %s' if condition.negated else '%s is %s'
         values = condition.values if condition.span is None else map(' '.join, bounds_of(condition.span))
-        rows.append(('host', '%s %s %s' % (condition.fact, relation, ', '.join(values))))
-    rows += [('waivable', '' if rule.waivable else 'no'), ('reason', rule.reason)]
+        rows.append(('host', filled(relation, condition.fact, ', '.join(values))))
+    rows += [('waivable', '' if rule.waivable else translated('no')), ('reason', rule.reason)]
     rows += [
         ('supported', ', '.join(rule.supported)),
-        ('known from', _KNOWN_FROM.get(rule.known_from, '')),
+        ('known from', translated(_KNOWN_FROM.get(rule.known_from, ''))),
         ('reference', rule.reference),
-        ('defined', '%s:%d' % rule.origin if rule.origin[0] else 'in the guard itself'),
+        ('defined', '%s:%d' % rule.origin if rule.origin[0] else translated('in the guard itself')),
     ]
-    return wording.escape('%s: %s (%s)' % (rule.id, rule.title, rule.action)) + '\n' + in_rows(rows)
+    return wording.escape('%s: %s (%s)' % (rule.id, translated(rule.title), rule.action)) + '\n' + in_rows(rows)
 
 
 def in_rows(rows: 'Iterable[Tuple[str, str]]') -> str:
     """Rows of a name and a text, of which those without a text are left out."""
-    lines = []
+    lines: 'List[str]' = []
     for name, text in rows:
         if text:
-            lines += textwrap.wrap(
-                ' '.join(text.split()),
-                100,
-                initial_indent='  %-10s ' % name,
-                subsequent_indent=' ' * 13,
-                break_long_words=False,
-                break_on_hyphens=False,
-            )
+            lines += wrapped('  %s ' % padded(translated(name), 10), ' '.join(text.split()), ' ' * 13, 100)
     return ''.join(wording.escape(line) + '\n' for line in lines)
