@@ -15,6 +15,7 @@ from .domains.named_hosts import NamedHost
 from .exit_status import FINE
 from .fleet_parser import add_fleet
 from .output.format_names import FORMAT_NAMES, VERDICT_FORMATS
+from .polkit_parser import add_polkit
 from .usage import Parser, add_command
 
 TYPE_CHECKING = False
@@ -95,6 +96,7 @@ def build_parser() -> Parser:
     _add_policy_compile(actions)
     add_policy_set(actions)
     add_waiver(commands, _add_list_options)
+    add_polkit(commands, _add_policy_option)
     _add_help(commands)
     return parser
 

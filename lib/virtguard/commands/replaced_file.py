@@ -12,6 +12,10 @@ import stat
 from ..errors import GuardError
 from .domains.file_parts import CONTAINERS, first_element
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Optional
+
 _HEAD = 64 << 10  # bytes
 _MOST_LINKS = 40  # that lead to one another, as for the kernel
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -47,10 +51,14 @@ def open_directory(path: str, purpose: str) -> int:
 
 class ReplacedFile:
     """Written piece by piece under another name beside it, .NAME.PID, which a process that is killed may leave behind;
-    `close` puts it in place. Its mode is what the umask leaves of 0666."""
+    `close` puts it in place."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, mode: 'Optional[int]' = None) -> None:
+        """
+        :param mode: default: what the umask leaves of 0666
+        """
         self.path = path
+        self._mode = mode
         self._name = os.path.basename(os.path.abspath(path))
         self._temporary = '.%s.%d' % (self._name, os.getpid())
         self._directory = self._descriptor = -1
@@ -67,6 +75,8 @@ class ReplacedFile:
             with contextlib.suppress(FileNotFoundError):  # left behind by a process that had the same number
                 os.unlink(self._temporary, dir_fd=self._directory)
             self._descriptor = os.open(self._temporary, _FLAGS, 0o666, dir_fd=self._directory)
+            if self._mode is not None:
+                os.fchmod(self._descriptor, self._mode)
         except OSError as error:
             raise self._unwritable(error) from None
 

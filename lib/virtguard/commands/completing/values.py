@@ -3,6 +3,7 @@
 
 import argparse
 import os
+import pwd
 
 from ...errors import GuardError
 from ...policy.drop_ins import drop_in_directory, is_drop_in_name
@@ -105,6 +106,10 @@ def _hosts(place: Place, installation: 'Installation') -> 'Words':
     return [(name, '') for name in named_hosts.names()]
 
 
+def _users(place: Place, installation: 'Installation') -> 'Words':
+    return [(user.pw_name, '') for user in pwd.getpwall()]
+
+
 def _words(*words: str) -> 'Source':
     return lambda place, installation: [(word, '') for word in words]
 
@@ -142,4 +147,6 @@ _BY_METAVAR: 'Dict[str, Tuple[Optional[Source], str]]' = {
     'TEXT': (None, NOTHING),
     'WHO': (None, NOTHING),
     'ID': (None, NOTHING),
+    'USER': (_users, NOTHING),
+    'GROUP': (_words('libvirt'), NOTHING),
 }
