@@ -41,7 +41,7 @@ _HEAD = """\
 // What it cannot do:
 //   - Root is never asked, and may do everything.
 //   - The user is told "access denied", and neither rule nor remedy: libvirt passes no text on. The reason is in
-//     polkit's own log (journalctl -t polkitd).
+//     polkit's own log (journalctl -u polkit), if it keeps what rules say; that of Debian 12 does not.
 //   - Of Cockpit, libvirt sees the user libvirtdbus, not the person: all its users are treated alike, root as well.
 //   - With access_drivers, libvirt refuses everything to clients that come by TCP or TLS: it knows no user of theirs.
 //   - A permission is for a kind of call, whatever its arguments. With `snapshot`, snapshots of domains that are shut
