@@ -24,7 +24,7 @@ MAY_IMPORT = {
     'watch': {GROUND, 'match', 'policy', 'judging', 'guarding', 'watch'},
     'health': {GROUND, 'match', 'policy', 'judging', 'guarding', 'watch', 'health'},
     'reporting': BELOW_COMMANDS,
-    'commands': BELOW_COMMANDS | {'commands', 'commands/polkit'} | ROOMS,
+    'commands': BELOW_COMMANDS | {'commands', 'commands/guests', 'commands/polkit'} | ROOMS,
     'commands/output': BELOW_COMMANDS | {'commands', 'commands/output'},
     'commands/domains': BELOW_COMMANDS | {'commands', 'commands/output', 'commands/domains'},
     'commands/policies': BELOW_COMMANDS | {'commands', 'commands/output', 'commands/domains', 'commands/policies'},
@@ -32,6 +32,7 @@ MAY_IMPORT = {
     'commands/installing': BELOW_COMMANDS | ROOMS - {'commands/waivers', 'commands/completing'} | {'commands'},
     'commands/completing': BELOW_COMMANDS | ROOMS - {'commands/installing'} | {'commands'},
     'commands/polkit': BELOW_COMMANDS | {'commands', 'commands/domains', 'commands/polkit'},
+    'commands/guests': BELOW_COMMANDS | {'commands', 'commands/output', 'commands/domains', 'commands/guests'},
 }
 # Inside functions only: what the worker loads in its own process, and what a finding that is waived needs.
 ONLY_INSIDE = {

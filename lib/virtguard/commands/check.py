@@ -4,6 +4,7 @@
 import os
 
 from ..errors import GuardError
+from ..health.guest_agents import askable
 from ..host import today
 from . import loading
 from .domains.domain_files import defined_domain_files, find_domain_files
@@ -59,6 +60,9 @@ def scan(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
                 for note in notes.on_host(policy, installation):
                     shown.remark(note)
             notes.complain_of_unknown_uuids(policy, installation, shown.note)
+            guests = askable(installation)
+            if guests:
+                shown.remark(guests)
         for note in notes.on_rules_of_start(policy):
             shown.remark(note)
         shown.end()

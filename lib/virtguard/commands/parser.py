@@ -14,6 +14,7 @@ from .change_parser import add_policy_set, add_waiver
 from .domains.named_hosts import NamedHost
 from .exit_status import FINE
 from .fleet_parser import add_fleet
+from .guests_parser import add_guests
 from .output.format_names import FORMAT_NAMES, VERDICT_FORMATS
 from .polkit_parser import add_polkit
 from .usage import Parser, add_command
@@ -78,7 +79,7 @@ def build_parser() -> Parser:
     commands = parser.add_commands('COMMAND')
     for add in (_add_check, _add_scan, _add_status, _add_report, add_fleet):
         add(commands)
-    for add in (_add_metrics, _add_watch, _add_rules, _add_explain):
+    for add in (add_guests, _add_metrics, _add_watch, _add_rules, _add_explain):
         add(commands)
     policy_command = add_command(
         commands,

@@ -5,6 +5,7 @@ import json
 
 from ..health.condition import AMISS, NOTE, OK, UNKNOWN, Condition, overall
 from ..health.daemons import examine_daemons
+from ..health.guest_agents import examine_guests
 from ..health.hook_in_place import examine_hook
 from ..health.policy_state import examine_policy
 from ..health.starts import examine_starts
@@ -29,6 +30,7 @@ _INDENT = ' ' * 23
 def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     """Print every condition, and first what they come to. Returns the exit status: 0 guarding, 1 amiss, 2 unknown."""
     policy, conditions = examine(installation)
+    conditions += examine_guests(installation)
     state = overall(conditions)
     if arguments.format == 'jsonl':
         for condition in conditions:

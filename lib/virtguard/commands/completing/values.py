@@ -141,6 +141,7 @@ _BY_METAVAR: 'Dict[str, Tuple[Optional[Source], str]]' = {
     'COMMAND': (_commands, NOTHING),
     'TIME': (_words('today', 'yesterday'), NOTHING),
     'DATE': (_words('today', '+7d', '+30d'), NOTHING),
+    'SECONDS': (None, NOTHING),
     'SPAN': (_words('36h', '7 days'), NOTHING),
     'RELEASE': (_hosts, NOTHING),
     'HOST': (_hosts, NOTHING),
