@@ -109,6 +109,7 @@ data/virt-guard-metrics.timer usr/lib/systemd/system/virt-guard-metrics.timer 64
 data/virt-guard-metrics.service usr/lib/systemd/system/virt-guard-metrics.service 644
 data/virt-guard-alerts.yml usr/share/virt-guard/virt-guard-alerts.yml 644
 data/virt-guard.catalog usr/lib/systemd/catalog/virt-guard.catalog 644
+data/virt-guard.ja.catalog usr/lib/systemd/catalog/virt-guard.ja.catalog 644
 data/completions/virt-guard usr/share/bash-completion/completions/virt-guard 644
 data/completions/_virt-guard usr/share/zsh/site-functions/_virt-guard 644
 data/completions/_virt-guard usr/share/zsh/vendor-completions/_virt-guard 644
@@ -190,8 +191,6 @@ locate() {
     # What compiles the policy anew when its sources have changed.
     renewal=$root/usr/lib/systemd/system/virt-guard-compile.path
     renewal_service=${renewal%.path}.service
-    # What journalctl -x says of the records.
-    catalog=$root/usr/lib/systemd/catalog/virt-guard.catalog
     kept_states=$root/var/lib/virt-guard
     policy_lock=$kept_states/policy.lock # as in commands/policies/policy_change
     # What writes metrics, where node_exporter reads them (on Debian, on RHEL); and alerts.
@@ -787,7 +786,7 @@ put_files() {
 put_file() { # SOURCE PLACE MODE
     [ "$root/$2" != "$command" ] || return 0
     put_and_tell "$checkout/$1" "$root/$2" "$3"
-    [ -z "$written" ] || [ "$root/$2" != "$catalog" ] || update_catalog
+    [ -z "$written" ] || after_change "$2"
 }
 
 # The manual of an installation without a package: that of the package is compressed.
@@ -797,9 +796,13 @@ remove_replaced() { # SOURCE PLACE MODE
     esac
 }
 
-# A service to whoever reads the records, so nothing depends on it.
-update_catalog() {
-    [ -n "$root" ] || ! command -v journalctl >/dev/null || timeout 60 journalctl --update-catalog >/dev/null 2>&1 || :
+# What journalctl -x says of the records is a service to whoever reads them, so nothing depends on it.
+after_change() { # PLACE
+    case $root/$1 in
+    /usr/lib/systemd/catalog/*)
+        ! command -v journalctl >/dev/null || timeout 60 journalctl --update-catalog >/dev/null 2>&1 || :
+        ;;
+    esac
 }
 
 compile_policy() {
@@ -1132,7 +1135,7 @@ remove_file() { # SOURCE PLACE MODE
     exists "$root/$2" || return 0
     [ "$root/$2" != "$command" ] || is_our_command || return 0
     remove "$root/$2"
-    [ "$root/$2" != "$catalog" ] || update_catalog
+    after_change "$2"
 }
 
 stop_units() {

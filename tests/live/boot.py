@@ -46,6 +46,7 @@ REMOVED = (
     'usr/bin/virt-guard',
     'usr/lib/virt-guard',
     'usr/lib/systemd/catalog/virt-guard.catalog',
+    'usr/lib/systemd/catalog/virt-guard.ja.catalog',
     'usr/lib/systemd/system/virt-guard-compile.path',
     'usr/lib/systemd/system/virt-guard-compile.service',
     'usr/lib/systemd/system/virt-guard-metrics.service',

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.live
 FOREIGN_HOOK = '#!/bin/sh\necho "$1 $2" >>/run/foreign-calls\ncat >"/run/foreign-$1-$2.xml"\n'
 WATCH = 'virt-guard-watch.service'
 UNIT = '/usr/lib/systemd/system/' + WATCH
-CATALOG = '/usr/lib/systemd/catalog/virt-guard.catalog'
+CATALOG = '/usr/lib/systemd/catalog/virt-guard.'
 SYSTEMCTL = """\
 #!/bin/sh
 echo "$*" >>/run/asked

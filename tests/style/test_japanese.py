@@ -1,13 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Japanese texts say what the English ones say: whatever is not prose is the same, section by section."""
 
+import os
 import re
+import shutil
+import subprocess
+import unicodedata
 from collections import Counter
 
+from support.capabilities import missing
 from support.paths import CHECKOUT
 from test_project_documents import FENCED, LINK
 
 README, README_JA = CHECKOUT / 'README.md', CHECKOUT / 'README.ja.md'
+CATALOG, CATALOG_JA = CHECKOUT / 'data' / 'virt-guard.catalog', CHECKOUT / 'data' / 'virt-guard.ja.catalog'
 
 
 def text_of(path):
@@ -52,3 +58,51 @@ def test_readme():
         assert differences(links, links_ja) == [], where + 'the links differ'
         assert differences(code, code_ja) == [], where + 'what is in backquotes differs'
         assert rows == rows_ja, where + 'the tables differ'
+
+
+# The catalog of the journal
+
+
+def entries(path):
+    """Of each entry: all of its head but the subject, its fields, its commands."""
+    for id, head, text in re.findall(r'^-- (\w+)\nSubject: .*\n((?:.+\n)*)\n((?:(?!-- ).*\n)*)', text_of(path), re.M):
+        fields = set(re.findall(r'@\w+@|VIRT_GUARD_\w+', text))
+        yield id, (head, fields, [line for line in text.splitlines() if line.startswith('  ')])
+
+
+def test_catalog():
+    english, japanese = list(entries(CATALOG)), list(entries(CATALOG_JA))
+    assert [id for id, _ in english] == [id for id, _ in japanese]
+    for (id, said), (_, said_ja) in zip(english, japanese):
+        assert said == said_ja, 'virt-guard.ja.catalog, entry %s: head, fields or commands differ' % id
+    assert [line for line in text_of(CATALOG_JA).splitlines() if width(line) > 80] == []
+
+
+def width(line):
+    return sum(2 if unicodedata.east_asian_width(letter) in 'WF' else 1 for letter in line)
+
+
+def japanese_locale(directory):
+    """The environment of a Japanese. Most hosts of tests have no such locale; its name is what counts here."""
+    source = next((path for path in ('/usr/lib/locale/C.utf8', '/usr/lib/locale/C.UTF-8') if os.path.isdir(path)), None)
+    if source is None:
+        missing('there is no locale C.UTF-8')
+    shutil.copytree(source, str(directory / 'ja_JP.UTF-8'))
+    return dict(os.environ, LOCPATH=str(directory), LC_ALL='ja_JP.UTF-8')
+
+
+def test_journalctl_takes_it_by_the_locale(tmp_path):
+    if shutil.which('journalctl') is None:
+        missing('there is no journalctl')
+    for directory in ('usr/lib/systemd/catalog', 'var/lib/systemd/catalog'):
+        (tmp_path / directory).mkdir(parents=True)
+    for path in (CATALOG, CATALOG_JA):
+        shutil.copy(str(path), str(tmp_path / 'usr/lib/systemd/catalog'))
+    environment = japanese_locale(tmp_path)
+    ids = [id for id, _ in entries(CATALOG)]
+    command = ['journalctl', '--no-pager', '--root', str(tmp_path)]
+    subprocess.run([*command, '--update-catalog'], check=True)
+    shown = subprocess.run([*command, '--dump-catalog', *ids], check=True, stdout=subprocess.PIPE, env=environment)
+    assert re.findall('^Subject: .*', shown.stdout.decode('utf-8'), re.M) == re.findall(
+        '^Subject: .*', text_of(CATALOG_JA), re.M
+    )
