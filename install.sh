@@ -116,6 +116,8 @@ data/completions/_virt-guard usr/share/zsh/vendor-completions/_virt-guard 644
 data/completions/virt-guard.fish usr/share/fish/vendor_completions.d/virt-guard.fish 644
 doc/virt-guard-policy.5 usr/share/man/man5/virt-guard-policy.5 644
 doc/virt-guard.8 usr/share/man/man8/virt-guard.8 644
+doc/ja/virt-guard-policy.5 usr/share/man/ja/man5/virt-guard-policy.5 644
+doc/ja/virt-guard.8 usr/share/man/ja/man8/virt-guard.8 644
 packaging/cockpit/manifest.json usr/share/cockpit/virt-guard/manifest.json 644
 packaging/cockpit/index.html usr/share/cockpit/virt-guard/index.html 644
 packaging/cockpit/virt-guard.js usr/share/cockpit/virt-guard/virt-guard.js 644

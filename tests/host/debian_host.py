@@ -57,7 +57,8 @@ FIRMWARE = b'\0' * 65520 + b'\xfa\xf4\xeb\xfd'.ljust(16, b'\0')
 # Every place that an installation may touch.
 PLACES = (
     '/etc/libvirt /etc/virt-guard /usr/bin /usr/sbin /usr/lib/virt-guard /usr/libexec /usr/lib/systemd/system '
-    '/etc/systemd/system /usr/share/man/man5 /usr/share/man/man8 /usr/share/virt-guard /usr/share/cockpit '
+    '/etc/systemd/system /usr/share/man/man5 /usr/share/man/man8 /usr/share/man/ja /usr/share/virt-guard '
+    '/usr/share/cockpit '
     '/usr/share/bash-completion /usr/share/fish /usr/share/zsh '
     '/var/lib/virt-guard'
 )

@@ -57,6 +57,8 @@ REMOVED = (
     'usr/share/bash-completion/completions/virt-guard',
     'usr/share/cockpit/virt-guard',
     'usr/share/fish/vendor_completions.d/virt-guard.fish',
+    'usr/share/man/ja/man5/virt-guard-policy.5',
+    'usr/share/man/ja/man8/virt-guard.8',
     'usr/share/man/man5/virt-guard-policy.5',
     'usr/share/man/man8/virt-guard.8',
     'usr/share/virt-guard',

@@ -102,8 +102,9 @@ def test_labels_are_set_on_its_own_files_only(new_machine):
     units = '/usr/lib/systemd/system/virt-guard-'
     ours = ('/usr/sbin/virt-guard-hook', '/usr/lib/virt-guard', '/etc/virt-guard', '/usr/bin/virt-guard', units)
     links = (MAIN_HOOK, '/etc/libvirt/hooks/virt-guard-check', '/etc/libvirt/hooks/.virt-guard.')
-    shared = ('/usr/share/man/man5/virt-guard-policy.5', '/usr/share/man/man8/virt-guard.8', '/usr/share/virt-guard')
-    shared += (CATALOG, '/usr/share/bash-completion', '/usr/share/cockpit', '/usr/share/fish', '/usr/share/zsh')
+    shared = ('/usr/share/man/man5/virt-guard-policy.5', '/usr/share/man/man8/virt-guard.8', '/usr/share/man/ja')
+    shared += ('/usr/share/virt-guard', '/usr/share/bash-completion', '/usr/share/cockpit', '/usr/share/fish')
+    shared += ('/usr/share/zsh', CATALOG)
     assert [path for path in sorted(paths) if not path.startswith((*ours, *links, *shared))] == []
     recursive = [line[-1] for line in labelled if '-RF' in line or '-R' in line]
     assert len(recursive) == 1 and recursive[0].startswith('/usr/lib/virt-guard/tree-')

@@ -248,9 +248,11 @@ def test_beside_a_checkout(host, deb):
     host.install('--no-deps')
     pid = host.main_pid(DAEMON)
     assert host.path('/usr/share/man/man8/virt-guard.8').exists()
+    assert host.path('/usr/share/man/ja/man8/virt-guard.8').exists()
     install(host, deb)
     assert host.run(['dpkg', '--verify', 'virt-guard']).stdout == ''
     assert not host.path('/usr/share/man/man8/virt-guard.8').exists()
+    assert not host.path('/usr/share/man/ja/man8/virt-guard.8').exists()
     assert len(host.run(['sh', '-c', 'echo %s/tree-*' % LIBRARY]).stdout.split()) == 1
     assert_refuses(host)
     for option in ('--no-deps', '--uninstall'):

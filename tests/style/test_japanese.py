@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Japanese texts say what the English ones say: whatever is not prose is the same, section by section."""
 
+import difflib
 import os
 import re
 import shutil
@@ -8,8 +9,10 @@ import subprocess
 import unicodedata
 from collections import Counter
 
+import pytest
 from support.capabilities import missing
 from support.paths import CHECKOUT
+from test_manual import ABOUT_OTHER_PAGES, run_tool
 from test_project_documents import FENCED, LINK
 
 README, README_JA = CHECKOUT / 'README.md', CHECKOUT / 'README.ja.md'
@@ -106,3 +109,94 @@ def test_journalctl_takes_it_by_the_locale(tmp_path):
     assert re.findall('^Subject: .*', shown.stdout.decode('utf-8'), re.M) == re.findall(
         '^Subject: .*', text_of(CATALOG_JA), re.M
     )
+
+
+# The manual pages
+
+PAGES = ('virt-guard.8', 'virt-guard-policy.5')
+# What these mark is the same in both languages; of the last ones, all the words are one text.
+MARKS = ('Ar', 'Cm', 'Ev', 'Fl', 'Fn', 'Ic', 'Li', 'Pa')
+WHOLE = ('Dl', 'Lk', 'Ql', 'Sx', 'Xr')
+OTHERS = 'Ao Ac Aq Brc Bro Brq Dq Em Nm No Ns Oc Oo Op Pc Po Pq Qc Qo Qq Sy Ta'.split()
+PUNCTUATION = re.compile('[.,:;|()。、]+$')
+
+
+def numbers_of_sections(directory):
+    """What a title stands for in both languages."""
+    return {
+        title: '%s, section %d' % (name, number)
+        for name in PAGES
+        for number, title in enumerate(re.findall('^[.]S[hs] (.*)$', text_of(directory / name), re.MULTILINE))
+    }
+
+
+def marked_in(line, numbers):
+    """The texts that macros mark in a line of mdoc, with the macro."""
+    marked, macro, words = [], '', []
+    for quoted, plain in [*re.findall(r'"([^"]*)"|(\S+)', line[1:]), ('', '')]:
+        if plain in (*MARKS, *WHOLE, *OTHERS, '') and not quoted:
+            if macro in WHOLE:
+                text = ' '.join(words)
+                marked.append('.%s %s' % (macro, numbers.get(text, text) if macro == 'Sx' else text))
+            elif macro in MARKS:
+                marked += ['.%s %s' % (macro, word) for word in words or ['']]
+            macro, words = plain, []
+        elif quoted or not PUNCTUATION.match(plain):
+            words.append(quoted or plain)
+    return marked
+
+
+def parts_of(path):
+    """A page in parts, each of which begins with a heading or an item of a list: the marked texts of its head, those
+    below it, and its displays without comments. The synopsis is a display."""
+    numbers = numbers_of_sections(path.parent)
+    parts, shown = [], None
+    for line in text_of(path).replace('\\\n', ' ').splitlines():
+        if line.startswith(('.Sh ', '.Ss ', '.It')):
+            head = line if line == '.Sh SYNOPSIS' else ' '.join([line[:3], *marked_in(line, numbers)])
+            parts.append((head, [], []))
+            shown = parts[-1][2] if line == '.Sh SYNOPSIS' else None
+        elif line.startswith('.Bd'):
+            shown = parts[-1][2]
+            shown.append(line)
+        elif line == '.Ed':
+            shown = None
+        elif shown is not None:
+            shown.append(re.sub(r'\s+# .*', '', line))
+        elif line.startswith('.') and not line.startswith('.\\"') and parts:
+            parts[-1][1].extend(marked_in(line, numbers))
+    return parts
+
+
+@pytest.mark.parametrize('name', PAGES)
+def test_manual(name):
+    english, japanese = parts_of(CHECKOUT / 'doc' / name), parts_of(CHECKOUT / 'doc' / 'ja' / name)
+    titles = re.findall('^[.]S[hs] (.*)$', text_of(CHECKOUT / 'doc' / name), re.MULTILINE)
+    number = -1
+    # Where a part of the English page is, for people: the title of its section, and its head.
+    places = []
+    for head, _, _ in english:
+        number += head.startswith(('.Sh', '.Ss'))
+        places.append('%s, %.60s' % (titles[number], head))
+    problems = []
+    matcher = difflib.SequenceMatcher(None, [head for head, _, _ in english], [head for head, _, _ in japanese], False)
+    for kind, start, end, start_ja, end_ja in matcher.get_opcodes():
+        if kind != 'equal':
+            ours, theirs = places[start:end], [head for head, _, _ in japanese[start_ja:end_ja]]
+            problems.append('after %r: only in English: %r; only in Japanese: %r' % (places[start - 1], ours, theirs))
+            continue
+        for place, (_, marked, shown), (_, marked_ja, shown_ja) in zip(
+            places[start:end], english[start:end], japanese[start_ja:end_ja]
+        ):
+            problems += ['%s: %s' % (place, difference) for difference in differences(marked, marked_ja)]
+            problems += ['%s, display: %s' % (place, difference) for difference in differences(shown, shown_ja)]
+    assert problems == [], 'doc/ja/%s is not what doc/%s is:\n%s' % (name, name, '\n'.join(problems))
+
+
+@pytest.mark.parametrize('name', PAGES)
+def test_formatters_have_nothing_to_say(name):
+    page = str(CHECKOUT / 'doc' / 'ja' / name)
+    # What is only style for mandoc counts the bytes of a line, and takes the end of a Japanese word for a bracket.
+    said = run_tool('mandoc', '-T', 'lint', '-W', 'warning', page)
+    assert [line for line in said if not ABOUT_OTHER_PAGES.search(line)] == []
+    assert run_tool('groff', '-Kutf8', '-mdoc', '-ww', '-z', '-T', 'utf8', page) == []

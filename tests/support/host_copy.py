@@ -16,7 +16,7 @@ mount --rbind /proc proc; mount --rbind /dev dev; mount -t tmpfs tmpfs sys; moun
 rm -rf etc/libvirt/hooks/qemu etc/libvirt/hooks/qemu.d etc/virt-guard usr/bin/virt-guard usr/lib/virt-guard
 rm -rf usr/libexec/virt-guard usr/sbin/virt-guard-hook usr/share/virt-guard usr/share/cockpit/virt-guard
 rm -rf usr/lib/systemd/system/virt-guard-*
-rm -f usr/lib/systemd/catalog/virt-guard.* usr/share/*/*/*virt-guard*
+rm -f usr/lib/systemd/catalog/virt-guard.* usr/share/*/*/*virt-guard* usr/share/man/ja/*/virt-guard*
 while [ "$1" != -- ]; do
     mkdir -p ".$1"; mount --rbind "$2" ".$1"; shift 2
 done

@@ -40,9 +40,10 @@ def test_layout(installed):
     compiled = {path.parent.with_name(path.name.split('.')[0] + '.py') for path in package.glob('**/*.pyc')}
     assert {path.relative_to(package) for path in compiled} == modules
     assert installed.policy.read_bytes() == (CHECKOUT / 'policy.yaml').read_bytes()
-    for page in ('man8/virt-guard.8', 'man5/virt-guard-policy.5'):
-        installed_page = installed.root / 'usr/share/man' / page
-        assert installed_page.read_bytes() == (CHECKOUT / 'doc' / installed_page.name).read_bytes()
+    for language in ('', 'ja/'):
+        for page in ('man8/virt-guard.8', 'man5/virt-guard-policy.5'):
+            installed_page = installed.root / 'usr/share/man' / language / page
+            assert installed_page.read_bytes() == (CHECKOUT / 'doc' / language / installed_page.name).read_bytes()
 
 
 def test_hook_judges(installed):
