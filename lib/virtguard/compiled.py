@@ -2,17 +2,17 @@
 """Compiled file -> policy, ready to judge: what the hook loads instead of YAML and XPath, as long as the sources of the
 policy are unchanged.
 
-The file is beside the policy. Its first line names the format, the package's version and the interpreter. The second
-line finds damage; owner and mode protect against attackers. It has a checksum of the rest but for its last bytes, and
-their number: these are the rules' texts, which have a checksum of their own, because a clean domain needs none of them.
-The rest is marshalled.
+The file is beside the policy. Its first line names the format and the package's version. The second line finds damage;
+owner and mode protect against attackers. It has a checksum of the rest but for its last bytes, and their number: these
+are the rules' texts, which have a checksum of their own, because a clean domain needs none of them. The rest is
+marshalled: plain data and no code, in a form that every Python reads (see packed.marshalled). So an upgrade of Python,
+between which and that of its lxml some time may pass, leaves the guard what it judges by.
 The file only saves time: if it is missing, damaged, out of date, or not trusted, the policy is read. policy/compiler
 makes it; source_contents finds out whether a source that looks changed has really changed.
 """
 
 import marshal
 import posix  # not os: see the import budget in hook/call
-import sys
 import time
 from binascii import crc32
 
@@ -111,13 +111,12 @@ def _identity(status: 'stat_result') -> 'Tuple[int, ...]':
 
 
 def headline() -> bytes:
-    """The first line of a file that this package, in this interpreter, can use.
+    """The first line of a file that this package can use.
 
     An installed package is in a directory that is named for its content: two builds of one version differ, too.
     """
     tree = __file__.rsplit('/', 3)[-3]
-    words = (_FORMAT, __version__, tree, sys.implementation.cache_tag, marshal.version)
-    return ('virt-guard compiled policy %s %s %s %s %s' % words).encode('utf-8', 'surrogateescape')
+    return ('virt-guard compiled policy %s %s %s' % (_FORMAT, __version__, tree)).encode('utf-8', 'surrogateescape')
 
 
 def _read(path: str) -> 'Optional[bytes]':
@@ -163,11 +162,11 @@ class CompiledPolicy:
         self.policy = Policy(name, mode, failure, deadline, audit_required, (), sha256, source, audit_until=audit_until)
 
     def judge(
-        self, xml: bytes, host: HostFacts, today: str, starting: bool = False
+        self, xml: bytes, host: HostFacts, today: str, starting: bool = False, may_probe: bool = False
     ) -> 'Tuple[Optional[Verdict], List[int]]':
         """The verdict on a domain; if it is `starting`, also by the rules of START. None where lxml must tell what the
-        document says, and for rules that lxml must evaluate or that ask for a probe; then also the numbers of the rules
-        that must be judged.
+        document says, for rules that lxml must evaluate and, unless it `may_probe`, for those that ask for a probe;
+        then also the numbers of the rules that must be judged.
 
         :raises DomainXMLError: it has a DOCTYPE, or an argument for QEMU that no real domain has
         """
@@ -188,7 +187,7 @@ class CompiledPolicy:
         numbers = sorted({*found, *self._without_match, *for_lxml} - excluded)
         if not numbers:
             return Verdict(*_name_and_uuid(root), self.policy, (), today), []
-        if not for_lxml and self._probing.isdisjoint(numbers):
+        if not for_lxml and (may_probe or self._probing.isdisjoint(numbers)):
             return self._verdict(root, found, numbers, host, today), []
         return None, numbers
 

@@ -9,8 +9,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, Iterable, Sequence, Tuple
 
+_MARSHAL = 4  # the version of the form that Python writes from 3.4 on, and reads ever since
 # What judging needs of a rule, in the order in which it is packed.
 _RULE_FIELDS = 'id title action why remedy match values probe host reference origin at waivable negated'.split()
+
+
+def marshalled(data: 'Any') -> bytes:
+    """Plain data as every Python from 3.4 on reads it, whichever has written it."""
+    return marshal.dumps(data, _MARSHAL)
 
 
 def pack_rule(rule: model.Rule) -> 'Tuple[Any, ...]':
@@ -34,7 +40,7 @@ def pack_conditions(rule: model.Rule) -> 'Tuple[Any, ...]':
 def pack_waivers(waivers: 'Iterable[model.Waiver]') -> bytes:
     """Waivers, in the order in which model.Waiver takes what they have."""
     names = model.Waiver.__slots__
-    return marshal.dumps(tuple(tuple(getattr(waiver, name) for name in names) for waiver in waivers))
+    return marshalled(tuple(tuple(getattr(waiver, name) for name in names) for waiver in waivers))
 
 
 def unpack_waivers(data: bytes) -> 'Tuple[model.Waiver, ...]':

@@ -205,7 +205,7 @@ class Call:
         verdict, candidates = compiled.judge(self._xml, host, today(), self.operation == 'start')
         if verdict is None:
             self.note('loading')
-            return self._ask_worker(compiled.narrowed(candidates), self._xml, host)
+            return self._ask_worker(compiled.narrowed(candidates), self._xml, host, compiled)
         self._judged = True
         outcome = verdict.outcome
         if outcome == ADMIT and self.operation != 'start':

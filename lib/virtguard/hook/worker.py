@@ -25,6 +25,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, NoReturn, Optional
 
+    from ..compiled import CompiledPolicy
+
     Message = Dict[str, Any]
 
 _LIFETIME = 1800.0  # seconds: an end for a worker whose parent was killed
@@ -40,9 +42,10 @@ class Task:
     :param deadline: seconds of processor time for reading the policy
     :param starting: judge by the rules of START, too
     :param policy: with the rules that may find something; None where it is to be read from `policy_path`
+    :param compiled: what may tell without lxml, once it may ask for probes
     """
 
-    __slots__ = ('policy_path', 'read_domain', 'sturdily', 'nowhere', 'deadline', 'starting', 'policy', 'xml', 'host')
+    __slots__ = ('policy_path read_domain sturdily nowhere deadline starting policy xml host compiled').split()
 
     def __init__(
         self,
@@ -54,6 +57,7 @@ class Task:
         policy: 'Optional[model.Policy]' = None,
         xml: 'Optional[bytes]' = None,
         host: 'Optional[model.HostFacts]' = None,
+        compiled: 'Optional[CompiledPolicy]' = None,
         starting: bool = False,
     ) -> None:
         self.policy_path = policy_path
@@ -65,6 +69,7 @@ class Task:
         self.policy = policy
         self.xml = xml
         self.host = host
+        self.compiled = compiled
 
 
 def ask(task: Task, call: 'Any') -> 'Message':
@@ -170,6 +175,10 @@ class _Worker:
 
     def _judge(self) -> model.Verdict:
         task = self._task
+        if task.compiled is not None and task.xml is not None and task.host is not None:
+            verdict = self._judge_by_programs(task.compiled, task.xml, task.host)
+            if verdict is not None:
+                return verdict
         from ..libraries import enable_packages
 
         enable_packages()
@@ -182,7 +191,8 @@ class _Worker:
         self._begin('loading', policy.deadline)
         parse_domain, evaluate, read_facts, today = self._load_judge()
         host = task.host or read_facts(policy.needed_facts())
-        host.probe = self._telling(host.probe)
+        if task.compiled is None:
+            host.probe = self._telling(host.probe)
         # A library that gets no memory may go on with what it has, and find nothing. So this limit is only for what
         # grows faster than the hook looks.
         limit_memory(4 * MEMORY)
@@ -191,6 +201,18 @@ class _Worker:
         self._begin('judging', policy.deadline, **told)
         rules = policy.rules_of_start() if task.starting else None
         return evaluate(policy, parse_domain(xml), host, today(), rules)  # type: ignore[no-any-return]
+
+    def _judge_by_programs(
+        self, compiled: 'CompiledPolicy', xml: bytes, host: model.HostFacts
+    ) -> 'Optional[model.Verdict]':
+        """The verdict, where only a probe was missing: lxml takes longer to load than all else that a start does."""
+        today = self._task.sturdily(_import_describers)
+        host.probe = self._telling(host.probe)
+        self._judging = True
+        self._begin('judging', compiled.policy.deadline)
+        verdict, _ = compiled.judge(xml, host, today(), self._task.starting, may_probe=True)
+        self._judging = False
+        return verdict
 
     def _telling(self, probe: 'Callable[[str, str], Any]') -> 'Callable[[str, str], Any]':
         """The same probe, which tells the hook when it begins and ends: only there is a device waited for."""
@@ -286,6 +308,13 @@ def _import_lxml() -> 'Any':
     from lxml import etree
 
     return etree
+
+
+def _import_describers() -> 'Any':
+    from .. import journal, wording
+    from ..host import today
+
+    return today if journal and wording else None
 
 
 def _import_judge() -> 'Any':

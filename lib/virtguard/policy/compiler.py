@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Policy -> compiled file, see compiled."""
 
-import marshal
 import os
 import stat
 import time
@@ -14,7 +13,7 @@ from ..match.compared import compared_in
 from ..match.condition import make_condition
 from ..match.needs import derive_need
 from ..match.program import make_program, share
-from ..packed import pack_conditions, pack_rule, pack_waivers
+from ..packed import marshalled, pack_conditions, pack_rule, pack_waivers
 from ..source_contents import take_contents
 from ..tree import NAMESPACE
 from ..trust import FILE, LISTING, WAY, directories, write_file
@@ -44,8 +43,8 @@ def prepare(policy: model.Policy) -> 'Tuple[Any, ...]':
     packed = [(*pack_rule(rule), tuple(sorted(compared_in(rule)))) for rule in rules]
     # Each by itself, and the waivers: only those are read that a verdict needs. No verdict needs the list of all.
     listed = tuple((rule.id, rule.title) for rule in policy.rules)
-    texts = marshal.dumps(policy.texts)
-    details = marshal.dumps((tuple(map(marshal.dumps, packed)), pack_waivers(policy.waivers), listed, texts))
+    texts = marshalled(policy.texts)
+    details = marshalled((tuple(map(marshalled, packed)), pack_waivers(policy.waivers), listed, texts))
     left_to_lxml = tuple((n, make_condition(derive_need(rules[n]))) for n, made in programs.items() if made is None)
     probing = frozenset(n for n, rule in enumerate(rules) if rule.probe is not None)
     return (
@@ -75,7 +74,7 @@ def compile_policy(policy: model.Policy, stamp: 'Stamp', contents: 'Contents') -
     :param contents: what `take_contents` said while the stamp stayed the same
     """
     prepared = prepare(policy)
-    payload = marshal.dumps(_share((stamp, contents, prepared), {}))
+    payload = marshalled(_share((stamp, contents, prepared), {}))
     details = prepared[-1][1]
     assert payload.endswith(details)
     return b'%s\n%08x %d\n%s' % (headline(), crc32(payload[: -len(details)]), len(details), payload)
