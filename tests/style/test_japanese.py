@@ -190,6 +190,7 @@ def test_manual(name):
         ):
             problems += ['%s: %s' % (place, difference) for difference in differences(marked, marked_ja)]
             problems += ['%s, display: %s' % (place, difference) for difference in differences(shown, shown_ja)]
+    problems += differences(*(re.findall('(?m)^[.]Dd .*', text_of(CHECKOUT / at / name)) for at in ('doc', 'doc/ja')))
     assert problems == [], 'doc/ja/%s is not what doc/%s is:\n%s' % (name, name, '\n'.join(problems))
 
 
