@@ -12,9 +12,10 @@ from virtguard import model
 from virtguard.commands.polkit.daemon import parse_settings
 from virtguard.commands.polkit.name_pattern import parts_of
 from virtguard.commands.polkit.permissions import Denials
-from virtguard.commands.polkit.rules_file import rules_file
+from virtguard.commands.polkit.rules_file import command_line, rules_file
 
 TODAY = '2027-01-31'
+COMMAND = command_line('a\nb', ['migrate'], ['c d'], False)
 DOMAIN = 'org.libvirt.api.domain.'
 SNAPSHOT = DOMAIN + 'snapshot'
 OTHER = '11111111-8a4e-4c0b-9a57-2d1f6b0c7e11'
@@ -42,7 +43,7 @@ HOSTILE = [
 def loaded(rules=RULES, waivers=(), also=(), groups=('libvirt',), host=None, day=TODAY, **policy):
     policy = made.policy(*rules, waivers=waivers, **policy)
     facts = host or model.HostFacts('x86_64', '', 'rhel-8.10', lambda name, value: None)
-    return Rules(rules_file(policy, Denials(policy, facts, also), groups, TODAY), day)
+    return Rules(rules_file(policy, Denials(policy, facts, also), groups, TODAY, COMMAND), day)
 
 
 def details(name='web07', uuid=made.UUID, driver='QEMU'):
@@ -103,7 +104,9 @@ def test_mode_audit_denies_nothing_until_its_last_day():
     assert denied(loaded(mode='audit')) == []
     policy = made.policy(*RULES, mode='audit')
     policy.audit_until = TODAY
-    text = rules_file(policy, Denials(policy, model.HostFacts(None, None, None, lambda *_: None), ()), ['g'], TODAY)
+    text = rules_file(
+        policy, Denials(policy, model.HostFacts(None, None, None, lambda *_: None), ()), ['g'], TODAY, COMMAND
+    )
     assert denied(Rules(text, TODAY)) == []
     assert denied(Rules(text, '2027-02-01')) == ['snapshot', 'checkpoint', 'pm-control']
 
@@ -170,6 +173,11 @@ def test_the_reason_is_logged_on_one_line():
     rules.answer(SNAPSHOT, details('a"b\nc'), user='op')
     said = 'virt-guard: denied %s of domain "a\\"b\\nc" (%s) to user "op" by live-snapshot' % (SNAPSHOT, made.UUID)
     assert rules.said() == [said]
+
+
+def test_the_command_that_printed_it_is_one_line():
+    assert COMMAND == "virt-guard polkit print --policy 'a\\nb' --also migrate --group 'c d'"
+    assert command_line(None, [], [], True) == 'virt-guard polkit print --deny-only'
 
 
 def test_settings_of_a_daemon():

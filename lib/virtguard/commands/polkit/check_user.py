@@ -16,7 +16,7 @@ from ..terminal import show
 from .asking import NO, PASSWORD, UNKNOWN, YES, UserProcess, may_write, polkit_version, reads_rules
 from .daemon import Daemon
 from .permissions import ACTIONS, Denials
-from .rules_file import PLACE, USERS, rules_file
+from .rules_file import PLACE, USERS, command_line, rules_file, waivers_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,7 +63,8 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     denials = Denials(policy, loading.host(None, policy.needed_facts()), arguments.also)
     daemon = Daemon()
     groups = [] if arguments.deny_only else arguments.groups or [daemon.group()]
-    place = _Place(rules_file(policy, denials, groups, today()))
+    command = command_line(arguments.policy, arguments.also, arguments.groups, arguments.deny_only)
+    place = _Place(rules_file(policy, denials, groups, today(), command), command)
     view = _View(user, daemon, denials, groups, place)
     show(_ROW % ('operation', 'permission', 'today', 'with the file') + '\n')
     with UserProcess(user) as process:
@@ -77,9 +78,10 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
 
 
 class _Place:
-    """The file that is in place: whether it is `there`, and is `ours`, as the policy makes it now."""
+    """The file that is in place: whether it is `there`, and is `ours`, as `command` prints it now."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, command: str) -> None:
+        self.command = command
         try:
             with open(PLACE, 'rb') as file:
                 found: 'Optional[bytes]' = file.read(_MAX_RULES)
@@ -104,7 +106,6 @@ class _View:
         self._deny_only = not groups
         self._groups = groups
         self._place = place
-        self._asked = False
         self._silent = False
 
     def rows(self, process: UserProcess) -> 'Iterator[Tuple[str, str, str, str]]':
@@ -129,7 +130,9 @@ class _View:
             return may
         if self._daemon.login != 'polkit':
             return PASSWORD
-        return process.may(_LOGIN, {})
+        answer = process.may(_LOGIN, {})
+        self._silent = answer == UNKNOWN
+        return answer
 
     def _way_to_read(self) -> str:
         return may_write(self._user, self._daemon.socket + '-ro')
@@ -137,7 +140,6 @@ class _View:
     def _ask(self, process: UserProcess, permission: str) -> str:
         if not self._place.ours and not self._daemon.asks_polkit and not self._deny_only:
             return UNKNOWN
-        self._asked = True
         answer = process.may(ACTIONS + 'domain.' + permission, {'connect_driver': 'QEMU'})
         self._silent = self._silent or answer == UNKNOWN
         return answer
@@ -171,7 +173,7 @@ class _View:
         if place.ours:
             yield '%s is in place, and made of this policy.' % PLACE
         elif place.there:
-            yield '%s is there, and not what this policy makes: virt-guard polkit print --output %s' % (PLACE, PLACE)
+            yield '%s is not what this policy makes: %s --output %s' % (PLACE, place.command, PLACE)
         else:
             yield '%s is not there.' % PLACE
         if not place.ours and not self._deny_only:
@@ -213,7 +215,7 @@ def _waivers(policy: model.Policy, denials: Denials) -> 'Iterator[str]':
     for denial in denials.denied:
         by_rule: 'List[Dict[str, str]]' = []
         for rule in denial.rules:
-            waivers = [waiver for waiver in policy.waivers if rule.waivable and rule.id in waiver.rules]
+            waivers = sorted(waivers_of(policy, rule, day), key=lambda waiver: waiver.expires)
             entries = {_entry(entry): waiver.expires for waiver in waivers for entry in waiver.domains}
             by_rule.append({entry: until for entry, until in entries.items() if until >= day})
         for entry in [entry for entry in by_rule[0] if all(entry in entries for entries in by_rule)]:

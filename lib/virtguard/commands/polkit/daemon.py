@@ -57,6 +57,13 @@ class Daemon:
             started = max((tree.started(process) or 0.0) for process in runs[self.name])
             self.restarted = _changed(self.conf) <= started
 
+    def is_for_all(self) -> bool:
+        """Whether every user of this host is let in."""
+        try:
+            return self.login == 'none' and bool(os.stat(self.socket).st_mode & stat.S_IWOTH)
+        except OSError:
+            return False
+
     def group(self) -> str:
         """The group whose users may use it."""
         try:

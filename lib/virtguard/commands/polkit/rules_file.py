@@ -10,12 +10,13 @@ import json
 
 from ... import model
 from ...waivers import is_uuid, latest_expiry
+from ...wording import escape, quoted
 from .name_pattern import ANYTHING, parts_of
 from .permissions import ACTIONS, COST, Denial, Denials
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List, Sequence
+    from typing import List, Optional, Sequence
 
 # Before files that others may have put there: the first file that has an answer decides.
 PLACE = '/etc/polkit-1/rules.d/10-virt-guard.rules'
@@ -23,12 +24,13 @@ PLACE = '/etc/polkit-1/rules.d/10-virt-guard.rules'
 USERS = ('libvirtdbus',)
 
 _HEAD = """\
-// Written by `virt-guard polkit print`. Not to be edited: when the policy or its waivers change, print it again.
-// It follows from the policy %(policy)s, sha256 %(sha256)s.
+%(head)s
+// Not to be edited: when the policy or its waivers change, print it again. It follows from the policy %(policy)s,
+// sha256 %(sha256)s.
 //
 // It is off until root has done this, in this order:
-//   1. virt-guard polkit print --output %(place)s
-//      virt-guard polkit check USER    # what a user may do today, and what with this file
+//   1. %(command)s --output %(place)s
+//      and virt-guard polkit check USER tells what a user may do today, and what with this file
 //   2. access_drivers = [ "polkit" ]
 //      in the file of the daemon that runs the domains: /etc/libvirt/virtqemud.conf where virtqemud does
 //      (as on RHEL 9 and 10), /etc/libvirt/libvirtd.conf where libvirtd does (as on RHEL 8, Debian, Ubuntu).
@@ -48,11 +50,12 @@ _HEAD = """\
 //     off are denied, too, and to delete any; with `checkpoint`, to delete checkpoints and to make full backups by
 //     libvirt; with `pm-control`, to wake a guest. Root still can.
 //   - vCPUs and memory that are unplugged, I/O throttling, and commands to QEMU itself need the permission `write`, as
-//     every other change does: they are not denied. What they do is found by virt-guard watch.
+//     every other change does: they are not denied, and commands to QEMU are a way around what is. What they do is
+//     found by virt-guard watch.
 """
 _LEFT_OUT = """\
-//   - `%(permission)s` is not denied, though the policy has %(rules)s: it would take %(cost)s,
-//     too. With --also %(permission)s it is.
+//   - `%(permission)s` is not denied, though the policy has %(rules)s:
+//     it would take %(cost)s, too. With --also %(permission)s it is.
 """
 _CODE = """\
 
@@ -164,13 +167,30 @@ _CODE = """\
 """
 
 
-def rules_file(policy: model.Policy, denials: Denials, groups: 'Sequence[str]', today: str) -> str:
+def command_line(policy: 'Optional[str]', also: 'Sequence[str]', groups: 'Sequence[str]', deny_only: bool) -> str:
+    """The command that prints a file, without --output."""
+    words = ['virt-guard polkit print']
+    words += ['--policy ' + quoted(policy)] if policy is not None else []
+    words += ['--also ' + permission for permission in also]
+    words += ['--group ' + quoted(group) for group in groups]
+    words += ['--deny-only'] if deny_only else []
+    return escape(' '.join(words))
+
+
+def head(command: str) -> str:
+    """The first line of the file that a command has printed."""
+    return '// Written by: ' + command
+
+
+def rules_file(policy: model.Policy, denials: Denials, groups: 'Sequence[str]', today: str, command: str) -> str:
     """The text of the file.
 
+    :param command: the one that prints it
     :param groups: those whose users may do all that is not denied; none: the host's other rules decide about that
     :param today: YYYY-MM-DD; waivers that are too far ahead on that day are left out
     """
     names = {'policy': _text(policy.name), 'sha256': policy.sha256, 'place': PLACE}
+    names.update(head=head(command), command=command)
     lines = [_HEAD % names]
     lines += map(_left_out, denials.left_out)
     for rule in denials.unknown:
@@ -197,7 +217,7 @@ def _mode(policy: model.Policy) -> str:
 
 def _yes(groups: 'Sequence[str]') -> 'List[str]':
     said = (
-        '    // Who may do all the rest, as today. If another group may use libvirt, print this file with --group.\n'
+        '    // Who may do all the rest, as today. Others, also whoever is let in by a password: print it with --group.\n'
         if groups
         else '    // The other rules of this host decide who may do the rest (--deny-only).\n'
     )
@@ -223,11 +243,16 @@ def _denied(policy: model.Policy, denials: Denials, today: str) -> 'List[str]':
 
 
 def _rule(policy: model.Policy, rule: model.Rule, today: str) -> str:
-    waivers = [
-        waiver for waiver in policy.waivers if rule.id in waiver.rules and waiver.expires <= latest_expiry(today)
-    ]
-    entries = [_waiver(waiver, entry) for waiver in waivers for entry in waiver.domains] if rule.waivable else []
+    waivers = waivers_of(policy, rule, today)
+    entries = [_waiver(waiver, entry) for waiver in waivers for entry in waiver.domains]
     return '{id: %s, waivers: [%s]}' % (_text(rule.id), _block(entries, 12))
+
+
+def waivers_of(policy: model.Policy, rule: model.Rule, today: str) -> 'List[model.Waiver]':
+    """The waivers of a rule, also those that have expired."""
+    if not rule.waivable:
+        return []
+    return [waiver for waiver in policy.waivers if rule.id in waiver.rules and waiver.expires <= latest_expiry(today)]
 
 
 def _waiver(waiver: model.Waiver, entry: 'model.DomainEntry') -> str:
