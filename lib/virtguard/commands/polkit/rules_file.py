@@ -217,7 +217,7 @@ def _mode(policy: model.Policy) -> str:
 
 def _yes(groups: 'Sequence[str]') -> 'List[str]':
     said = (
-        '    // Who may do all the rest, as today. Others, also whoever is let in by a password: print it with --group.\n'
+        '    // Who may do all the rest, as today. For others, also who is let in by a password, there is --group.\n'
         if groups
         else '    // The other rules of this host decide who may do the rest (--deny-only).\n'
     )
