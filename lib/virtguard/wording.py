@@ -103,12 +103,16 @@ def refusal(verdict: Verdict) -> str:
 
 def word_for(verdict: Verdict) -> str:
     """What stands for the domain in a command that somebody may copy: whoever defines a domain chooses its name."""
-    name = verdict.domain_name
+    return plain_word(verdict.domain_name, verdict.uuid)
+
+
+def plain_word(name: str, uuid: str) -> str:
+    """As word_for."""
     digits = name.replace('-', '')
     # A name that is the UUID of another domain would stand for that one.
     if name and name[0] != '-' and _PLAIN.issuperset(name) and not (len(digits) == 32 and _HEX.issuperset(digits)):
         return name
-    return verdict.uuid if verdict.uuid and _PLAIN.issuperset(verdict.uuid) else 'DOMAIN'
+    return uuid if uuid and _PLAIN.issuperset(uuid) else 'DOMAIN'
 
 
 def quoted(word: str) -> str:

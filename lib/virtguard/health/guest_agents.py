@@ -5,6 +5,7 @@ import os
 import pyexpat
 
 from ..errors import GuardError
+from ..watch.state import uuid_in
 from ..watch.state_files import StateFileError, StateFiles
 from .condition import OK, Condition
 
@@ -14,11 +15,12 @@ if TYPE_CHECKING:
 
     from ..policy.installation import Installation
 
-# What a status says of the agent. ABSENT: the domain has no channel for one.
+# What a status says of the agent. ABSENT: the domain has no channel for one. PAUSED: nothing in the guest runs.
 CONNECTED, DISCONNECTED, ABSENT, PAUSED = 'connected', 'disconnected', 'absent', 'paused'
 
 FOR_EVER = -2  # libvirt's number for "as long as it takes"
 _CHANNEL = b'org.qemu.guest_agent.0'
+_RUNNING = ('running', 'idle')  # in which the guest's own processes run
 _TARGET = ['domstatus', 'domain', 'devices', 'channel', 'target']
 _TIMEOUT, _UUID = ['domstatus', 'agentTimeout'], ['domstatus', 'domain', 'uuid']
 
@@ -79,6 +81,8 @@ def examine_guests(installation: 'Installation') -> 'Iterator[Condition]':
 
 
 def _read_status(name: str, data: bytes) -> RunningGuest:
+    if _CHANNEL not in data:  # so it need not be parsed
+        return RunningGuest(name, uuid_in(data), ABSENT, FOR_EVER)
     path: 'List[str]' = []
     texts: 'Dict[str, str]' = {'uuid': '', 'agentTimeout': ''}
     states: 'List[str]' = []
@@ -88,7 +92,7 @@ def _read_status(name: str, data: bytes) -> RunningGuest:
         nonlocal is_paused
         path.append(tag)
         if len(path) == 1:
-            is_paused = attributes.get('state') == 'paused'
+            is_paused = attributes.get('state') not in _RUNNING
         elif path == _TARGET and attributes.get('name') == _CHANNEL.decode():
             states.append(CONNECTED if attributes.get('state') == CONNECTED else DISCONNECTED)
 

@@ -12,6 +12,7 @@ from support.domain import clean_domain
 from support.paths import CHECKOUT
 from virtguard.commands.guests import asking
 from virtguard.commands.guests.comparison import compare
+from virtguard.commands.guests.guests import _compare
 from virtguard.commands.guests.told import Guest, as_json, as_text_lines, summary
 from virtguard.commands.parser import build_parser
 from virtguard.errors import GuardError
@@ -57,7 +58,8 @@ def test_status_files_tell_who_can_be_asked(host):
     put(host, 'c', status())
     put(host, 'd', status('connected', state='paused'))
     put(host, 'e', status(metadata=FORGED % (TARGET % 'connected')))
-    put(host, 'f', '<domstatus')
+    put(host, 'f', '<domstatus>' + TARGET)
+    put(host, 'g', status('connected', state='pmsuspended'))
     found, unread = running_guests(host)
     assert [(guest.name, guest.agent) for guest in found] == [
         ('a', 'connected'),
@@ -65,10 +67,11 @@ def test_status_files_tell_who_can_be_asked(host):
         ('c', 'absent'),
         ('d', 'paused'),
         ('e', 'absent'),
+        ('g', 'paused'),
     ]
     assert (found[0].uuid, found[0].patience, found[1].patience) == ('u-1', 7, -2)
     assert len(unread) == 1 and '/f.xml is not well-formed' in unread[0]
-    assert askable(host).startswith('1 of 5 running domains can be asked')
+    assert askable(host).startswith('1 of 6 running domains can be asked')
 
 
 def test_where_nobody_can_be_asked_nothing_is_said(host):
@@ -166,7 +169,7 @@ def guest_of(tmp_path, release, declared='http://redhat.com/rhel/8.10', name='we
 
 
 def shown(guest):
-    return ''.join(as_text_lines(guest))
+    return ''.join(as_text_lines(guest, False))
 
 
 def test_rules_that_would_answer_differently(tmp_path):
@@ -203,6 +206,20 @@ def test_what_is_a_contradiction(tmp_path, release, declared, contradicts):
     guest = guest_of(tmp_path, release, declared)
     assert guest.is_contradiction is contradicts
     assert guest.comparison.declared == declared.replace('rhel8.6', 'http://redhat.com/rhel/8.6')
+
+
+def test_a_domain_that_is_called_like_the_uuid_of_another(host):
+    uuid = '11111111-2222-4333-8444-555555555555'
+    for name, system in ((uuid, 'http://redhat.com/rhel/8.10'), ('other', 'http://microsoft.com/win/7')):
+        xml = clean_domain(name, uuid='  <uuid>%s</uuid>\n' % uuid).replace('http://redhat.com/rhel/8.10', system)
+        with open('%s/%s.xml' % (host.domains, name), 'w') as file:
+            file.write(xml)
+    guest = Guest(uuid, 'u-1', 'connected', uuid + '.xml')
+    guest.take({'id': b'rhel', 'version-id': b'8.10'})
+    _compare(POLICY, [guest], host)
+    assert (guest.comparison.declared, guest.error) == ('http://redhat.com/rhel/8.10', '')
+    assert not guest.is_contradiction and shown(guest) == ''
+    assert ''.join(as_text_lines(guest, True)).endswith('8.10) runs, and no rule would answer differently\n')
 
 
 def test_what_osinfo_db_does_not_know_is_told(tmp_path):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _METADATA = '{%s}libosinfo' % LIBOSINFO_NS
 _OS = '{%s}os' % LIBOSINFO_NS
+_LONGEST = 256  # characters of an id in metadata, which may be of any length
 # The worst one counts where a rule finds several things.
 _ORDER = (model.DENY, model.ERROR, model.UNKNOWN, model.WARN, model.WAIVED)
 
@@ -93,7 +94,7 @@ def _declared(data: bytes) -> str:
     """The id in a domain's metadata, as it is meant: libosinfo takes the first."""
     root = parse_domain(data).root
     systems = root.iterfind('metadata/%s/%s' % (_METADATA, _OS))
-    return next((system.get('id') or '' for system in systems), '').strip()
+    return next((system.get('id') or '' for system in systems), '').strip()[:_LONGEST]
 
 
 def _with_system(data: bytes, id: str) -> bytes:

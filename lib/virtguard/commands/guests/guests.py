@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """`virt-guard guests`: asks the guest agents which systems really run, and tells where metadata says something else."""
 
+import os
+
 from ...errors import GuardError
 from ...health.guest_agents import ABSENT, CONNECTED, DISCONNECTED, PAUSED, running_guests
 from ...policy.guest_systems import guest_system
 from ...policy.osinfo_db import known_systems
+from ...watch.state_files import SUFFIX
+from ...wording import counted
 from .. import loading
-from ..domains.host_domains import HostDomains, as_text
+from ..domains.host_domains import AS_ROOT, HostDomains, as_text
 from ..exit_status import AMISS, FINE, NOT_JUDGED
 from ..terminal import complain, show
 from .asking import ask_guests
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from ...policy.installation import Installation
     from .asking import Answer
 
+_MOST_UNREAD = 3
 _WHY_NOT = {
     ABSENT: 'it has no channel for a guest agent (org.qemu.guest_agent.0)',
     DISCONNECTED: 'no guest agent is connected; qemu-guest-agent must run in the guest',
@@ -39,19 +44,21 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     policy = loading.policy(arguments.policy, installation)
     domains = HostDomains(installation)
     running, unread = running_guests(installation)
-    complaints = ['error: ' + text for text in unread]
+    complaints = ['error: ' + text for text in unread[:_MOST_UNREAD]]
+    if len(unread) > _MOST_UNREAD:  # all of them, where an ordinary user asks
+        complaints.append('error: and %s' % counted(len(unread) - _MOST_UNREAD, 'file') + ' more (%s)' % AS_ROOT)
     if arguments.domains:
         running = list(_chosen(arguments.domains, domains, running, complaints))
     for complaint in complaints:
         complain(complaint)
     guests = _asked(running, arguments.timeout)
-    _compare(policy, [guest for guest in guests if guest.asked == ANSWERED], domains)
+    _compare(policy, [guest for guest in guests if guest.asked == ANSWERED], installation)
     status = NOT_JUDGED if complaints else FINE
     for guest in guests:
         if arguments.format == 'jsonl':
             show(as_json(guest))
         else:
-            show(''.join(as_text_lines(guest)))
+            show(''.join(as_text_lines(guest, bool(arguments.domains))))
         error = guest.error or (_WHY_NOT.get(guest.asked, '') if arguments.domains else '')
         if error:
             complain('%s: error: %s' % (guest.name, error))
@@ -90,7 +97,7 @@ def _asked(running: 'Sequence[RunningGuest]', seconds: int) -> 'List[Guest]':
         answers[guest.name] = answer
     guests = []
     for guest in running:
-        told = Guest(as_text(guest.name), guest.uuid, guest.agent)
+        told = Guest(as_text(guest.name), guest.uuid, guest.agent, guest.name + SUFFIX)
         guests.append(told)
         answer = answers.get(guest.name, {})
         if isinstance(answer, str):
@@ -100,7 +107,7 @@ def _asked(running: 'Sequence[RunningGuest]', seconds: int) -> 'List[Guest]':
     return guests
 
 
-def _compare(policy: 'Policy', guests: 'Sequence[Guest]', domains: HostDomains) -> None:
+def _compare(policy: 'Policy', guests: 'Sequence[Guest]', installation: 'Installation') -> None:
     """Compare what was answered with the definitions, from which the domains start next."""
     if not guests:
         return
@@ -108,12 +115,9 @@ def _compare(policy: 'Policy', guests: 'Sequence[Guest]', domains: HostDomains) 
     files = {}
     for guest in guests:
         guest.system = guest_system(guest.release, known)
-        domain = domains.find(guest.name)
-        path = (domain.definition or domain.status) if domain is not None else ''
-        if path:
-            files[path] = guest
-        else:
-            guest.error = 'it has ended meanwhile'
+        # Not HostDomains: there, a name that is the UUID of another domain means that one.
+        paths = [os.path.join(parent, guest.file) for parent in (installation.domains, installation.run)]
+        files[next(filter(os.path.isfile, paths), paths[0])] = guest
     really = {path: guest.system.id for path, guest in files.items() if guest.system is not None}
     for guest, comparison in zip(files.values(), compare(policy, list(files), really)):
         guest.comparison = comparison

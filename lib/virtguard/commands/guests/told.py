@@ -5,7 +5,7 @@ root there chooses it."""
 import json
 
 from ...health.guest_agents import ABSENT, DISCONNECTED, PAUSED
-from ...wording import counted, escape, quoted
+from ...wording import counted, escape, plain_word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,12 +22,13 @@ _LONGEST = 80  # characters of what a guest says
 class Guest:
     """A running domain and what was found out about its guest.
 
-    `asked`: ANSWERED, FAILED, or why it was not; `release` has what the guest says of its system, as text that was cut.
-    `error` says why it could not be asked or compared, or is ''.
+    `file` is what libvirt calls its files. `asked`: ANSWERED, FAILED, or why it was not. `release` has what the guest
+    says of its system, as text that was cut. `error` says why it could not be asked or compared, or is ''.
     """
 
-    def __init__(self, name: str, uuid: str, asked: str) -> None:
+    def __init__(self, name: str, uuid: str, asked: str, file: str = '') -> None:
         self.name = name
+        self.file = file
         self.uuid = uuid
         self.asked = asked
         self.release: 'Dict[str, str]' = {}
@@ -58,7 +59,10 @@ class Guest:
         return escape(name).strip() or 'a system without a name'
 
 
-def as_text_lines(guest: Guest) -> 'Iterator[str]':
+def as_text_lines(guest: Guest, is_named: bool) -> 'Iterator[str]':
+    """
+    :param is_named: tell also what is as it should be
+    """
     comparison, system = guest.comparison, guest.system
     if comparison is None or system is None or guest.error:
         return
@@ -71,10 +75,13 @@ def as_text_lines(guest: Guest) -> 'Iterator[str]':
         short = _short_id(system.id)
         if short:
             command = 'virt-xml %s --edit --osinfo %s'
-            yield '  to correct the metadata: %s\n' % (command % (quoted(escape(guest.name)), short))
+            yield '  to correct the metadata: %s\n' % (command % (plain_word(guest.name, guest.uuid), short))
     elif not system.id:
         text = '%s: metadata says %s; osinfo-db does not know what runs: %s\n'
         yield text % (escape(guest.name), says, guest.in_words)
+    elif is_named:
+        text = '%s: metadata says %s; %s%s runs, and no rule would answer differently\n'
+        yield text % (escape(guest.name), says, guest.in_words, known)
 
 
 def _change(change: 'RuleChange') -> str:
