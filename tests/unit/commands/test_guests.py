@@ -4,15 +4,15 @@ what is concluded. tests/live asks real agents."""
 
 import json
 import os
+import select
 import signal
 import time
 
 import pytest
 from support.domain import clean_domain
 from support.paths import CHECKOUT
-from virtguard.commands.guests import asking
+from virtguard.commands.guests import asking, guests
 from virtguard.commands.guests.comparison import compare
-from virtguard.commands.guests.guests import _compare
 from virtguard.commands.guests.told import Guest, as_json, as_text_lines, summary
 from virtguard.commands.parser import build_parser
 from virtguard.errors import GuardError
@@ -127,6 +127,22 @@ def test_who_hangs_or_crashes_costs_no_other(short, monkeypatch):
         os.waitpid(-1, os.WNOHANG)  # none is left
 
 
+def test_nothing_is_left_of_a_command_that_was_killed(short):
+    reader, writer = os.pipe()
+    parent = os.fork()
+    if parent == 0:
+        try:
+            ask(['hangs'])
+        finally:
+            os._exit(1)
+    os.close(writer)
+    time.sleep(0.5)
+    os.kill(parent, signal.SIGKILL)
+    os.waitpid(parent, 0)
+    assert select.select([reader], [], [], 60)[0] and os.read(reader, 1) == b''  # who inherited the other end has ended
+    os.close(reader)
+
+
 def refuses():
     raise GuardError('libvirt cannot be asked: no daemon', 'start it')
 
@@ -185,6 +201,23 @@ def test_rules_that_would_answer_differently(tmp_path):
     assert summary([guest]) == '1 running domain: 1 answered; 1 contradiction\n'
 
 
+def test_nobody_is_said_to_be_as_it_should_who_was_not_asked():
+    assert summary([]) == 'no domain runs on this host\n'
+    two = [Guest('a', 'u', 'paused'), Guest('b', 'u', 'absent')]
+    assert summary(two) == '2 running domains: 0 answered, 1 without a guest agent, 1 paused\n'
+
+
+@pytest.mark.parametrize('word', [[], ['a']])
+def test_an_ordinary_user_is_told_to_be_root(host, monkeypatch, word):
+    put(host, 'a', status('connected'))
+    put(host, 'b', status('connected'))
+    monkeypatch.setattr('virtguard.watch.state_files.is_only_ours', lambda status: False)
+    with pytest.raises(GuardError, match='which domains run: .*/a.xml could be written by .*; and 1 more') as refused:
+        arguments = build_parser().parse_args(['guests', '--policy', str(CHECKOUT / 'policy.yaml'), *word])
+        guests.run(arguments, host)
+    assert 'root' in refused.value.hint
+
+
 def test_metadata_that_is_too_bad(tmp_path):
     guest = guest_of(tmp_path, {'id': 'mswindows', 'version-id': '11'}, 'http://microsoft.com/win/7')
     assert '  [guest-os-windows] would no longer find anything (deny now)\n' in shown(guest)
@@ -216,7 +249,7 @@ def test_a_domain_that_is_called_like_the_uuid_of_another(host):
             file.write(xml)
     guest = Guest(uuid, 'u-1', 'connected', uuid + '.xml')
     guest.take({'id': b'rhel', 'version-id': b'8.10'})
-    _compare(POLICY, [guest], host)
+    guests._compare(POLICY, [guest], host)
     assert (guest.comparison.declared, guest.error) == ('http://redhat.com/rhel/8.10', '')
     assert not guest.is_contradiction and shown(guest) == ''
     assert ''.join(as_text_lines(guest, True)).endswith('8.10) runs, and no rule would answer differently\n')

@@ -11,13 +11,12 @@ import signal
 import time
 
 from ...errors import GuardError, describe_defect
+from ...health.guest_agents import RunningGuest
 from ...pipe import Reader, write_message
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, Dict, Iterator, List, NoReturn, Optional, Protocol, Sequence, Tuple, Union
-
-    from ...health.guest_agents import RunningGuest
 
     Answer = Union[Dict[str, bytes], str]  # fields of os-release, or why there are none
 
@@ -81,22 +80,21 @@ class _Process:
         self.has_ended = False
         self.deadline = time.monotonic() + _CONNECTING
         self._seconds = seconds
+        self._longest = _CALLS * seconds + _GRACE  # seconds that an answer may take
         self._guest: 'Optional[RunningGuest]' = None
         self._is_connected = False
         questions, self._questions = os.pipe()
         self.answers, answers = os.pipe()
         self._pid = os.fork()
         if self._pid == 0:
-            for descriptor in (self._questions, self.answers, *(d for o in others for d in (o._questions, o.answers))):
-                os.close(descriptor)
-            self._serve(questions, answers, connect)
+            self._serve(questions, answers, connect, [self, *others])
         os.close(questions)
         os.close(answers)
         self._reader = Reader(self.answers)
 
     def deal(self, guest: 'RunningGuest') -> None:
         self._guest = guest
-        self.deadline = time.monotonic() + _CALLS * self._seconds + _GRACE
+        self.deadline = time.monotonic() + self._longest
         with contextlib.suppress(BrokenPipeError):  # collect sees that it has ended
             write_message(self._questions, [guest.name, guest.uuid, guest.agent, guest.patience])
 
@@ -114,7 +112,7 @@ class _Process:
             self.has_ended = True
             if guest is None:
                 raise GuardError('libvirt does not answer: no connection within %g seconds' % _CONNECTING)
-            return guest, 'libvirt did not come back within %g seconds' % (_CALLS * self._seconds + _GRACE)
+            return guest, 'libvirt did not come back within %g seconds' % self._longest
         for message in self._reader.read():
             if message is None:
                 self.has_ended = True
@@ -129,10 +127,17 @@ class _Process:
             self._is_connected = True
         return None
 
-    def _serve(self, questions: int, answers: int, connect: 'Callable[[], Asked]') -> 'NoReturn':
+    def _serve(
+        self, questions: int, answers: int, connect: 'Callable[[], Asked]', all_: 'Sequence[_Process]'
+    ) -> 'NoReturn':
         try:
+            for process in all_:
+                os.close(process._questions)
+                os.close(process.answers)
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it, too, and ends this process
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            self._limit(_CONNECTING)
             os.environ.clear()  # libvirt's library reads where to connect, and what to log, from it
             os.dup2(os.open(os.devnull, os.O_RDWR), 2)  # where it would print each error
             try:
@@ -146,13 +151,12 @@ class _Process:
             os._exit(0)
 
     def _answer_all(self, questions: int, answers: int, libvirt: 'Asked') -> None:
-        from ...health.guest_agents import RunningGuest
-
         messages = Reader(questions)
         while True:
             for message in messages.read():
                 if message is None:
                     return
+                self._limit(self._longest)
                 try:
                     answer: 'Answer' = libvirt.ask(RunningGuest(*message), self._seconds)
                 except GuardError as error:
@@ -160,6 +164,11 @@ class _Process:
                 except Exception as error:
                     answer = 'internal error: %s' % describe_defect(error)
                 write_message(answers, answer)
+
+    @staticmethod
+    def _limit(seconds: float) -> None:
+        """End this process some time after its parent should have: a parent that was killed does not."""
+        signal.alarm(int(seconds) + 2)
 
     def end(self) -> None:
         os.close(self._questions)

@@ -8,7 +8,7 @@ from ...health.guest_agents import ABSENT, CONNECTED, DISCONNECTED, PAUSED, runn
 from ...policy.guest_systems import guest_system
 from ...policy.osinfo_db import known_systems
 from ...watch.state_files import SUFFIX
-from ...wording import counted
+from ...wording import PROGRAM, first_few
 from .. import loading
 from ..domains.host_domains import AS_ROOT, HostDomains, as_text
 from ..exit_status import AMISS, FINE, NOT_JUDGED
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from ...policy.installation import Installation
     from .asking import Answer
 
-_MOST_UNREAD = 3
 _WHY_NOT = {
     ABSENT: 'it has no channel for a guest agent (org.qemu.guest_agent.0)',
     DISCONNECTED: 'no guest agent is connected; qemu-guest-agent must run in the guest',
@@ -44,9 +43,9 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     policy = loading.policy(arguments.policy, installation)
     domains = HostDomains(installation)
     running, unread = running_guests(installation)
-    complaints = ['error: ' + text for text in unread[:_MOST_UNREAD]]
-    if len(unread) > _MOST_UNREAD:  # all of them, where an ordinary user asks
-        complaints.append('error: and %s' % counted(len(unread) - _MOST_UNREAD, 'file') + ' more (%s)' % AS_ROOT)
+    if unread and not running:  # as where an ordinary user asks
+        raise GuardError('which domains run: %s' % '; '.join(first_few(unread, 1)), AS_ROOT)
+    complaints = ['%s: error: %s' % (PROGRAM, text) for text in unread]
     if arguments.domains:
         running = list(_chosen(arguments.domains, domains, running, complaints))
     for complaint in complaints:
@@ -65,7 +64,7 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
             status = NOT_JUDGED
         elif guest.is_contradiction:
             status = status or AMISS
-    if arguments.format == 'text':
+    if arguments.format == 'text' and (guests or not arguments.domains):
         show(summary(guests))
     return status
 

@@ -100,20 +100,22 @@ def _short_id(id: str) -> str:
 
 def summary(guests: 'Sequence[Guest]') -> str:
     """How many there are, and what could not be asked."""
-    counts = {word: sum(guest.asked == word for guest in guests) for word in (ANSWERED, FAILED)}
+    if not guests:
+        return 'no domain runs on this host\n'
+    answered, *others = (
+        (sum(guest.asked == word for guest in guests), text)
+        for word, text in (
+            (ANSWERED, 'answered'),
+            (FAILED, 'did not answer'),
+            (ABSENT, 'without a guest agent'),
+            (DISCONNECTED, 'with an agent that is not connected'),
+            (PAUSED, 'paused'),
+        )
+    )
+    counts = ', '.join('%d %s' % count for count in (answered, *others) if count is answered or count[0])
     wrong = sum(guest.is_contradiction for guest in guests)
-    parts = ['%d answered' % counts[ANSWERED]]
-    for word, text in (
-        (FAILED, 'did not answer'),
-        (ABSENT, 'without a guest agent'),
-        (DISCONNECTED, 'with an agent that is not connected'),
-        (PAUSED, 'paused'),
-    ):
-        count = sum(guest.asked == word for guest in guests)
-        if count:
-            parts.append('%d %s' % (count, text))
-    told = 'no contradiction' if not wrong else counted(wrong, 'contradiction')
-    return '%s: %s; %s\n' % (counted(len(guests), 'running domain'), ', '.join(parts), told)
+    found = '; %s' % (counted(wrong, 'contradiction') if wrong else 'no contradiction') if answered[0] else ''
+    return '%s: %s%s\n' % (counted(len(guests), 'running domain'), counts, found)
 
 
 def as_json(guest: Guest) -> str:
