@@ -12,7 +12,8 @@ CHECKOUT = pathlib.Path(__file__).resolve().parents[1]
 PAGE = CHECKOUT / 'doc' / 'security-profiles.md'
 MEASURED = 453
 
-# How many of 453 public domains had it when they were looked through, and who has it on purpose.
+# How many of 453 public domains had it when they were looked through (None: a domain does not show it), and who has it
+# on purpose.
 HAVE = {
     'kvm-seclabel-none': (0, 'libguestfs with an emulator of its own'),
     'kvm-seclabel-device-unlabelled': (1, 'libguestfs, when it looks into disks of a running domain; fixed labels'),
@@ -26,8 +27,11 @@ HAVE = {
     'kvm-emulator-outside-system': (10, "QEMU that somebody built in /usr/local or /opt; NixOS' paths are let through"),
     'kvm-helper-program': (2, "old networks with /etc/qemu-ifup; nova's empty path is let through"),
     'kvm-host-system-path': (1, 'the SLIC table of /sys/firmware for Windows; kernels in /boot are let through'),
+    'kvm-host-system-link': (None, ''),
+    'kvm-host-read-link': (None, 'links to /boot and to images that packages bring are let through'),
     'kvm-host-path-dotdot': (0, ''),
     'kvm-filesystem-system-path': (1, 'builders of appliances that share / or /run'),
+    'kvm-filesystem-system-link': (None, ''),
     'kvm-filesystem-9p': (3, 'folders of vagrant-libvirt; Incus'),
     'kvm-filesystem-share': (3, 'vagrant, virt-manager, KubeVirt'),
     'kvm-disk-directory': (1, 'floppies made of a directory with drivers'),
@@ -102,8 +106,10 @@ Where a vendor's list speaks of the same thing under its own name, both rules ar
   `qemu.conf`. So a console on every address is the same to the guard with a password and without; baseline warns of it.
 - **What is plugged in later.** libvirt asks no hook about `virsh attach-device`. A running domain is judged by these
   rules when `virt-guard watch` sees the change, which it records; it refuses nothing.
-- **Links.** A path is compared as it is written (`//`, `/./` and `..` are read away); a link on the host that leads
-  into `/etc` is not followed. AppArmor and SELinux do not depend on the name.
+- **Links on another host.** The rules whose names end in `-link` ask this host where a path leads. For a host that is
+  only named (`--host`, a file of facts) they warn that nobody can tell. Below `/var/lib/libvirt`, `/dev`, `/usr` and
+  other places where only root makes links, they do not ask. What a link leads to may change after it was looked at;
+  AppArmor and SELinux do not depend on the name.
 - **Backing files** in a definition, as far as only an image names them. libvirt writes these into the domain as it
   starts, so they are judged then; `check`, `scan` and `policy diff` say nothing of them.
 - **The host:** KSM, SMT, microcode, IOMMU groups, `security_driver` and `stdio_handler` in `qemu.conf`, what vmx or
@@ -138,7 +144,7 @@ def render():
         cases = [case for case in CASES if case.rule == id and case.name.startswith('fail-')]
         vendors = [_bold(kind_of_vendor(vendor, cases)) for vendor in VENDORS]
         hits, who = HAVE[id]
-        lines.append(['`%s` %s' % (id, rule.title), *actions, *vendors, str(hits), who or '-'])
+        lines.append(['`%s` %s' % (id, rule.title), *actions, *vendors, '-' if hits is None else str(hits), who or '-'])
     return HEAD % MEASURED + ''.join('| %s |\n' % ' | '.join(line) for line in lines)
 
 

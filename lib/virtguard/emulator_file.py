@@ -4,6 +4,7 @@
 import posix
 
 from .emulators import in_store, in_system, is_emulator
+from .real_path import RingOfLinksError, encoded, real_steps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
 
 _TYPE, _LINK, _REGULAR, _DIRECTORY = 0o170000, 0o120000, 0o100000, 0o040000  # from <sys/stat.h>
 _STICKY = 0o1000
-_MAX_LINKS = 40  # as many as the kernel follows
 _ELF = b'\x7fELF'
 
 
@@ -29,47 +29,14 @@ def foreign_emulator(path: str, root: str = '', owner: int = 0) -> 'Optional[Tup
     :param root: stands for / in tests, `owner` for root
     """
     try:
-        steps, status = _resolve(path, root, owner)
-        return False, _check(steps, status, root)
-    except _Foreign as foreign:
+        if not path.startswith('/'):
+            raise _Foreign('a relative path')
+        steps = real_steps(path, root, lambda here, status: _check_owner(here, status, owner))
+        return False, _check(steps, root)
+    except (_Foreign, RingOfLinksError) as foreign:
         return True, str(foreign)
     except (OSError, ValueError):
         return None
-
-
-def _resolve(path: str, root: str, owner: int) -> 'Tuple[List[str], stat_result]':
-    """The steps of a path without links, and the status of the file.
-
-    :raises _Foreign: others can change what it leads to
-    """
-    if not path.startswith('/'):
-        raise _Foreign('a relative path')
-    todo = path.split('/')[::-1]
-    steps: 'List[str]' = []
-    links = 0
-    status = posix.lstat(_encode(root + '/'))
-    while todo:
-        step = todo.pop()
-        if step in ('', '.'):
-            continue
-        if step == '..':
-            steps = steps[:-1]
-            status = posix.lstat(_encode(root + '/' + '/'.join(steps)))
-            continue
-        here = '/' + '/'.join([*steps, step])
-        status = posix.lstat(_encode(root + here))
-        _check_owner(here, status, owner)
-        if status.st_mode & _TYPE != _LINK:
-            steps.append(step)
-            continue
-        links += 1
-        if links > _MAX_LINKS:
-            raise _Foreign('a ring of links')
-        target = posix.readlink(_encode(root + here)).decode('utf-8', 'surrogateescape')
-        if target.startswith('/'):
-            steps = []
-        todo += target.split('/')[::-1]
-    return steps, status
 
 
 def _check_owner(path: str, status: 'stat_result', owner: int) -> None:
@@ -83,15 +50,15 @@ def _check_owner(path: str, status: 'stat_result', owner: int) -> None:
         raise _Foreign('others may write %s' % path)
 
 
-def _check(steps: 'List[str]', status: 'stat_result', root: str) -> str:
+def _check(steps: 'List[str]', root: str) -> str:
     path = '/' + '/'.join(steps)
     if not (in_system(steps[:-1]) or in_store(steps)):
         raise _Foreign('%s is not in a directory of the system' % path)
-    if status.st_mode & _TYPE != _REGULAR:
+    if posix.lstat(encoded(root + path)).st_mode & _TYPE != _REGULAR:
         raise _Foreign('%s is not a file' % path)
     if not is_emulator(steps[-1]):
         raise _Foreign('%s does not have the name of an emulator' % path)
-    with open(_encode(root + path), 'rb') as file:
+    with open(encoded(root + path), 'rb') as file:
         is_program = file.read(len(_ELF)) == _ELF
     if not is_program and not in_store(steps) and not _is_packaged(path, root):
         raise _Foreign('%s is a script' % path)
@@ -113,8 +80,3 @@ def _is_packaged(path: str, root: str) -> bool:
             if not wanted.isdisjoint(file.read().split(b'\n')):
                 return True
     return False
-
-
-def _encode(path: str) -> bytes:
-    # As bytes: Python 3.6 would encode it as ASCII under libvirt's LC_ALL=C.
-    return path.encode('utf-8', 'surrogateescape')

@@ -180,7 +180,7 @@ def find(
                 found.count(rule.action, len(nodes) - number)
                 break
             if asked not in answers:
-                answers[asked] = _ask_probe(rule.probe, host, asked)
+                answers[asked] = _ask_probe(rule, host, asked)
             probed, reason = answers[asked]
             if probed is False:
                 continue
@@ -208,11 +208,16 @@ def ask_facts(rule: model.Rule, host: model.HostFacts) -> 'Tuple[model.Answer, s
     return answer, ', '.join(shown)
 
 
-def _ask_probe(probe: str, host: model.HostFacts, asked: str) -> 'Tuple[model.Answer, str]':
+def _ask_probe(rule: model.Rule, host: model.HostFacts, asked: str) -> 'Tuple[model.Answer, str]':
     """What the host answers, and why."""
-    answered = host.probe(probe, asked)
+    answered = host.probe(rule.probe or '', asked)
+    if isinstance(answered, str):
+        from .locations import is_path, lies_below
+
+        these, below = rule.places
+        return is_path((answered,), these) or lies_below((answered,), below), 'it leads to %s' % answered
     answer, reason = answered if isinstance(answered, tuple) else (answered, '')
-    if answer is None and probe == 'foreign-emulator':
+    if answer is None and rule.probe == 'foreign-emulator':
         from .emulators import is_foreign_name
 
         return is_foreign_name(asked), 'by its name; the file is not here to be looked at'

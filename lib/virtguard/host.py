@@ -141,14 +141,15 @@ class Host:
     def probe(self, name: str, subject: str) -> 'Answered':
         """Answer one probe.
 
-        :param name: one of PROBES in policy/layer
+        :param name: one of PROBES in policy/probes
         :param subject: for `multipath-device` the path of a source device, for `infiniband-vf` a PCI address, for
-            `foreign-emulator` the path of an emulator
+            `foreign-emulator` the path of an emulator, for `real-path` any path
         """
         probes: 'Dict[str, Callable[[str], Answered]]' = {
             'multipath-device': self.is_multipath_device,
             'infiniband-vf': self.is_infiniband_vf,
             'foreign-emulator': self.is_foreign_emulator,
+            'real-path': self.real_path,
         }
         return probes[name](subject)
 
@@ -157,6 +158,17 @@ class Host:
         from .emulator_file import foreign_emulator  # hardly ever asked for
 
         return foreign_emulator(path, self._root)
+
+    def real_path(self, path: str) -> 'Answered':
+        """Where a path leads once its links are followed; a path that is not absolute leads nowhere."""
+        from .real_path import real_steps  # hardly ever asked for
+
+        if not path.startswith('/'):
+            return False
+        try:
+            return '/' + '/'.join(real_steps(path, self._root, may_be_missing=True))
+        except (OSError, ValueError):
+            return None
 
     def is_multipath_device(self, device: str) -> 'Answer':
         """Whether a block device is a multipath map, or is stacked on one (a partition, a logical volume).

@@ -152,12 +152,13 @@ class Rule:
     `values` are those of `value_set` if the policy names a set; if `negated`, the rule finds all other values.
     `since` are names and values in `match` that older libvirts do not know, each with its first version. `supported`
     are products that support the feature. `origin` is where the rule is defined, `origins` where each of its keys got
-    its value; `reason` why a site changed it; `known_from` what the rule rests on, one of KNOWN_FROM.
+    its value; `reason` why a site changed it; `known_from` what the rule rests on, one of KNOWN_FROM. `places`
+    are those that the probe real-path asks about: paths, and directories that a path may lie below.
     """
 
     __slots__ = (
         'id title action at match values probe host since why remedy reference waivable reason origin origins '
-        'value_set supported negated known_from'
+        'value_set supported negated known_from places'
     ).split()
 
     def __init__(
@@ -182,6 +183,7 @@ class Rule:
         supported: 'Tuple[str, ...]' = (),
         negated: bool = False,
         known_from: str = '',
+        places: 'Tuple[Tuple[str, ...], Tuple[str, ...]]' = ((), ()),
     ) -> None:
         self.id = id
         self.title = title
@@ -203,6 +205,7 @@ class Rule:
         self.supported = supported
         self.negated = negated
         self.known_from = known_from
+        self.places = places
 
 
 class Waiver:

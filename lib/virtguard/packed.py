@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 _MARSHAL = 4  # the version of the form that Python writes from 3.4 on, and reads ever since
 # What judging needs of a rule, in the order in which it is packed.
-_RULE_FIELDS = 'id title action why remedy match values probe host reference origin at waivable negated'.split()
+_RULE_FIELDS = 'id title action why remedy match values probe host reference origin at waivable negated places'.split()
 
 
 def marshalled(data: 'Any') -> bytes:

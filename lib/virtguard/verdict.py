@@ -56,10 +56,11 @@ WATCH_STOPPED = 'watch-stopped'
 UNWATCHED = 'unwatched'  # nobody watched running domains from one time to another
 EXPIRY = 'expiry'
 
-# Answers to a condition on the host: True, False, or None where the host cannot tell. A probe may add why it is so.
+# Answers to a condition on the host: True, False, or None where the host cannot tell. A probe may add why it is so;
+# real-path answers with the path.
 if TYPE_CHECKING:
     Answer = Optional[bool]
-    Answered = Union[Answer, Tuple[Answer, str]]
+    Answered = Union[Answer, Tuple[Answer, str], str]
 
 
 # The vendors whose releases can be compared: their ids in os-release, which derivatives have in ID_LIKE; the highest

@@ -10,6 +10,7 @@ A case is BASE with:
     domain:       elements before <devices>
     qemu:         arguments in <qemu:commandline>
     environment:  the name of a variable in it
+    links:        paths that are links on the host, and where they lead; all others are none
     phase:        start, for what the start of a domain shows; then it has LABEL, or what `label` says instead
     finds:        where the rule finds something
     also:         other rules that do
@@ -51,6 +52,7 @@ BASE = (
 # Denied, and hardly any of 453 public domains has one.
 HARMLESS_TO_DENY = set(
     'seclabel-none seclabel-foreign-type helper-program host-system-path host-path-dotdot filesystem-system-path '
+    'host-system-link host-read-link filesystem-system-link '
     'chardev-run-socket chardev-network-any firmware-writable shared-memory-device input-host-device rng-source '
     'disk-directory sgio-unfiltered'.split()
 )
@@ -69,6 +71,7 @@ class Case:
             'domain',
             'qemu',
             'environment',
+            'links',
             'phase',
             'label',
             'finds',
@@ -96,8 +99,12 @@ class Case:
             passed += "<q:env name='%s' value='a'/>" % self.given['environment']
         return text.replace('</domain>', QEMU % passed) if passed else text
 
+    @property
+    def host(self):
+        return profile_cases.facts('debian-12', {}, lambda name, path: self.given.get('links', {}).get(path, path))
+
     def judge(self, policy):
-        host = profile_cases.facts('debian-12', {})
+        host = self.host
         rules = policy.rules_of_start() if self.starting else None
         return evaluate(policy, parse_domain(self.text.encode()), host, TODAY, rules).findings
 
@@ -155,7 +162,7 @@ def test_the_base_is_clean_and_admitted_without_lxml(name):
 def test_the_hook_needs_no_lxml_for_any_verdict(case):
     policy = POLICIES['kvm-restricted']
     verdict, candidates = COMPILED[policy.name].judge(
-        case.text.encode(), profile_cases.facts('debian-12', {}), TODAY, case.starting
+        case.text.encode(), case.host, TODAY, case.starting, may_probe=True
     )
     assert candidates == [] and verdict is not None
     expected = sorted((f.rule.id, f.status, f.path) for f in case.judge(policy))

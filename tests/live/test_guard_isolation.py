@@ -14,6 +14,7 @@ pytestmark = pytest.mark.live
 
 DROP_IN = '/etc/virt-guard/policy.d/60-isolation.yaml'
 MISSING, ROOT = 'kvm-mac-label-missing', 'kvm-seclabel-root'
+LINK = '/run/images'  # to /etc
 DISK = "<disk type='file'><driver name='qemu' type='raw'/><source file='%s'/><target dev='vda' bus='virtio'/></disk>"
 SERIAL = "<serial type='tcp'><source mode='bind' host='%s' service='40001'/><protocol type='raw'/></serial>"
 # A rule of each group of data/profiles/kvm-baseline.yaml, and a domain that it refuses.
@@ -21,6 +22,7 @@ REFUSED = {
     ROOT: replace('  <devices>', "<seclabel type='static' model='dac'><label>+0:+107</label></seclabel>\n  <devices>"),
     'kvm-tcg': domains.TCG,
     'kvm-host-system-path': device(DISK % '//etc/./hostname'),
+    'kvm-host-system-link': device(DISK % (LINK + '/hostname')),
     'kvm-filesystem-system-path': device(
         "<filesystem type='mount'><source dir='/srv/../etc'/><target dir='a'/></filesystem>"
     ),
@@ -46,11 +48,13 @@ def host(host):
 
 def test_one_refusal_of_each_group_and_no_start_without_a_label(host):
     extend(host, 'kvm-restricted')
+    host.run(['ln', '-s', '/etc', LINK])
     for rule, mutation in REFUSED.items():
         text = refusal(host.try_define_and_start(domain(rule, mutation)), 1)
         first, *_ = text.splitlines()
         assert first.startswith("virt-guard: domain '%s' denied by policy 'rhel-8 with kvm-restricted': " % rule)
         assert rule in first.replace(',', '').split(), text
+        assert (' (it leads to /etc/hostname)' in text) == (rule == 'kvm-host-system-link')
         (record,) = host.records(rule)
         assert record['VIRT_GUARD_OPERATION'] == 'prepare' and rule in values(record, 'VIRT_GUARD_DENIED')
     # Nothing is wrong with this one before its last moment.

@@ -21,6 +21,7 @@ from virtguard.commands.parser import build_parser
 from virtguard.commands.policies import expectations
 from virtguard.journal import MESSAGE_IDS
 from virtguard.policy import layer, load
+from virtguard.policy.probes import PROBES
 
 COMMAND, POLICY = CHECKOUT / 'doc' / 'virt-guard.8', CHECKOUT / 'doc' / 'virt-guard-policy.5'
 PAGES = [COMMAND, POLICY]
@@ -198,7 +199,7 @@ def test_every_key(title, keys):
     'title, words',
     [
         ('SETTINGS', layer.MODES + layer.FAILURES + (str(layer.MAX_DEADLINE),)),
-        ('RULES', layer.ACTIONS + layer.TIMES + layer.PROBES + layer.FACTS),
+        ('RULES', layer.ACTIONS + layer.TIMES + PROBES + layer.FACTS),
         ('TEST CASES', expectations.STATUSES),
     ],
 )

@@ -122,6 +122,8 @@ def _value(rule: model.Rule, key: str) -> 'Any':
         return [(condition.fact, condition.values, condition.negated, condition.span) for condition in rule.host]
     if key in ('at', 'phase'):  # both are in Rule.at
         return rule.at == (model.RUNTIME if key == 'at' else model.START)
+    if key == 'probe':
+        return rule.probe, rule.places
     return (rule.values, rule.negated) if key == 'values' else getattr(rule, key)
 
 

@@ -13,6 +13,7 @@ from .. import model
 from ..digest import sha256_hex
 from ..errors import nearest
 from ..waivers import is_uuid
+from .probes import read_probe
 from .yaml_reader import Reader
 
 TYPE_CHECKING = False
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     ValueReader = Callable[[Reader, yaml.Node], Any]
 
-PROBES = ('foreign-emulator', 'infiniband-vf', 'multipath-device')
 FACTS = ('arch', 'container', 'os')
 ACTIONS = ('deny', 'warn', 'off')  # the strictest first
 MODES = ('enforce', 'audit')
@@ -377,7 +377,7 @@ _RULE: 'Dict[str, ValueReader]' = {
     'phase': _choice('phase', (model.START,)),
     'match': _text('match'),
     'values': _read_values,
-    'probe': _choice('probe', PROBES),
+    'probe': read_probe,
     'host': _read_host,
     'since': _read_since,
     'why': _text('why'),

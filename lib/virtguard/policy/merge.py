@@ -17,6 +17,7 @@ from ..match.syntax import MatchError
 from ..waivers import MAX_DAYS_AHEAD, latest_expiry
 from .layer import ACTIONS, AuditUntil, Given, KnownSystems, Layer, ReleasedBefore
 from .os_releases import known_systems, released_before
+from .probes import REAL_PATH, Places
 from .problems import PolicyError
 
 TYPE_CHECKING = False
@@ -289,6 +290,7 @@ class _Draft:
         """The rule, if there is no problem."""
         values = self._value('values')
         value_set, negated = None, False
+        probe = self._value('probe')
         if isinstance(values, ReleasedBefore):
             value_set = released_before(values.date)
         elif isinstance(values, KnownSystems):
@@ -302,7 +304,7 @@ class _Draft:
             remedy=self._value('remedy', ''),
             match=self._value('match'),
             values=value_set.values if value_set is not None else values,
-            probe=self._value('probe'),
+            probe=REAL_PATH if isinstance(probe, Places) else probe,
             host=self._value('host', ()),
             reference=self._value('reference', ''),
             origin=self._first.origin,
@@ -315,6 +317,7 @@ class _Draft:
             supported=self._value('supported', ()),
             negated=negated,
             known_from=self._value('known-from', ''),
+            places=(probe.these, probe.below) if isinstance(probe, Places) else ((), ()),
         )
 
 

@@ -9,6 +9,7 @@ import json
 import re
 
 from .. import model, wording
+from .probes import REAL_PATH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def _rule(rule: model.Rule) -> 'Iterator[Tuple[str, object]]':
         yield 'at', rule.at
     yield 'match', rule.match
     yield 'values', rule.value_set or rule.values
-    yield 'probe', rule.probe
+    yield 'probe', _places(rule) if rule.probe == REAL_PATH else rule.probe
     yield 'host', rule.host
     yield 'since', rule.since
     yield 'why', rule.why
@@ -66,6 +67,12 @@ def _rule(rule: model.Rule) -> 'Iterator[Tuple[str, object]]':
     if not rule.waivable:
         yield 'waivable', False
     yield 'reason', rule.reason
+
+
+def _places(rule: model.Rule) -> model.ValueSet:
+    lists = zip(('is-path', 'lies-below'), rule.places)
+    shown = ['%s: [%s]' % (key, ', '.join(map(_scalar, paths))) for key, paths in lists if paths]
+    return model.ValueSet('{%s: {%s}}' % (REAL_PATH, ', '.join(shown)), (), '')
 
 
 def _waiver(waiver: model.Waiver) -> 'Iterator[Tuple[str, object]]':

@@ -7,12 +7,14 @@
     probes:
       multipath-device: {/dev/mapper/mpatha: yes, /dev/sdb: no}
       infiniband-vf: {"0000:03:10.1": unknown}
+      real-path: {/srv/images/a.img: yes}
 
 A fact that the file leaves out, or states as `unknown`, is unknown. This host is never asked instead.
 """
 
 from ... import model
-from ...policy.layer import FACTS, PROBES
+from ...policy.layer import FACTS
+from ...policy.probes import PROBES
 from ...policy.problems import PolicyError
 from ...policy.yaml_reader import Reader
 
