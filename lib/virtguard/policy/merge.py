@@ -9,16 +9,19 @@ joined. A rule that several have must find the same in each; the strictest actio
 settings, the first policy that gives one counts.
 """
 
+from copy import copy
+
 from .. import model
 from ..digest import sha256_hex
 from ..errors import suggest
 from ..libraries import MissingLibraryError
 from ..match.syntax import MatchError
 from ..waivers import MAX_DAYS_AHEAD, latest_expiry
-from .layer import ACTIONS, AuditUntil, Given, KnownSystems, Layer, ReleasedBefore
+from .layer import ACTIONS, Given, KnownSystems, Layer, ReleasedBefore
 from .os_releases import known_systems, released_before
 from .probes import REAL_PATH, Places
 from .problems import PolicyError
+from .settings import settings_of, stated_settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,7 +62,7 @@ def merge_layers(
     problems = [problem for layer in every for problem in layer.problems]
     if problems:
         raise PolicyError(list({str(problem): problem for problem in problems}.values()), settings)
-    values = _settings_of(layers)
+    values = settings_of(layers)
     origins = {key: given.origin for key, given in values.items()}
     # No file replaces what another one extends.
     origins.update(
@@ -86,58 +89,28 @@ def merge_layers(
 
 def _in_order(layers: 'Sequence[Layer]') -> 'List[Layer]':
     """The layers and all that they extend, each once, in the order in which they count."""
-    found: 'List[Layer]' = []
+    found: 'Dict[Layer, None]' = {}
+
+    def add(layer: Layer) -> None:
+        if layer not in found:
+            for _, extended in layer.extended:
+                add(extended)
+            found[layer] = None
+
     for layer in layers:
         for _, extended in layer.extended:
-            found += [one for one in _in_order([extended]) if one not in found]
-    return found + [layer for layer in layers if layer not in found]
-
-
-def _settings_of(layers: 'Sequence[Layer]') -> 'Dict[str, Given]':
-    """What the layers, and what they extend, give the settings; `policy` names all that is extended side by side."""
-    values: 'Dict[str, Given]' = {}
-    names: 'List[Dict[str, Given]]' = []
-    for layer in layers:
-        stated = [_settings_of([extended]) for _, extended in layer.extended]
-        for one in stated:
-            values = {**one, **values}
-        names.append({one['policy'].value: one['policy'] for one in stated if 'policy' in one})
-    first, *drop_ins = layers
-    beside = {name: given for later in names[1:] for name, given in later.items()}
-    for key, given in first.settings.items():
-        values[key] = given
-    name = values.get('policy')
-    if 'policy' not in first.settings and names[0]:
-        name = _joined(names[0])
-    if name is not None and beside:
-        name = _joined({name.value: name, **beside})
-    if name is not None:
-        values['policy'] = name
-    for layer in drop_ins:
-        values.update(layer.settings)
-    return values
-
-
-def _joined(names: 'Dict[str, Given]') -> Given:
-    return next(iter(names.values())).with_value(' with '.join(map(str, names)))
-
-
-def stated_settings(layers: 'Sequence[Layer]', day: str) -> 'Dict[str, Any]':
-    """The settings, with defaults, that hold even if other things are wrong; one with a problem itself is left out.
-
-    `mode` is that of the day; `audit-until` is its last day, or ''.
-    """
-    settings: 'Dict[str, Any]' = dict(model.DEFAULT_SETTINGS)
-    values = _settings_of(layers)
-    settings.update((key, given.value) for key, given in values.items() if key in model.DEFAULT_SETTINGS)
-    settings['audit-until'] = ''
-    if isinstance(settings['mode'], AuditUntil):
-        settings['audit-until'] = settings['mode'].day
-        settings['mode'] = model.mode_on(day, settings['audit-until'])
-    return {key: value for key, value in settings.items() if value is not None}
+            add(extended)
+    found.update((layer, None) for layer in layers)
+    return list(found)
 
 
 def _require(first: Layer) -> None:
+    for extended in _in_order([first])[:-1]:
+        _require_whole(extended)
+    _require_whole(first)
+
+
+def _require_whole(first: Layer) -> None:
     if 'extends' in first.settings:
         # If it could not be followed, a problem already says why.
         if not first.extended and not first.problems:
@@ -148,8 +121,6 @@ def _require(first: Layer) -> None:
             first.root.problem("the policy has no 'policy'", hint)
         if first.rules is None:
             first.root.problem("the policy has no 'rules'")
-    for _, extended in first.extended:
-        _require(extended)
 
 
 def combined_sha256(files: 'Sequence[Tuple[str, str]]') -> str:
@@ -167,12 +138,18 @@ def _make_rules(layers: 'Sequence[Layer]', released_before: 'Sets', known_system
     return {draft.id: draft.make(released_before, known_systems) for draft in drafts}
 
 
-def _draft_rules(layers: 'Sequence[Layer]') -> 'List[_Draft]':
-    """The rules of all layers and of what they extend, each with what later layers change in it."""
+def _draft_rules(layers: 'Sequence[Layer]', made: 'Optional[Dict[Layer, List[_Draft]]]' = None) -> 'List[_Draft]':
+    """The rules of all layers and of what they extend, each with what later layers change in it.
+
+    :param made: those of what is extended, which more than one may extend
+    """
+    made = {} if made is None else made
     drafts: 'List[_Draft]' = []
     by_id: 'Dict[str, _Draft]' = {}
     for entry, extended in [pair for layer in layers for pair in layer.extended]:
-        for draft in _draft_rules([extended]):
+        if extended not in made:
+            made[extended] = _draft_rules([extended], made)
+        for draft in map(copy, made[extended]):
             if draft.id in by_id:
                 by_id[draft.id].join(draft, entry)
                 continue
@@ -211,6 +188,7 @@ class _Draft:
         self._first = first
         self._given: 'Dict[str, Given]' = dict(first.value)
         self._known = known
+        self._said: 'Dict[str, Tuple[Given, Tuple[str, ...]]]' = {}  # the texts of `why` and `reference`, where joined
         self.id: str = self._value('id', '')
         self._name = 'rule %r' % self.id if self.id else 'the rule'
 
@@ -226,10 +204,12 @@ class _Draft:
         action = later.value.get('action')
         if action is not None and action.value == 'off' and 'reason' not in later.value:
             action.problem('%s is turned off without a reason' % self._name, 'add reason: and who decided it')
-        self._given.update(later.value)
+        self._given = {**self._given, **later.value}
 
     def join(self, other: '_Draft', entry: Given) -> None:
         """Take over what another policy, extended by `entry` beside the one of this rule, says of the same rule."""
+        if self._given == other._given:
+            return  # it is the same one, by two ways
         for draft in (self, other):
             draft.check()
         differing = [key for key in model.FINDING_KEYS if self._compared(key) != other._compared(key)]
@@ -243,16 +223,27 @@ class _Draft:
         actions = [ACTIONS.index(draft._value('action', 'off')) for draft in (self, other)]
         stricter, milder = (other, self) if actions[1] < actions[0] else (self, other)
         given = {**milder._given, **stricter._given}
+        said: 'Dict[str, Tuple[Given, Tuple[str, ...]]]' = {}
         if actions[0] != actions[1] and 'reason' not in stricter._given:
             given.pop('reason', None)  # why a site has made the other one milder, which does not count
         for key, separator in (('why', ' '), ('reference', ', ')):
-            texts = [draft._value(key) for draft in (stricter, milder) if draft._value(key)]
-            if key in given and len(set(texts)) > 1:
+            texts = tuple(dict.fromkeys([*stricter._texts(key), *milder._texts(key)]))
+            if len(texts) > 1:
                 parts = [model.as_phrase(text) for text in texts]
                 given[key] = given[key].with_value(model.Phrase(separator.join(['%s'] * len(parts)), *parts))
+                said[key] = given[key], texts
         if milder._value('waivable') is False:
             given['waivable'] = milder._given['waivable']
         self._given = given
+        self._said = said
+
+    def _texts(self, key: str) -> 'Tuple[str, ...]':
+        """What its policies say, each text once: they may extend the same ones."""
+        given, texts = self._said.get(key, (None, ()))
+        if given is not None and given is self._given.get(key):
+            return texts
+        text = self._value(key)
+        return (text,) if text else ()
 
     def _compared(self, key: str) -> 'Any':
         return _plain(self._value(key, model.ADMISSION if key == 'at' else None))

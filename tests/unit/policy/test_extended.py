@@ -2,7 +2,7 @@
 """A policy that extends several: whose rule counts, which reasons are told, and what cannot be joined."""
 
 import pytest
-from virtguard.policy import load
+from virtguard.policy import load, merge
 from virtguard.policy.problems import PolicyError
 from virtguard.policy.show import show_policy
 
@@ -150,3 +150,33 @@ def test_a_list_with_a_mistake(put, extends, said):
     put('a.yaml', policy('a', rule('same', 'warn', 'a')))
     put('part.yaml', 'rules:\n- {id: same, action: warn}\n')
     assert any(said in problem for problem in problems(put('site.yaml', 'extends: %s\n' % extends)))
+
+
+def test_policies_that_extend_the_same_ones_are_joined_once_each(put, monkeypatch):
+    """Eight levels of two policies, each of which extends both of the next level: 128 ways lead to each of the last."""
+    levels = 7
+    for level in range(levels + 1):
+        below = 'extends: [./a%d.yaml, ./b%d.yaml]\n' % (level + 1, level + 1) if level < levels else ''
+        for name in 'ab':
+            text = policy(name, rule('same', 'deny', name), rule(name + '-only', 'warn', name))
+            if below:
+                text = below + 'rules:\n- {id: same, why: Because of %s%d.}\n' % (name, level)
+            put('%s%d.yaml' % (name, level), text)
+    checks = []
+    check = merge._Draft.check
+    monkeypatch.setattr(merge._Draft, 'check', lambda draft: checks.append(draft) or check(draft))
+    joined = load.trusted(put('site.yaml', 'extends: [./a0.yaml, ./b0.yaml]\n'))
+    assert [found.id for found in joined.rules] == ['same', 'a-only', 'b-only']
+    assert joined.rules[0].why == 'Because of a0. Because of b0.'
+    assert joined.name == 'a with b'
+    assert len(checks) < 100
+
+
+def test_no_reason_is_told_twice(put):
+    put('d.yaml', policy('d', rule('same', 'deny', 'd')))
+    put('e.yaml', policy('e', rule('same', 'deny', 'e')))
+    put('b.yaml', 'extends: [./d.yaml, ./e.yaml]\n')
+    put('c.yaml', 'extends: [./e.yaml, ./d.yaml]\n')
+    (same,) = load.trusted(put('site.yaml', 'extends: [./b.yaml, ./c.yaml]\n')).rules
+    assert same.why == 'Because of d. Because of e.'
+    assert same.reference == 'http://d, http://e'
