@@ -15,7 +15,7 @@ from .installation import catalogs, is_profile_name, profiles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+    from typing import Any, Callable, Collection, Dict, List, Optional, Sequence, Tuple
 
     from .drop_ins import Changes
     from .layer import Layer
@@ -46,11 +46,17 @@ def trusted(path: str, today: str = '', changes: 'Optional[Changes]' = None) -> 
         raise
 
 
-def as_if_in_force(path: str, today: str = '', changes: 'Optional[Changes]' = None) -> model.Policy:
-    """As `trusted`, but the files may have been written by anybody."""
+def as_if_in_force(
+    path: str, today: str = '', changes: 'Optional[Changes]' = None, without: 'Collection[str]' = ()
+) -> model.Policy:
+    """As `trusted`, but the files may have been written by anybody.
+
+    :param without: files that are not read although others extend them
+    """
     refuse_drop_in(path)
     changes = changes or {}
-    return _load(path, find_drop_ins(path, False, changes), _with_changes(changes, read_policy_file), today)
+    drop_ins = find_drop_ins(path, False, changes)
+    return _load(path, drop_ins, _with_changes(changes, read_policy_file), today, without)
 
 
 def _with_changes(changes: 'Changes', read: 'Callable[[str], bytes]') -> 'Callable[[str], bytes]':
@@ -99,18 +105,26 @@ def note_on_reading(policy: model.Policy, seconds: float) -> str:
     )
 
 
-def _load(path: str, drop_ins: 'Sequence[str]', read: 'Callable[[str], bytes]', today: str) -> model.Policy:
+def _load(
+    path: str,
+    drop_ins: 'Sequence[str]',
+    read: 'Callable[[str], bytes]',
+    today: str,
+    without: 'Collection[str]' = (),
+) -> model.Policy:
     # Nothing becomes garbage before the end, and looking for garbage takes up to a third of the time.
     enabled = gc.isenabled()
     gc.disable()
     try:
-        return _read_and_merge(path, drop_ins, read, today)
+        return _read_and_merge(path, drop_ins, read, today, without)
     finally:
         if enabled:
             gc.enable()
 
 
-def _read_and_merge(path: str, drop_ins: 'Sequence[str]', read: 'Callable[[str], bytes]', today: str) -> model.Policy:
+def _read_and_merge(
+    path: str, drop_ins: 'Sequence[str]', read: 'Callable[[str], bytes]', today: str, without: 'Collection[str]'
+) -> model.Policy:
     files = _read_files((path, *drop_ins), read)
     try:
         from .layer import Given, read_layer
@@ -123,7 +137,7 @@ def _read_and_merge(path: str, drop_ins: 'Sequence[str]', read: 'Callable[[str],
             layer.settings = {key: Given(value) for key, value in _stated([file]).items()}
     found: 'Dict[str, Layer]' = {}
     for layer in layers:
-        _read_extended(layer, (os.path.realpath(path),), found, drop_ins, read)
+        _read_extended(layer, (os.path.realpath(path),), found, drop_ins, read, without)
     policy = merge_layers(layers, path, today, _released_before, _known_systems, today or _today())
     if policy.language != model.DEFAULT_SETTINGS['language']:
         from .languages import texts_of_refusals
@@ -170,12 +184,14 @@ def _read_extended(
     found: 'Dict[str, Layer]',
     drop_ins: 'Sequence[str]',
     read: 'Callable[[str], bytes]',
+    without: 'Collection[str]',
 ) -> None:
     """Give a layer the policies that it extends, and these theirs.
 
     :param way: the files that lead there, from the policy's own one
     :param found: all that have been read, by their real paths
     :param drop_ins: they come later, and not twice
+    :param without: see as_if_in_force
     """
     from .layer import read_layer
 
@@ -184,6 +200,8 @@ def _read_extended(
         path = _extended_path(entry.value, layer.source)
         if path is None:
             entry.problem('extends %r, which is not a profile' % entry.value, suggest(entry.value, profiles()))
+            continue
+        if path in without:
             continue
         real = os.path.realpath(path)
         if real in way or len(way) > _MAX_EXTENDED or len(found) > _MAX_FILES:
@@ -198,7 +216,7 @@ def _read_extended(
             except PolicyFileError as error:
                 entry.problem('extends a policy that cannot be used: %s' % error.message, error.hint)
                 continue
-            _read_extended(found[real], (*way, real), found, drop_ins, read)
+            _read_extended(found[real], (*way, real), found, drop_ins, read, without)
         layer.extended.append((entry, found[real]))
 
 

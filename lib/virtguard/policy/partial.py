@@ -28,23 +28,30 @@ _EXTENDS = re.compile(
 def load_partly(path: str, today: str, is_in_force: bool) -> 'Tuple[Policy, List[str]]':
     """The policy without those of its files that cannot be used, and what is left out, or stands in for what is.
 
-    Instead of the policy's own file it takes what that extends, or the profile that it was made of; where neither is
-    known of the policy in force, the profile of this host.
+    Of policies that are extended, those with problems are left out. Instead of the policy's own file it takes what
+    that extends, or the profile that it was made of; where neither is known of the policy in force, the profile of
+    this host.
 
     :raises PolicyError, PolicyFileError: nothing of it can be used
     """
     changes: 'Dict[str, Optional[bytes]]' = {}
+    without: 'Set[str]' = set()
     told: 'List[str]' = []
     stand_ins = _stand_ins(path, is_in_force)
     while True:
         drop_ins = find_drop_ins(path, False, changes)
         try:
-            return load.as_if_in_force(path, today, changes), told
+            return load.as_if_in_force(path, today, changes, without), told
         except PolicyError as error:
             broken = {problem.source for problem in error.problems}
             if broken <= set(drop_ins):
                 changes.update({drop_in: None for drop_in in broken})
                 told += sorted(broken)
+                continue
+            extended = broken - {path, *drop_ins} - without
+            if extended:
+                without |= extended
+                told += sorted(extended)
                 continue
             failure: 'Exception' = error
         except PolicyFileError as error:
@@ -68,7 +75,10 @@ def _stand_ins(path: str, is_in_force: bool) -> 'Iterator[str]':
     except PolicyFileError:
         extended = None
     if extended is not None:
-        yield re.sub(rb'["\']', b'', extended.group(1)).decode('ascii', 'replace')
+        written = re.sub(rb'["\']', b'', extended.group(1)).decode('ascii', 'replace')
+        yield written
+        if written.startswith('['):  # one of them may be missing
+            yield from (name.strip() for name in written.strip('[]').split(','))
     if stated_name(path) in profiles():
         yield stated_name(path)
     if is_in_force:

@@ -75,6 +75,24 @@ def test_all_that_the_policy_extends_stands_in_for_it(policy):
     assert left_out == ['%s (read instead: [rhel-9, policy.yaml])' % site]
 
 
+def test_of_what_is_extended_only_the_broken_is_left_out(policy):
+    broken = policy.with_name('broken.yaml')
+    broken.write_text('policy: broken\nrules: [%s]\n' % (RULE % ('two', 'b')).replace('deny', 'dney'))
+    site = policy.with_name('site.yaml')
+    site.write_text('extends: [policy.yaml, broken.yaml]\nrules: [{id: one, action: warn}]\n')
+    assert read(site) == ({'one': 'warn'}, [str(broken)])
+    site.with_suffix('.d').mkdir()
+    site.write_text('extends: policy.yaml\n')
+    drop_in(site, '10.yaml', 'extends: ../broken.yaml\nrules: [{id: one, action: warn}]\n')
+    assert read(site) == ({'one': 'warn'}, [os.path.join(str(site.with_suffix('.d')), '../broken.yaml')])
+
+
+def test_of_what_is_extended_the_first_that_can_be_read_stands_in(policy):
+    site = policy.with_name('site.yaml')
+    site.write_text('extends: [nowhere.yaml, policy.yaml]\nrules: [{id: one, action: warn}]\n')
+    assert read(site, False) == ({'one': 'deny'}, ['%s (read instead: policy.yaml)' % site])
+
+
 @pytest.mark.parametrize('name', ['rhel-9', '"rhel-9"'])
 def test_the_profile_that_it_was_made_of_stands_in_for_it(policy, name):
     policy.write_text('policy: %s\nrules: [\n' % name)
