@@ -66,20 +66,24 @@ class RuleCount:
 
 
 class Audited:
-    """Starts that only mode audit let pass: one may be recorded at `prepare` and at `start`."""
+    """Starts that only mode audit let pass: one may be recorded at `prepare` and at `start`, or at one of the two."""
 
-    __slots__ = ('_prepare', '_start')
+    __slots__ = ('_domains',)
 
     def __init__(self) -> None:
-        self._prepare = self._start = 0
+        self._domains: 'Dict[str, List[int]]' = {}  # records at `prepare`, and at `start`
 
-    def add(self, operation: str) -> None:
-        self._prepare += operation != 'start'
-        self._start += operation == 'start'
+    def add(self, operation: str, domain: str, room: Room) -> None:
+        """
+        :param room: for domains; those that find none are counted as one
+        """
+        if domain not in self._domains and not room.take():
+            domain = ''
+        self._domains.setdefault(domain, [0, 0])[operation == 'start'] += 1
 
     @property
     def count(self) -> int:
-        return max(self._prepare, self._start)
+        return sum(map(max, self._domains.values()))
 
 
 class FleetHost:
@@ -132,7 +136,7 @@ class Fleet:
         self.hosts: 'Dict[str, FleetHost]' = {}
         self.count = self.repeated = self.strangers = self.unreadable = self.more = 0
         self._seen = Seen()
-        self._room = Room(_MOST_ROWS_IN_ALL)
+        self._room, self._room_of_domains = Room(_MOST_ROWS_IN_ALL), Room(_MOST_ROWS_IN_ALL)
 
     def add(self, fields: 'Optional[Fields]', sender: str) -> None:
         """
@@ -196,6 +200,7 @@ class Fleet:
 
     def _count(self, host: FleetHost, fields: 'Fields', decision: str, moment: float) -> None:
         operation = text_of(fields, 'VIRT_GUARD_OPERATION')
+        domain = text_of(fields, 'VIRT_GUARD_UUID') or _cut(text_of(fields, 'VIRT_GUARD_DOMAIN'))
         if decision == model.HAPPENED:
             rules = values_of(fields, 'VIRT_GUARD_RULE')
             host.found += 1
@@ -207,12 +212,12 @@ class Fleet:
             host.unjudged += decision == model.ERROR
             host.refused += decision == model.DENY
             if decision == model.WOULD_DENY:
-                host.would_refuse.add(operation)
+                host.would_refuse.add(operation, domain, self._room_of_domains)
             if decision in (model.DENY, model.WOULD_DENY):
                 for count in self._counts(host, values_of(fields, 'VIRT_GUARD_DENIED')):
                     count.refused += decision == model.DENY
                     if decision == model.WOULD_DENY:
-                        count.would_refuse.add(operation)
+                        count.would_refuse.add(operation, domain, self._room_of_domains)
         if decision != model.EXPIRY:
             for waiver in values_of(fields, 'VIRT_GUARD_WAIVER')[:_MOST_VALUES]:
                 told = DAYS_LEFT.sub(r'\1', _cut(waiver, _MAX_TEXT), 1)

@@ -70,8 +70,10 @@ def test_a_start_that_mode_audit_lets_pass_is_counted_once():
             judged(n, 'web', model.WOULD_DENY, operation=what, VIRT_GUARD_MODE='audit')
             for n, what in enumerate(('prepare', 'start', 'prepare'))
         ]
+        # Another domain, of which only the last moment shows what is wrong with it.
+        + [judged(3, 'db', model.WOULD_DENY, operation='start', VIRT_GUARD_MODE='audit')]
     )
-    assert told.of_kind('host')[0]['would-refuse'] == 2 and told.of_kind('rule')[0]['would-refuse'] == 2
+    assert told.of_kind('host')[0]['would-refuse'] == 3 and told.of_kind('rule')[0]['would-refuse'] == 3
     assert 'mode audit: nothing is refused' in told.said
 
 
