@@ -111,6 +111,21 @@ def test_break_glass(host, waivers):
     assert not starts(host, 'web07') and starts(host, 'web08')
 
 
+def test_what_only_its_start_shows_may_still_refuse_a_domain(host, waivers):
+    rule = '{id: of-start, title: t, action: deny, phase: start, match: /domain, why: w, remedy: r}'
+    drop_in = waivers.with_name('50-start.yaml')
+    drop_in.write_text('rules:\n- %s\n' % rule)
+    try:
+        said = run(host, 'add', 'web07', 'tpm-passthrough', '--until', 'today', '--reason', 'r')
+        assert said.endswith('web07: may start, as far as its definition shows; judged at its start: of-start\n')
+        assert host.run_hook('web07', 'start', denied_xml('web07')).returncode == 1
+        assert run(host, 'add', 'web07', 'of-start', '--until', 'today', '--reason', 'r').endswith('may start\n')
+        assert host.run_hook('web07', 'start', denied_xml('web07')).returncode == 0
+    finally:
+        waivers.unlink()
+        drop_in.unlink()
+
+
 def test_who_approves_is_who_calls(host, waivers):
     if os.geteuid() != 0:
         pytest.skip('sudo is believed if the command runs as root')
