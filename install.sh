@@ -1456,6 +1456,11 @@ case $mode in
 *) misused "--mode is audit or enforce, not: $mode" ;;
 esac
 [ -z "$profile" ] || is_profile "$profile" || misused "--profile is one of $profiles, not: $profile"
+names=$besides,
+while [ -n "$besides" ] && [ -n "$names" ]; do
+    is_profile "${names%%,*}" || misused "--with is one of $profiles, or several joined by commas, not: $besides"
+    names=${names#*,}
+done
 case $wanted_python in
 '' | /*) ;;
 *) misused "--python needs an absolute path, not: $wanted_python" ;;

@@ -119,9 +119,11 @@ def test_a_list_about_isolation_besides(root):
     assert ' --profile rhel-9 --with kvm-baseline ' in said.stdout and not (root / POLICY).exists()
     said = run_installer(root, '--preview', '--with', 'kvm-restricted')
     assert 'because only the start of a domain shows it: kvm-mac-label-missing (deny)\n' in said.stdout
-    assert "'kvm-baselin' is not a profile (did you mean 'kvm-baseline'?)" in (
-        run_installer(root, '--with', 'kvm-baselin').stderr
-    )
+    for misspelt in ('kvm-baselin', 'rhel-9,kvm-baselin', 'kvm-baseline,', ',kvm-baseline', 'kvm-baseline rhel-9'):
+        said = run_installer(root, '--with', misspelt)
+        assert (said.returncode, said.stdout) == (2, ''), said.stdout
+        first, *_ = said.stderr.splitlines()
+        assert first.startswith('install.sh: --with is one of rhel-8 ') and first.endswith('not: ' + misspelt)
     install(root, *asked)
     assert (root / POLICY).read_bytes() == shipped('rhel-9') and settings(root) == ['extends: kvm-baseline']
     there = Installed(root)
