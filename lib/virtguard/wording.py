@@ -80,7 +80,7 @@ def translated(texts: 'Texts', text: str) -> str:
 
 
 def _audit_mode(policy: Policy) -> str:
-    return 'audit mode until %s' % policy.audit_until if policy.audit_until else 'audit mode'
+    return 'mode audit until %s' % policy.audit_until if policy.audit_until else 'mode audit'
 
 
 def refusal(verdict: Verdict) -> str:

@@ -52,7 +52,7 @@ def test_mode_audit_ends_by_itself(host, settings, journal):
     assert starts(host)
     (record,) = journal.records()
     assert record['VIRT_GUARD_MODE'] == ['audit'] and record['VIRT_GUARD_AUDIT_UNTIL'] == [str(TODAY)]
-    assert '(audit mode until %s)' % TODAY in record['MESSAGE'][0] and 'VIRT_GUARD_WARNING' not in record
+    assert '(mode audit until %s)' % TODAY in record['MESSAGE'][0] and 'VIRT_GUARD_WARNING' not in record
     assert 'mode audit until %s' % TODAY in host.run_cli('policy', 'check').stdout.decode('utf-8')
     settings.write_text(settings.read_text().replace(str(TODAY), str(TODAY - datetime.timedelta(1))))
     assert not starts(host)

@@ -40,7 +40,7 @@ def would_be_refused(host, name, result, *rules):
     assert 'virt-guard' not in result.stderr
     assert name in host.running()
     record = host.record(name, 'would-deny', 'start')
-    assert record['MESSAGE'] == "domain '%s' would be denied (audit mode) by policy 'rhel-8': %s" % (
+    assert record['MESSAGE'] == "domain '%s' would be denied (mode audit) by policy 'rhel-8': %s" % (
         name,
         ', '.join(rules),
     )

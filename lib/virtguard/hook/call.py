@@ -263,7 +263,7 @@ class Call:
         journal, wording, worker = sturdily(_import_reporters)
         status, outcome, answer = self._undecided(), ERROR, 'is refused'
         if of_document and self.settings['mode'] == 'audit':
-            status, outcome, answer = ADMITTED, WOULD_DENY, 'would be denied (audit mode)'
+            status, outcome, answer = ADMITTED, WOULD_DENY, 'would be denied (mode audit)'
         elif of_document:
             status = UNDECIDED
         elif status == ADMITTED:

@@ -80,7 +80,7 @@ def test_unusable_xml_in_audit_mode(installed, journal, what, failure):
     assert record['VIRT_GUARD_DOMAIN'] == ['vm']
     assert record['VIRT_GUARD_POLICY'] == ['rhel-8']
     assert re.match('[0-9a-f]{64}$', record['VIRT_GUARD_POLICY_SHA256'][0])
-    assert record['MESSAGE'][0].startswith("domain 'vm' could not be judged and would be denied (audit mode): ")
+    assert record['MESSAGE'][0].startswith("domain 'vm' could not be judged and would be denied (mode audit): ")
 
 
 @pytest.mark.parametrize('mode', ['enforce', 'audit'])

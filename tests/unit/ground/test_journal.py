@@ -214,7 +214,7 @@ def test_a_finding_about_the_host_has_no_line():
     'status, mode, decision, id, priority, message',
     [
         ('deny', 'enforce', 'deny', DENIED_ID, '4', 'denied by'),
-        ('deny', 'audit', 'would-deny', WOULD_DENY_ID, '4', 'would be denied (audit mode) by'),
+        ('deny', 'audit', 'would-deny', WOULD_DENY_ID, '4', 'would be denied (mode audit) by'),
         ('warn', 'enforce', 'admit', ADMITTED_ID, '6', 'admitted by'),
         ('unknown', 'audit', 'admit', ADMITTED_ID, '6', 'admitted by'),
         ('error', 'enforce', 'error', FAILED_ID, '3', 'could not be judged by'),
