@@ -6,7 +6,8 @@ import re
 import shutil
 
 import pytest
-from installation import CLEAN, ENVIRONMENT, domain_xml, policy_text
+from installation import CHECKOUT, CLEAN, ENVIRONMENT, domain_xml, policy_text
+from virtguard.policy.catalog import read_catalog
 
 TPM_AND_BAD_ID = domain_xml(
     devices="    <tpm model='tpm-crb'><backend type='passthrough'><device path='/dev/tpm0'/></backend></tpm>\n"
@@ -15,10 +16,13 @@ TPM_AND_BAD_ID = domain_xml(
     b"<metadata><l:libosinfo xmlns:l='http://libosinfo.org/xmlns/libvirt/domain/1.0'>"
     b"<l:os id='https://www.apple.com/macosx/10.7'/></l:libosinfo></metadata>\n  <devices>",
 )
+TEXTS = {
+    entry.text: entry.translation for entry in read_catalog((CHECKOUT / 'data/languages/ja.po').read_bytes(), 'ja.po')
+}
+TITLE, REMEDY = (TEXTS[text] for text in ('TPM passthrough', "use <backend type='emulator'>, a vTPM served by swtpm"))
 REFUSAL = (
     "virt-guard: ドメイン 'guest' はポリシー 'rhel-8' により拒否されました: tpm-passthrough\n"
-    '  (1) [tpm-passthrough] TPM パススルー: <backend type="passthrough"> (virsh dumpxml の %d 行目)。'
-    "対処: swtpm が提供する vTPM、<backend type='emulator'> を使う。\n"
+    '  (1) [tpm-passthrough] TITLE: <backend type="passthrough"> (virsh dumpxml の LINE 行目)。対処: REMEDY。\n'
     '  詳細: virt-guard explain tpm-passthrough / '
     '一時的に許可する場合: virt-guard waiver add guest tpm-passthrough\n'
 )
@@ -62,7 +66,7 @@ def refusal_of(installed, xml, operation='start'):
 
 def expected(installed):
     line = installed.denied[: installed.denied.index(b'<backend')].count(b'\n') + 1
-    return REFUSAL % line
+    return REFUSAL.replace('TITLE', TITLE).replace('LINE', str(line)).replace('REMEDY', REMEDY.rstrip('。'))
 
 
 def test_a_refusal(japanese, journal):
@@ -88,8 +92,8 @@ def test_what_is_left_to_lxml(japanese):
     """The compiled policy hands its rules, and what they are called, to another process."""
     text = refusal_of(japanese, TPM_AND_BAD_ID)
     assert ' により拒否されました: guest-os-macos, tpm-passthrough\n' in text
-    assert '[guest-os-macos] ゲスト OS が macOS' in text
-    assert '対処: swtpm' in text
+    assert '[tpm-passthrough] %s: ' % TITLE in text
+    assert '対処: %s' % REMEDY in text
 
 
 def test_the_limit_of_what_libvirt_passes_on(japanese):
@@ -113,7 +117,7 @@ def test_the_limit_of_what_libvirt_passes_on(japanese):
 def test_another_translation_is_told_at_the_next_start(japanese, catalog):
     """The compiled policy is not used any more, until the text is again what it was made of."""
     text = catalog.read_text(encoding='utf-8')
-    catalog.write_text(text.replace('msgstr "TPM パススルー"', 'msgstr "TPM の直接利用"'), encoding='utf-8')
+    catalog.write_text(text.replace('msgstr "%s"' % TITLE, 'msgstr "TPM の直接利用"'), encoding='utf-8')
     assert '[tpm-passthrough] TPM の直接利用: ' in refusal_of(japanese, japanese.denied)
     catalog.write_text(text, encoding='utf-8')
     assert refusal_of(japanese, japanese.denied) == expected(japanese)
@@ -160,7 +164,7 @@ def test_the_command_follows_the_locale(japanese, tmp_path, variables, language)
     assert (result.returncode, result.stderr) == (1, b'')
     text = result.stdout.decode('utf-8')
     told = {
-        'ja': ["対処: swtpm が提供する vTPM、<backend type='emulator'> を使う", 'ドメイン 1 件: 拒否 1 件'],
+        'ja': ['対処: ' + REMEDY, 'ドメイン 1 件: 拒否 1 件'],
         'en': ["remedy: use <backend type='emulator'>, a vTPM served by swtpm", '1 domain: 1 denied'],
     }
     for line in told.get(language or ('ja' if '対処' in text else 'en'), ()):
