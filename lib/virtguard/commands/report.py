@@ -20,6 +20,7 @@ from ..reporting.reading import STANDARD_INPUT, Reading, entries_of_file, entrie
 from ..reporting.text import text_lines
 from ..wording import quoted
 from .exit_status import FINE
+from .language import language, texts
 from .terminal import complain, show
 
 TYPE_CHECKING = False
@@ -70,10 +71,10 @@ class Report:
     def as_format(self, name: str) -> 'Iterator[str]':
         """The pieces of the text."""
         if name == HTML:
-            return html_lines(self._contents)
+            return html_lines(self._contents, texts(), language())
         if name == JSONL:
             return json_lines(self._account, self._reading, self.origin, self._made, self._contents)
-        return text_lines(self._contents)
+        return text_lines(self._contents, texts())
 
 
 def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:

@@ -5,6 +5,7 @@ Pure: no I/O. Nothing is escaped here: that depends on the format.
 """
 
 from .. import __version__
+from ..model import Phrase
 from ..wording import counted
 from .host_account import REMOVED
 from .moments import in_local_time, shown, shown_span
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 BAD, NOTE, GOOD = 'bad', 'note', 'good'
 WITHOUT_VERDICT = 'started-without-verdict'  # the rule by which a watch finds such starts
 _MOST_TOLD = 20  # sentences of one kind
+_UNNAMED = Phrase('unnamed host')
 
 
 class HostContents:
@@ -39,14 +41,16 @@ class Contents:
     """`facts` say what the report is about, each with its name; `limits` what it cannot tell."""
 
     def __init__(self, account: 'Account', reading: 'Reading', origin: 'Origin', made: float) -> None:
-        self.title = 'virt-guard report'
+        self.title = Phrase('virt-guard report')
         self.facts = list(_facts(account, reading, origin, made))
         self.limits = list(_limits(account, reading, origin))
         hosts = [host for host in account.hosts.values() if host.first is not None or host.before is not None]
         present = origin.present
         self.hosts = [HostContents(name_of(host), list(_statements(host)), tables_of(host)) for host in hosts]
         if present is not None:
-            of_now = HostContents('This host now', list(_statements_of_present(present)), tables_of_present(present))
+            of_now = HostContents(
+                Phrase('This host now'), list(_statements_of_present(present)), tables_of_present(present)
+            )
             self.hosts.append(of_now)
 
 
@@ -68,12 +72,13 @@ class Origin:
 
 
 def name_of(host: 'HostAccount') -> str:
-    return ' '.join(part for part in (host.hostname, host.host and 'machine-id ' + host.host) if part) or 'unnamed host'
+    return ' '.join(part for part in (host.hostname, host.host and 'machine-id ' + host.host) if part) or _UNNAMED
 
 
 def shown_period(period: 'Period') -> str:
-    begin = 'the first record' if period.since is None else shown(period.since)
-    return 'from %s until just before %s' % (begin, shown(period.until))
+    if period.since is None:
+        return Phrase('from the first record until just before %s', shown(period.until))
+    return Phrase('from %s until just before %s', shown(period.since), shown(period.until))
 
 
 def _facts(account: 'Account', reading: 'Reading', origin: 'Origin', made: float) -> 'Iterator[Tuple[str, str]]':
@@ -81,31 +86,29 @@ def _facts(account: 'Account', reading: 'Reading', origin: 'Origin', made: float
     yield 'Period', shown_period(account.period)
     yield (
         'Records',
-        '%s of %s, from %s'
-        % (
-            counted(reading.count, 'record'),
-            counted(len(hosts), 'host'),
-            origin.name,
-        ),
+        Phrase('%s of %s, from %s', counted(reading.count, 'record'), counted(len(hosts), 'host'), origin.name),
     )
-    yield 'SHA-256', '%s (of these records, one JSON object in each line with its keys in order)' % reading.sha256
-    yield 'Made', '%s by virt-guard %s' % (shown(made), __version__)
+    of_what = '%s (of these records, one JSON object in each line with its keys in order)'
+    yield 'SHA-256', Phrase(of_what, reading.sha256)
+    yield 'Made', Phrase('%s by virt-guard %s', shown(made), __version__)
 
 
 def _limits(account: 'Account', reading: 'Reading', origin: 'Origin') -> 'Iterator[str]':
     yield from _of_begin(account, origin)
     if reading.unreadable:
-        yield '%s could not be read' % counted(reading.unreadable, 'entry').replace('entrys', 'entries')
+        phrase = '%d entry could not be read' if reading.unreadable == 1 else '%d entries could not be read'
+        yield Phrase(phrase, reading.unreadable)
     if reading.strangers:
         text = '%s left out: another user than root has sent what says that it comes from virt-guard'
-        yield text % _were(reading.strangers)
+        yield Phrase(text, _were(reading.strangers))
     if reading.unsigned:
-        yield '%s without the field _UID: whether root has sent them is not known' % _records(reading.unsigned)
+        text = '%s without the field _UID: whether root has sent them is not known'
+        yield Phrase(text, _records(reading.unsigned))
     if account.more:
-        yield '%s left out: there are more hosts than a report takes' % _were(account.more)
+        yield Phrase('%s left out: there are more hosts than a report takes', _were(account.more))
     for host in account.hosts.values():
         for text in _limits_of(host):
-            yield '%s: %s' % (host.hostname or host.host or 'unnamed host', text)
+            yield Phrase('%s: %s', host.hostname or host.host or _UNNAMED, text)
     yield from origin.unread
     for text in origin.present.unknown[:_MOST_TOLD] if origin.present is not None else ():
         yield text
@@ -114,65 +117,66 @@ def _limits(account: 'Account', reading: 'Reading', origin: 'Origin') -> 'Iterat
 def _of_begin(account: 'Account', origin: 'Origin') -> 'Iterator[str]':
     since = account.period.since
     if origin.oldest is None:
-        yield 'a file of records cannot tell what was left out of it, or was lost before it was written'
+        yield Phrase('a file of records cannot tell what was left out of it, or was lost before it was written')
     elif not origin.oldest:
-        yield 'the journal is empty'
+        yield Phrase('the journal is empty')
     elif since is None:
-        yield 'the journal begins at %s: what was before is not known' % shown(origin.oldest)
+        yield Phrase('the journal begins at %s: what was before is not known', shown(origin.oldest))
     elif since < origin.oldest:
         told = (shown(origin.oldest), shown(since))
-        yield 'the journal begins at %s: what was from %s until then is not known' % told
+        yield Phrase('the journal begins at %s: what was from %s until then is not known', *told)
 
 
 def _limits_of(host: 'HostAccount') -> 'Iterator[str]':
     for record in host.dropped.records[:_MOST_TOLD]:
-        yield 'at %s, journald dropped messages, of the guard perhaps, too: %s' % (shown(record.moment), record.message)
+        text = 'at %s, journald dropped messages, of the guard perhaps, too: %s'
+        yield Phrase(text, shown(record.moment), record.message)
     more = len(host.dropped.records[_MOST_TOLD:]) + host.dropped.more
     if more:
-        yield 'journald dropped messages %d more times' % more
+        yield Phrase('journald dropped messages %d more times', more)
     for before, after in host.set_back[:_MOST_TOLD]:
-        yield 'the clock was set back, or the records are not in order: %s came after %s' % (
-            shown(after),
-            shown(before),
-        )
+        text = 'the clock was set back, or the records are not in order: %s came after %s'
+        yield Phrase(text, shown(after), shown(before))
     if len(host.set_back) > _MOST_TOLD:
-        yield 'that happened %d more times' % (len(host.set_back) - _MOST_TOLD)
+        yield Phrase('that happened %d more times', len(host.set_back) - _MOST_TOLD)
     if host.repeated:
-        yield '%s stored more than once, and counted once' % _were(host.repeated)
+        yield Phrase('%s stored more than once, and counted once', _were(host.repeated))
     unkept = [groups.more for groups in host.every_kind() if groups.more]
     kinds = (host.guard_changes, host.policy_changes, host.watches, host.fieldless)
     unkept += [kept.more for kept in kinds if kept.more]
     if unkept or host.more_policies:
         text = 'there is more than a report takes: %s counted, but without a row'
-        yield text % _were(sum(unkept) + host.more_policies)
+        yield Phrase(text, _were(sum(unkept) + host.more_policies))
 
 
-def _were(number: int) -> str:
-    return '%s %s' % (counted(number, 'record'), 'was' if number == 1 else 'were')
+def _were(number: int) -> Phrase:
+    return Phrase('%d record was' if number == 1 else '%d records were', number)
 
 
-def _records(number: int) -> str:
-    return '%s %s' % (counted(number, 'record'), 'is' if number == 1 else 'are')
+def _records(number: int) -> Phrase:
+    return Phrase('%d record is' if number == 1 else '%d records are', number)
 
 
 def _statements(host: 'HostAccount') -> 'Iterator[Tuple[str, str]]':
     yield from _whether_on(host)
-    admitted = '%s admitted' % counted(host.starts, 'start')
-    kinds = ((host.refused, BAD, 'refused'), (host.would_refuse, NOTE, 'admitted that mode enforce would refuse'))
-    said = [admitted] + ['%s %s' % (counted(groups.count, 'start'), verb) for groups, _, verb in kinds if groups.count]
-    if host.unjudged.count:
-        said.append('%s not judged' % counted(host.unjudged.count, 'start'))
-    yield (NOTE if len(said) > 1 else GOOD), '; '.join(said)
+    kinds = (
+        (host.refused, '%s refused'),
+        (host.would_refuse, '%s admitted that mode enforce would refuse'),
+        (host.unjudged, '%s not judged'),
+    )
+    said = [Phrase('%s admitted', counted(host.starts, 'start'))]
+    said += [Phrase(phrase, counted(groups.count, 'start')) for groups, phrase in kinds if groups.count]
+    yield (NOTE if len(said) > 1 else GOOD), Phrase('; '.join(['%s'] * len(said)), *said)
     if host.happened.count:
         told = (counted(host.happened.count, 'finding'), counted(host.happened.domains, 'domain'))
-        yield NOTE, 'while domains ran: %s of %s' % told
+        yield NOTE, Phrase('while domains ran: %s of %s', *told)
     for record in host.unwatched.records[:_MOST_TOLD]:
         yield NOTE, in_local_time(record.message)
     more = len(host.unwatched.records[_MOST_TOLD:]) + host.unwatched.more
     if more:
-        yield NOTE, 'running domains were not watched %d more times' % more
+        yield NOTE, Phrase('running domains were not watched %d more times', more)
     if host.unobserved.count:
-        yield NOTE, 'not all of %s could be observed' % counted(host.unobserved.domains, 'domain')
+        yield NOTE, Phrase('not all of %s could be observed', counted(host.unobserved.domains, 'domain'))
 
 
 def _whether_on(host: 'HostAccount') -> 'Iterator[Tuple[str, str]]':
@@ -180,76 +184,58 @@ def _whether_on(host: 'HostAccount') -> 'Iterator[Tuple[str, str]]':
     for begin, end in removed[:_MOST_TOLD]:
         yield (
             BAD,
-            'the guard was not installed for %s, from %s to %s'
-            % (
-                shown_span(end - begin),
-                shown(begin),
-                shown(end),
+            Phrase(
+                'the guard was not installed for %s, from %s to %s', shown_span(end - begin), shown(begin), shown(end)
             ),
         )
     if len(removed) > _MOST_TOLD:
-        yield BAD, 'nor was it %d more times' % (len(removed) - _MOST_TOLD)
+        yield BAD, Phrase('nor was it %d more times', len(removed) - _MOST_TOLD)
     unseen = [group for group in host.happened.latest_first() if WITHOUT_VERDICT in group.record.rules]
     if unseen:
         number = sum(group.count for group in unseen)
-        yield (
-            BAD,
-            '%s without a verdict: %s'
-            % (
-                counted(number, 'start'),
-                ', '.join(group.record.domain for group in unseen[:_MOST_TOLD]),
-            ),
-        )
+        names = ', '.join(group.record.domain for group in unseen[:_MOST_TOLD])
+        yield BAD, Phrase('%s without a verdict: %s', counted(number, 'start'), names)
     in_audit = [use for use in host.policies.values() if 'audit' in use.modes]
     if in_audit:
         told = (shown(min(use.first for use in in_audit)), shown(max(use.last for use in in_audit)))
-        yield NOTE, 'mode audit, which refuses nothing, is named by records from %s to %s' % told
+        yield NOTE, Phrase('mode audit, which refuses nothing, is named by records from %s to %s', *told)
     if host.first is None or host.last is None:
-        yield NOTE, 'nothing is recorded in this period'
+        yield NOTE, Phrase('nothing is recorded in this period')
     elif not removed and not unseen:
-        yield (
-            GOOD,
-            'no record says that the guard was away; the records go from %s to %s'
-            % (
-                shown(host.first),
-                shown(host.last),
-            ),
-        )
+        text = 'no record says that the guard was away; the records go from %s to %s'
+        yield GOOD, Phrase(text, shown(host.first), shown(host.last))
     if host.before is not None and host.before.change != REMOVED:
-        told = (host.before.version or 'of an unknown version', shown(host.before.moment))
-        yield GOOD, 'virt-guard %s was in place when the period began (since %s)' % told
+        told = (host.before.version or Phrase('of an unknown version'), shown(host.before.moment))
+        yield GOOD, Phrase('virt-guard %s was in place when the period began (since %s)', *told)
     by_others = [record for record in host.policy_changes.records if not record.user]
     if by_others:
         text = 'the policy was changed by other means than a command of virt-guard (%s): by whom is not known'
-        yield NOTE, text % counted(len(by_others), 'record')
+        yield NOTE, Phrase(text, counted(len(by_others), 'record'))
     for use in host.unexplained_policies()[:_MOST_TOLD]:
         text = 'another policy is in force since %s, and no record tells of that change: %s'
-        yield NOTE, text % (shown(use.first), use.sha256)
+        yield NOTE, Phrase(text, shown(use.first), use.sha256)
 
 
 def _statements_of_present(present: 'Present') -> 'Iterator[Tuple[str, str]]':
     policy = present.policy
     if policy is None:
-        yield BAD, 'the policy cannot be used'
+        yield BAD, Phrase('the policy cannot be used')
         return
     yield (
         (GOOD if policy.mode == 'enforce' else NOTE),
-        "policy '%s' is in force in mode %s; its digest is %s"
-        % (
-            policy.name,
-            policy.mode_in_words,
-            policy.sha256,
+        Phrase(
+            "policy '%s' is in force in mode %s; its digest is %s", policy.name, policy.mode_in_words, policy.sha256
         ),
     )
     if present.unjudged:
         names = sorted({start.name for start in present.unjudged})
         told = (counted(len(present.unjudged), 'start'), ', '.join(names[:_MOST_TOLD]))
-        yield BAD, "libvirt's logs tell of %s in the period without a verdict: %s" % told
+        yield BAD, Phrase("libvirt's logs tell of %s in the period without a verdict: %s", *told)
     if present.judged:
         text = "libvirt's logs tell of %s in the period with a verdict"
-        yield (NOTE if present.unjudged else GOOD), text % counted(present.judged, 'start')
+        yield (NOTE if present.unjudged else GOOD), Phrase(text, counted(present.judged, 'start'))
     outside = sum(bool(domain.rules) for domain in present.outside)
     waived = len(present.outside) - outside
     text = '%s running, %d outside of the policy, %d by a waiver'
     tone = BAD if outside else NOTE if waived else GOOD
-    yield tone, text % (counted(present.running, 'domain'), outside, waived)
+    yield tone, Phrase(text, counted(present.running, 'domain'), outside, waived)

@@ -7,12 +7,14 @@ forbids the browser to run or load anything.
 
 import html
 
-from ..wording import escape
+from ..wording import escape, translated
+from .tables import in_language
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Iterator
 
+    from ..wording import Texts
     from .contents import Contents
     from .tables import Table
 
@@ -49,41 +51,47 @@ thead{display:table-header-group}}
 """
 
 
-def html_lines(contents: 'Contents') -> 'Iterator[str]':
-    """The pieces of the page."""
-    title = _text(' - '.join([contents.title, *(host.name for host in contents.hosts[:1])]))
-    yield '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+def html_lines(contents: 'Contents', texts: 'Texts', language: str = 'en') -> 'Iterator[str]':
+    """The pieces of the page.
+
+    :param texts: of another language than English
+    :param language: what that is
+    """
+    heading = translated(texts, contents.title)
+    title = _text(' - '.join([heading, *(in_language(texts, host.name) for host in contents.hosts[:1])]))
+    yield '<!DOCTYPE html>\n<html lang="%s">\n<head>\n<meta charset="utf-8">\n' % _text(language)
     yield '<meta http-equiv="Content-Security-Policy" content="%s">\n' % _text(_POLICY)
     yield '<meta name="viewport" content="width=device-width,initial-scale=1">\n'
     yield '<meta name="referrer" content="no-referrer">\n'
-    yield '<title>%s</title>\n<style>%s%s</style>\n</head>\n<body>\n' % (title, _STYLE, _labels(contents))
-    yield '<h1>%s</h1>\n<dl>\n' % _text(contents.title)
+    yield '<title>%s</title>\n<style>%s%s</style>\n</head>\n<body>\n' % (title, _STYLE, _labels(contents, texts))
+    yield '<h1>%s</h1>\n<dl>\n' % _text(heading)
     for name, value in contents.facts:
-        yield '<dt>%s</dt><dd>%s</dd>\n' % (_text(name), _text(value))
-    yield '</dl>\n<div class="limits">\n<h2>What this report cannot tell</h2>\n<ul>\n'
-    for limit in contents.limits or ['nothing is known that it leaves out']:
+        yield '<dt>%s</dt><dd>%s</dd>\n' % (_text(translated(texts, name)), _text(in_language(texts, value)))
+    yield '</dl>\n<div class="limits">\n<h2>%s</h2>\n<ul>\n' % _text(translated(texts, 'What this report cannot tell'))
+    nothing = translated(texts, 'nothing is known that it leaves out')
+    for limit in [in_language(texts, limit) for limit in contents.limits] or [nothing]:
         yield '<li>%s</li>\n' % _text(limit)
     yield '</ul>\n</div>\n'
     for host in contents.hosts:
-        yield '<h2>%s</h2>\n<ul>\n' % _text(host.name)
+        yield '<h2>%s</h2>\n<ul>\n' % _text(in_language(texts, host.name))
         for tone, statement in host.statements:
-            yield '<li class="%s">%s</li>\n' % (tone, _text(statement))
+            yield '<li class="%s">%s</li>\n' % (tone, _text(in_language(texts, statement)))
         yield '</ul>\n'
         for table in host.tables:
-            yield from _table(table)
+            yield from _table(table, texts)
     if not contents.hosts:
-        yield '<p>There is no record of this period.</p>\n'
+        yield '<p>%s</p>\n' % _text(translated(texts, 'There is no record of this period.'))
     yield '</body>\n</html>\n'
 
 
-def _table(table: 'Table') -> 'Iterator[str]':
-    head = ''.join('<th>%s</th>' % _text(name) for name in table.head)
+def _table(table: 'Table', texts: 'Texts') -> 'Iterator[str]':
+    head = ''.join('<th>%s</th>' % _text(translated(texts, name)) for name in table.head)
     yield '<h3>%s</h3>\n<table class="%s">\n<thead><tr>%s</tr></thead>\n<tbody>\n' % (
-        _text(table.title),
+        _text(translated(texts, table.title)),
         _name(table),
         head,
     )
-    for row in table.rows:
+    for row in [[in_language(texts, cell) for cell in row] for row in table.rows]:
         # The end tags of cells may be left out, and there are many of them.
         first, _, second = row[0].partition('\n')
         below = '<small>%s</small>' % _text(second) if second else ''
@@ -91,14 +99,14 @@ def _table(table: 'Table') -> 'Iterator[str]':
         yield '<tr><td>%s%s%s</tr>\n' % (_text(first), below, cells)
     yield '</tbody>\n</table>\n'
     if table.more:
-        yield '<p>%s</p>\n' % _text(table.more)
+        yield '<p>%s</p>\n' % _text(in_language(texts, table.more))
 
 
-def _labels(contents: 'Contents') -> str:
+def _labels(contents: 'Contents', texts: 'Texts') -> str:
     """On a narrow page, cells stand below each other, and each says what it is. The names of columns are ours."""
     heads = {_name(table): table.head for host in contents.hosts for table in host.tables}
     rules = [
-        '.%s td:nth-child(%d)::before{content:"%s: "}' % (name, number, label)
+        '.%s td:nth-child(%d)::before{content:"%s: "}' % (name, number, translated(texts, label))
         for name, head in heads.items()
         for number, label in enumerate(head[1:], 2)
     ]

@@ -6,6 +6,7 @@ import re
 import time
 
 from ..errors import GuardError
+from ..model import Phrase
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,8 +98,10 @@ def shown_span(seconds: float) -> str:
     hours, rest = divmod(rest, 3600)
     minutes, left = divmod(rest, 60)
     if days:
-        return '%d day%s %d h' % (days, '' if days == 1 else 's', hours)
-    return '%d h %d min' % (hours, minutes) if hours else '%d min %d s' % (minutes, left) if minutes else '%d s' % left
+        return Phrase('%d day %d h' if days == 1 else '%d days %d h', days, hours)
+    if hours:
+        return Phrase('%d h %d min', hours, minutes)
+    return Phrase('%d min %d s', minutes, left) if minutes else Phrase('%d s', left)
 
 
 def _parsed(option: str, text: str, now: float) -> float:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tables of a report: rows of plain text, the latest first, as many as a person reads. Pure: no I/O."""
 
+from ..model import Phrase
 from ..wording import counted, escape
 from .moments import in_local_time, shown
 
@@ -9,6 +10,7 @@ if TYPE_CHECKING:
     from typing import Callable, Iterable, List, Sequence, Tuple
 
     from ..health.coverage import Start
+    from ..wording import Texts
     from .groups import Group, Groups
     from .host_account import HostAccount, Kept
     from .present import Present
@@ -20,6 +22,11 @@ MOST_SHOWN = 100  # rows of one table
 _MAX_CELL = 300  # characters
 _MOST_FINDINGS = 3
 _DIGITS = 12  # of a digest; more than enough to find it among the records
+
+
+def in_language(texts: 'Texts', text: str) -> str:
+    """A text in another language if it is ours; what a record says stays, even if it looks like one of ours."""
+    return text.told(texts) if isinstance(text, Phrase) else text
 
 
 class Table:
@@ -85,7 +92,7 @@ def tables_of_present(present: 'Present') -> 'List[Table]':
 
 
 def _running(start: 'Start') -> str:
-    return 'still running' if start.is_running else ''
+    return Phrase('still running') if start.is_running else ''
 
 
 def _of_groups(title: str, head: 'Row', groups: 'Groups', row: 'Callable[[Group], Row]') -> Table:
@@ -110,7 +117,7 @@ def _of_policies(host: 'HostAccount') -> Table:
 def _more(number: int) -> str:
     if number <= MOST_SHOWN:
         return ''
-    return 'The latest %d of %d rows; --format jsonl has them all.' % (MOST_SHOWN, number)
+    return Phrase('The latest %d of %d rows; --format jsonl has them all.', MOST_SHOWN, number)
 
 
 def _verdict_row(group: 'Group') -> 'Row':
@@ -136,8 +143,8 @@ def _waiver_row(group: 'Group') -> 'Row':
 
 def _unobserved_row(group: 'Group') -> 'Row':
     record = group.record
-    since, until, why = map(in_local_time, (record.since, record.until or 'not over', record.message))
-    return _who(record.domain, record.uuid), since, until, why
+    since, until, why = map(in_local_time, (record.since, record.until, record.message))
+    return _who(record.domain, record.uuid), since, until or Phrase('not over'), why
 
 
 def _warning_row(group: 'Group') -> 'Row':
@@ -149,8 +156,8 @@ def _guard_row(record: 'Record') -> 'Row':
 
 
 def _policy_row(record: 'Record') -> 'Row':
-    digests = (_digest(record.before) or 'no file', _digest(record.after) or 'no file')
-    return (shown(record.moment), record.message, record.user or 'not known', record.file, *digests)
+    digests = (_digest(record.before) or Phrase('no file'), _digest(record.after) or Phrase('no file'))
+    return (shown(record.moment), record.message, record.user or Phrase('not known'), record.file, *digests)
 
 
 def _message_row(record: 'Record') -> 'Row':
@@ -163,12 +170,12 @@ def _head(group: 'Group') -> 'Row':
 
 
 def _span(first: float, last: float) -> str:
-    return shown(first) if first == last else '%s to %s' % (shown(first), shown(last))
+    return shown(first) if first == last else Phrase('%s to %s', shown(first), shown(last))
 
 
 def _who(domain: str, uuid: str) -> str:
     """The name and, in a second line, the UUID."""
-    name = escape(domain) or 'this host'
+    name = escape(domain) or Phrase('this host')
     return '%s\n%s' % (name, escape(uuid)) if uuid else name
 
 

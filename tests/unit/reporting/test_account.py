@@ -29,7 +29,7 @@ class Told:
         self.account.add_all(self.reading.records(entries, period))
         origin = Origin('a test', **origin)
         contents = Contents(self.account, self.reading, origin, BEGIN)
-        self.text = ' '.join(''.join(text_lines(contents)).split())
+        self.text = ' '.join(''.join(text_lines(contents, {})).split())
         self.limits = '; '.join(contents.limits)
         self.statements = '; '.join(text for host in contents.hosts for _, text in host.statements)
         self.objects = [json.loads(line) for line in json_lines(self.account, self.reading, origin, BEGIN, contents)]

@@ -67,11 +67,11 @@ class Told:
 
     @property
     def html(self):
-        return ''.join(html_lines(self.contents))
+        return ''.join(html_lines(self.contents, {}))
 
     @property
     def text(self):
-        return ''.join(text_lines(self.contents))
+        return ''.join(text_lines(self.contents, {}))
 
     @property
     def json(self):
