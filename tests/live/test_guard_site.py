@@ -57,6 +57,21 @@ def test_a_drop_in_holds_at_the_next_start(host):
     assert "denied by policy 'rhel-8': tcg" in refusal(host.try_start('legacy'), 1)
 
 
+def test_a_refusal_in_japanese(host):
+    """As virsh shows it, whatever its own locale is; the record is for other programs, and other hosts."""
+    host.define(domain('旧式', domains.TCG))
+    host.write(DROP_IN, 'language: ja\n')
+    read = refusal(host.try_start('旧式'), 1)
+    host.compile_policy()
+    compiled = refusal(host.try_start('旧式'), 1)
+    for text in (read, compiled):
+        assert "virt-guard: ドメイン '旧式' はポリシー 'rhel-8' により拒否されました: tcg\n" in text
+        assert '  (1) [tcg] TCG によるソフトウェアエミュレーション: <domain type="qemu">' in text
+        assert '  詳細: virt-guard explain tcg / 一時的に許可する場合: virt-guard waiver add ' in text
+    for record in host.records('旧式'):
+        assert values(record, 'MESSAGE') == ["domain '旧式' denied by policy 'rhel-8': tcg"]
+
+
 def test_a_broken_drop_in_refuses_with_its_place(host):
     host.define(domain('clean'))
     host.write(DROP_IN, BROKEN)
