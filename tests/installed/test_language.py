@@ -186,3 +186,20 @@ def test_what_other_programs_read_does_not(japanese, tmp_path):
     assert [name for name, texts in told.items() if len(texts) > 1] == []
     (rule, *_) = japanese.run_cli('rules', '--format', 'jsonl', env=locale(LANG='ja_JP.UTF-8')).stdout.splitlines()
     assert json.loads(rule.decode('ascii'))['title'] == 'host architecture'
+
+
+def test_a_page_asks_for_its_language(japanese, tmp_path):
+    """Whatever the locale of its session is."""
+    domain = tmp_path / 'guest.xml'
+    domain.write_bytes(japanese.denied)
+    result = japanese.run_cli('check', '--format', 'jsonl', '--language', 'ja', str(domain), env=ENVIRONMENT)
+    (finding,) = json.loads(result.stdout.decode('ascii'))['findings']
+    assert (finding['rule'], finding['status']) == ('tpm-passthrough', 'deny')
+    assert (finding['message'], finding['remedy']) == (TITLE, REMEDY)
+    rules = japanese.run_cli('rules', '--format', 'jsonl', '--language', 'ja', env=ENVIRONMENT).stdout.splitlines()
+    (rule,) = [
+        rule for rule in (json.loads(line.decode('ascii')) for line in rules) if rule['rule'] == 'tpm-passthrough'
+    ]
+    assert (rule['title'], rule['remedy']) == (TITLE, REMEDY)
+    result = japanese.run_cli('explain', '--language', 'en', 'tcg', env=locale(LANG='ja_JP.UTF-8'))
+    assert result.stdout.startswith(b'tcg: TCG software emulation (deny)\n')

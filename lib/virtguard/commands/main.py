@@ -16,6 +16,7 @@ from ..libraries import blame
 from ..policy.installation import Installation, not_installed
 from ..policy.problems import PolicyError
 from .exit_status import INTERRUPTED, NOT_JUDGED
+from .language import ask_for
 from .parser import build_parser
 from .terminal import complain
 
@@ -38,6 +39,8 @@ def main(argv: 'Optional[Sequence[str]]' = None, installation: Installation = no
 
             return run(words[1:], installation)
         arguments = build_parser().parse_args(words)
+        if getattr(arguments, 'language', None):
+            ask_for(arguments.language)
         return int(arguments.run(arguments, installation))
     except PolicyError as error:
         for problem in error.problems:

@@ -211,6 +211,7 @@ def _add_rules(commands: 'Commands') -> None:
     parser = add_command(commands, 'rules', 'list the rules', examples, _TELLS, runs.list_rules)
     _add_policy_option(parser)
     _add_format_option(parser, 'rule')
+    _add_language_option(parser)
 
 
 def _add_explain(commands: 'Commands') -> None:
@@ -223,6 +224,7 @@ def _add_explain(commands: 'Commands') -> None:
     parser = add_command(commands, 'explain', purpose, examples, _EXPLAINS, runs.explain)
     _add_policy_option(parser)
     parser.add_argument('--domain', metavar='DOMAIN', help='tell what is found in a domain of this host (name or UUID)')
+    _add_language_option(parser)
     parser.add_argument('rules', nargs='*', metavar='RULE', help='with --domain: only what these rules find')
 
 
@@ -378,6 +380,11 @@ def _add_report_options(parser: Parser) -> None:
     parser.add_argument('--denied', action='store_true', help='print only the domains that are denied, or not judged')
     parser.add_argument('--quiet', action='store_true', help='print nothing but errors: the exit status is the answer')
     parser.add_argument('--by', choices=['rule'], help='rule: for each rule, how many domains it finds, and which')
+    _add_language_option(parser)
+
+
+def _add_language_option(parser: Parser) -> None:
+    parser.add_argument('--language', choices=['en', 'ja'], help='default: that of the locale; of JSON, en')
 
 
 def _help(arguments: argparse.Namespace, installation: 'Installation') -> int:

@@ -5,6 +5,8 @@ import json
 
 from ... import model
 from ...policy.show import bounds_of
+from ...wording import translated
+from ..language import texts_asked_for
 from .output_format import OutputFormat
 
 TYPE_CHECKING = False
@@ -62,7 +64,7 @@ class JsonLines(OutputFormat):
         return json.dumps(described) + '\n'
 
     def group(self, group: 'Group', by_name: bool) -> 'Iterator[str]':
-        head = {'rule': group.id, 'title': group.title, 'status': group.status, 'count': group.count}
+        head = {'rule': group.id, 'title': _told(group.title), 'status': group.status, 'count': group.count}
         yield json.dumps(head)[:-1] + ', "domains": ['
         separator = ''
         for file, name, uuid in group.domains():
@@ -105,8 +107,8 @@ def _finding_object(finding: model.Finding) -> 'Dict[str, Any]':
         'path': finding.path,
         'line': finding.line,
         'evidence': finding.evidence,
-        'message': finding.message,
-        'remedy': finding.remedy,
+        'message': _told(finding.message),
+        'remedy': _told(finding.remedy),
         'reference': finding.rule.reference,
         'known-from': finding.rule.known_from,
     }
@@ -147,12 +149,12 @@ def _cause_object(cause: 'Cause') -> 'Dict[str, Any]':
 def _rule_object(rule: model.Rule) -> 'Dict[str, Any]':
     return {
         'rule': rule.id,
-        'title': rule.title,
+        'title': _told(rule.title),
         'action': rule.action,
         'at': rule.at,
         'host': {condition.fact: _condition(condition) for condition in rule.host},
-        'why': rule.why,
-        'remedy': rule.remedy,
+        'why': _told(rule.why),
+        'remedy': _told(rule.remedy),
         'supported': rule.supported,
         'known-from': rule.known_from,
         'reference': rule.reference,
@@ -160,6 +162,10 @@ def _rule_object(rule: model.Rule) -> 'Dict[str, Any]':
         'reason': rule.reason,
         'defined': '%s:%d' % rule.origin,
     }
+
+
+def _told(text: str) -> str:
+    return translated(texts_asked_for(), text)
 
 
 def _condition(condition: model.HostCondition) -> 'Any':
