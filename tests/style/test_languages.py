@@ -17,7 +17,7 @@ from virtguard.policy.languages import ENGLISH, texts_of_refusals
 CATALOGS = {path.stem: path for path in sorted((CHECKOUT / 'data/languages').glob('*.po'))}
 ENTRIES = {language: read_catalog(path.read_bytes(), path.name) for language, path in CATALOGS.items()}
 # What stays as it is in every language: XML, and what is typed or written in a policy.
-KEPT = re.compile(r'<[^<>]+>|`[^`]+`|\bvirsh [a-z-]+|\bvirt-guard [a-z]+ ?[a-z]*|--[a-z][a-z-]+')
+KEPT = re.compile(r'<[^<>]+>|`[^`]+`|\bvirsh [a-z-]+|\bvirt-guard (?:(?:policy|waiver) )?[a-z]+|--[a-z][a-z-]+')
 
 
 def rules_of(name):
