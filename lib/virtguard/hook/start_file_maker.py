@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Installed package -> its start file, see start_file: for the interpreter that runs this. install.sh calls it."""
 
+import ast
 import marshal
 import os
 import stat
@@ -14,7 +15,7 @@ from ..trust import write_file
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import CodeType, FrameType
-    from typing import Dict, Sequence, TextIO
+    from typing import Dict, List, Sequence, TextIO, Union
 
     from .start_file import Part
 
@@ -154,4 +155,28 @@ def _path(library: str, name: str) -> str:
 
 def _code(path: str) -> 'CodeType':
     with open(path, 'rb') as file:
-        return compile(file.read(), path, 'exec', dont_inherit=True, optimize=2)  # without docstrings
+        tree = ast.parse(file.read(), path)
+    return compile(_Bare().visit(tree), path, 'exec', dont_inherit=True, optimize=2)  # without docstrings
+
+
+class _Bare(ast.NodeTransformer):
+    """Takes out what speaks of types: of all that a start loads, every tenth byte."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        node.annotation = None
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        self.generic_visit(node)
+        bare = ast.Pass() if node.value is None else ast.Assign([node.target], node.value)
+        return ast.fix_missing_locations(ast.copy_location(bare, node))
+
+    def visit_If(self, node: ast.If) -> 'Union[ast.AST, List[ast.stmt]]':
+        self.generic_visit(node)
+        if isinstance(node.test, ast.Name) and node.test.id == 'TYPE_CHECKING':
+            return node.orelse or ast.copy_location(ast.Pass(), node)
+        return node

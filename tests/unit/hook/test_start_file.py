@@ -42,7 +42,7 @@ def describe(module):
     functions = {value.__code__.co_filename for value in content.values() if type(value) is type(describe)}
     has = [content.get(name) for name in ('__name__', '__package__', '__file__', '__path__')]
     spec = content['__spec__']
-    names = sorted(set(content) - {'__cached__', '__builtins__'})
+    names = sorted(set(content) - {'__cached__', '__builtins__', '__annotations__'})
     return has + [spec.name, spec.origin, spec.parent, sorted(functions), names]
 assert main is sys.modules['virtguard.hook'].call.main
 ours = {name: describe(module) for name, module in sys.modules.items() if name.startswith('virtguard')}
