@@ -73,8 +73,8 @@ def caches(package, *names):
     return found
 
 
-def start_file(package):
-    (found,) = package.glob('__pycache__/*.start')
+def start_file(package, kind='start'):
+    (found,) = package.glob('__pycache__/*.' + kind)
     return found
 
 
@@ -92,7 +92,7 @@ WHICH = [GROUND, LAZY, ('journal',), ('hook/call',), ('judging/evaluate', 'qemu_
 @pytest.mark.parametrize('which', WHICH, ids=str)
 def test_damaged_caches_of_whole_sources(fragile, package, journal, which, length):
     every = list(package.glob('**/*.pyc')) if which == ('*',) else caches(package, *which)
-    for path in [*every, start_file(package)]:
+    for path in [*every, start_file(package), start_file(package, 'later')]:
         truncate(path, length)
     assert fragile.run_hook('guest', 'start', fragile.clean).returncode == 0
     result = fragile.run_hook('guest', 'start', fragile.denied)
@@ -103,9 +103,10 @@ def test_damaged_caches_of_whole_sources(fragile, package, journal, which, lengt
 
 @pytest.mark.parametrize('length', [0, 3, 1000, 100000])
 @pytest.mark.parametrize('zeros', [False, True])
-def test_damaged_start_file(fragile, package, journal, length, zeros):
-    """The caches of the single modules are there, and take its place."""
-    path = start_file(package)
+@pytest.mark.parametrize('kind', ['start', 'later'])
+def test_damaged_start_file(fragile, package, journal, kind, length, zeros):
+    """The caches of the single modules, or their sources, are there, and take its place."""
+    path = start_file(package, kind)
     data = path.read_bytes()
     path.write_bytes(data[:length] + bytes(len(data) - length) * zeros)
     assert fragile.run_hook('guest', 'start', fragile.clean).returncode == 0
@@ -113,10 +114,10 @@ def test_damaged_start_file(fragile, package, journal, length, zeros):
     assert [record['VIRT_GUARD_DECISION'] for record in journal.records()] == [['admit'], ['deny']]
 
 
-@pytest.mark.parametrize('failure', ['deny', 'admit'])
-def test_flipped_bits_of_the_start_file(fragile, package, journal, failure):
-    """The caches of the single modules take its place, too: a start never depends on what marshal makes of those."""
-    path = start_file(package)
+@pytest.mark.parametrize('kind, failure', [('start', 'deny'), ('start', 'admit'), ('later', 'deny')])
+def test_flipped_bits_of_the_start_file(fragile, package, journal, kind, failure):
+    """Caches or sources of the modules take its place, too: a start never depends on what marshal makes of those."""
+    path = start_file(package, kind)
     data = path.read_bytes()
     with fragile.with_policy(failure=failure):
         for place in range(0, len(data), len(data) // 9):

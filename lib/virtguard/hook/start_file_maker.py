@@ -15,7 +15,7 @@ from ..trust import write_file
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import CodeType, FrameType
-    from typing import Dict, List, Sequence, TextIO, Union
+    from typing import Any, Dict, List, Sequence, TextIO, Union
 
     from .start_file import Part
 
@@ -34,44 +34,57 @@ LATER = tuple(
 
 
 def main(argv: 'Sequence[str]', stdout: 'TextIO') -> int:
-    """Put the start file of the package in place that is in the directory argv[0]."""
+    """Put the start file of the package in place that is in the directory argv[0], and that of what runs later."""
     (library,) = argv
-    path, data = start_file_path(library), make_start_file(library)
-    if not _is_written(path, data):
-        write_file(path, data, 0o644, durable=True)
+    for path, data in make_start_files(library).items():
+        if not _is_written(path, data):
+            write_file(path, data, 0o644, durable=True)
     return 0
 
 
 def look(argv: 'Sequence[str]', stdout: 'TextIO') -> int:
-    """Print in one word how the start file of the package in the directory argv[0] is, for virt-guard status."""
+    """Print in one word how the start file of the package in the directory argv[0] is, for virt-guard status.
+
+    If that of what runs later is in a worse condition, how that one is.
+    """
     (library,) = argv
-    try:
-        with open(start_file_path(library), 'rb') as file:
-            written = file.read()
-    except FileNotFoundError:
-        stdout.write('missing')
-        return 0
-    sources = make_start_file(library)[-2 * _SIZE : -_SIZE]
-    stdout.write('damaged' if not _is_whole(written) else 'whole' if _is_of(written, sources) else 'outdated')
+    how = [_look(path, data) for path, data in make_start_files(library).items()]
+    stdout.write(next((word for word in ('missing', 'damaged', 'outdated') if word in how), 'whole'))
     return 0
 
 
-def start_file_path(library: str) -> str:
-    """Where hooks/qemu looks for it: named for the bytecode that is in it."""
+def _look(path: str, data: bytes) -> str:
+    try:
+        with open(path, 'rb') as file:
+            written = file.read()
+    except FileNotFoundError:
+        return 'missing'
+    made_of = data[-2 * _SIZE : -_SIZE]
+    return 'damaged' if not _is_whole(written) else 'whole' if _is_of(written, made_of) else 'outdated'
+
+
+def start_file_path(library: str, kind: str = 'start') -> str:
+    """Where hooks/qemu looks for it: named for the bytecode that is in it. Kind `later`: that of what runs later."""
     magic = ''.join('%02x' % byte for byte in MAGIC_NUMBER)
-    return '%s/%s/__pycache__/hook.%s.start' % (library, _PACKAGE, magic)
+    return '%s/%s/__pycache__/hook.%s.%s' % (library, _PACKAGE, magic, kind)
 
 
-def make_start_file(library: str) -> bytes:
-    """Two copies of the code of start_file and what its `enter` takes, marshalled; then what it was made of (by which
-    interpreter, of which sources), and a digest of it all.
+def make_start_files(library: str) -> 'Dict[str, bytes]':
+    """Both files, by their paths: the code of start_file and what its `enter` takes, marshalled, and the code of what
+    runs later. In each, behind that is what it was made of (by which interpreter, of which sources), and a digest of it
+    all; and everything is there twice.
 
     :param library: the directory from which this package was imported
     """
     parts = tuple(_part(library, name) for name in in_order(_HOOK, *LATER))
-    data = marshal.dumps((_code(_path(library, _READER)), parts))
-    data += _digest(sys.version.encode()) + _sources(library, parts)
-    return (data + _digest(data)) * 2
+    later = {part: marshal.dumps(_code(_path(library, part[0]))) for part in parts if part[0] in LATER}
+    made_of = _digest(sys.version.encode()) + _sources(library, parts)
+    contents: 'Dict[str, Any]' = {'later': later, 'start': (_code(_path(library, _READER)), parts)}
+    files = {}
+    for kind, content in contents.items():
+        data = marshal.dumps(content) + made_of
+        files[start_file_path(library, kind)] = (data + _digest(data)) * 2
+    return files
 
 
 def _sources(library: str, parts: 'Sequence[Part]') -> bytes:
@@ -137,14 +150,13 @@ def in_order(*names: str) -> 'Sequence[str]':
 def _part(library: str, name: str) -> 'Part':
     path = _path(library, name)
     status = os.stat(path)
-    code = _code(path)
     return (
         name,
         path[len(library) + 1 :],
         path.endswith('/__init__.py'),
         int(status.st_mtime),
         status.st_size,
-        marshal.dumps(code) if name in LATER else code,
+        start_file_path(library, 'later')[len(library) + 1 :] if name in LATER else _code(path),
     )
 
 

@@ -85,6 +85,29 @@ def test_only_what_every_start_needs_runs(library):
     ]
 
 
+@pytest.mark.parametrize('damage', ['gone', 'empty', 'half', 'zeros', 'text', 'a number', 'another', 'flipped'])
+def test_a_module_that_runs_later_without_its_file(library, damage):
+    """Its source takes the place of it. Of a flipped bit, marshal may crash, so nothing of that is read."""
+    program = '\nimport json\nfrom virtguard import digest\nprint(json.dumps(digest.sha256_hex(b"")[:4]))'
+    path = start_file_path(str(library), 'later')
+    with open(path, 'rb') as file:
+        data = file.read()
+    os.unlink(path)
+    if damage != 'gone':
+        damaged = {
+            'empty': b'',
+            'half': data[: len(data) // 2],
+            'zeros': bytes(len(data)),
+            'text': b'no such luck',
+            'a number': marshal.dumps(7) * 2,
+            'another': marshal.dumps({}) * 2,
+            'flipped': data[:1000] + bytes([data[1000] ^ 1]) + data[1001:],
+        }
+        with open(path, 'wb') as file:
+            file.write(damaged[damage])
+    assert run(ENTER + program, library, start_file_path(str(library))) == 'e3b0'
+
+
 def test_a_module_that_runs_later(library):
     source = library / 'virtguard/digest.py'
     program = '\nimport json\nfrom virtguard import digest\nprint(json.dumps(digest.sha256_hex(b"")[:4]))'
@@ -193,8 +216,9 @@ def test_the_hook_runs_nothing_of_a_file_whose_copies_differ(library, hook):
         assert answer(hook) == (1, b'')
 
 
-def test_it_is_written_again_only_if_it_is_another_or_damaged(library):
-    path = start_file_path(str(library))
+@pytest.mark.parametrize('kind', ['start', 'later'])
+def test_it_is_written_again_only_if_it_is_another_or_damaged(library, kind):
+    path = start_file_path(str(library), kind)
 
     def made():
         run(MAKE, library)
@@ -216,8 +240,9 @@ def test_it_is_written_again_only_if_it_is_another_or_damaged(library):
     assert made() != third
 
 
-def test_how_it_is(library):
-    path = start_file_path(str(library))
+@pytest.mark.parametrize('kind', ['start', 'later'])
+def test_how_it_is(library, kind):
+    path = start_file_path(str(library), kind)
     source = library / 'virtguard/trust.py'
 
     def how():
