@@ -9,6 +9,7 @@ from ..health.journal_files import JournalFiles
 from ..health.journal_reader import oldest_entry, synchronise
 from ..host import today
 from ..libraries import blame
+from ..model import Phrase
 from ..reporting.account import Account
 from ..reporting.contents import Contents, Origin
 from ..reporting.html import html_lines
@@ -105,10 +106,10 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
 def _origin(arguments: 'argparse.Namespace', installation: 'Installation', period: 'Period') -> Origin:
     if arguments.records is not None:
         is_file = arguments.records != STANDARD_INPUT
-        return Origin(os.path.abspath(arguments.records) if is_file else 'standard input')
+        return Origin(os.path.abspath(arguments.records) if is_file else Phrase('standard input'))
     if arguments.journal is not None:
         return Origin('the journals in ' + os.path.abspath(arguments.journal), oldest_entry(arguments.journal))
-    name, unread, present = 'the journal of this host', list(_unread(installation)), None
+    name, unread, present = Phrase('the journal of this host'), list(_unread(installation)), None
     if installation.installed:
         try:
             from ..reporting.present import look_at_present
