@@ -168,12 +168,12 @@ def _is_written(path: str, data: bytes) -> bool:
         return False
 
 
-def _share(value: 'Any', seen: 'Dict[Any, Any]') -> 'Any':
-    """The same data with equal strings made one: marshal then writes, and reads, each of them once."""
-    if isinstance(value, str):
-        return seen.setdefault(value, value)
-    if isinstance(value, tuple):
-        return tuple(_share(item, seen) for item in value)
+def _share(value: 'Any', seen: 'Dict[str, Any]') -> 'Any':
+    """The same data with equal strings and tuples made one: marshal then writes, and reads, each of them once."""
     if isinstance(value, dict):
         return {_share(key, seen): _share(item, seen) for key, item in value.items()}
-    return value
+    if isinstance(value, tuple):
+        value = tuple(_share(item, seen) for item in value)
+    elif not isinstance(value, str):
+        return value
+    return seen.setdefault(repr(value), value)  # because 0, 0.0 and False are equal

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """When a policy is compiled: what is changed at the same time is not left out."""
 
+import marshal
+
 import pytest
+from support.paths import CHECKOUT
 from virtguard.errors import GuardError
-from virtguard.policy.compiler import until_unchanged
+from virtguard.policy.compiler import compile_policy, prepare, until_unchanged
+from virtguard.policy.load import trusted
 
 
 @pytest.fixture
@@ -69,3 +73,15 @@ def test_not_for_ever(policy):
     with pytest.raises(GuardError, match='broken'):
         until_unchanged(str(policy), work)
     assert len(work.results) > 90
+
+
+def test_what_is_equal_is_read_once():
+    """And stays what it is: 1, 1.0 and True are equal, too."""
+    prepared = prepare(trusted(str(CHECKOUT / 'data/profiles/rhel-8.yaml')))
+    stamp = (('/1', 1), ('/1', 1.0), ('/1', True), ('/1', (1,)), ('/1', (True,)), ('/1', (1,)))
+    data = compile_policy(trusted(str(CHECKOUT / 'data/profiles/rhel-8.yaml')), stamp, ())
+    read = marshal.loads(data.split(b'\n', 2)[2])
+    assert read == (stamp, (), prepared)
+    assert repr(read[0]) == repr(stamp) and repr(read[2][2]) == repr(prepared[2])  # the programs of its rules
+    assert read[0][3] is read[0][5] and read[0][3] is not read[0][4]
+    assert len(data) < len(marshal.dumps(prepared))
