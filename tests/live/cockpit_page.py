@@ -106,8 +106,11 @@ class Page:
             time.sleep(0.2)
 
     def go(self, path: str) -> None:
+        self.go_to(self._address + path)
+
+    def go_to(self, url: str) -> None:
         deadline = time.monotonic() + TIMEOUT
-        while self.call('Page.navigate', url=self._address + path).get('errorText'):  # cockpit-ws is about to listen
+        while self.call('Page.navigate', url=url).get('errorText'):  # cockpit-ws is about to listen
             assert time.monotonic() < deadline
             time.sleep(0.2)
 

@@ -204,11 +204,8 @@ def test_an_ordinary_user_reads_and_changes_nothing(machine, page):
         assert theirs.text('#status')
 
 
-@pytest.mark.parametrize('version', ['own'])
-def test_administrative_access_comes_and_goes_in_the_shell(machine, version):
-    if version == 'newer':
-        cockpit_page.unpack_newer(machine)  # for all tests that follow
-    with cockpit_page.opened(machine, port=9996 if version == 'own' else 9997) as theirs:
+def test_administrative_access_comes_and_goes_in_the_shell(machine):
+    with cockpit_page.opened(machine, port=9997) as theirs:
         theirs.log_in('boss', 'secret-of-boss')
         theirs.go('/virt-guard')
         with theirs.inside():
@@ -258,6 +255,11 @@ LONG_TASKS = """new Promise(resolve => {
     new PerformanceObserver(tell).observe({type: 'longtask', buffered: true});
     setTimeout(resolve, 1000, []);
 })"""
+# How many rows a table gets at once.
+AT_ONCE = """window.atOnce = 0; new MutationObserver(changes => {
+    const added = changes.map(each => [...each.addedNodes].filter(node => node.tagName === 'TR').length);
+    window.atOnce = Math.max(window.atOnce, added.reduce((sum, each) => sum + each, 0));
+}).observe(document.body, {childList: true, subtree: true}); undefined"""
 
 
 def test_a_thousand_domains_freeze_nothing(machine):
@@ -272,13 +274,14 @@ def test_a_thousand_domains_freeze_nothing(machine):
     with cockpit_page.opened(machine, '--local-session=/usr/bin/cockpit-bridge', port=9995) as page:
         page.open()
         loaded = page.evaluate('performance.now()')
+        page.evaluate(AT_ONCE)
         for section in ('refused', 'next'):
             assert page.evaluate(ROWS % section) == 100
             page.evaluate("[...document.querySelectorAll('#%s > button')].pop().click()" % section)
             page.until(ROWS % section + ' >= 1001')
         tasks = page.evaluate(LONG_TASKS)
         print('shown after %.0f ms, longest task %.0f ms' % (loaded, max(tasks, default=0)))
-        assert max(tasks, default=0) < 1000
+        assert 0 < page.evaluate('window.atOnce') <= 50
 
         page.evaluate("document.querySelector('#next input').value = 'VIRTIOFS many-0777'")
         page.evaluate("document.querySelector('#next input').dispatchEvent(new Event('input'))")
@@ -286,3 +289,23 @@ def test_a_thousand_domains_freeze_nothing(machine):
         page.click('#next td button')
         assert page.evaluate("document.getElementById('domain').value") == 'many-0777'
         page.click('#cancel')
+
+
+def test_a_newer_cockpit_shows_the_same(machine):
+    cockpit_page.unpack_newer(machine)
+    with cockpit_page.opened(machine, port=9994) as theirs:
+        theirs.log_in('op', 'secret-of-op')
+        theirs.go('/virt-guard')
+        with theirs.inside():
+            theirs.settle()
+            assert not theirs.evaluate("document.getElementById('limited').hidden")
+            assert theirs.evaluate("document.querySelectorAll('main td button').length") == 0
+    with cockpit_page.opened(machine, '--local-session=/usr/bin/cockpit-bridge', port=9993) as page:
+        page.open()
+        assert page.text('#headline') == 'The guard is not in force as it should be.'
+        page.click('#grant')
+        page.type('#domain', 'legacy')
+        page.click('#rules [value=virtiofs]')
+        page.type('#reason', 'by a newer Cockpit')
+        page.do(SUBMIT)
+        assert 'by a newer Cockpit' in page.text('#waivers')
