@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 # Patterns that the module re compiles when they are first needed: most calls of the hook need none of them.
 _SCHEME = r'(?:[A-Za-z][A-Za-z0-9+-]*:(?=/))?/*'
 _PORT = r':\d*\Z'
-_WRITTEN_ID = rb'[\s"\']id\s*=\s*(?:"([^"]*)"|\'([^\']*)\')'
+# It begins with what the search for it can run to; what stands before is looked at afterwards. No value has a <.
+_WRITTEN_ID = rb'id\s*=\s*(?:"([^"<]*)"|\'([^\'<]*)\')'
+_BEFORE_ID = b' \t\n\r"\''
 
 
 def meant_id(text: str) -> str:
@@ -31,10 +33,14 @@ def meant_id(text: str) -> str:
 
 def has_another_meaning(document: bytes) -> bool:
     """Whether a well-formed document without references has an attribute `id` that may mean another id."""
-    for quoted, in_apostrophes in re.findall(_WRITTEN_ID, document):
-        written = (quoted or in_apostrophes).decode('utf-8', 'replace')
-        if meant_id(written) != written:
+    search = re.compile(_WRITTEN_ID).search
+    found = search(document)
+    while found is not None:
+        written = (found.group(1) or found.group(2) or b'').decode('utf-8', 'replace')
+        if document[found.start() - 1] in _BEFORE_ID and meant_id(written) != written:
             return True
+        # From within: what looks like one may be part of a value, and end where a real one begins.
+        found = search(document, found.start() + 1)
     return False
 
 

@@ -96,7 +96,14 @@ def test_every_id_of_osinfo_db_is_plain_and_has_a_short_one():
         assert meant_id(short) == id
 
 
-@pytest.mark.parametrize('text', ["<a id='win7'/>", '<a\nid = "win7">', "<a b='c'\tid='HTTP://microsoft.com/win/7'/>"])
+@pytest.mark.parametrize(
+    'text',
+    [
+        *("<a id='win7'/>", '<a\nid = "win7">', "<a b='c'\tid='HTTP://microsoft.com/win/7'/>"),
+        # What only looks like one, and ends where a real one begins.
+        *('<t>x id="</t><a id="win7"/>', """<a b=' id=" ' id="win7"/>""", """<a b='uid=" ' id="win7"/>"""),
+    ],
+)
 def test_another_spelling_is_seen_in_the_bytes(text):
     assert has_another_meaning(text.encode())
 
