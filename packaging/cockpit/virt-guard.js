@@ -8,9 +8,11 @@
 const _ = cockpit.gettext;
 const COMMAND = "/usr/bin/virt-guard";
 /* What the commands say follows the language of Cockpit; a locale that the host lacks must not cost them UTF-8. */
-const LOCALE = /^ja\b/.test(cockpit.language)
+const isJapanese = /^ja(?![a-z])/i.test(cockpit.language);
+const LOCALE = isJapanese
     ? ["LC_ALL=", "LC_CTYPE=C.UTF-8", "LC_MESSAGES=ja_JP.UTF-8", "LANG=ja_JP.UTF-8", "LANGUAGE="]
     : ["LC_ALL=C.UTF-8", "LANGUAGE="];
+const OF_RULES = isJapanese ? ["--language=ja"] : []; // of JSON, the locale alone changes nothing
 const FIRST_ROWS = 100; // of a long table, until all are asked for
 const CHUNK = 50; // rows made at once, so that a thousand do not freeze the browser
 const FEW = 5; // names that stand in a cell
@@ -186,7 +188,7 @@ async function showRefused(rulesAreRead) {
 }
 
 async function showNext(rulesAreRead) {
-    const { rows, err } = await objects(["scan", "--next-boot"]);
+    const { rows, err } = await objects(["scan", "--next-boot", ...OF_RULES]);
     await rulesAreRead;
     const amiss = rows.filter(row => row.decision !== "admit");
     if (!amiss.length) {
@@ -233,7 +235,7 @@ async function showWaivers() {
 }
 
 async function readRules() {
-    const { rows } = await objects(["rules"]);
+    const { rows } = await objects(["rules", ...OF_RULES]);
     state.rules = new Map(rows.map(rule => [rule.rule, rule]));
 }
 

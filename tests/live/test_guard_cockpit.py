@@ -189,6 +189,9 @@ def test_japanese(page):
         assert page.text('h1') == 'VM の起動審査'
         assert '対処するには: virt-guard watch' in page.text('#status')
         assert 'The guard' not in page.text('header')
+        for section in ('#refused', '#next'):
+            unfold(page, section)
+            assert 'virtiofs: virtiofs による共有ディレクトリー' in page.text(section)
     finally:
         page.evaluate("document.cookie = 'CockpitLang=en-us; path=/'; localStorage.removeItem('cockpit.lang')")
 
