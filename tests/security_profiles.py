@@ -107,7 +107,7 @@ Where a vendor's list speaks of the same thing under its own name, both rules ar
 - **What is plugged in later.** libvirt asks no hook about `virsh attach-device`. A running domain is judged by these
   rules when `virt-guard watch` sees the change, which it records; it refuses nothing.
 - **Links on another host.** The rules whose names end in `-link` ask this host where a path leads. For a host that is
-  only named (`--host`, a file of facts) they warn that nobody can tell. Below `/var/lib/libvirt`, `/dev`, `/usr` and
+  only named (`--host`, a file of facts) a path leads where it is written. Below `/var/lib/libvirt`, `/dev`, `/usr` and
   other places where only root makes links, they do not ask. What a link leads to may change after it was looked at;
   AppArmor and SELinux do not depend on the name.
 - **Backing files** in a definition, as far as only an image names them. libvirt writes these into the domain as it

@@ -6,6 +6,7 @@ import argparse
 import pytest
 from virtguard.commands import loading
 from virtguard.commands.domains.named_hosts import NamedHost, names
+from virtguard.commands.main import main
 from virtguard.policy.installation import installed_below, not_installed, profiles
 
 
@@ -16,6 +17,27 @@ def test_every_name_is_a_host_that_has_a_list():
     }
     assert all((host.os, host.container, host.arch) == (name, 'none', 'x86_64') for name, host in found.items())
     assert all(host.probe('multipath-device', '/dev/sda') is None for host in found.values())
+
+
+DISK = """<domain type='kvm'>
+  <name>web</name>
+  <os><type arch='x86_64' machine='pc-q35-rhel9.4.0'>hvm</type></os>
+  <devices><disk type='file'><source file='/srv/web.img'/><target dev='vda'/></disk></devices>
+</domain>
+"""
+
+
+@pytest.mark.parametrize(
+    'facts, warned', [(None, False), ('{}', False), ('{probes: {real-path: {/srv/web.img: unknown}}}', True)]
+)
+def test_a_path_leads_where_it_is_written(tmp_path, capsys, facts, warned):
+    """So that no rule about links warns of each disk."""
+    domain, file = tmp_path / 'web.xml', tmp_path / 'facts.yaml'
+    domain.write_text(DISK)
+    file.write_text(facts or '')
+    host = ['--facts', str(file)] if facts else ['--host', 'rhel-9.4']
+    assert main(['check', '--policy', 'kvm-baseline', *host, str(domain)]) == 0
+    assert ('[kvm-host-system-link]' in capsys.readouterr().out) == warned
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 """Hosts by the name of their release, such as rhel-9.4: what is judged where a domain is written, not where it runs.
 
 Such a host is what its vendor supports: x86_64, and not a container. What only a real host can tell, as of a disk, is
-unknown.
+unknown; a path leads where it is written.
 """
 
 from ... import model
@@ -26,7 +26,7 @@ class NamedHost(model.HostFacts):
     __slots__ = ('profile',)
 
     def __init__(self, name: str) -> None:
-        super().__init__(ARCHITECTURE, 'none', name, _unknown)
+        super().__init__(ARCHITECTURE, 'none', name, answer_elsewhere)
         found = _profile(name)
         if found is None:
             # Without a number, any release of that name is as near as the others.
@@ -55,5 +55,8 @@ def _profile(name: str) -> 'Optional[str]':
     return None
 
 
-def _unknown(probe: str, subject: str) -> None:
-    """The answer to every question about a disk, an adapter, a file."""
+def answer_elsewhere(probe: str, subject: str) -> 'model.Answered':
+    """What is known of a host that is not at hand: a path leads where it is written, all else is unknown."""
+    if probe != 'real-path':
+        return None
+    return subject.startswith('/') and subject

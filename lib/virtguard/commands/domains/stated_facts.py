@@ -9,7 +9,8 @@
       infiniband-vf: {"0000:03:10.1": unknown}
       real-path: {/srv/images/a.img: yes}
 
-A fact that the file leaves out, or states as `unknown`, is unknown. This host is never asked instead.
+A fact that the file leaves out, or states as `unknown`, is unknown; but a path that it leaves out leads where it is
+written. This host is never asked instead.
 """
 
 from ... import model
@@ -17,6 +18,7 @@ from ...policy.layer import FACTS
 from ...policy.probes import PROBES
 from ...policy.problems import PolicyError
 from ...policy.yaml_reader import Reader
+from .named_hosts import answer_elsewhere
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,10 +41,11 @@ class StatedFacts(model.HostFacts):
         self.answers = answers
         self.asked: 'Set[Tuple[str, str]]' = set()
 
-    def _answer(self, probe: str, subject: str) -> 'model.Answer':
+    def _answer(self, probe: str, subject: str) -> 'model.Answered':
         subject = subject.strip()  # an element without text has its indentation as the subject
         self.asked.add((probe, subject))
-        return self.answers.get(probe, {}).get(subject)
+        stated = self.answers.get(probe, {})
+        return stated[subject] if subject in stated else answer_elsewhere(probe, subject)
 
 
 def load_facts(data: bytes, path: str) -> StatedFacts:
