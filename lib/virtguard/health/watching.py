@@ -1,24 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether running domains are watched now, and when in the last days they were not."""
 
+import calendar
 import fcntl
 import os
+import time
 
 from .. import journal, model
 from ..watch.presence import read_last_watch
-from ..wording import escape
+from ..wording import counted, escape
 from .condition import AMISS, NOTE, OK, UNKNOWN, Condition, shown_time
-from .journal_reader import JournalError, read_records
+from .journal_reader import JournalError, read_records, text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Iterator
 
     from ..policy.installation import Installation
+    from .journal_reader import Record
 
 _WATCH = 'virt-guard-watch'
 _DAYS = 7
-_MOST = 5  # times that are told
+_SPAN = ('VIRT_GUARD_SINCE', 'VIRT_GUARD_UNTIL')
+_TIME = '%Y-%m-%dT%H:%M:%SZ'  # as host.shown_time writes it
 
 
 def examine_watching(installation: 'Installation') -> 'Iterator[Condition]':
@@ -55,14 +59,28 @@ def _since(directory: str) -> str:
 
 
 def _before() -> 'Iterator[Condition]':
+    """The longest time in which nobody watched, and how many others there were: each upgrade makes a short one."""
     match = 'MESSAGE_ID=' + journal.MESSAGE_IDS[model.UNWATCHED]
+    fields = ('MESSAGE', *_SPAN)
     try:
-        records = read_records('--reverse', '--since=-%dd' % _DAYS, match, fields=('MESSAGE',))
+        records = list(read_records('--reverse', '--since=-%dd' % _DAYS, match, fields=fields))
     except JournalError:
         return  # which is told of the journal itself
-    said = list(dict.fromkeys(str(record.get('MESSAGE')) for record in records))
-    for text in said[:_MOST]:
-        yield Condition('watch', NOTE, escape(text))
-    if len(said) > _MOST:
-        text = 'and %d more in the last %d days: journalctl -t virt-guard %s' % (len(said) - _MOST, _DAYS, match)
-        yield Condition('watch', NOTE, text)
+    by_text = {text_of(record, 'MESSAGE'): record for record in records}
+    if not by_text:
+        return
+    text = escape(max(by_text, key=lambda text: _seconds(by_text[text])))
+    others = len(by_text) - 1
+    if others:
+        times = counted(others, 'other time')
+        text += '; and %s in the last %d days: journalctl -t virt-guard %s' % (times, _DAYS, match)
+    yield Condition('watch', NOTE, text)
+
+
+def _seconds(record: 'Record') -> float:
+    """How long nobody watched."""
+    try:
+        since, until = (calendar.timegm(time.strptime(text_of(record, name), _TIME)) for name in _SPAN)
+    except ValueError:
+        return 0.0
+    return float(until - since)
