@@ -215,7 +215,7 @@ def test_the_list_tells_what_holds_and_who_uses_it(host, waivers):
     lines = run(host, 'list').splitlines()
     assert lines[0].startswith('%s:3: 9 days left: virtiofs, live-snapshot for build-*' % waivers)
     assert lines[0].endswith('; unused') and ': expired: ' in lines[1] and lines[1].endswith('by hand')
-    assert ': ends today: ' in lines[2] and lines[2].endswith('; used by db1') and lines[3] == '3 waivers, 1 expired'
+    assert ': expires today: ' in lines[2] and lines[2].endswith('; used by db1') and lines[3] == '3 waivers, 1 expired'
 
 
 def test_the_list_while_the_policy_is_broken(host, waivers):

@@ -163,7 +163,7 @@ def test_the_life_of_a_fleet(fleet, deb):
                 "there is no rule 'tgc' to waive (did you mean 'tcg'?)",
             ),
             'two': (waiver(expires=day(401)), 'expires is more than 400 days ahead'),
-            'three': (waiver(expires=day(-2)), 'The waiver of tcg (the “lab” moves in spring) ended on ' + day(-2)),
+            'three': (waiver(expires=day(-2)), 'The waiver of tcg (the “lab” moves in spring) expired on ' + day(-2)),
         },
         {
             'one': (waiver(reason=None), 'lacks reason'),

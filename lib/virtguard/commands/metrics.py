@@ -117,7 +117,9 @@ def _of_policy(policy: Policy) -> 'Iterator[Metric]':
         for rule in waiver.rules:
             key = (rule, waiver.ticket)
             ends[key] = min(waiver.expires, ends.get(key, waiver.expires))
-    expiry = Metric('virt_guard_waiver_expiry_timestamp_seconds', GAUGE, 'When a waiver ends, the first of a ticket.')
+    expiry = Metric(
+        'virt_guard_waiver_expiry_timestamp_seconds', GAUGE, 'When a waiver expires, the first of a ticket.'
+    )
     for (rule, ticket), day in sorted(ends.items()):
         expiry.add(int(time.mktime(time.strptime(next_day(day), '%Y-%m-%d'))), rule=rule, ticket=ticket)
     yield expiry

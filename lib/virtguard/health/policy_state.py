@@ -109,6 +109,6 @@ def _waivers(policy: model.Policy, today: str) -> 'Iterator[Condition]':
     for waiver in policy.waivers:
         what = 'the waiver of %s (%s:%d)' % ((', '.join(waiver.rules),) + waiver.origin)
         if days_left(waiver, today) < 0:
-            yield Condition('waiver', NOTE, '%s has ended on %s' % (what, waiver.expires))
+            yield Condition('waiver', NOTE, '%s expired on %s' % (what, waiver.expires))
         elif expires_soon(waiver, today):
-            yield Condition('waiver', NOTE, '%s ends on %s' % (what, waiver.expires))
+            yield Condition('waiver', NOTE, '%s expires on %s' % (what, waiver.expires))

@@ -76,12 +76,12 @@ def _clock(installation: 'Installation', called: 'Optional[float]') -> Condition
     except OSError:
         installed = 0.0
     if now < installed:
-        text = 'the clock says %s, which is before the guard was installed: waivers do not end in time' % today()
+        text = 'the clock says %s, which is before the guard was installed: waivers do not expire in time' % today()
         return Condition('clock', AMISS, text, 'timedatectl set-ntp true')
     if called is not None and called > now + _AHEAD:
         text = 'the clock has been set back: a start was recorded at %s' % shown_time(called)
         return Condition('clock', AMISS, text, 'timedatectl set-ntp true')
-    return Condition('clock', OK, 'today is %s, by which waivers end' % today())
+    return Condition('clock', OK, 'today is %s, by which waivers expire' % today())
 
 
 def _disk(installation: 'Installation') -> 'Iterator[Condition]':

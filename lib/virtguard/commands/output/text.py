@@ -90,7 +90,7 @@ class Text(OutputFormat):
 
     def waiver(self, waiver: model.Waiver, days_left: int, used_by: 'Optional[Sequence[str]]') -> str:
         names = [entry if isinstance(entry, str) else '%s (%s)' % (entry[1], entry[0]) for entry in waiver.domains]
-        holds = wording.counted(days_left, 'day') + ' left' if days_left else 'ends today'
+        holds = wording.counted(days_left, 'day') + ' left' if days_left else 'expires today'
         holds = 'expired' if days_left < 0 else holds
         text = '%s:%d: %s: %s for %s' % (waiver.origin + (holds, ', '.join(waiver.rules), ', '.join(names)))
         text += '; approved by %s until %s' % (waiver.approved_by, waiver.expires)

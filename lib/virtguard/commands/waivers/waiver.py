@@ -302,18 +302,18 @@ def _describe(values: 'Values') -> str:
     )
     names = ['%s (%s)' % (entry[1], entry[0]) if isinstance(entry, tuple) else entry for entry in waiver.domains]
     left = days_left(waiver, today())
-    ends = 'expired on %s' % waiver.expires if left < 0 else 'until %s (%s)' % (waiver.expires, _left(left))
+    until = 'expired on %s' % waiver.expires if left < 0 else 'until %s (%s)' % (waiver.expires, _left(left))
     return '%s for %s %s, approved by %s: %s' % (
         in_words(waiver.rules),
         ', '.join(names),
-        ends,
+        until,
         waiver.approved_by,
         waiver.reason,
     )
 
 
 def _left(days: int) -> str:
-    return counted(days, 'day') + ' left' if days else 'ends today'
+    return counted(days, 'day') + ' left' if days else 'expires today'
 
 
 def _show_effect(policy: 'Optional[model.Policy]', domains: 'Sequence[HostDomain]') -> None:
