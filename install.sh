@@ -1012,18 +1012,23 @@ is_there_old_code() {
 
 # Where an image is built, systemd is there and does not run: what is enabled starts on the hosts that are made of it.
 enable_for_later() { # UNIT
-    [ -z "$root" ] && command -v systemctl >/dev/null && ! is_left_disabled "$1" && enable_unit "$1" >"$work/said" 2>&1
+    [ -z "$root" ] && command -v systemctl >/dev/null || return
+    follow_presets "$1"
+    ! is_left_disabled "$1" && enable_unit "$1" >"$work/said" 2>&1
+}
+
+# Where a package brings presets, as an rpm does, those of this host are asked once whether they want a unit.
+follow_presets() { # UNIT
+    [ -z "$packaged" ] || [ ! -f "$presets" ] || enable_unit "$1" || : # what cannot be enabled is told where it is started
 }
 
 # What a package has enabled before, and somebody has disabled: an upgrade, which nobody may have asked for, leaves it so.
-# The same is what the presets of this host do not want.
+# The same is what the presets of this host did not want.
 is_left_disabled() { # UNIT
-    [ -n "$packaged" ] || return 1
-    [ ! -f "$presets" ] || enable_unit "$1" || return 1
-    grep -qxF -- "${1##*/}" "$enabled" 2>/dev/null && ! systemctl --quiet is-enabled "${1##*/}"
+    [ -n "$packaged" ] && grep -qxF -- "${1##*/}" "$enabled" 2>/dev/null && ! systemctl --quiet is-enabled "${1##*/}"
 }
 
-# Of a package, once. Where it brings presets, as an rpm does, those of the host are asked.
+# Of a package, once.
 enable_unit() { # UNIT
     if [ -z "$packaged" ]; then
         systemctl --quiet enable "${1##*/}"
@@ -1055,7 +1060,10 @@ start_watch() {
         elif [ -z "$root" ]; then
             printf '           %s\n' "systemd does not run; 'virt-guard watch' audits running domains"
         fi
-    elif is_left_disabled "$unit"; then
+        return 0
+    fi
+    follow_presets "$unit"
+    if is_left_disabled "$unit"; then
         systemctl daemon-reload
         printf '           %s\n' "${unit##*/} is disabled, and stays so: nothing watches running domains"
     elif [ -n "$packaged" ] || [ $changes -gt 0 ] || is_there_old_code || ! systemctl is-active --quiet "${unit##*/}"; then
@@ -1080,6 +1088,7 @@ start_renewal() {
         enable_for_later "$renewal" || :
         return 0
     fi
+    follow_presets "$renewal"
     if is_left_disabled "$renewal"; then
         printf '           %s\n' "${renewal##*/} is disabled, and stays so"
     elif [ $changes -gt 0 ] || ! systemctl is-active --quiet "${renewal##*/}"; then
