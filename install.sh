@@ -1464,6 +1464,12 @@ case $mode in
 '' | audit | enforce) ;;
 *) misused "--mode is audit or enforce, not: $mode" ;;
 esac
+case $profile in
+*/*)
+    misused "--profile is one of $profiles, not a file: $profile; a policy of your own goes to \
+/etc/virt-guard/policy.yaml before the installation, which keeps it"
+    ;;
+esac
 [ -z "$profile" ] || is_profile "$profile" || misused "--profile is one of $profiles, not: $profile"
 names=$besides,
 while [ -n "$besides" ] && [ -n "$names" ]; do

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     Run = Callable[..., int]
 
 _NUMBER = re.compile(r'-\d+\Z|-\d*\.\d+\Z')  # argparse does not take it for an option
+# What the option of the installer is called here, which takes a file, too.
+_CALLED = {'--profile': '--policy'}
 
 
 class Parser(argparse.ArgumentParser):
@@ -107,7 +109,10 @@ class Parser(argparse.ArgumentParser):
             return "option '%s' belongs behind the command: %s %s" % (name, below[0].prog, name)
         told = "there is no option '%s'" % name
         near = nearest('--' + name.lstrip('-'), self.options())
-        if others:
+        called = _CALLED.get(name)
+        if called in self.options():
+            told += "; '%s' names a policy or profile" % called
+        elif others:
             names = "' and '".join(parser.prog for parser in others[:2])
             told += " here; '%s' %s it" % (names, 'has' if len(others) == 1 else 'have')
         elif near is not None:

@@ -237,6 +237,7 @@ def test_a_guard_that_fails_open_is_found_out(root):
         (['--mode', 'permissive'], 'permissive'),
         (['--profile', 'rhel-11'], 'rhel-11'),
         (['--profile', 'rhel-8 rhel-9'], 'rhel-8 rhel-9'),
+        (['--profile', './ours.yaml'], '/etc/virt-guard/policy.yaml'),
         (['--profile='], '--profile'),
         (['--uninstall', '--profile', 'rhel-9'], '--uninstall'),
         (['--python', 'python3'], 'absolute'),

@@ -40,6 +40,10 @@ def test_commands(capsys, words, told):
         (['check', '--polcy=x', 'a'], "there is no option '--polcy'; did you mean '--policy'?"),
         (['check', '--form', 'jsonl', 'a'], "there is no option '--form'; did you mean '--format'?"),
         (['check', 'a', '-policy', 'x'], "there is no option '-policy'; did you mean '--policy'?"),
+        (
+            ['check', '--profile', '/x/y.yaml', 'a'],
+            "there is no option '--profile'; '--policy' names a policy or profile (",
+        ),
         (['scan', '--once'], "virt-guard scan: there is no option '--once' here; 'virt-guard watch' has it ("),
         (['rules', '--facts', 'x'], "'--facts' here; 'virt-guard check' and 'virt-guard scan' have it ("),
         (['--policy', 'x', 'check'], "option '--policy' belongs behind the command: virt-guard check --policy ("),
