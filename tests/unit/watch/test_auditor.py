@@ -8,6 +8,7 @@ from support import made
 from support.made import policy
 from virtguard import journal, model, wording
 from virtguard.commands.output.formats import FORMATS
+from virtguard.commands.output.text import Text
 from virtguard.watch.auditor import Auditor, Tracked
 from virtguard.watch.state import PROCESS, SNAPSHOT, STATUS, State, process_document, take_document
 
@@ -156,7 +157,8 @@ def test_a_waiver_that_expires_is_news(domain):
     (waived,) = judge.advance(domain, state(devices='<tpm/>'), 'now')
     assert waived.finding.status == model.WAIVED
     verdict = judge.verdict_on(domain, waived)
-    assert FORMATS['text'](False, True).happening(waived, verdict) == (
+    # All of it is in one language, whatever else is told in another one.
+    assert Text(False, True, {'waived: %s': 'erlaubt: %s'}).happening(waived, verdict) == (
         "now domain 'vm': waived: title of tpm [tpm]: <tpm>\n"
         '    waived: approved by somebody until 2026-11-25, expires today: a reason\n'
     )

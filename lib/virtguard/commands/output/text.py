@@ -62,7 +62,7 @@ class Text(OutputFormat):
         return ''.join(wording.escape(line) + '\n' for line in lines)
 
     def happening(self, occurrence: 'Occurrence', verdict: model.Verdict) -> str:
-        waived = _waived(occurrence.finding, verdict.today, self._texts)
+        waived = _waived(occurrence.finding, verdict.today, {})  # in the language of the record, as the rest of it
         return '%s %s%s\n' % (occurrence.since, wording.happening(occurrence, verdict), waived)
 
     def group(self, group: 'Group', by_name: bool) -> 'Iterator[str]':
