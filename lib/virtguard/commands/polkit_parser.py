@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The options of `virt-guard polkit`."""
 
+from .polkit.permissions import COARSE
 from .usage import Parser, add_command
 
 TYPE_CHECKING = False
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
     from .usage import Commands
 
 _STATUSES = ('0  fine', '2  a policy has a problem, or the command line is wrong')
-_COARSE = ['block-write', 'migrate', 'snapshot']
 
 
 def add_polkit(commands: 'Commands', add_policy_option: 'Callable[[Parser], None]') -> None:
@@ -46,7 +46,7 @@ def _add_options(parser: Parser, add_policy_option: 'Callable[[Parser], None]') 
     parser.add_argument(
         '--also',
         metavar='PERMISSION',
-        choices=_COARSE,
+        choices=COARSE,
         action='append',
         default=[],
         help='deny a permission that is for much else, too: %(choices)s',

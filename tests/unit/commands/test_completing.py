@@ -36,6 +36,11 @@ def test_all_sub_commands_and_options_are_offered(tmp_path, command):
         assert offered(tmp_path, *words, '') == (list(parser.commands), NOTHING, '')
 
 
+def test_users_and_groups_of_this_host_are_offered(tmp_path):
+    assert 'root' in offered(tmp_path, 'polkit', 'check', '')[0]
+    assert {'root', 'daemon'} <= set(offered(tmp_path, 'polkit', 'print', '--group', '')[0])
+
+
 @by_command
 def test_somebody_has_said_what_each_value_may_be(tmp_path, command):
     for action in COMMANDS[command]._actions:

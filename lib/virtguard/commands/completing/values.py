@@ -2,6 +2,7 @@
 """What may be typed as the value of an argument or an option: words, each with what it is."""
 
 import argparse
+import grp
 import os
 import pwd
 
@@ -110,6 +111,10 @@ def _users(place: Place, installation: 'Installation') -> 'Words':
     return [(user.pw_name, '') for user in pwd.getpwall()]
 
 
+def _groups(place: Place, installation: 'Installation') -> 'Words':
+    return [(group.gr_name, '') for group in grp.getgrall()]
+
+
 def _words(*words: str) -> 'Source':
     return lambda place, installation: [(word, '') for word in words]
 
@@ -149,5 +154,5 @@ _BY_METAVAR: 'Dict[str, Tuple[Optional[Source], str]]' = {
     'WHO': (None, NOTHING),
     'ID': (None, NOTHING),
     'USER': (_users, NOTHING),
-    'GROUP': (_words('libvirt'), NOTHING),
+    'GROUP': (_groups, NOTHING),
 }

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 _COMMENT = re.compile(r'("""[\s\S]*?"""|"[^"\n]*"|\'[^\'\n]*\')|#[^\n]*')
 _SETTING = re.compile(r'^[ \t]*(\w+)[ \t]*=[ \t]*(\[[^\]]*\]|"""[\s\S]*?"""|"[^"\n]*"|\'[^\'\n]*\'|\d+)', re.MULTILINE)
 _VALUE = re.compile(r'"([^"\n]*)"|\'([^\'\n]*)\'|(\d+)')
-_MAX_CONF = 1 << 20  # bytes
 _GROUP = 'libvirt'  # of which libvirt's own rules for polkit speak
 
 
