@@ -29,7 +29,7 @@ cockpit.locale({
   "Reason": [null, "理由"],
   "Last day": [null, "最終日"],
   "Used by": [null, "使用中のドメイン"],
-  "ended": [null, "期限切れ"],
+  "expired": [null, "期限切れ"],
   "days left: $0": [null, "残り日数: $0"],
   "nothing": [null, "なし"],
   "Waive…": [null, "例外を認める…"],

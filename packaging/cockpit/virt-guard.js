@@ -227,7 +227,7 @@ async function showWaivers() {
             [row.reason || "", ...(row.ticket ? [element("br"), element("span", { className: "dim" }, row.ticket)] : [])],
             [row.expires || "", element("br"), element("span", {
                 className: row["days-left"] < 0 ? "amiss" : row["days-left"] < 14 ? "unknown" : "dim",
-            }, row["days-left"] < 0 ? _("ended") : cockpit.format(_("days left: $0"), row["days-left"]))],
+            }, row["days-left"] < 0 ? _("expired") : cockpit.format(_("days left: $0"), row["days-left"]))],
             row["used-by"] === null ? "" : row["used-by"].length ? names(row["used-by"]) : _("nothing"),
             changeButtons(row),
         ],
