@@ -9,6 +9,7 @@ import pytest
 from support import made
 from support.duktape import Rules
 from virtguard import model
+from virtguard.commands.polkit import asking
 from virtguard.commands.polkit.daemon import parse_settings
 from virtguard.commands.polkit.name_pattern import parts_of
 from virtguard.commands.polkit.permissions import Denials
@@ -197,3 +198,14 @@ max_clients = 5000
         'auth_unix_rw': ['none'],
         'max_clients': ['5000'],
     }
+
+
+@pytest.mark.parametrize(
+    'version, note', [('0.105', 'polkit is 0.105 here, and '), ('0.115', ''), ('122', ''), ('', '')]
+)
+def test_a_polkit_that_would_not_read_the_rules(tmp_path, monkeypatch, version, note):
+    program = tmp_path / 'pkcheck'
+    program.write_text('#!/bin/sh\necho "pkcheck version %s"\n' % version)
+    program.chmod(0o755)
+    monkeypatch.setattr(asking, '_PKCHECK', str(program))
+    assert asking.note_on_polkit().startswith(note) and bool(asking.note_on_polkit()) == bool(note)

@@ -21,19 +21,23 @@ _ANSWERS = {0: YES, 1: NO, 2: PASSWORD, 3: PASSWORD}
 _FIRST_WITH_RULES = (0, 106)  # of polkit
 
 
-def polkit_version() -> 'Optional[Tuple[int, ...]]':
-    """The version of polkit, such as (0, 115) or (122,); None if there is none, or it cannot be told."""
+def note_on_polkit() -> str:
+    """What follows where polkit, on this host, reads no rules in JavaScript; '' where it does, or that is not known."""
+    version = _polkit_version()
+    if version is None or version >= _FIRST_WITH_RULES:
+        return ''
+    text = 'polkit is %s here, and reads no rules in JavaScript: with access_drivers, all but root could only look on'
+    return text % '.'.join(map(str, version))
+
+
+def _polkit_version() -> 'Optional[Tuple[int, ...]]':
+    """Such as (0, 115) or (122,); None if there is none, or it cannot be told."""
     try:
         said = run_program([_PKCHECK, '--version'], _PATIENCE).stdout.decode('ascii', 'replace')
     except (OSError, subprocess.TimeoutExpired):
         return None
     numbers = said.strip().rpartition(' ')[2].split('.')
     return tuple(map(int, numbers)) if all(number.isdecimal() for number in numbers) else None
-
-
-def reads_rules(version: 'Tuple[int, ...]') -> bool:
-    """Whether polkit of that version reads rules in JavaScript."""
-    return version >= _FIRST_WITH_RULES
 
 
 class UserProcess:

@@ -13,7 +13,7 @@ from .. import loading
 from ..domains.host_domains import AS_ROOT
 from ..exit_status import FINE
 from ..terminal import show
-from .asking import NO, PASSWORD, UNKNOWN, YES, UserProcess, may_write, polkit_version, reads_rules
+from .asking import NO, PASSWORD, UNKNOWN, YES, UserProcess, may_write, note_on_polkit
 from .daemon import Daemon
 from .permissions import ACTIONS, Denials
 from .rules_file import PLACE, USERS, command_line, rules_file, waivers_of
@@ -185,12 +185,9 @@ class _View:
                 self._user.pw_name,
                 ' or '.join(self._groups),
             )
-        version = polkit_version()
-        if version is not None and not reads_rules(version):
-            yield (
-                'polkit is %s, and reads no rules in JavaScript: with access_drivers, only root could use libvirt.'
-                % ('.'.join(map(str, version)))
-            )
+        note = note_on_polkit()
+        if note:
+            yield note + '.'
 
 
 def _both(one: str, other: str) -> str:

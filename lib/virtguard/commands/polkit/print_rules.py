@@ -8,7 +8,7 @@ from .. import loading
 from ..exit_status import FINE
 from ..replaced_file import ReplacedFile
 from ..terminal import complain, show
-from .asking import polkit_version, reads_rules
+from .asking import note_on_polkit
 from .daemon import Daemon, is_group
 from .permissions import Denials
 from .rules_file import PLACE, command_line, head, rules_file
@@ -77,10 +77,9 @@ def _warn_of_users(groups: 'List[str]', daemon: Daemon, command: str) -> None:
         _say(told % daemon.conf)
     if before and before != head(command):
         _say('%s was not written by the same command, but begins: %s' % (PLACE, before))
-    version = polkit_version()
-    if version is not None and not reads_rules(version):
-        told = 'polkit is %s here, and reads no rules in JavaScript: with access_drivers, only root could use libvirt'
-        _say(told % '.'.join(map(str, version)))
+    note = note_on_polkit()
+    if note:
+        _say(note)
 
 
 def _head_in_place() -> 'Optional[str]':
