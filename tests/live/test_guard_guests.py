@@ -83,6 +83,6 @@ def test_guests(guests):
     result = guests.run(['virt-guard', 'guests', 'plain'], check=False)
     assert result.returncode == 2 and 'plain: error: it has no channel for a guest agent' in result.stderr
 
-    can = '2 of 3 running domains can be asked which system it really runs: virt-guard guests'
+    can = '2 of 3 running domains can be asked which system really runs: virt-guard guests'
     assert can in guests.run(['virt-guard', 'scan'], check=False).stderr
     assert can in guests.run(['virt-guard', 'status'], check=False).stdout

@@ -71,7 +71,7 @@ def askable(installation: 'Installation') -> str:
     if not count:
         return ''
     domains = 'running domain' if len(guests) == 1 else 'running domains'
-    return '%d of %d %s can be asked which system it really runs: virt-guard guests' % (count, len(guests), domains)
+    return '%d of %d %s can be asked which system really runs: virt-guard guests' % (count, len(guests), domains)
 
 
 def examine_guests(installation: 'Installation') -> 'Iterator[Condition]':

@@ -71,7 +71,7 @@ def test_status_files_tell_who_can_be_asked(host):
     ]
     assert (found[0].uuid, found[0].patience, found[1].patience) == ('u-1', 7, -2)
     assert len(unread) == 1 and '/f.xml is not well-formed' in unread[0]
-    assert askable(host).startswith('1 of 6 running domains can be asked')
+    assert askable(host) == '1 of 6 running domains can be asked which system really runs: virt-guard guests'
 
 
 def test_where_nobody_can_be_asked_nothing_is_said(host):
