@@ -11,7 +11,7 @@ from virtguard import model, wording
 from virtguard.policy import layer, load
 from virtguard.policy.catalog import folded, read_catalog
 from virtguard.policy.files import read_policy_file
-from virtguard.policy.installation import catalogs, profiles
+from virtguard.policy.installation import LANGUAGES, catalogs, profiles
 from virtguard.policy.languages import ENGLISH, texts_of_refusals
 
 CATALOGS = {path.stem: path for path in sorted((CHECKOUT / 'data/languages').glob('*.po'))}
@@ -49,7 +49,7 @@ def said_by_the_program():
 
 
 def test_the_languages_are_those_with_a_catalog():
-    assert set(layer.LANGUAGES) == {ENGLISH, *CATALOGS} == {ENGLISH, *catalogs()}
+    assert set(LANGUAGES) == {ENGLISH, *CATALOGS} == {ENGLISH, *catalogs()}
 
 
 @pytest.mark.parametrize('language', CATALOGS)

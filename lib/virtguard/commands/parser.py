@@ -8,6 +8,7 @@ import argparse
 
 from .. import __version__, model, wording
 from ..errors import suggest
+from ..policy.installation import LANGUAGES
 from ..waivers import parse_day
 from . import runs
 from .change_parser import add_policy_set, add_waiver
@@ -384,7 +385,7 @@ def _add_report_options(parser: Parser) -> None:
 
 
 def _add_language_option(parser: Parser) -> None:
-    parser.add_argument('--language', choices=['en', 'ja'], help='default: that of the locale; of JSON, en')
+    parser.add_argument('--language', choices=LANGUAGES, help='default: that of the locale; of JSON, en')
 
 
 def _help(arguments: argparse.Namespace, installation: 'Installation') -> int:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing import Dict, Tuple
 
 SUFFIX = '.yaml'  # of a policy's files
+LANGUAGES = ('en', 'ja')  # of all but the first there is a catalog
 _OF_PACKAGE = '/usr/share/virt-guard/installer/install.sh'
 _PROFILE_NAME = re.compile(r'[a-z][a-z0-9-]*\Z')
 

@@ -13,6 +13,7 @@ from .. import model
 from ..digest import sha256_hex
 from ..errors import nearest
 from ..waivers import is_uuid
+from .installation import LANGUAGES
 from .probes import read_probe
 from .yaml_reader import Reader
 
@@ -29,7 +30,6 @@ ACTIONS = ('deny', 'warn', 'off')  # the strictest first
 MODES = ('enforce', 'audit')
 AUDIT_UNTIL = 'audit-until'  # the key of a mode that ends by itself
 FAILURES = ('deny', 'admit')
-LANGUAGES = ('en', 'ja')
 TIMES = (model.ADMISSION, model.RUNTIME)
 MAX_DEADLINE = 60  # seconds
 

@@ -8,7 +8,7 @@ import pwd
 
 from ...errors import GuardError
 from ...policy.drop_ins import drop_in_directory, is_drop_in_name
-from ...policy.installation import profiles
+from ...policy.installation import LANGUAGES, profiles
 from ..domains import named_hosts
 from ..domains.host_domains import HostDomains, as_text
 from ..waivers.entries import word_of
@@ -123,7 +123,7 @@ _SETTINGS = {
     'mode': ('enforce', 'audit'),
     'failure': ('deny', 'admit'),
     'audit': ('required', 'optional'),
-    'language': ('en', 'ja'),
+    'language': LANGUAGES,
 }
 # By the name that the parser has for it, else by what the help calls it.
 _BY_NAME: 'Dict[str, Tuple[Optional[Source], str]]' = {

@@ -5,7 +5,8 @@ import os
 
 from ...errors import GuardError, suggest
 from ...health.policy_state import FAILURE_DENIES
-from ...policy.layer import AUDIT_UNTIL, FAILURES, LANGUAGES, MAX_DEADLINE, MODES
+from ...policy.installation import LANGUAGES
+from ...policy.layer import AUDIT_UNTIL, FAILURES, MAX_DEADLINE, MODES
 from .. import loading
 from ..exit_status import AMISS, FINE
 from ..last_day import read_last_day
