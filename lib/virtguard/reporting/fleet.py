@@ -13,7 +13,7 @@ from .contents import WITHOUT_VERDICT
 from .groups import Room
 from .host_account import DAYS_LEFT, REMOVED
 from .identity import Seen
-from .record import is_of_root
+from .record import cut, is_of_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ class Fleet:
                         count.would_refuse.add(operation, domain, self._room_of_domains)
         if decision != model.EXPIRY:
             for waiver in values_of(fields, 'VIRT_GUARD_WAIVER')[:_MOST_VALUES]:
-                told = DAYS_LEFT.sub(r'\1', _cut(waiver, _MAX_TEXT), 1)
+                told = DAYS_LEFT.sub(r'\1', cut(waiver, _MAX_TEXT), 1)
                 if told in host.waivers or (len(host.waivers) < _MOST_ROWS and self._room.take()):
                     host.waivers.setdefault(told, Span()).add(moment)
                 else:
@@ -273,5 +273,5 @@ def is_machine(text: str) -> bool:
     return _MACHINE.match(text) is not None
 
 
-def _cut(text: str, limit: int = _MAX_NAME) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + '…'
+def _cut(text: str) -> str:
+    return cut(text, _MAX_NAME)

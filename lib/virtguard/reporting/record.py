@@ -77,36 +77,36 @@ class Record:
         self.stored = received(fields)
         if not (0 <= self.moment < _END and 0 <= self.stored < _END):
             raise ValueError('no clock of a host shows such a time')
-        self.host = intern(_cut(text_of(fields, '_MACHINE_ID'), 64))
-        self.hostname = intern(_cut(text_of(fields, '_HOSTNAME'), 64))
-        self.boot = intern(_cut(text_of(fields, '_BOOT_ID'), 64))
+        self.host = intern(cut(text_of(fields, '_MACHINE_ID'), 64))
+        self.hostname = intern(cut(text_of(fields, '_HOSTNAME'), 64))
+        self.boot = intern(cut(text_of(fields, '_BOOT_ID'), 64))
         monotonic = text_of(fields, '__MONOTONIC_TIMESTAMP')
         self.since_boot = int(monotonic) / 1000000 if monotonic.isdigit() and len(monotonic) < _MAX_DIGITS else None
-        self.run = (self.boot, _cut(text_of(fields, '_PID'), 64), _cut(monotonic, 64))
-        self.decision = intern(_cut(text_of(fields, 'VIRT_GUARD_DECISION'), 64))
-        self.domain = intern(_cut(text_of(fields, 'VIRT_GUARD_DOMAIN'), _MAX_NAME))
-        self.uuid = intern(_cut(text_of(fields, 'VIRT_GUARD_UUID'), 36))
-        self.operation = intern(_cut(text_of(fields, 'VIRT_GUARD_OPERATION'), 64))
+        self.run = (self.boot, cut(text_of(fields, '_PID'), 64), cut(monotonic, 64))
+        self.decision = intern(cut(text_of(fields, 'VIRT_GUARD_DECISION'), 64))
+        self.domain = intern(cut(text_of(fields, 'VIRT_GUARD_DOMAIN'), _MAX_NAME))
+        self.uuid = intern(cut(text_of(fields, 'VIRT_GUARD_UUID'), 36))
+        self.operation = intern(cut(text_of(fields, 'VIRT_GUARD_OPERATION'), 64))
         self.rules = _few(fields, 'VIRT_GUARD_RULE')
         self.denied = _few(fields, 'VIRT_GUARD_DENIED')
         self.findings = _few(fields, 'VIRT_GUARD_FINDING')
         self.waivers = _few(fields, 'VIRT_GUARD_WAIVER')
         self.warnings = _few(fields, 'VIRT_GUARD_WARNING')
-        self.mode = intern(_cut(text_of(fields, 'VIRT_GUARD_MODE'), 16))
-        self.policy = intern(_cut(text_of(fields, 'VIRT_GUARD_POLICY'), 64))
-        self.policy_sha256 = intern(_cut(text_of(fields, 'VIRT_GUARD_POLICY_SHA256'), 64))
-        self.xml_sha256 = intern(_cut(text_of(fields, 'VIRT_GUARD_XML_SHA256'), 64))
-        self.message = _cut(text_of(fields, 'MESSAGE'), _MAX_TEXT)
+        self.mode = intern(cut(text_of(fields, 'VIRT_GUARD_MODE'), 16))
+        self.policy = intern(cut(text_of(fields, 'VIRT_GUARD_POLICY'), 64))
+        self.policy_sha256 = intern(cut(text_of(fields, 'VIRT_GUARD_POLICY_SHA256'), 64))
+        self.xml_sha256 = intern(cut(text_of(fields, 'VIRT_GUARD_XML_SHA256'), 64))
+        self.message = cut(text_of(fields, 'MESSAGE'), _MAX_TEXT)
         self.event = text_of(fields, 'VIRT_GUARD_EVENT')[:64]
-        self.change = _cut(text_of(fields, 'VIRT_GUARD_CHANGE'), 64)
-        self.version = _cut(text_of(fields, 'VIRT_GUARD_VERSION'), 64)
-        self.user = _cut(text_of(fields, 'VIRT_GUARD_USER'), 64)
-        self.file = _cut(text_of(fields, 'VIRT_GUARD_FILE'), _MAX_NAME)
-        self.before = _cut(text_of(fields, 'VIRT_GUARD_FILE_SHA256_BEFORE'), 64)
-        self.after = _cut(text_of(fields, 'VIRT_GUARD_FILE_SHA256'), 64)
-        self.since = _cut(text_of(fields, 'VIRT_GUARD_SINCE'), 32)
-        self.until = _cut(text_of(fields, 'VIRT_GUARD_UNTIL'), 32)
-        self.cause = _cut(text_of(fields, 'VIRT_GUARD_CAUSE'), _MAX_TEXT)
+        self.change = cut(text_of(fields, 'VIRT_GUARD_CHANGE'), 64)
+        self.version = cut(text_of(fields, 'VIRT_GUARD_VERSION'), 64)
+        self.user = cut(text_of(fields, 'VIRT_GUARD_USER'), 64)
+        self.file = cut(text_of(fields, 'VIRT_GUARD_FILE'), _MAX_NAME)
+        self.before = cut(text_of(fields, 'VIRT_GUARD_FILE_SHA256_BEFORE'), 64)
+        self.after = cut(text_of(fields, 'VIRT_GUARD_FILE_SHA256'), 64)
+        self.since = cut(text_of(fields, 'VIRT_GUARD_SINCE'), 32)
+        self.until = cut(text_of(fields, 'VIRT_GUARD_UNTIL'), 32)
+        self.cause = cut(text_of(fields, 'VIRT_GUARD_CAUSE'), _MAX_TEXT)
 
 
 def is_of_guard(fields: 'Fields') -> bool:
@@ -128,10 +128,11 @@ def is_of_dropped(fields: 'Fields') -> bool:
 
 def _few(fields: 'Fields', name: str) -> 'Tuple[str, ...]':
     values = values_of(fields, name)
-    kept = tuple(intern(_cut(value, _MAX_TEXT)) for value in values[:_MAX_VALUES])
+    kept = tuple(intern(cut(value, _MAX_TEXT)) for value in values[:_MAX_VALUES])
     more = len(values) - len(kept)
     return kept if not more else (*kept, 'and %d more' % more)
 
 
-def _cut(text: str, limit: int) -> str:
+def cut(text: str, limit: int) -> str:
+    """A text of at most so many characters, whoever has chosen it."""
     return text if len(text) <= limit else text[: limit - 1] + '…'

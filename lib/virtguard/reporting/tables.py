@@ -4,6 +4,7 @@
 from ..model import Phrase
 from ..wording import counted, escape
 from .moments import in_local_time, shown
+from .record import cut
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Table:
     def __init__(self, title: str, head: 'Row', rows: 'Sequence[Row]', more: str = '') -> None:
         self.title = title
         self.head = head
-        self.rows = [tuple(_cut(cell) for cell in row) for row in rows]
+        self.rows = [tuple(cut(cell, _MAX_CELL) for cell in row) for row in rows]
         self.more = more
 
 
@@ -187,7 +188,3 @@ def _several(texts: 'Iterable[str]') -> str:
 
 def _digest(digits: str) -> str:
     return digits[:_DIGITS]
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _MAX_CELL else text[: _MAX_CELL - 1] + '…'
