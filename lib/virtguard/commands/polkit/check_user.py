@@ -64,7 +64,7 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     daemon = Daemon()
     groups = [] if arguments.deny_only else arguments.groups or [daemon.group()]
     command = command_line(arguments.policy, arguments.also, arguments.groups, arguments.deny_only)
-    place = _Place(rules_file(policy, denials, groups, today(), command), command)
+    place = _FileInPlace(rules_file(policy, denials, groups, today(), command), command)
     view = _View(user, daemon, denials, groups, place)
     show(_ROW % ('operation', 'permission', 'today', 'with the file') + '\n')
     with UserProcess(user) as process:
@@ -77,7 +77,7 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     return FINE
 
 
-class _Place:
+class _FileInPlace:
     """The file that is in place: whether it is `there`, and is `ours`, as `command` prints it now."""
 
     def __init__(self, text: str, command: str) -> None:
@@ -97,7 +97,7 @@ class _View:
     """One user, before and after."""
 
     def __init__(
-        self, user: pwd.struct_passwd, daemon: Daemon, denials: Denials, groups: 'Sequence[str]', place: _Place
+        self, user: pwd.struct_passwd, daemon: Daemon, denials: Denials, groups: 'Sequence[str]', place: _FileInPlace
     ) -> None:
         self._user = user
         self._daemon = daemon
