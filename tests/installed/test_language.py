@@ -96,6 +96,13 @@ def test_what_is_left_to_lxml(japanese):
     assert '対処: %s' % REMEDY in text
 
 
+def test_what_a_probe_finds(japanese):
+    """The compiled policy judges, but in another process."""
+    text = refusal_of(japanese, domain_xml(devices='    <emulator>/srv/mine</emulator>\n'))
+    assert ' により拒否されました: emulator-unknown\n' in text
+    assert '対処: ' in text
+
+
 def test_the_limit_of_what_libvirt_passes_on(japanese):
     name = '名' * 80
     arguments = "<qemu:arg value='-device'/><qemu:arg value='vhost-user-fs-pci,chardev=%s'/>" % ('値' * 60)

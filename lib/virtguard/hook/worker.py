@@ -211,6 +211,8 @@ class _Worker:
         self._judging = True
         self._begin('judging', compiled.policy.deadline)
         verdict, _ = compiled.judge(xml, host, today(), self._task.starting, may_probe=True)
+        if verdict is not None and verdict.decision != model.ADMIT:
+            verdict.policy.texts = compiled.texts()
         self._judging = False
         return verdict
 
