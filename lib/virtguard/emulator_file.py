@@ -4,7 +4,7 @@
 import posix
 
 from .emulators import in_store, in_system, is_emulator
-from .real_path import RingOfLinksError, encoded, real_steps
+from .real_path import HiddenPathError, RingOfLinksError, encoded, real_steps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def foreign_emulator(path: str, root: str = '', owner: int = 0) -> 'Optional[Tup
             raise _Foreign('a relative path')
         steps = real_steps(path, root, lambda here, status: _check_owner(here, status, owner))
         return False, _check(steps, root)
-    except (_Foreign, RingOfLinksError) as foreign:
+    except (_Foreign, RingOfLinksError, HiddenPathError) as foreign:
         return True, str(foreign)
     except (OSError, ValueError):
         return None

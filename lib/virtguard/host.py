@@ -160,13 +160,16 @@ class Host:
         return foreign_emulator(path, self._root)
 
     def real_path(self, path: str) -> 'Answered':
-        """Where a path leads once its links are followed; a path that is not absolute leads nowhere."""
-        from .real_path import real_steps  # hardly ever asked for
+        """Where a path leads once its links are followed; a path that is not absolute leads nowhere. Yes where it was
+        made to hide that."""
+        from .real_path import HiddenPathError, real_steps  # hardly ever asked for
 
         if not path.startswith('/'):
             return False
         try:
             return '/' + '/'.join(real_steps(path, self._root, may_be_missing=True))
+        except HiddenPathError as hidden:
+            return True, str(hidden)
         except (OSError, ValueError):
             return None
 

@@ -2,11 +2,13 @@
 """The probe real-path: where a path leads on a host, and what a rule makes of the answer."""
 
 import os
+import subprocess
 
 import pytest
 from support.policies import load_policy
 from virtguard import model
 from virtguard.compiled import CompiledPolicy
+from virtguard.emulator_file import foreign_emulator
 from virtguard.host import Host
 from virtguard.judging.evaluate import evaluate
 from virtguard.judging.subject import parse_domain
@@ -103,6 +105,45 @@ def test_what_a_rule_finds(host, path, status, message):
     ):
         assert [(f.status, f.message) for f in verdict.findings] == ([(status, message)] if status else [])
         assert verdict.decision == ('deny' if status == 'deny' else 'admit')
+
+
+@pytest.fixture
+def hidden(tmp_path):
+    """Links to /etc/passwd that say something else: by another process, and by a real path that is too long."""
+    os.symlink('/proc/%d/root/etc/passwd' % os.getpid(), str(tmp_path / 'process'))
+    name, directory = 'n' * 250, os.open(str(tmp_path), os.O_RDONLY)
+    half = '/'.join([name] * 9)
+    os.symlink(half, str(tmp_path / 'one'))
+    for depth in range(1, 19):
+        os.mkdir(name, dir_fd=directory)
+        below = os.open(name, os.O_RDONLY, dir_fd=directory)
+        os.close(directory)
+        directory = below
+        if depth in (9, 18):
+            os.symlink('/etc/passwd' if depth == 18 else half, 'end' if depth == 18 else 'two', dir_fd=directory)
+    os.close(directory)
+    yield tmp_path
+    assert subprocess.call(['rm', '-rf', str(tmp_path / name)]) == 0  # too deep for Python
+
+
+@pytest.mark.parametrize(
+    'link, said',
+    [
+        ('process', 'it leads through /proc/%d/root, as only another process sees it' % os.getpid()),
+        ('one/two/end', 'it leads to a path that is longer than the kernel takes'),
+    ],
+)
+def test_who_hides_where_a_path_leads_is_refused(hidden, link, said):
+    path = str(hidden / link)
+    assert os.path.samefile(path, '/etc/passwd')
+    assert Host('/').real_path(path) == (True, said)
+    assert foreign_emulator(path, owner=os.getuid())[0] is True
+
+
+def test_links_of_proc_that_say_where_they_lead():
+    pid = os.getpid()
+    assert Host('/').real_path('/proc/self/status') == '/proc/%d/status' % pid
+    assert Host('/').real_path('/proc/mounts') == '/proc/%d/mounts' % pid
 
 
 def test_a_policy_that_is_shown_asks_the_same():
