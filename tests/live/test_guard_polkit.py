@@ -40,8 +40,8 @@ def names_of(domain_name):
     return glob.replace('\\', '\\\\').replace('"', '\\"')
 
 
-def put_rules(machine):
-    said = machine.run(['virt-guard', 'polkit', 'print', '--output', PLACE])
+def put_rules(machine, *options):
+    said = machine.run(['virt-guard', 'polkit', 'print', '--output', PLACE, *options])
     assert machine.path(PLACE).stat().st_mode & 0o777 == 0o644
     return said
 
@@ -69,7 +69,9 @@ def machine(tmp_path_factory):
         machine.define(domain('off'))
         machine.run(['mkdir', '-p', '/run/dbus'])
         machine.spawn([DBUS, '--system', '--nofork', '--nopidfile'])
+        until(machine.path('/run/dbus/system_bus_socket').exists)
         machine.spawn([POLKITD], log=LOG)
+        until(lambda: 'Acquired the name' in machine.read(LOG))  # else the bus starts another one
         machine.before = {user: table(machine, user) for user in ('op', 'outsider', 'root')}
         machine.allowed_before = virsh(machine, 'op', *SNAPSHOT, 'plain')
         machine.virsh('snapshot-delete', 'plain', 's1')
@@ -98,7 +100,7 @@ def table(machine, user):
 
 
 def until(condition):
-    """Wait until polkitd has seen another file."""
+    """Wait for a process, or until polkitd has seen another file."""
     deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
@@ -208,6 +210,13 @@ def test_without_the_file_users_look_on_only(machine):
         until(lambda: table(machine, 'op')[0]['start'] == ('no', 'yes'))
         assert virsh(machine, 'op', 'dominfo', 'plain').returncode == 0
         assert 'access denied' in virsh(machine, 'op', 'destroy', 'plain').stderr
+        # Rules of the site may be in force, which permit less than the group may without polkit.
+        refused = machine.run(['virt-guard', 'polkit', 'print', '--output', PLACE], check=False)
+        assert (refused.returncode, machine.path(PLACE).exists()) == (2, False)
+        assert 'libvirt asks polkit here already' in refused.stderr and '--group libvirt permits it' in refused.stderr
+        put_rules(machine, '--deny-only')
+        again = machine.run(['virt-guard', 'polkit', 'print', '--output', PLACE], check=False)
+        assert again.returncode == 2 and '--deny-only' in machine.read(PLACE).splitlines()[0]
     finally:
-        assert 'libvirt asks polkit here already' in put_rules(machine).stderr
+        assert 'libvirt asks polkit here already' not in put_rules(machine, '--group', 'libvirt').stderr
     until(lambda: table(machine, 'op')[0]['start'] == ('yes', 'yes'))

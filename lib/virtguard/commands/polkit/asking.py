@@ -4,6 +4,7 @@ user, as libvirt does."""
 
 import os
 import pwd
+import signal
 import subprocess
 
 from ...errors import GuardError
@@ -71,6 +72,7 @@ class UserProcess:
         trace: 'Optional[TracebackType]',
     ) -> None:
         os.close(self._pipe)
+        os.kill(self._process, signal.SIGKILL)  # the user may have stopped it
         os.waitpid(self._process, 0)
 
     def may(self, action: str, details: 'Mapping[str, str]') -> str:

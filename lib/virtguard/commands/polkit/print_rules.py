@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _MODE = 0o644  # polkitd reads it, which is not root
 _LINE = 4096
+_OURS = head('virt-guard polkit print')
 
 
 def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
@@ -33,6 +34,8 @@ def run(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
     daemon = Daemon()
     groups = [] if arguments.deny_only else arguments.groups or [daemon.group()]
     command = command_line(arguments.policy, arguments.also, arguments.groups, arguments.deny_only)
+    if arguments.output is not None and groups and not arguments.groups:
+        _refuse_to_permit_more(groups, daemon)
     _warn(policy, denials)
     _warn_of_users(groups, daemon, command)
     text = rules_file(policy, denials, groups, today(), command)
@@ -80,6 +83,20 @@ def _warn_of_users(groups: 'List[str]', daemon: Daemon, command: str) -> None:
     note = note_on_polkit()
     if note:
         _say(note)
+
+
+def _refuse_to_permit_more(groups: 'List[str]', daemon: Daemon) -> None:
+    """Refuse to say yes unasked where rules of somebody else decide already, which may permit less.
+
+    :raises GuardError:
+    """
+    before = _head_in_place() or ''
+    if daemon.asks_polkit and (not before.startswith(_OURS) or ' --deny-only' in before):
+        told = (
+            'libvirt asks polkit here already (%s), and this file would permit the group %s all that it does not deny'
+        )
+        hint = '--deny-only leaves the answer about that to your own rules; --group %s permits it'
+        raise GuardError(told % (daemon.conf, ', '.join(groups)), hint % groups[0])
 
 
 def _head_in_place() -> 'Optional[str]':
