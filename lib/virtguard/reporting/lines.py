@@ -16,7 +16,7 @@ _NOT_LAST = frozenset('（「『【〈《〔［｛([{')
 
 def width_of(text: str) -> int:
     """How many columns a text takes."""
-    if len(text) == len(text.encode()):
+    if len(text) == len(text.encode('utf-8', 'replace')):
         return len(text)
     return sum(2 if _is_wide(c) else 0 if unicodedata.combining(c) else 1 for c in text)
 

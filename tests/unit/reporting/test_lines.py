@@ -46,3 +46,7 @@ def test_other_texts_are_wrapped_as_ever():
 
 def test_what_cannot_be_broken_stays_whole():
     assert wrapped('', '漢' + 'x' * 60 + '漢', '', 20) == ['漢', 'x' * 60, '漢']
+
+
+def test_the_path_of_a_file_may_not_be_utf_8():
+    assert wrapped('  defined ', '/srv/方針\udcff.yaml:3', ' ' * 10, 100) == ['  defined /srv/方針\udcff.yaml:3']
