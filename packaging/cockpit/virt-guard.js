@@ -18,7 +18,7 @@ const CHUNK = 50; // rows made at once, so that a thousand do not freeze the bro
 const FEW = 5; // names that stand in a cell
 
 const byId = id => document.getElementById(id);
-const state = { rules: new Map(), domains: new Map(), filters: {}, isAdmin: false, isApplying: false, reading: 0 };
+const state = { rules: new Map(), domains: new Map(), filters: {}, isAdmin: false, isApplying: false, reading: 0, again: false };
 
 function element(tag, properties = {}, ...children) {
     const made = document.createElement(tag);
@@ -398,6 +398,7 @@ async function section(id, reading, show) {
 
 async function showAll() {
     const reading = ++state.reading;
+    state.again = false;
     document.body.setAttribute("aria-busy", true);
     const rulesAreRead = readRules();
     rulesAreRead.catch(() => undefined); // who waits for them tells
@@ -407,7 +408,11 @@ async function showAll() {
         section("next", reading, () => showNext(rulesAreRead)),
         section("waivers", reading, showWaivers),
     ]);
-    if (reading === state.reading) {
+    if (reading !== state.reading)
+        return;
+    if (state.again) {
+        showAll();
+    } else {
         document.body.setAttribute("aria-busy", false);
         document.body.dataset.shown = "yes";
     }
@@ -439,7 +444,9 @@ function begin() {
         told();
     byId("reload").addEventListener("click", () => {
         byId("done").textContent = "";
-        showAll();
+        state.again = document.body.getAttribute("aria-busy") === "true"; // once, however often it is asked for
+        if (!state.again)
+            showAll();
     });
     byId("grant").addEventListener("click", () => {
         ask("add", [], []);

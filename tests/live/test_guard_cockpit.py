@@ -62,6 +62,14 @@ def test_refused_starts_are_shown_with_their_remedies(page):
     assert page.evaluate("document.querySelectorAll('img').length + document.title") == '0VM admission'
 
 
+def test_who_asks_again_and_again_starts_few_commands(page):
+    """As who keeps a key pressed: they run as root."""
+    count = 'const spawn = cockpit.spawn; cockpit.spawn = (...all) => { started += 1; return spawn(...all); }; '
+    page.evaluate('var started = 0; ' + count)
+    page.do("for (let i = 0; i < 30; i += 1) document.getElementById('reload').click();")
+    assert page.evaluate('started') == 10  # those of the first time, and once more
+
+
 def test_what_the_next_boot_refuses_is_shown(page):
     assert page.evaluate("document.querySelectorAll('#next tbody tr').length") == 1
     unfold(page, '#next')
