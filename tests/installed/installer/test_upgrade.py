@@ -40,7 +40,7 @@ def versions(tmp_path_factory):
     for name in ('first', 'second'):
         checkout = copy_checkout(tmp_path_factory.mktemp('versions') / name)
         for module in checkout.glob('lib/virtguard/**/*.py'):
-            text = module.read_text('utf-8').replace('"policy \'%s\'"', '"%s policy \'%%s\'"' % name)
+            text = module.read_text('utf-8').replace("denied by policy '%s'", "denied by %s policy '%%s'" % name)
             for function in RENAMED:  # a module of that name keeps it
                 text = re.sub(r'\b%s\b(?! import)' % function, '%s_of_%s' % (function, name), text)
             module.write_text(text, 'utf-8')
