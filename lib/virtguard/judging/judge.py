@@ -7,9 +7,9 @@ from ..match.needs import derive_need
 from ..scan import is_well_formed
 from ..tree import MAX_DEPTH
 from .evaluate import evaluate
-from .refused import are_usual
+from .lines import read_document
 from .subject import parse_domain
-from .words import Sieve, read_head, read_words
+from .words import Sieve, read_head
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,18 +47,20 @@ class Judge:
         :raises DomainXMLError: it is not a domain that can be judged
         """
         verdict = None
-        document = read_words(xml)
+        document = read_document(xml)
         rules = self._rules
-        unusual = True
         if document is not None:
             rules = [self._rules[number] for number in self._sieve.sift(document)]
-            unusual = not are_usual(document.distinct)
-            if not rules and not unusual and xml.count(b'</') < MAX_DEPTH:
+            if not rules and document.is_usual:
                 head = read_head(document)
-                if head is not None and is_well_formed(xml):
+                if head is not None and (document.is_well_formed or _is_well_formed(xml)):
                     verdict = model.Verdict(*head, self._policy, (), self._today)
         if verdict is None:
             local = document is not None
-            subject = parse_domain(xml, local, local and not unusual)
+            subject = parse_domain(xml, local, document is not None and document.is_usual)
             verdict = evaluate(self._policy, subject, self._host, self._today, rules, self._limit)
         return verdict
+
+
+def _is_well_formed(xml: bytes) -> bool:
+    return xml.count(b'</') < MAX_DEPTH and is_well_formed(xml)

@@ -9,10 +9,11 @@ import re
 
 from .. import model
 from ..errors import DomainXMLError
+from ..scan import words_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import FrozenSet, Iterator, Optional, Set, Tuple
+    from typing import Iterator, Optional, Tuple
 
     from lxml import etree
 
@@ -72,9 +73,12 @@ _USUAL_VALUES = {
     b'name': _PLAIN_VALUE,
 }
 _USUAL_ENDS = {name: rb'["\']' + usual + rb'["\']/?\Z' for name, usual in _USUAL_VALUES.items()}
-# Words that are known to be usual. Documents have most of their words in common.
-_seen: 'Set[bytes]' = set()
-_MOST_SEEN, _LONGEST_SEEN = 20000, 64
+_MARKS = b'|'.join(map(re.escape, _TEMPLATE_MARKS))
+# Of a tag that words do not show: the type of a domain, and the architecture.
+_TYPES = frozenset(type.encode() for type in model.KVM_TYPES if type)
+_ARCHITECTURES = frozenset(architecture.encode() for architecture in model.ARCHITECTURES if architecture)
+_TYPE = rb'<domain(?=\s)[^<]*?\stype\s*=\s*["\']([^"\']*)'
+_ARCH = rb'<type(?=\s)[^<]*?\sarch\s*=\s*["\']([^"\']*)'
 _WITH_LIMITS = ('disk/devices/domain', 'throttlegroups/domain')
 
 
@@ -116,24 +120,17 @@ def _children(root: 'etree._Element', parent: str, name: str) -> 'Iterator[etree
         yield from element.iterchildren(name)
 
 
-def are_usual(words: 'FrozenSet[bytes]') -> bool:
-    """Whether none of the words of a document, see words.Words, is of a value that libvirt may refuse."""
-    new = words - _seen
-    if not all(map(_is_usual, new)):
+def are_usual(text: bytes) -> bool:
+    """Whether nothing in a document without references, or in a line of one, is a value that libvirt may refuse."""
+    if re.search(_MARKS, text) is not None:
         return False
-    if len(_seen) < _MOST_SEEN:
-        _seen.update(word for word in new if len(word) <= _LONGEST_SEEN)
+    if not (_TYPES.issuperset(re.findall(_TYPE, text)) and _ARCHITECTURES.issuperset(re.findall(_ARCH, text))):
+        return False
+    for word in words_of(text):
+        name, equals, value = word.partition(b'=')
+        if equals and (not name or not value or (name in _USUAL_ENDS and not re.match(_USUAL_ENDS[name], value))):
+            return False
     return True
-
-
-def _is_usual(word: bytes) -> bool:
-    name, equals, value = word.partition(b'=')
-    if any(mark in word for mark in _TEMPLATE_MARKS):
-        return False
-    if not equals:
-        return True
-    usual = _USUAL_ENDS.get(name, b'')
-    return name != b'' and not word.endswith(b'=') and re.match(usual, value) is not None
 
 
 def _check_words(parent: 'etree._Element') -> None:

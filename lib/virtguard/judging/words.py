@@ -6,66 +6,42 @@ word `disk`, and `type='nvme'` or `type="nvme"` or some rarer spelling. A need b
 document in which the need holds. A clause is (words, pieces): one of the words is there, or one of the pieces is
 somewhere, within a word or not. The rules that are left are looked for again where the path says: within their parents.
 
-This is sound if bytes mean what they say (see scan.plain_part), names are what they look like (see local_names), and
-the document is well-formed, which is not checked here.
+Which clauses a line meets is found out once for all documents that have it (see lines).
+
+This is sound if bytes mean what they say and names are what they look like (see lines.Document), and the document is
+well-formed, which is not checked here.
 """
 
 import re
 from functools import reduce
 from operator import or_
 
-from .. import model
 from ..match.needs import ATTRIBUTE, ELEMENT
-from ..policy.os_ids import has_another_meaning
-from ..scan import plain_part
-from ..tree import LIBOSINFO_NS, NAMESPACE
-from .local_names import are_local
+from ..scan import words_of
+from ..tree import NAMESPACE
+from .lines import MOST_KNOWN, Document
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, FrozenSet, Iterable, Iterator, List, Optional, Tuple
+    from typing import Any, Dict, FrozenSet, Iterable, List, Optional, Tuple
 
     from ..match.needs import Need
 
     Clause = Tuple[FrozenSet[bytes], FrozenSet[bytes]]
     Clauses = List[Clause]
-    Insides = Dict[bytes, Optional[bytes]]
+    Insides = Dict[bytes, Optional[Tuple[bytes, FrozenSet[bytes]]]]
 
 _MOST_CLAUSES = 4  # further ones hardly ever rule out a rule
-_MANY_PIECES = 8
 # The head of a domain that begins with name and UUID, as libvirt writes it.
 _HEAD = re.compile(
-    rb'<domain(?: [^<>]*)?>\s*<name>([^<\r]*)</name>\s*<uuid>([\da-fA-F]{8}(?:-[\da-fA-F]{4}){3}-[\da-fA-F]{12})</uuid>'
+    rb'\s*<domain(?: [^<>]*)?>\s*<name>([^<\r]*)</name>\s*'
+    rb'<uuid>([\da-fA-F]{8}(?:-[\da-fA-F]{4}){3}-[\da-fA-F]{12})</uuid>'
 )
-_TYPE = re.compile(rb'\stype\s*=\s*["\']([^"\']*)')
-_ARCH = re.compile(rb'<type(?=\s)[^<]*?\sarch\s*=\s*["\']([^"\']*)')
-_TYPES = frozenset(type.encode() for type in model.KVM_TYPES if type)
-_ARCHITECTURES = frozenset(architecture.encode() for architecture in model.ARCHITECTURES if architecture)
 _AFTER_NAME = re.compile(rb'(?:\s+[^\s=]+\s*=\s*(?:"[^"]*"|\'[^\']*\'))*\s*(/?)>')
-_LIBOSINFO = LIBOSINFO_NS.encode()
 _NONE: 'FrozenSet[bytes]' = frozenset()
 # What ends a word, and may stand for a blank within a value.
 _BLANKS = b'\t\n\r>'
 _TO_BLANKS = bytes.maketrans(_BLANKS, b' ' * len(_BLANKS))
-
-
-class Words:
-    """A document whose words can be relied on: `plain`, see scan.plain_part, and its distinct words. Its names are
-    local, see local_names."""
-
-    __slots__ = ('plain', 'distinct')
-
-    def __init__(self, plain: bytes) -> None:
-        self.plain = plain
-        self.distinct = frozenset(plain.replace(b'<', b' ').replace(b'>', b' ').split())
-
-
-def read_words(data: bytes) -> 'Optional[Words]':
-    """The words of a document; None where they cannot be relied on."""
-    plain = plain_part(data)
-    if plain is None or not are_local(plain) or (_LIBOSINFO in plain and has_another_meaning(plain)):
-        return None
-    return Words(plain)
 
 
 class Sieve:
@@ -75,18 +51,7 @@ class Sieve:
     and so on.
     """
 
-    __slots__ = (
-        '_numbers',
-        '_located',
-        '_shifts',
-        '_all',
-        '_given',
-        '_words',
-        '_wanted',
-        '_pieces',
-        '_asking',
-        '_uris',
-    )
+    __slots__ = ('_numbers', '_located', '_shifts', '_all', '_given', '_words', '_wanted', '_pieces', '_met')
 
     def __init__(self, needs: 'Iterable[Tuple[int, Need]]') -> None:
         kept = [(number, need) for number, need in needs if need is not False]
@@ -99,14 +64,8 @@ class Sieve:
         self._pieces: 'Dict[bytes, int]' = {}
         for place, (_, need) in enumerate(kept):
             self._add(place, _derive_clauses(need))
-            for word in _words_of(self._located[place]):
-                self._words.setdefault(word, 0)
         self._wanted = frozenset(self._words)
-        # Many rules ask for a namespace, and few documents have it: without it, nothing else must be looked for.
-        self._uris = [item for item in self._pieces.items() if b'://' in item[0]]
-        for uri, _ in self._uris:
-            del self._pieces[uri]
-        self._asking = reduce(or_, self._pieces.values(), 0)  # all clauses that another piece may meet
+        self._met: 'Dict[bytes, int]' = {}  # line -> the clauses that it meets
 
     def _add(self, place: int, clauses: 'Clauses') -> None:
         for shift in self._shifts[len(clauses) :]:
@@ -116,48 +75,53 @@ class Sieve:
                 for text in asked:
                     having[text] = having.get(text, 0) | 1 << shift + place
 
-    def sift(self, document: Words) -> 'List[int]':
+    def sift(self, document: Document) -> 'List[int]':
         """The numbers of the rules that may match."""
-        plain = document.plain
-        found = self._wanted & document.distinct
-        met = reduce(or_, map(self._words.__getitem__, found), self._given)
-        met = reduce(or_, [clauses for uri, clauses in self._uris if uri in plain], met)
-        left = self._left(met | self._asking)
-        if left:
-            left = self._left(met | self._met_by_pieces(document, left, met))
+        if len(self._met) > MOST_KNOWN:
+            self._met.clear()
+        new = document.lines.difference(self._met)
+        if new:
+            self._learn(new)
+        met = reduce(or_, map(self._met.__getitem__, document.lines), self._given)
+        if document.rest:
+            met |= self._find(document.rest)
+        left = self._all
+        for shift in self._shifts:
+            left &= met >> shift
         numbers = []
         insides: 'Insides' = {}
         while left:
             place = left.bit_length() - 1  # the last one
             left ^= 1 << place
-            if _is_located(self._located[place], plain, found, insides):
+            if _is_located(self._located[place], document.plain, insides):
                 numbers.append(self._numbers[place])
         return numbers[::-1]
 
-    def _met_by_pieces(self, document: Words, left: int, met: int) -> int:
-        """The clauses that pieces of the document meet; looks only for pieces that the rules left still need."""
-        worth = self._asking & ~met & reduce(or_, [left << shift for shift in self._shifts])
-        asked = [item for item in self._pieces.items() if item[1] & worth]
-        # No piece is longer than a word, and most words recur: for many pieces, look at each word only once.
-        text = b' '.join(document.distinct) if len(asked) > _MANY_PIECES else document.plain
-        return reduce(or_, [clauses for piece, clauses in asked if piece in text], 0)
+    def _learn(self, lines: 'FrozenSet[bytes]') -> None:
+        text = b'\n'.join(lines)
+        pieces = [item for item in self._pieces.items() if item[0] in text]
+        for line in lines:
+            met = reduce(or_, [clauses for piece, clauses in pieces if piece in line], 0)
+            self._met[line] = self._find_words(words_of(line), met)
 
-    def _left(self, met: int) -> int:
-        """The places of the rules whose clauses are all met: a bit for each."""
-        left = self._all
-        for shift in self._shifts:
-            left &= met >> shift
-        return left
+    def _find(self, text: bytes) -> int:
+        """The clauses that are met by what is no line."""
+        words = words_of(text)
+        # No piece is longer than a word, and most words recur.
+        distinct = b' '.join(words)
+        return self._find_words(
+            words, reduce(or_, [met for piece, met in self._pieces.items() if piece in distinct], 0)
+        )
+
+    def _find_words(self, words: 'FrozenSet[bytes]', met: int) -> int:
+        """The clauses that are met by words, too."""
+        return reduce(or_, map(self._words.__getitem__, self._wanted & words), met)
 
 
-def read_head(document: Words) -> 'Optional[Tuple[str, str]]':
-    """The name and the UUID of a well-formed document; None if it is not a domain, does not begin with them, or cannot
-    be judged by rules about KVM (see refused)."""
-    plain = document.plain.lstrip()
-    found = _HEAD.match(plain)
+def read_head(document: Document) -> 'Optional[Tuple[str, str]]':
+    """The name and the UUID of a well-formed document; None if it is not a domain, or does not begin with them."""
+    found = _HEAD.match(document.plain)
     if found is None or b'xmlns=' in found.group() or b'xmlns ' in found.group():
-        return None
-    if not _TYPES.issuperset(_TYPE.findall(found.group())) or not _ARCHITECTURES.issuperset(_ARCH.findall(plain)):
         return None
     return found.group(1).decode(), found.group(2).decode()
 
@@ -268,34 +232,25 @@ def _locate_all(parts: 'Iterable[Any]') -> 'Any':
     return ('and', *others) if others else True
 
 
-def _words_of(located: 'Any') -> 'Iterator[bytes]':
-    if located is not True and located[0] == 'within':
-        for words, _ in located[2]:
-            yield from words
-    elif located is not True:
-        for part in located[1:]:
-            yield from _words_of(part)
-
-
-def _is_located(located: 'Any', plain: bytes, found: 'FrozenSet[bytes]', insides: 'Insides') -> bool:
-    """:param found: those of the wanted words that the document has"""
+def _is_located(located: 'Any', plain: bytes, insides: 'Insides') -> bool:
     if located is True:
         return True
     if located[0] == 'and':
-        return all(_is_located(part, plain, found, insides) for part in located[1:])
+        return all(_is_located(part, plain, insides) for part in located[1:])
     if located[0] == 'or':
-        return any(_is_located(part, plain, found, insides) for part in located[1:])
+        return any(_is_located(part, plain, insides) for part in located[1:])
     _, name, clauses = located
     if name not in insides:
         insides[name] = _inside(name, plain)
     inside = insides[name]
     if inside is None:
         return True
-    return all(any(text in inside for text in (words & found) | pieces) for words, pieces in clauses)
+    text, has = inside
+    return all(not words.isdisjoint(has) or any(piece in text for piece in pieces) for words, pieces in clauses)
 
 
-def _inside(name: bytes, plain: bytes) -> 'Optional[bytes]':
-    """What stands between the tags of all elements of a name; None where one of them is within another."""
+def _inside(name: bytes, plain: bytes) -> 'Optional[Tuple[bytes, FrozenSet[bytes]]]':
+    """What stands between the tags of all elements of a name, and its words; None if they are nested."""
     start, end_tag = b'<' + name, b'</' + name
     texts = []
     for part in plain.split(start)[1:]:
@@ -309,4 +264,5 @@ def _inside(name: bytes, plain: bytes) -> 'Optional[bytes]':
             rest = _AFTER_NAME.match(part)
             if rest is None or not rest.group(1):
                 return None
-    return b' '.join(texts)
+    text = b' '.join(texts)
+    return text, words_of(text)

@@ -16,8 +16,9 @@ from virtguard import model, packed, scan
 from virtguard.compiled import CompiledPolicy
 from virtguard.errors import DomainXMLError
 from virtguard.judging.evaluate import evaluate
+from virtguard.judging.lines import read_document
 from virtguard.judging.subject import parse_domain
-from virtguard.judging.words import Sieve, read_words
+from virtguard.judging.words import Sieve
 from virtguard.match.check import compile_match
 from virtguard.match.needs import derive_need
 from virtguard.match.syntax import NAMESPACES
@@ -50,7 +51,7 @@ def judged(rule, xml):
 
 def passes_sieve(rule, xml):
     """What the words say; True where they cannot be relied on."""
-    words = read_words(xml)
+    words = read_document(xml)
     return words is None or prepared(rule.match, rule.values, rule.negated)[1].sift(words) == [0]
 
 
@@ -207,7 +208,7 @@ def test_names_in_namespaces_outside_of_metadata_are_left_to_lxml(inside):
     declared_above = b"<domain xmlns:z='urn:z'><devices z:type='x'/></domain>"
     for xml in (domain_with(inside), domain_with(inside + '<metadata/>'), declared_above):
         assert read_tree(xml) is None
-        assert read_words(xml) is None
+        assert read_document(xml) is None
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,8 @@ from virtguard import model
 from virtguard.compiled import CompiledPolicy
 from virtguard.errors import DomainXMLError
 from virtguard.judging.judge import Judge
-from virtguard.judging.refused import are_usual
+from virtguard.judging.lines import read_document
 from virtguard.judging.subject import parse_domain
-from virtguard.judging.words import read_words
 from virtguard.policy.compiler import prepare
 
 POLICY = load_policy((CHECKOUT / 'data/profiles/rhel-8.yaml').read_bytes(), 'policy.yaml')
@@ -263,9 +262,9 @@ def test_words_tell_what_is_usual():
     for inside in WORDS:
         xml = BASE.replace('<devices>', '<devices>' + inside, 1).encode()
         for _ in range(2):  # once seen, words are remembered
-            assert not are_usual(read_words(xml).distinct), inside
-    documents = [read_words(path.read_bytes()) for path in sorted((CHECKOUT / 'tests/cases').rglob('*.xml'))]
-    assert sum(words is not None and are_usual(words.distinct) for words in documents) > 100
+            assert not read_document(xml).is_usual, inside
+    documents = [read_document(path.read_bytes()) for path in sorted((CHECKOUT / 'tests/cases').rglob('*.xml'))]
+    assert sum(words is not None and words.is_usual for words in documents) > 100
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,9 @@ from virtguard import model
 from virtguard.errors import DomainXMLError
 from virtguard.judging.evaluate import evaluate
 from virtguard.judging.judge import Judge
-from virtguard.judging.subject import parse_domain
-from virtguard.judging.words import Sieve, read_head, read_words
+from virtguard.judging.lines import read_document
+from virtguard.judging.subject import parse_domain, parse_xml
+from virtguard.judging.words import Sieve, read_head
 from virtguard.match.needs import derive_need
 from virtguard.tree import read_tree
 
@@ -108,8 +109,8 @@ def test_a_rule_of_many_tests():
     sieve = sieve_of("/domain/devices/disk[%s and mirror/source/@g = 'g']" % tests)
     document = '<domain><devices><disk><source %s/><mirror><source %%s/></mirror></disk></devices></domain>'
     document %= ' '.join("%s='%s'" % (name, name) for name in 'abcdef')
-    assert sieve.sift(read_words((document % "g='g'").encode())) == [0]
-    assert sieve.sift(read_words((document % "g='h'").encode())) == []
+    assert sieve.sift(read_document((document % "g='g'").encode())) == [0]
+    assert sieve.sift(read_document((document % "g='h'").encode())) == []
 
 
 @pytest.mark.parametrize('inside', HOSTILE)
@@ -138,13 +139,13 @@ def test_hostile_spellings(inside):
 )
 def test_words_rule_out_what_is_not_in_the_document(inside, left):
     anywhere = MATCHES.index("/domain/devices/*[starts-with(@type, 'vhost')]")  # says too little
-    document = read_words(('<domain><devices>%s</devices></domain>' % inside).encode())
+    document = read_document(('<domain><devices>%s</devices></domain>' % inside).encode())
     numbers = sieve_of(*MATCHES).sift(document)
     assert [number for number in numbers if number != anywhere] == left
 
 
 def test_what_can_never_match_is_left_out():
-    assert sieve_of('/domain[false()]', '/domain').sift(read_words(b'<domain/>')) == [1]
+    assert sieve_of('/domain[false()]', '/domain').sift(read_document(b'<domain/>')) == [1]
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,7 @@ def test_what_can_never_match_is_left_out():
 )
 def test_usual_spellings_are_relied_on(name):
     xml = dict(spellings((CHECKOUT / 'tests' / 'cases' / 'base-x86_64.xml').read_bytes()))[name]
-    assert sieve_of('/domain/no').sift(read_words(xml)) == []
+    assert sieve_of('/domain/no').sift(read_document(xml)) == []
 
 
 @pytest.mark.parametrize(
@@ -171,7 +172,7 @@ def test_usual_spellings_are_relied_on(name):
     ],
 )
 def test_other_spellings_are_left_to_lxml(xml):
-    assert read_words(xml) is None
+    assert read_document(xml) is None
 
 
 @pytest.mark.parametrize(
@@ -194,7 +195,7 @@ def test_other_spellings_are_left_to_lxml(xml):
 )
 def test_name_and_uuid_are_read_from_the_head(xml, head):
     xml = (xml % UUID).encode()
-    document = read_words(xml)
+    document = read_document(xml)
     assert (document and read_head(document)) == head
     if head:
         subject = parse_domain(xml)
@@ -262,6 +263,84 @@ def test_what_is_refused_is_refused_everywhere():
             assert refusal(judge.judge, xml) == expected, xml
     assert refused > 3000
     assert read_by_expat > 200
+
+
+LINES = (
+    b"""<domain type='kvm'>
+  <name>n</name>
+  <uuid>%s</uuid>
+  <metadata>
+    <a:b xmlns:a='urn:a'/>
+  </metadata>
+  <os>
+    <type arch='x86_64' machine='pc-q35-9.2'>hvm</type>
+  </os>
+  <devices>
+    <disk type='file' device="disk">
+      <source file='/a b'/>
+    </disk>
+    <hostdev mode='subsystem' type='usb'/>
+  </devices>
+</domain>
+"""
+    % UUID.encode()
+).splitlines(keepends=True)
+
+
+def shuffled(chance):
+    """A document of lines, some of which are elsewhere, damaged, missing or there twice."""
+    lines = list(LINES)
+    for _ in range(chance.choice((0, 1, 1, 2, 3))):
+        place, other = chance.randrange(len(lines)), chance.randrange(len(lines))
+        how = chance.randrange(6)
+        if how == 0:
+            lines.insert(place, lines[other])
+        elif how == 1:
+            lines[place : place + 1] = []
+        elif how == 2:
+            lines[place], lines[other] = lines[other], lines[place]
+        elif how == 3:
+            lines[place] = lines[place].rstrip(b'\n')
+        else:
+            cut = chance.randrange(len(lines[place]) + 1)
+            rest = lines[place][cut + chance.choice((0, 0, 1, 3)) :]
+            lines[place] = lines[place][:cut] + chance.choice((*PARTS, b'</disk>', b'<metadata>', b'<a/>', b'a')) + rest
+        lines = lines or [b'<domain/>']
+    return b''.join(lines)
+
+
+def judged(judge, xml):
+    """What a judge finds, or why it refuses."""
+    try:
+        return findings(judge.judge(xml))
+    except DomainXMLError as error:
+        return str(error)
+
+
+def test_lines_say_what_the_document_says():
+    """Whatever lines are known from documents before, and whatever surrounds them here."""
+    chance = random.Random(11)
+    matches = ('/domain/devices/disk/source', "/domain/devices/hostdev[@type = 'usb']", '/domain/devices[not(disk)]')
+    policy, judge, indulgent = policy_of(*matches), judge_of(*matches), judge_of('/domain/no')
+    by_lines = refused = 0
+    for _ in range(6000):
+        xml = shuffled(chance)
+        try:
+            expected = findings(evaluate(policy, parse_domain(xml), HOST, TODAY))
+        except DomainXMLError as error:
+            expected = str(error)
+            refused += 1
+        assert judged(judge, xml) == expected, xml
+        assert judged(indulgent, xml) == ([] if isinstance(expected, list) else expected), xml
+        try:
+            document = read_document(xml)
+        except DomainXMLError:
+            continue
+        if document is not None and document.is_well_formed:
+            parse_xml(xml)
+            by_lines += 1
+    assert by_lines > 1000
+    assert refused > 2000
 
 
 def test_what_is_spelt_in_another_way_reads_the_same():
