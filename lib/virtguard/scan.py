@@ -4,7 +4,7 @@
 import pyexpat
 
 from .errors import DomainXMLError
-from .tree import MAX_BYTES, NAMESPACE, has_small_namespaces
+from .tree import MAX_BYTES, NAMESPACE, has_small_namespaces, may_have_long_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def _check_colons(name: str, attributes: 'Dict[str, str]') -> None:
 def _parse(data: bytes, parser: 'pyexpat.XMLParserType') -> bool:
     if len(data) > MAX_BYTES or not data.startswith(b'<') or b'\0' in data:  # UTF-16 has NUL
         return False
-    if not has_small_namespaces(data):
+    if not has_small_namespaces(data) or may_have_long_name(data):
         return False
     parser.StartDoctypeDeclHandler = _refuse_doctype
     parser.XmlDeclHandler = _check_declaration

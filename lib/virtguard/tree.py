@@ -31,6 +31,7 @@ MAX_BYTES = 4 * 1024 * 1024
 _MAX_ELEMENTS = 20000
 # Expat writes the namespace of each name in full, within one call that nothing interrupts.
 _MAX_NAMESPACES, _LONGEST_NAMESPACE, _LONGEST_PREFIX = 256, 128, 64  # of declarations; bytes
+_LONG_NAME = 50000  # bytes; libxml2 refuses longer ones
 _BUFFER = 1 << 16
 _NOTHING: 'Dict[str, str]' = {}
 
@@ -269,7 +270,7 @@ def read_tree(data: bytes) -> 'Optional[Document]':
     """
     if len(data) > MAX_BYTES or not data.startswith(b'<') or b'\0' in data:  # UTF-16 has NUL
         return None
-    if not has_small_namespaces(data):
+    if not has_small_namespaces(data) or may_have_long_name(data):
         return None
     if b'<![CDATA[]]>' in data:  # libxml2 makes a node of no text of it, and expat does not tell
         return None
@@ -304,6 +305,11 @@ def has_small_namespaces(data: bytes) -> bool:
             start = min((place for place in quotes if place >= 0), default=-1)
             if start < 0 or data.find(data[start : start + 1], start + 1, start + 2 + _LONGEST_NAMESPACE) < 0:
                 return False
+
+
+def may_have_long_name(data: bytes) -> bool:
+    """Whether a name in a document may be longer than libxml2 permits: no name has a blank or begins within a tag."""
+    return len(data) > _LONG_NAME and max(map(len, data.replace(b'<', b' ').split()), default=0) > _LONG_NAME
 
 
 def document_of(node: 'Any') -> 'Any':

@@ -49,6 +49,13 @@ _OPTIONS = {
 # the second one goes on after it, so it must never be used alone.
 _PARSER = etree.XMLParser(remove_comments=True, **_OPTIONS)
 _TOLERANT_PARSER = etree.XMLParser(remove_comments=True, recover=True, **_OPTIONS)
+# In these, the characters of markup and of rules are what they are in UTF-8: libvirt reads what virsh hands it as UTF-8,
+# whatever it declares. In UTF-7 or GBK, the same bytes may be a comment, or hide a |.
+_SAME_MARKUP = re.compile(
+    r'(?:utf-?8|(?:utf|ucs)-?(?:16|32|2|4)[bl]?e?|(?:us-)?ascii|iso[-_]?8859-[0-9]{1,2}|latin-?[0-9]+'
+    r'|(?:windows-|cp)125[0-8]|koi8-[ru])\Z',
+    re.IGNORECASE,
+)
 # libxml2 2.11 does not log what it finds after so many complaints.
 _LOGGED_COMPLAINTS = 100
 
@@ -79,15 +86,19 @@ def parse_domain(data: bytes, local: bool = False, usual: bool = False) -> Subje
 def parse_xml(data: bytes) -> 'etree._Element':
     """Parse any XML document; return its root. Nothing in it can pose as the guard's own reading of arguments.
 
-    :raises DomainXMLError: not well-formed, too large, or with a DOCTYPE
+    :raises DomainXMLError: not well-formed, too large, with a DOCTYPE, or in an encoding that hides markup
     """
     _check_size(data)
     try:
         root = _parse(data)
     except (ValueError, LookupError) as error:
         raise DomainXMLError('the XML cannot be decoded: %s' % error) from None
-    if root.getroottree().docinfo.internalDTD is not None:
+    about = root.getroottree().docinfo
+    if about.internalDTD is not None:
         raise DomainXMLError('the XML has a DOCTYPE, which no libvirt document has', 1)
+    if not _SAME_MARKUP.match(about.encoding or 'utf-8'):
+        message = 'the XML is in %s, but libvirt may read the same bytes as UTF-8: write it in UTF-8' % about.encoding
+        raise DomainXMLError(message, 1)
     for planted in list(root.iter('{%s}*' % ARG_NS)):
         try:
             planted.tag = _NOT_A_READING + tag_name(planted).rpartition(':')[2]

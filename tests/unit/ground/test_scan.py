@@ -170,6 +170,12 @@ def test_broken_documents_are_refused(inside, before):
     assert '\n' not in caught.value.message
 
 
+@pytest.mark.parametrize('inside', ['<%s/>', "<a %s='1'/>", '<?%s x?>', '<d:%s/>'])
+def test_names_that_libxml2_finds_too_long(inside):
+    assert readings((DOMAIN % inside % ('n' * 49990)).encode()) is not None
+    assert readings((DOMAIN % inside % ('n' * 50001)).encode()) is None
+
+
 @pytest.mark.parametrize('inside', BROKEN)
 def test_broken_behind_many_complaints(inside):
     """Some versions of libxml2 fall silent after a hundred."""
