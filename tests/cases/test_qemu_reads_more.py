@@ -155,7 +155,7 @@ def test_settings_of_options(arguments, denied):
     LIBVA_DRIVERS_PATH LIBVA_DRIVER_NAME VDPAU_DRIVER_PATH __EGL_VENDOR_LIBRARY_FILENAMES __EGL_VENDOR_LIBRARY_DIRS
     EGL_DRIVERS_PATH VK_ICD_FILENAMES VK_DRIVER_FILES VK_LAYER_PATH VK_INSTANCE_LAYERS VK_ADD_LAYER_PATH
     MESA_LOADER_DRIVER_OVERRIDE RENDER_SERVER_EXEC_PATH SDL_DYNAMIC_API SDL3_DYNAMIC_API IBV_DRIVERS CEPH_CONF
-    CEPH_ARGS BASH_ENV ENV FONTCONFIG_FILE RESOLV_HOST_CONF""".split(),
+    CEPH_ARGS CEPH_LIB BASH_ENV ENV SHELLOPTS PS4 FONTCONFIG_FILE RESOLV_HOST_CONF""".split(),
 )
 def test_variables_that_name_code_or_settings(name):
     assert RULE in of_variable(name)
@@ -222,6 +222,36 @@ def test_the_rule_denies_in_every_profile(name):
 )
 def test_commands_that_are_run(arguments):
     assert RULE in of_arguments(*arguments)
+
+
+@pytest.mark.parametrize(
+    'arguments, denied',
+    [
+        # NSS loads the libraries that the database of an emulated smartcard names.
+        (['-device', 'ccid-card-emulated,backend=certificates,db=/x'], True),
+        (['-device', '{"driver": "ccid-card-emulated", "db": "sql:/x"}'], True),
+        (['-set', 'device.smartcard0.db=/x'], True),
+        (['-global', 'ccid-card-emulated.db=/x'], True),
+        (['-global', 'driver=ccid-card-emulated,property=db,value=/x'], True),
+        (['-device', 'ccid-card-emulated,backend=nss-emulated'], False),
+        (['-usbdevice', 'serial::mon:stdio'], True),  # QEMU before 3.1 makes a monitor of it
+        (['-usbdevice', 'tablet'], False),
+    ],
+    ids=str,
+)
+def test_devices_that_load_code_or_are_a_monitor(arguments, denied):
+    assert (RULE in of_arguments(*arguments)) == denied
+
+
+def test_an_override_that_loads_code():
+    xml = (
+        "<domain type='kvm' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'><qemu:override><qemu:device alias='a'>"
+        "<qemu:frontend><qemu:property name='%s' type='string' value='/x'/></qemu:frontend></qemu:device></qemu:override>"
+        '</domain>'
+    )
+    for name, denied in (('db', True), ('serial', False)):
+        findings = evaluate(POLICY, parse_domain((xml % name).encode()), HOST, '2026-11-27').findings
+        assert (RULE in {finding.rule.id for finding in findings}) == denied
 
 
 @pytest.mark.parametrize('name', ['PULSE_BINARY', 'DBUS_SESSION_BUS_ADDRESS', 'DBUS_SYSTEM_BUS_ADDRESS'])
