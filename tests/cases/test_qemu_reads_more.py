@@ -245,9 +245,9 @@ def test_devices_that_load_code_or_are_a_monitor(arguments, denied):
 
 def test_an_override_that_loads_code():
     xml = (
-        "<domain type='kvm' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'><qemu:override><qemu:device alias='a'>"
-        "<qemu:frontend><qemu:property name='%s' type='string' value='/x'/></qemu:frontend></qemu:device></qemu:override>"
-        '</domain>'
+        "<domain type='kvm' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'><qemu:override>"
+        "<qemu:device alias='a'><qemu:frontend><qemu:property name='%s' type='string' value='/x'/></qemu:frontend>"
+        '</qemu:device></qemu:override></domain>'
     )
     for name, denied in (('db', True), ('serial', False)):
         findings = evaluate(POLICY, parse_domain((xml % name).encode()), HOST, '2026-11-27').findings

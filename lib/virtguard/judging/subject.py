@@ -49,8 +49,8 @@ _OPTIONS = {
 # the second one goes on after it, so it must never be used alone.
 _PARSER = etree.XMLParser(remove_comments=True, **_OPTIONS)
 _TOLERANT_PARSER = etree.XMLParser(remove_comments=True, recover=True, **_OPTIONS)
-# In these, the characters of markup and of rules are what they are in UTF-8: libvirt reads what virsh hands it as UTF-8,
-# whatever it declares. In UTF-7 or GBK, the same bytes may be a comment, or hide a |.
+# In these, characters of markup and of rules are what they are in UTF-8. libvirt reads what virsh hands it as UTF-8,
+# whatever it declares; in UTF-7 or GBK, the same bytes may be a comment, or hide a |.
 _SAME_MARKUP = re.compile(
     r'(?:utf-?8|(?:utf|ucs)-?(?:16|32|2|4)[bl]?e?|(?:us-)?ascii|iso[-_]?8859-[0-9]{1,2}|latin-?[0-9]+'
     r'|(?:windows-|cp)125[0-8]|koi8-[ru])\Z',

@@ -96,7 +96,7 @@ def test_encodings(encoding, declared):
 
 @pytest.mark.parametrize('declared', ['UTF-7', 'utf-7', 'GBK', 'Shift_JIS', 'EUC-JP', 'BIG5', 'HZ', 'ISO-2022-JP'])
 def test_encodings_in_which_bytes_may_be_other_markup(declared):
-    """libvirt reads all as UTF-8. In GBK, the | behind a letter may be a part of it; in UTF-7, a text may be a comment."""
+    """libvirt reads UTF-8. In GBK, the | behind a letter may be a part of it; in UTF-7, text may be a comment."""
     error = refuse(("<?xml version='1.0' encoding='%s'?><domain/>" % declared).encode())
     if 'not well-formed' not in error.message:  # a system need not know all of them
         said = 'the XML is in %s, but libvirt may read the same bytes as UTF-8: write it in UTF-8'
