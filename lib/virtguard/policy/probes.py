@@ -7,7 +7,7 @@ from ..locations import plain_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Tuple, Union
+    from typing import List, Tuple, Union
 
     from .yaml_reader import Reader
 
@@ -57,6 +57,6 @@ def _read_places(reader: 'Reader', node: 'yaml.Node', key: str) -> 'Tuple[str, .
     return tuple(places)
 
 
-def shown(places: 'Tuple[Tuple[str, ...], Tuple[str, ...]]') -> str:
-    """Places as a policy names them; '' where there are none."""
-    return '; '.join('%s: %s' % (key, ', '.join(paths)) for key, paths in zip(_PLACES, places) if paths)
+def keyed(places: 'Tuple[Tuple[str, ...], Tuple[str, ...]]') -> 'List[Tuple[str, Tuple[str, ...]]]':
+    """The places of a rule by the keys that a policy has them under; only keys that have some."""
+    return [(key, paths) for key, paths in zip(_PLACES, places) if paths]

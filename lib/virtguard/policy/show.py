@@ -9,7 +9,7 @@ import json
 import re
 
 from .. import model, wording
-from .probes import REAL_PATH
+from .probes import REAL_PATH, keyed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,8 +70,7 @@ def _rule(rule: model.Rule) -> 'Iterator[Tuple[str, object]]':
 
 
 def _places(rule: model.Rule) -> model.ValueSet:
-    lists = zip(('is-path', 'lies-below'), rule.places)
-    shown = ['%s: [%s]' % (key, ', '.join(map(_scalar, paths))) for key, paths in lists if paths]
+    shown = ['%s: [%s]' % (key, ', '.join(map(_scalar, paths))) for key, paths in keyed(rule.places)]
     return model.ValueSet('{%s: {%s}}' % (REAL_PATH, ', '.join(shown)), (), '')
 
 

@@ -3,7 +3,7 @@
 
 from ... import model, wording
 from ...errors import GuardError, suggest
-from ...policy.probes import shown as shown_places
+from ...policy.probes import keyed
 from ...policy.show import bounds_of
 from ...reporting.lines import padded, wrapped
 from .. import loading
@@ -68,7 +68,8 @@ def _explain(rule: model.Rule) -> str:
         shown = ', '.join(rule.values[:3])
         more = len(rule.values) - 3
         rows.append(('values', filled('%s and %d more', shown, more) if more > 0 else shown))
-    rows.append(('probe', ' '.join(part for part in (rule.probe, shown_places(rule.places)) if part)))
+    places = '; '.join('%s: %s' % (key, ', '.join(paths)) for key, paths in keyed(rule.places))
+    rows.append(('probe', ' '.join(part for part in (rule.probe, places) if part)))
     for condition in rule.host:
         relation = '%s is not one of %s' if condition.negated else '%s is %s'
         values = condition.values if condition.span is None else map(' '.join, bounds_of(condition.span))
