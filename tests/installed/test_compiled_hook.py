@@ -72,10 +72,11 @@ def test_an_id_in_any_spelling(installed, compiled, id, rule, status):
             compiled.unlink()
 
 
-@pytest.mark.skipif(not pathlib.Path('/usr/share/osinfo/os').is_dir(), reason='there is no osinfo-db here')
 def test_the_answer_is_the_same_with_and_without_osinfo_db(installed, compiled):
     """Read, compiled, and gone since: the table of the package knows the same, and a compiled answer is stale."""
     need_mount_namespaces()
+    if not pathlib.Path('/usr/share/osinfo/os').is_dir():
+        missing('there is no osinfo-db here')
     documents = sorted((CHECKOUT / 'tests/cases/guest-os-before-2009').glob('*.xml'))
     assert len(documents) > 5
     with_it = answers(installed, documents)

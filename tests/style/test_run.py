@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from support.capabilities import missing
 from support.paths import TESTS
 
 STAND_INS = {
@@ -128,7 +129,7 @@ def test_ci_fails_when_something_is_left_in_the_checkout(checkout):
 
 def test_root_leaves_nothing_in_the_checkout_of_a_user(checkout):
     if os.geteuid() != 0:
-        pytest.skip('needs root')
+        missing('needs root')
     for path in [checkout.root, *checkout.root.rglob('*')]:
         os.chown(str(path), 65534, 65534)
     assert checkout.run('--no-install', 'tests')[0] == 0

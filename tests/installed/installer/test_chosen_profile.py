@@ -8,6 +8,7 @@ import subprocess
 import pytest
 from installation import DENIED, Installed, domain_xml, run_installer
 from installing import OFFERED, POLICY, PROFILES, edit, install, listed, settings, shipped, tree
+from support.capabilities import missing
 
 SYSTEMS = {
     'rhel 8.10': ('rhel-8', 'ID="rhel"\nID_LIKE="fedora"\nVERSION_ID="8.10"\n'),
@@ -206,7 +207,7 @@ def test_another_profile_than_the_edited_one_is_only_offered(root):
 def test_profile_of_a_user_s_own_checkout(root, checkout):
     """What is installed from is the user's; only what is installed must be root's."""
     if os.geteuid() != 0:
-        pytest.skip('needs root')
+        missing('needs root')
     for path in [checkout, *checkout.rglob('*')]:
         os.chown(str(path), 65534, 65534)
     install(root, '--profile', 'rhel-9', checkout=checkout)

@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 from installing import install
+from support.capabilities import missing
 
 # --- a host: install.sh without --root
 
@@ -115,5 +116,5 @@ def test_without_proc(root):
     """As in the chroot that an image is made in."""
     prefix = ['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs tmpfs /proc && exec "$@"', 'sh']
     if os.geteuid() != 0 or subprocess.call([*prefix, 'true'], stderr=subprocess.DEVNULL) != 0:
-        pytest.skip('needs root and a mount namespace')
+        missing('needs root and a mount namespace')
     assert 'linked' in install(root, prefix=prefix).stdout

@@ -10,6 +10,7 @@ import sys
 import pytest
 from installation import DENIED, Installed, copy_checkout
 from installing import edit, install, make_old_layout
+from support.capabilities import missing
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def in_place_of(tmp_path):
         command = ['unshare', '--mount', '--', 'sh', '-c', 'mount --bind "$0" "$1" && shift && exec "$@"']
         command += [str(script), program]
         if os.geteuid() != 0 or subprocess.call([*command, 'true'], stderr=subprocess.DEVNULL) != 0:
-            pytest.skip('needs root and a mount namespace')
+            missing('needs root and a mount namespace')
         return command
 
     return prefix
@@ -194,7 +195,7 @@ def test_read_only(root, read_only, installed_before, option):
     (root / 'usr').mkdir(parents=True)
     (root / 'etc').mkdir()
     if os.geteuid() != 0 or subprocess.call([*namespace, 'true'], stderr=subprocess.DEVNULL) != 0:
-        pytest.skip('needs root and a mount namespace')
+        missing('needs root and a mount namespace')
     if installed_before:
         install(root)
     before = contents(root)
@@ -207,7 +208,7 @@ def test_read_only(root, read_only, installed_before, option):
 
 def test_one_installer_at_a_time(root):
     if not shutil.which('flock'):
-        pytest.skip('needs flock (util-linux)')
+        missing('needs flock (util-linux)')
     root.mkdir()
     result = install(root, prefix=['flock', str(root)], status=1)
     assert 'another install.sh is at work' in result.stderr
