@@ -210,6 +210,7 @@ def ask_facts(rule: model.Rule, host: model.HostFacts) -> 'Tuple[model.Answer, s
 
 def _ask_probe(rule: model.Rule, host: model.HostFacts, asked: str) -> 'Tuple[model.Answer, str]':
     """What the host answers, and why."""
+    host.asking = rule.id
     answered = host.probe(rule.probe or '', asked)
     if isinstance(answered, str):
         from .locations import is_path, lies_below

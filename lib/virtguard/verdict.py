@@ -221,11 +221,11 @@ class HostFacts:
 
     `arch` is the kernel's name of the machine (x86_64), `container` the container technology the host itself runs in
     or 'none', `os` the ID and VERSION_ID of os-release joined with '-' (rhel-8.10). `probe(name, subject)` answers a
-    rule's probe about one matched node. `evidence` tells, for a fact that is not obvious, what shows it;
-    `os_like` is ID_LIKE of os-release.
+    rule's probe about one matched node; `asking` is the id of that rule. `evidence` tells, for a fact that is not
+    obvious, what shows it; `os_like` is ID_LIKE of os-release.
     """
 
-    __slots__ = ('arch', 'container', 'os', 'probe', 'evidence', 'os_like')
+    __slots__ = ('arch', 'container', 'os', 'probe', 'evidence', 'os_like', 'asking')
 
     def __init__(
         self,
@@ -242,6 +242,7 @@ class HostFacts:
         self.probe = probe
         self.evidence = evidence or {}
         self.os_like = os_like
+        self.asking = ''
 
 
 class Verdict:

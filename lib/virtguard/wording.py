@@ -161,11 +161,13 @@ def happening(occurrence: 'Occurrence', verdict: Verdict) -> str:
     return '%s: %s, was %s' % (text, escape(occurrence.after) or 'gone', escape(occurrence.before))
 
 
-def failure(domain: str, reason: str, hint: str = '') -> str:
-    """The text where no verdict could be reached."""
-    lines = ["%s: domain '%s' could not be judged: %s" % (PROGRAM, escape(domain), escape(reason))]
+def failure(domain: str, reason: str, hint: str = '', texts: 'Optional[Texts]' = None) -> str:
+    """The text where no verdict could be reached, in English if there are no `texts`."""
+    texts = texts or {}
+    why = escape(translated(texts, reason))
+    lines = ['%s: %s' % (PROGRAM, fill(texts, "domain '%s' could not be judged: %s", escape(domain), why))]
     if hint:
-        lines.append('  next: ' + escape(hint))
+        lines.append('  ' + fill(texts, 'next: %s', escape(translated(texts, hint))))
     return cap(lines, '')
 
 

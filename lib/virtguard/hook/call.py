@@ -63,6 +63,8 @@ def main(arguments: 'Sequence[str]', policy_path: str, log_file: str) -> int:
         return call.fail('judging took longer than %s' % slow, of_document=True)
     except errors.Expired as expired:
         doing = _STAGES.get(call.stage, call.stage)
+        if call.asked:
+            return call.fail_at_path(*call.asked)
         if str(expired):
             return call.fail('%s passed while %s' % (expired, doing))
         return call.fail('the deadline of %g seconds passed while %s' % (call.settings['deadline'], doing))
@@ -131,6 +133,8 @@ class Call:
         self._uuid = ''
         self.settings: 'Dict[str, Any]' = dict(DEFAULT_SETTINGS)
         self.stage = 'starting'
+        self.asked: 'Sequence[str]' = ()  # by a probe: the rule, and a path that the document names
+        self._texts: 'Callable[[], Dict[str, str]]' = dict
         self._stage_began = self.started
 
     def arm(self) -> None:
@@ -201,6 +205,7 @@ class Call:
 
     def _decide_by(self, compiled: 'CompiledPolicy') -> 'Dict[str, Any]':
         host = read_facts(compiled.needed_facts)
+        self._texts = compiled.texts
         self.note('judging')
         verdict, candidates = compiled.judge(self._xml, host, today(), self.operation == 'start')
         if verdict is None:
@@ -232,15 +237,20 @@ class Call:
         fields: 'Optional[List[Any]]' = None,
         xml_sha256: str = '',
         uuid: str = '',
+        texts: 'Optional[Dict[str, str]]' = None,
+        asked: 'Sequence[str]' = (),
     ) -> None:
         """Note what is being done, and what was found out on the way."""
         self.stage = stage
+        self.asked = asked
         self._stage_began = time.monotonic()
         self._xml_sha256 = xml_sha256 or self._xml_sha256
         self._uuid = uuid or self._uuid
         self._policy_fields = self._policy_fields if fields is None else fields
         if settings is not None:
             self.settings.update(settings)
+        if texts is not None:
+            self._texts = lambda: texts
         if self._armed:
             self.arm()
 
@@ -255,10 +265,24 @@ class Call:
         _write_stderr(result['text'] + note)
         return status
 
-    def fail(self, reason: str, hint: str = '', of_document: bool = False) -> int:
+    def fail_at_path(self, rule: str, path: str) -> int:
+        """Answer where a probe waits for a path. Whoever defines a domain chooses its paths, too, and can make one that
+        never answers (FUSE): so the document is the reason."""
+        from .. import model
+
+        phrase = 'the deadline of %s seconds passed while the rule %s looked at %s, which the domain names'
+        reason = model.Phrase(phrase, '%g' % self.settings['deadline'], rule, path)
+        hint = 'mend or unmount the file system there (findmnt lists them), or name another path (virsh edit)'
+        return self.fail(reason, hint, True, self._texts())
+
+    def fail(
+        self, reason: str, hint: str = '', of_document: bool = False, texts: 'Optional[Dict[str, str]]' = None
+    ) -> int:
         """Answer without a verdict: as the policy's `failure` says, unless the document is the reason.
 
         Whoever defines a domain chooses its document. So the domain is refused then, unless the mode is `audit`.
+
+        :param texts: what the user is told it in; English without
         """
         journal, wording, worker = sturdily(_import_reporters)
         status, outcome, answer = self._undecided(), ERROR, 'is refused'
@@ -278,7 +302,7 @@ class Call:
         recorded = not self._is_to_be_recorded(status, outcome) or self._record(fields)
         if status == ADMITTED:
             return ADMITTED if recorded or not self.settings['audit'] else self._refuse_unrecorded()
-        _write_stderr(wording.failure(self._name, reason, hint))
+        _write_stderr(wording.failure(self._name, reason, hint, texts))
         return status
 
     def _is_to_be_recorded(self, status: int, outcome: str) -> bool:

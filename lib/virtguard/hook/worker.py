@@ -5,8 +5,8 @@ It runs apart because limits must also hold inside C code (a pathological expres
 large) and inside the kernel (a probe on a dead device), where no signal handler runs. It keeps only libvirt's standard
 input open. So the hook can kill it, or abandon it if even that does not help, and answer itself.
 
-Its messages are dictionaries: any number of {stage, settings, fields, xml_sha256, uuid}, to say what is going on, then
-one result.
+Its messages are dictionaries: any number of {stage, settings, fields, texts, xml_sha256, uuid, asked}, to say what is
+going on, then one result.
 """
 
 import _signal
@@ -86,7 +86,7 @@ def ask(task: Task, call: 'Any') -> 'Message':
         os.close(reader)
         _Worker(writer, task).run()
     os.close(writer)
-    result = _result_of(worker, Reader(reader), Clock(worker), call)
+    result = _result_of(worker, Reader(reader), call)
     os.close(reader)
     if result is None:
         _, status = os.waitpid(worker, 0)
@@ -102,7 +102,7 @@ def ask(task: Task, call: 'Any') -> 'Message':
     return result
 
 
-def _result_of(worker: int, messages: Reader, clock: Clock, call: 'Any') -> 'Optional[Message]':
+def _result_of(worker: int, messages: Reader, call: 'Any') -> 'Optional[Message]':
     """The last message of a worker; None if it has ended without one.
 
     This uses no signals, so none can come between a verdict and its use, or when another process has got the number.
@@ -110,9 +110,12 @@ def _result_of(worker: int, messages: Reader, clock: Clock, call: 'Any') -> 'Opt
     poll = select.poll()
     poll.register(messages.descriptor, select.POLLIN)
     had = memory(worker)
+    # Apart, so that a document whose paths answer slowly does not let the deadline pass at something else.
+    of_document, of_host = Clock(worker), Clock(worker)
     try:
         while True:
-            left = min(clock.left(call.settings['deadline']), call.patience())
+            left = min(clock.left(call.settings['deadline']) for clock in (of_document, of_host))
+            left = min(left, call.patience())
             if not poll.poll(min(left, _LOOK) * 1000):
                 if call.is_judging() and memory(worker) - had > MEMORY:
                     raise DomainXMLError(too_much_memory())
@@ -121,7 +124,9 @@ def _result_of(worker: int, messages: Reader, clock: Clock, call: 'Any') -> 'Opt
                 if message is None or 'stage' not in message:
                     return message
                 call.note(**message)
-                clock.begin_stage(call.stage in _WAITING, call.is_judging())
+                waits = call.stage in _WAITING
+                of_document.begin_stage(waits and bool(call.asked), call.is_judging())
+                of_host.begin_stage(waits and not call.asked, call.is_judging())
     except (Expired, DomainXMLError):
         os.kill(worker, _signal.SIGKILL)  # it was not waited for, so the number is still its own
         os.waitpid(worker, os.WNOHANG)
@@ -186,13 +191,14 @@ class _Worker:
         if policy is None:
             self._begin('policy', task.deadline)
             policy = self._load_policy()
-            self._begin('xml', policy.deadline, settings=policy.settings(), fields=policy.fields())
+            told = {'settings': policy.settings(), 'fields': policy.fields(), 'texts': policy.texts}
+            self._begin('xml', policy.deadline, **told)
         xml = task.read_domain() if task.xml is None else task.xml
         self._begin('loading', policy.deadline)
         parse_domain, evaluate, read_facts, today = self._load_judge()
         host = task.host or read_facts(policy.needed_facts())
         if task.compiled is None:
-            host.probe = self._telling(host.probe)
+            host.probe = self._telling(host)
         # A library that gets no memory may go on with what it has, and find nothing. So this limit is only for what
         # grows faster than the hook looks.
         limit_memory(4 * MEMORY)
@@ -207,7 +213,7 @@ class _Worker:
     ) -> 'Optional[model.Verdict]':
         """The verdict, where only a probe was missing: lxml takes longer to load than all else that a start does."""
         today = self._task.sturdily(_import_describers)
-        host.probe = self._telling(host.probe)
+        host.probe = self._telling(host)
         self._judging = True
         self._begin('judging', compiled.policy.deadline)
         verdict, _ = compiled.judge(xml, host, today(), self._task.starting, may_probe=True)
@@ -216,11 +222,14 @@ class _Worker:
         self._judging = False
         return verdict
 
-    def _telling(self, probe: 'Callable[[str, str], Any]') -> 'Callable[[str, str], Any]':
-        """The same probe, which tells the hook when it begins and ends: only there is a device waited for."""
+    def _telling(self, host: model.HostFacts) -> 'Callable[[str, str], Any]':
+        """The host's probe, which tells the hook when it begins and ends: only there is a device waited for. If it
+        looks at a path that the document names, also which one, and for which rule."""
+        probe = host.probe
 
         def telling(name: str, subject: str) -> 'Any':
-            self._send({'stage': 'probe'})
+            is_path = '/' in subject and name != 'infiniband-vf'
+            self._send({'stage': 'probe', 'asked': (host.asking, subject) if is_path else ()})
             try:
                 return probe(name, subject)
             finally:

@@ -2,6 +2,7 @@
 """The deadline of the installed hook, and what is left of a call that is over."""
 
 import contextlib
+import ctypes
 import os
 import pathlib
 import signal
@@ -9,7 +10,9 @@ import time
 
 import pytest
 from hooked import ENDLESS_RULE, refused, start_hook
+from support.capabilities import missing
 
+MNT_DETACH = 2  # sys/mount.h
 LARGE = b"<domain type='kvm'><name>vm</name>" + b'<a/>' * 5000 + b'</domain>'
 
 pytestmark = [
@@ -177,15 +180,54 @@ def test_what_is_stopped_for_ever_ends_by_the_clock(installed, clean, journal):
     assert until_gone(installed) == []
 
 
-def test_deadline_inside_a_probe(installed, clean, journal, sysfs):
-    """A device whose driver does not answer: here a FIFO that nobody writes to."""
+@pytest.mark.parametrize('failure, status', [('deny', 2), ('admit', 0)])
+def test_deadline_inside_a_probe(installed, clean, journal, sysfs, failure, status):
+    """A device whose driver does not answer: here a FIFO that nobody writes to. No domain can make it so."""
     device = sysfs / '0000:03:10.1'
     device.mkdir()
     os.mkfifo(str(device / 'class'))
     hostdev = b"""<hostdev mode='subsystem' type='pci' managed='yes'><source>
         <address domain='0x0000' bus='0x03' slot='0x10' function='0x1'/></source></hostdev></devices>"""
-    with installed.with_policy(deadline='2'):
-        refused(installed.run_hook('vm', 'prepare', clean.replace(b'</devices>', hostdev), timeout=60))
+    with installed.with_policy(deadline='2', failure=failure):
+        result = installed.run_hook('vm', 'start', clean.replace(b'</devices>', hostdev), timeout=60)
+    assert result.returncode == status
     (record,) = journal.records()
     assert 'the deadline of 2 seconds passed while probing the host' in record['MESSAGE'][0]
+    assert until_gone(installed) == []
+
+
+@pytest.fixture
+def silent(tmp_path):
+    """A file on a file system whose server never answers. Anybody may mount one (FUSE)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    try:
+        server = os.open('/dev/fuse', os.O_RDWR)
+    except OSError as error:
+        missing('there is no FUSE here: %s' % error)
+    options = b'fd=%d,rootmode=40000,user_id=0,group_id=0' % server
+    if libc.mount(b'silent', os.fsencode(str(tmp_path)), b'fuse', ctypes.c_ulong(0), options) != 0:
+        missing('nothing can be mounted by FUSE: %s' % os.strerror(ctypes.get_errno()))
+    yield str(tmp_path / 'disk.img')
+    os.close(server)
+    assert libc.umount2(os.fsencode(str(tmp_path)), MNT_DETACH) == 0
+
+
+@pytest.mark.parametrize('mode, language, status', [('enforce', 'en', 2), ('enforce', 'ja', 2), ('audit', 'en', 0)])
+def test_a_path_of_the_domain_that_never_answers(installed, clean, journal, silent, mode, language, status):
+    """Whoever names it must not choose the answer of a policy that admits what cannot be judged."""
+    disk = "<disk type='file'><source file='%s'/><target dev='vdb'/></disk></devices>" % silent
+    text = 'policy: x\nextends: kvm-baseline\nmode: %s\nfailure: admit\ndeadline: 1\nlanguage: %s\n'
+    with installed.with_policy(text % (mode, language)):
+        result = installed.run_hook('vm', 'start', clean.replace(b'</devices>', disk.encode()), timeout=60)
+    reason = 'the deadline of 1 seconds passed while the rule kvm-host-system-link looked at %s, which' % silent
+    (record,) = journal.records()
+    assert reason in record['MESSAGE'][0]
+    assert record['VIRT_GUARD_DECISION'] == ['would-deny' if mode == 'audit' else 'error']
+    told = result.stderr.decode()
+    assert (result.returncode, bool(told)) == (status, bool(status))
+    if status and language == 'en':
+        assert reason in told and '\n  next: mend or unmount the file system there' in told
+    elif status:
+        shown = "virt-guard: ドメイン 'vm' を判定できませんでした: 制限時間 1 秒以内に、ルール kvm-host-system-link は"
+        assert told.startswith(shown) and silent in told and '\n  次の手順: ' in told
     assert until_gone(installed) == []

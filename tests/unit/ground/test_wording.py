@@ -106,6 +106,17 @@ def test_failure():
     assert wording.failure('payroll', 'no policy', 'install it').splitlines()[1] == '  next: install it'
 
 
+def test_failure_in_another_language():
+    texts = {
+        "domain '%s' could not be judged: %s": '%s ? %s',
+        'no %s': 'ohne %s',
+        'wait': 'warten',
+        'next: %s': 'dann: %s',
+    }
+    reason = model.Phrase('no %s', 'path\n')
+    assert wording.failure('vm', reason, 'wait', texts) == 'virt-guard: vm ? ohne path\\n\n  dann: warten\n'
+
+
 def test_names_are_shown_as_they_are():
     text = wording.refusal(verdict(finding('a', evidence='<x a="漢">', remedy='ändern'), domain_name='ünïcödé'))
     assert text.startswith("virt-guard: domain 'ünïcödé' denied by policy 'example': a\n")

@@ -3,11 +3,13 @@
 
 import gc
 import os
+import time
 
 import pytest
-from virtguard.errors import GuardError
+from support import made
+from virtguard.errors import Expired, GuardError
 from virtguard.hook.worker import Task, ask, stated_uuid
-from virtguard.model import Policy
+from virtguard.model import HostFacts, Policy
 from virtguard.pipe import Reader, write_message
 from virtguard.policy.load import note_on_reading
 
@@ -37,17 +39,20 @@ def test_stated_uuid(document, uuid):
 class Waiting:
     """As much of a call of the hook as `ask` needs."""
 
-    settings = {'deadline': 60.0}
     stage = ''
+    asked = ()
 
-    def note(self, stage, **told):
-        self.stage = stage
+    def __init__(self, deadline=60.0):
+        self.settings = {'deadline': deadline}
+
+    def note(self, stage, asked=(), **told):
+        self.stage, self.asked = stage, asked
 
     def patience(self):
         return 60.0
 
     def is_judging(self):
-        return False
+        return self.stage in ('judging', 'probe')
 
 
 def test_a_worker_collects_garbage_although_the_hook_does_not():
@@ -63,6 +68,27 @@ def test_a_worker_collects_garbage_although_the_hook_does_not():
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize('second, expires', [('infiniband-vf', False), ('multipath-device', True)])
+def test_paths_that_answer_slowly_take_no_time_from_the_devices_of_the_host(second, expires):
+    """Else a document could let the deadline pass where the policy's `failure` decides."""
+    rules = tuple(
+        made.rule('/domain/devices/%s/source/@dev' % element, element, probe=probe)
+        for element, probe in (('disk', 'multipath-device'), ('hostdev', second))
+    )
+    host = HostFacts(None, None, None, lambda name, subject: time.sleep(1.2))
+    devices = "<devices><disk><source dev='/a'/></disk><hostdev><source dev='/b'/></hostdev></devices>"
+    policy = Policy('a', 'enforce', 'deny', 2.0, False, rules, '', '')
+    task = Task('/p', None, lambda load: load(), lambda: os.open('/dev/null', os.O_RDWR), 2.0, policy)
+    task.xml, task.host = ("<domain type='kvm'><name>a</name>%s</domain>" % devices).encode(), host
+    call = Waiting(2.0)
+    if expires:
+        with pytest.raises(Expired):
+            ask(task, call)
+        assert call.asked == ('hostdev', '/b')
+    else:
+        assert ask(task, call)['outcome'] == 'admit'
 
 
 def test_messages_in_pieces():
