@@ -26,9 +26,9 @@ _AT = {
 }
 _KNOWN_FROM = {
     'list': "the vendor's list of unsupported features for this release",
-    'document': 'another document of the vendor for this release',
+    'document': 'a document of the vendor for this release or, in a list about isolation, of QEMU, libvirt or others',
     'source': 'the source of the packages of this release',
-    'derived': 'derived from what the vendor says of neighbouring releases',
+    'derived': "derived from neighbouring releases of the vendor or, in a list about isolation, from libvirt's format",
     model.UNCONFIRMED: 'unconfirmed: common knowledge, which no document at hand confirms',
 }
 
