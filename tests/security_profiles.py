@@ -32,6 +32,7 @@ HAVE = {
     'kvm-host-path-dotdot': (0, ''),
     'kvm-filesystem-system-path': (1, 'builders of appliances that share / or /run'),
     'kvm-filesystem-system-link': (None, ''),
+    'kvm-filesystem-medium-link': (None, ''),
     'kvm-filesystem-9p': (3, 'folders of vagrant-libvirt; Incus'),
     'kvm-filesystem-share': (3, 'vagrant, virt-manager, KubeVirt'),
     'kvm-disk-directory': (1, 'floppies made of a directory with drivers'),
