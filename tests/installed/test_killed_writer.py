@@ -17,6 +17,16 @@ from virtguard.policy import load
 WRITING = 'openat mkdir write pwrite64 ftruncate fchmod fsync rename unlink connect sendto'.split()
 CALL = re.compile(r'(%s)\((.*)' % '|'.join(WRITING))
 NEW = ['waiver', 'add', 'guest', 'tpm-passthrough', '--until', 'today', '--reason', 'r']
+# Of one rule, because the command is run some hundred times, and reads the policy each time.
+POLICY = '''policy: small
+rules:
+- id: tpm-passthrough
+  title: TPM of the host
+  action: deny
+  match: /domain/devices/tpm/backend[@type='passthrough']
+  why: why
+  remedy: remedy
+'''
 # A command, the drop-in that it writes, and the command that has made what it changes.
 COMMANDS = {
     'waiver add': (NEW, '60-waivers.yaml', None),
@@ -31,7 +41,7 @@ def host(tmp_path_factory):
     if shutil.which('strace') is None:
         missing('strace is not installed')
     installed = newly_installed(tmp_path_factory.mktemp('host'))
-    installed.write_policy()
+    installed.policy.write_text(POLICY)
     (installed.root / 'etc/libvirt/qemu').mkdir(parents=True)
     (installed.root / 'etc/libvirt/qemu/guest.xml').write_bytes(DENIED)
     return installed
