@@ -18,7 +18,7 @@ WRITING = 'openat mkdir write pwrite64 ftruncate fchmod fsync rename unlink conn
 CALL = re.compile(r'(%s)\((.*)' % '|'.join(WRITING))
 NEW = ['waiver', 'add', 'guest', 'tpm-passthrough', '--until', 'today', '--reason', 'r']
 # Of one rule, because the command is run some hundred times, and reads the policy each time.
-POLICY = '''policy: small
+POLICY = """policy: small
 rules:
 - id: tpm-passthrough
   title: TPM of the host
@@ -26,7 +26,7 @@ rules:
   match: /domain/devices/tpm/backend[@type='passthrough']
   why: why
   remedy: remedy
-'''
+"""
 # A command, the drop-in that it writes, and the command that has made what it changes.
 COMMANDS = {
     'waiver add': (NEW, '60-waivers.yaml', None),
