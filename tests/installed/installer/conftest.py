@@ -3,6 +3,7 @@
 
 import glob
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -12,11 +13,23 @@ from support.capabilities import missing
 LIBVIRT = ('/usr/lib/libvirt.so.0', '/usr/lib64/libvirt.so.0', '/usr/lib/*/libvirt.so.0')
 
 
+@pytest.fixture(scope='session')
+def _only_root(tmp_path_factory):
+    return tmp_path_factory.mktemp('installer') / 'root'
+
+
 @pytest.fixture
-def root(tmp_path):
-    path = tmp_path / 'root'
-    path.mkdir()
-    return path
+def no_root(_only_root):
+    """Where a root can be, at the same path for all tests: begin_installed copies what holds that path."""
+    if _only_root.exists():
+        shutil.rmtree(str(_only_root))
+    return _only_root
+
+
+@pytest.fixture
+def root(no_root):
+    no_root.mkdir()
+    return no_root
 
 
 @pytest.fixture

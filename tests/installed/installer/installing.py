@@ -2,6 +2,7 @@
 """install.sh below a root of its own, and what it leaves there: helpers of its tests."""
 
 import os
+import shutil
 import stat
 
 from installation import CHECKOUT, run_installer
@@ -54,6 +55,24 @@ def install(root, *options, status=0, **kw):
     result = run_installer(root, *options, **kw)
     assert result.returncode == status, result.stdout + result.stderr
     return result
+
+
+_begun = {}
+
+
+def begin_installed(root, *options):
+    """What `install` makes in an empty directory, for tests of what follows. install.sh runs once for all tests that
+    ask for the same at the same path; the others get a copy, with the same times."""
+    assert not root.exists() or not any(root.iterdir())
+    request = (str(root), root.exists(), *options)
+    if request not in _begun:
+        install(root, *options)
+        _begun[request] = root.with_name('installed-%d' % len(_begun))
+        shutil.copytree(str(root), str(_begun[request]), symlinks=True)
+    else:
+        if root.exists():
+            root.rmdir()
+        shutil.copytree(str(_begun[request]), str(root), symlinks=True)
 
 
 def edit(path, old, new):

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 from installation import Installed
-from installing import FOREIGN, edit, install, shipped, tree
+from installing import FOREIGN, begin_installed, edit, install, shipped, tree
 
 # --- planted links
 
@@ -57,7 +57,7 @@ def test_no_directory_is_reached_by_a_link(root, tmp_path, directory, option):
     ],
 )
 def test_no_file_is_written_through_a_link(root, tmp_path, checkout, name):
-    install(root)
+    begin_installed(root)
     (root / 'etc/virt-guard/policy.yaml').write_bytes(shipped('rhel-8') + b'deadline: 7\n')
     name = name.replace('TREE', str(Installed(root).tree))
     victim = tmp_path / 'victim'

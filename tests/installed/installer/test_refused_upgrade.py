@@ -9,13 +9,13 @@ import sys
 
 import pytest
 from installation import DENIED, Installed, copy_checkout
-from installing import edit, install, make_old_layout
+from installing import begin_installed, edit, install, make_old_layout
 from support.capabilities import missing
 
 
 @pytest.fixture
-def root(tmp_path):
-    return tmp_path / 'root'
+def root(no_root):
+    return no_root
 
 
 def contents(root):
@@ -47,7 +47,7 @@ def contents(root):
 def test_what_fails_the_proof_leaves_everything_as_it_was(root, tmp_path, installed_before, file, old, new, complaint):
     root.mkdir()
     if installed_before:
-        install(root, '--mode', 'audit')
+        begin_installed(root, '--mode', 'audit')
     before = contents(root)
     checkout = copy_checkout(tmp_path / 'checkout')
     text = (checkout / file).read_text('utf-8')
@@ -95,7 +95,7 @@ def other_version(tmp_path):
 
 def test_half_a_copy_is_never_put_back(root, in_place_of, other_version):
     """Where no more fits into /tmp."""
-    install(root)
+    begin_installed(root)
     before = contents(root)
     half = 'case $3 in */usr/sbin/virt-guard-hook) head -c 100 "$3" >"$4"; exit 1 ;; esac'
     install(root, checkout=other_version, prefix=in_place_of('cp', half), status=1)
@@ -104,7 +104,7 @@ def test_half_a_copy_is_never_put_back(root, in_place_of, other_version):
 
 def test_a_signal_while_changes_are_put_back_does_not_stop_that(root, in_place_of, other_version):
     """A signal while what was changed is put back."""
-    install(root)
+    begin_installed(root)
     (root / 'etc/libvirt/hooks/qemu').unlink()
     before = contents(root)
     first = in_place_of('ln', 'case $4 in */hooks/.virt-guard.*) exit 1 ;; esac')
@@ -137,7 +137,7 @@ def test_no_signal_comes_between_the_program_and_its_link(root, in_place_of):
 
 def test_the_program_in_use_never_judges_by_the_policy_of_the_proof(root, tmp_path):
     """Not even one that cannot be executed now: when it can be again is not for the proof to say."""
-    install(root)
+    begin_installed(root)
     there = Installed(root)
     there.program.chmod(0o644)
     before = there.program.read_bytes()
@@ -149,7 +149,7 @@ def test_the_program_in_use_never_judges_by_the_policy_of_the_proof(root, tmp_pa
 
 
 def test_what_runs_that_were_killed_have_left(root):
-    install(root)
+    begin_installed(root)
     left = [
         root / name
         for name in (

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 from installation import DENIED, Installed
-from installing import FOREIGN, SETTINGS, install, shipped, tree
+from installing import FOREIGN, SETTINGS, begin_installed, install, shipped, tree
 
 # --- uninstall
 
@@ -37,7 +37,7 @@ def test_uninstall_removes_only_directories_it_made(root, hooks_existed):
 
 
 def test_uninstall_keeps_what_is_not_its_own(root):
-    install(root)
+    begin_installed(root)
     there = Installed(root)
     edited = shipped('rhel-8') + b'deadline: 7\n'
     there.policy.write_bytes(edited)
@@ -67,7 +67,7 @@ def test_uninstall_keeps_what_is_not_its_own(root):
 @pytest.mark.parametrize('text', ['deadline: 9', '# until the tests are done', 'mode: {audit-until: 2099-01-31}'])
 def test_uninstall_keeps_settings_of_the_site(root, text):
     """What --mode writes is not one: that goes with the guard."""
-    install(root, '--mode', 'audit')
+    begin_installed(root, '--mode', 'audit')
     with (root / SETTINGS).open('a') as file:
         file.write(text + '\n')
     assert 'kept       %s (a drop-in of yours)' % (root / SETTINGS) in install(root, '--uninstall').stdout

@@ -158,6 +158,17 @@ def test_a_list_with_only_other_settings_is_not_edited(policy, pristine, before,
     assert (made.load().mode, made.load().failure) == ('enforce', 'deny')
 
 
+@pytest.mark.parametrize('profile', sorted(profiles()))
+def test_an_unedited_list_of_any_profile_becomes_two_lines(policy, pristine, profile):
+    for path in (policy, pristine):
+        path.write_bytes(pathlib.Path(profiles()[profile]).read_bytes())
+    chosen, reason = choose_profile('', str(pristine))
+    assert (chosen, reason.startswith('as before')) == (profile, True)
+    made = candidate(policy, pristine, chosen)
+    assert (made.state, made.data, lines(made)) == (SHIPPED, shipped_policy(profile), None)
+    assert made.load().name == profile
+
+
 def test_a_mode_that_was_added_to_the_two_lines_moves(policy, pristine):
     pristine.write_bytes(shipped_policy('rhel-8'))
     policy.write_bytes(shipped_policy('rhel-8') + b'mode: audit\n')

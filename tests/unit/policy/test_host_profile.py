@@ -69,6 +69,62 @@ def test_the_list_of_a_host(tmp_path, text, profile, is_certain):
     assert difference('', str(tmp_path)) == '', 'whoever wrote a list of his own has no other to take'
 
 
+# As the vendors write them.
+@pytest.mark.parametrize(
+    ('system', 'profile', 'text'),
+    [
+        ('ol 9.3', 'rhel-9', "ID='ol'\nID_LIKE='fedora'\nVERSION_ID='9.3'\n"),
+        ('rhel 10.0', 'rhel-10', 'VERSION_ID="10.0"\nID="rhel"\nID_LIKE="centos fedora"\n'),
+        ('rocky 12.1', 'rhel-10', 'ID="rocky"\nID_LIKE="rhel centos fedora"\nVERSION_ID="12.1"\n'),
+        (
+            'sles 16.0',
+            'sles-16',
+            'NAME="SLES"\nVERSION="16.0"\nVERSION_ID="16.0"\nPRETTY_NAME="SUSE Linux Enterprise Server 16.0"\n'
+            'ID="sles"\nID_LIKE="suse"\nANSI_COLOR="0;32"\nCPE_NAME="cpe:/o:suse:sles:16:16.0"\n',
+        ),
+        (
+            'opensuse-leap 15.6',
+            'sles-15',
+            'NAME="openSUSE Leap"\nVERSION="15.6"\nID="opensuse-leap"\nID_LIKE="suse opensuse"\nVERSION_ID="15.6"\n'
+            'PRETTY_NAME="openSUSE Leap 15.6"\nANSI_COLOR="0;32"\nCPE_NAME="cpe:/o:opensuse:leap:15.6"\n',
+        ),
+        (
+            'opensuse-leap 16.0',
+            'sles-16',
+            'NAME="openSUSE Leap"\nVERSION="16.0"\nID="opensuse-leap"\nID_LIKE="suse opensuse"\nVERSION_ID="16.0"\n'
+            'PRETTY_NAME="openSUSE Leap 16.0"\nANSI_COLOR="0;32"\nCPE_NAME="cpe:/o:opensuse:leap:16.0"\n',
+        ),
+        (
+            'sles 12.5',
+            'rhel-8',
+            'NAME="SLES"\nVERSION="12-SP5"\nVERSION_ID="12.5"\nPRETTY_NAME="SUSE Linux Enterprise Server 12 SP5"\n'
+            'ID="sles"\nANSI_COLOR="0;32"\nCPE_NAME="cpe:/o:suse:sles:12:sp5"\n',
+        ),
+        (
+            'opensuse-tumbleweed 20251120',
+            'rhel-8',
+            'NAME="openSUSE Tumbleweed"\n# VERSION="20251120"\nID="opensuse-tumbleweed"\nID_LIKE="opensuse suse"\n'
+            'VERSION_ID="20251120"\nPRETTY_NAME="openSUSE Tumbleweed"\n',
+        ),
+        (
+            'opensuse-microos 20251120',
+            'rhel-8',
+            'NAME="openSUSE MicroOS"\n# VERSION="20251120"\nID="opensuse-microos"\n'
+            'ID_LIKE="suse opensuse opensuse-tumbleweed"\nVERSION_ID="20251120"\nPRETTY_NAME="openSUSE MicroOS"\n',
+        ),
+        (
+            'sl-micro 6.1',
+            'rhel-8',
+            'NAME="SL-Micro"\nVERSION="6.1"\nID="sl-micro"\nID_LIKE="suse"\nVERSION_ID="6.1"\n',
+        ),
+        ('unknown', 'rhel-8', '# nothing\n'),
+    ],
+)
+def test_whole_files(tmp_path, system, profile, text):
+    found = list_of_host(host(tmp_path, text))
+    assert (found.host, found.profile) == (system, profile)
+
+
 def test_what_is_said(tmp_path):
     root = host(tmp_path, 'ID=rhel\nVERSION_ID=9.4\n')
     assert difference('rhel-8', root) == 'this host is rhel 9.4, whose list is rhel-9; --profile rhel-9 takes it'
