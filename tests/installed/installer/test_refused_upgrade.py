@@ -47,7 +47,7 @@ def contents(root):
 def test_what_fails_the_proof_leaves_everything_as_it_was(root, tmp_path, installed_before, file, old, new, complaint):
     root.mkdir()
     if installed_before:
-        begin_installed(root, '--mode', 'audit')
+        install(root, '--mode', 'audit')
     before = contents(root)
     checkout = copy_checkout(tmp_path / 'checkout')
     text = (checkout / file).read_text('utf-8')
