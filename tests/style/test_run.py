@@ -180,10 +180,11 @@ def do_without_environments(checkout, platforms=OTHERS):
     script.write_text(text)
 
 
-@pytest.mark.parametrize('failing', [None, 'host', 'installer'])
+@pytest.mark.parametrize('failing', [None, 'host', 'installer', 'systemd'])
 def test_all_jobs_are_waited_for_and_told_whole(checkout, failing):
     do_without_environments(checkout)
-    for name, directory in (('host', 'tests/host'), ('installer', 'tests/installed/installer')):
+    directories = {'host': 'tests/host', 'installer': 'tests/installed/installer', 'systemd': 'tests/systemd'}
+    for name, directory in directories.items():
         (checkout.root / directory).mkdir(parents=True)
         text = (FAILING if failing == name else PASSING) % name
         checkout.write('%s/test_%s.py' % (directory, name), text)
@@ -194,19 +195,20 @@ def test_all_jobs_are_waited_for_and_told_whole(checkout, failing):
         "== Debian's own: everything else",
         '== whole hosts: bookworm',
         '== other platforms',
+        '== under a booted systemd',
         '== the installer and other platforms',
         *(['== once more, and alone: what failed'] if failing else []),
     ]
     told = ['\n'.join(lines[a:b]) for a, b in zip(headings[2:], headings[3:] + [len(lines)])]
-    own, hosts, here, beside, *again = told
+    own, hosts, here, waiting, beside, *again = told
     assert re.findall(r'\d (?:passed|failed)', ''.join(again)) == (['1 failed'] if failing else [])
-    assert ' 1 passed' in own and 'test_host' not in own and 'test_installer' not in own
+    assert ' 1 passed' in own and not re.search('test_(host|installer|systemd)', own)
     assert sorted(line for line in (here + '\n' + beside).splitlines() if 'skipped' in line) == [
         'one: skipped: there is no Python 9.9 here',
         'other: skipped: there is no Python 9.8 here',
     ]
     assert "Debian's own: the installer" in beside
-    for name, told in (('installer', beside), ('host', hosts)):
+    for name, told in (('installer', beside), ('host', hosts), ('systemd', waiting)):
         assert re.findall(r'\d (?:passed|failed)', told) == ['1 failed' if failing == name else '1 passed']
 
 
