@@ -62,7 +62,8 @@ _begun = {}
 
 def begin_installed(root, *options):
     """What `install` makes in an empty directory, for tests of what follows. install.sh runs once for all tests that
-    ask for the same at the same path; the others get a copy, with the same times."""
+    ask for the same at the same path; the others get a copy, with the same times. The next run compiles the policy of a
+    copy again, so what tests that a run changes nothing begins with `install`."""
     assert not root.exists() or not any(root.iterdir())
     request = (str(root), root.exists(), *options)
     if request not in _begun:

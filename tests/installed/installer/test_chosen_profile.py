@@ -58,7 +58,7 @@ def test_profile_as_asked(root, profile):
 
 
 def test_a_profile_as_asked_stays(root):
-    begin_installed(root, '--profile', 'rhv-4')
+    install(root, '--profile', 'rhv-4')
     before = tree(root)
     assert 'profile    rhv-4 (as before' in install(root).stdout
     assert tree(root) == before
