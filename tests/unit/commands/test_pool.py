@@ -24,6 +24,11 @@ def work(item):
         # As inside C code: no handler runs.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         spin(60)
+    elif what == 'waits':
+        time.sleep(60)
+    elif what == 'typed':
+        pool.wait_as_long_as_it_takes()
+        time.sleep(3 * pool.PATIENCE)
     elif what == 'large':
         kept = []
         while True:
@@ -60,7 +65,7 @@ def test_results_come_in_order_and_from_other_processes():
     [
         ('slow', 'judging took longer than 0.3 s of processor time'),
         ('crash', 'the process that judged it has ended (status 11)'),
-        ('defect', "internal error: KeyError: 'nobody expects it' (test_pool.py:34)"),
+        ('defect', "internal error: KeyError: 'nobody expects it' (test_pool.py:39)"),
     ],
 )
 def test_only_the_item_that_ends_a_process_is_lost(what, reason, count):
@@ -68,6 +73,14 @@ def test_only_the_item_that_ends_a_process_is_lost(what, reason, count):
     lost = ('given up', '%s: %s' % (what, reason))
     done = [('done', number) for number in range(9)]
     assert results(chunks, count) == [[done[1], lost, done[3]], [done[4]], [lost, lost, done[7]], [done[8]]]
+
+
+def test_who_waits_is_not_waited_for_for_ever(monkeypatch):
+    """A file system that does not answer takes no processor time. But input may come late."""
+    monkeypatch.setattr(pool, 'PATIENCE', 0.3)
+    ((one, lost, typed, other),) = results([[('fine', 1), ('waits', 2), ('typed', 3), ('fine', 4)]], 1)
+    assert (one, typed, other) == (('done', 1), ('done', 3), ('done', 4))
+    assert lost[1].startswith('waits: judging took longer than 0.3 s by the clock: a path that it names may be in')
 
 
 def test_memory(monkeypatch):

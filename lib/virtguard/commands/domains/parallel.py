@@ -2,12 +2,11 @@
 """Judges many files, in order, on all cores, in memory that does not grow with their number."""
 
 import os
-import signal
 
 from ... import model
 from ...errors import DomainXMLError, GuardError
 from .domain_files import STDIN, DomainFile
-from .pool import Workers
+from .pool import Workers, give_time, wait_as_long_as_it_takes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,7 +76,10 @@ def work_on_files(
     """
 
     def work_on_item(item: 'Item') -> 'Any':
-        return work(DomainFile(*item))
+        file = DomainFile(*item)
+        if file.name == STDIN:
+            wait_as_long_as_it_takes()
+        return work(file)
 
     def give_up_item(item: 'Item', reason: str) -> 'Any':
         return give_up(DomainFile(*item), DomainXMLError(reason))
@@ -114,8 +116,8 @@ def _chunks(files: 'Iterable[DomainFile]') -> 'Iterator[Chunk]':
 def _judge_file(judge: 'Judge', output: 'Union[VerdictFormat, Outputs]', file: DomainFile) -> Outcome:
     outcomes = []
     for part in file.parts():
+        give_time(judge.seconds)  # each document may take the full time
         outcomes.append(_judge_part(judge, output, file, part))
-        signal.setitimer(signal.ITIMER_PROF, judge.seconds)  # each document may take the full time
     if len(outcomes) == 1:
         return outcomes[0]
     return Outcome(

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Works on items in child processes, in order. An item that takes too much time or memory does not stop the others.
 
-The limits must hold inside C code, where no signal handler runs. So an item that exceeds one ends its process, and a
-new process does the rest of the work.
+The limits must hold inside C code, where no signal handler runs, and inside the kernel, where a file system may never
+answer for a path that a domain names. So an item that exceeds one ends its process,
+and a new process does the rest of the work.
 """
 
 import mmap
@@ -25,12 +26,24 @@ if TYPE_CHECKING:
     GiveUp = Callable[[Any, str], Any]
 
 _UNDER_WAY = 2  # chunks for each process at once; they must fit into a pipe (64 KiB on Linux)
+PATIENCE = 60.0  # seconds by the clock for an item, even if the host is busy
 _LOOK = 0.1  # seconds between two looks at the memory of the processes
 _IDLE, _AT_WORK = 0xFFFFFFFF, 4  # of the number that a process shares with its parent: its value, and its bytes
 
 
+def give_time(seconds: float) -> None:
+    """Let this process work for so many seconds of processor time from now on, and wait no longer than PATIENCE."""
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE if seconds else 0)
+
+
+def wait_as_long_as_it_takes() -> None:
+    """Until time is given again: for input that a person types, say."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
+
+
 class Workers:
-    """Processes that do `work(item)`, each item within `seconds` of processor time and in MEMORY.
+    """Processes that do `work(item)`, each item within `seconds` of processor time, PATIENCE and MEMORY.
 
     :param give_up: makes the result for an item that exceeded a limit, from the item and the reason
     """
@@ -146,6 +159,11 @@ class _Process:
             reason = too_much_memory()
         elif status & 0x7F == signal.SIGPROF:
             reason = 'judging took longer than %g s of processor time' % self._seconds
+        elif status & 0x7F == signal.SIGALRM:
+            reason = (
+                'judging took longer than %g s by the clock: a path that it names may be in a file system that does '
+                'not answer (findmnt lists them)' % PATIENCE
+            )
         else:
             reason = 'the process that judged it has ended (status %d)' % status
         self._too_large = False
@@ -161,7 +179,8 @@ class _Process:
         status = 1
         try:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it, too, and ends this process
-            signal.signal(signal.SIGPROF, signal.SIG_DFL)
+            for number in (signal.SIGPROF, signal.SIGALRM):
+                signal.signal(number, signal.SIG_DFL)
             messages = Reader(reader)
             while True:
                 for message in messages.read():
@@ -177,7 +196,7 @@ class _Process:
             reason: 'Optional[str]' = given_up.get(number)
             if reason is None:
                 self._say(number)
-                signal.setitimer(signal.ITIMER_PROF, self._seconds)
+                give_time(self._seconds)
                 try:
                     results.append(self._work(item))
                     continue
@@ -186,7 +205,7 @@ class _Process:
                 except Exception as error:
                     reason = 'internal error: %s' % describe_defect(error)
             results.append(self._give_up(item, reason))
-        signal.setitimer(signal.ITIMER_PROF, 0)
+        give_time(0)
         self._say(_IDLE)
         return results
 
