@@ -55,6 +55,7 @@ HAVE = {
     'kvm-hostdev-mdev': (4, 'virtual graphics cards (vGPU)'),
     'kvm-input-host-device': (1, 'desktops for games'),
     'kvm-tpm-passthrough': (4, 'appliances that are alone on their host'),
+    'kvm-smartcard-database': (1, ''),
     'kvm-shared-memory-device': (1, 'Looking Glass; DPDK of old'),
     'kvm-vhost-user': (3, 'nova with OVS-DPDK; SPDK'),
     'kvm-memory-locked-unlimited': (1, 'nova with hw:locked_memory'),

@@ -53,7 +53,7 @@ BASE = (
 HARMLESS_TO_DENY = set(
     'seclabel-none seclabel-foreign-type helper-program host-system-path host-path-dotdot filesystem-system-path '
     'host-system-link host-read-link filesystem-system-link filesystem-medium-link '
-    'chardev-run-socket chardev-network-any firmware-writable shared-memory-device input-host-device rng-source '
+    'chardev-run-socket chardev-network-any firmware-writable shared-memory-device input-host-device rng-source smartcard-database '
     'disk-directory sgio-unfiltered'.split()
 )
 VENDORS = {'rhel-8': 'rhel-8.10', **HOSTS, **HOSTS_OF_SUSE}
