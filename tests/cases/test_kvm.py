@@ -53,8 +53,8 @@ BASE = (
 HARMLESS_TO_DENY = set(
     'seclabel-none seclabel-foreign-type helper-program host-system-path host-path-dotdot filesystem-system-path '
     'host-system-link host-read-link filesystem-system-link filesystem-medium-link '
-    'chardev-run-socket chardev-network-any firmware-writable shared-memory-device input-host-device rng-source smartcard-database '
-    'disk-directory sgio-unfiltered'.split()
+    'chardev-run-socket chardev-network-any firmware-writable shared-memory-device input-host-device rng-source '
+    'disk-directory sgio-unfiltered smartcard-database'.split()
 )
 VENDORS = {'rhel-8': 'rhel-8.10', **HOSTS, **HOSTS_OF_SUSE}
 QEMU = "<q:commandline xmlns:q='http://libvirt.org/schemas/domain/qemu/1.0'>%s</q:commandline></domain>"

@@ -3,7 +3,7 @@
 
 Of each domain there are three documents: spelt plainly, spelt oddly (the same, as far as libvirt reads it), damaged.
 The reference is the plain one, with every rule judged by lxml. Against it stand the hook (expat, and lxml for the rules
-that are left) and the command (words in the bytes, then as the hook). A disagreement is one of KINDS.
+that are left) and the command (line by line, then by lxml). A disagreement is one of KINDS.
 """
 
 import pathlib

@@ -4,12 +4,9 @@
 from .. import model
 from ..findings import ask_facts
 from ..match.needs import derive_need
-from ..scan import is_well_formed
-from ..tree import MAX_DEPTH
 from .evaluate import evaluate
-from .lines import read_document
+from .lines import Sieve
 from .subject import parse_domain
-from .words import Sieve, read_head
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,20 +44,14 @@ class Judge:
         :raises DomainXMLError: it is not a domain that can be judged
         """
         verdict = None
-        document = read_document(xml)
+        sifted = self._sieve.sift(xml)
         rules = self._rules
-        if document is not None:
-            rules = [self._rules[number] for number in self._sieve.sift(document)]
-            if not rules and document.is_usual:
-                head = read_head(document)
-                if head is not None and (document.is_well_formed or _is_well_formed(xml)):
-                    verdict = model.Verdict(*head, self._policy, (), self._today)
+        if sifted is not None:
+            rules = [self._rules[number] for number in sifted.numbers]
+            head = sifted.head() if sifted.is_usual and not rules else None
+            if head is not None:
+                verdict = model.Verdict(*head, self._policy, (), self._today)
         if verdict is None:
-            local = document is not None
-            subject = parse_domain(xml, local, document is not None and document.is_usual)
+            subject = parse_domain(xml, sifted is not None, sifted is not None and sifted.is_usual)
             verdict = evaluate(self._policy, subject, self._host, self._today, rules, self._limit)
         return verdict
-
-
-def _is_well_formed(xml: bytes) -> bool:
-    return xml.count(b'</') < MAX_DEPTH and is_well_formed(xml)

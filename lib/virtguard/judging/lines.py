@@ -1,174 +1,359 @@
 # SPDX-License-Identifier: Apache-2.0
-"""XML bytes -> what they show without a tree being made: mostly line by line. Pure: no I/O.
+"""Needs and XML bytes -> the rules that may match, without a tree being made. Pure: no I/O.
 
 Where many documents are judged, most of their lines recur: libvirt, and whatever else writes XML for people to read,
-puts a tag, or an element that has no others, on each. So a line is looked at once: whether it is well-formed, which
-element it begins or ends, whether its values are usual (see refused), and what it may have of a rule (see words). A
-document of such lines is well-formed if its new lines are, and the elements that lines begin and end are nested.
+puts a tag, or an element that has only text, on each. So what a line says is found out once: whether it is well-formed
+and usual (see refused), and, for each place where it is met, what it meets of the rules' needs and to which place it
+leads. A document is then judged by looking up one line after the other. It is well-formed if its lines are, and each of
+them may stand where it does.
 
-Metadata is one piece, because only there names are in a namespace. A document that has other lines is one piece, too.
+Metadata is one piece, because only there names are in a namespace. Documents with other lines are left to lxml, as are
+those that mean something else than what is written, see scan.plain_part.
 """
 
+import pyexpat
 import re
 
+from ..match.needs import ATTRIBUTE, ELEMENT
 from ..policy.os_ids import has_another_meaning
 from ..scan import is_well_formed, plain_part
-from ..tree import LIBOSINFO_NS, MAX_DEPTH
-from .local_names import are_local
+from ..tree import LIBOSINFO_NS, MAX_DEPTH, NAMESPACE
 from .refused import are_usual
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, FrozenSet, List, Optional, Set
+    from typing import Any, Dict, Iterable, List, Optional, Set, Tuple
 
-_MOST_LINES = 20000  # of a document
-MOST_KNOWN, LONGEST_KNOWN = 20000, 300
+    from ..match.needs import Need
+
+    # The name of a tag, what is written of its attributes, its kind, its text
+    Tag = Tuple[bytes, bytes, int, bytes]
+    # An operator, an attribute ('' for the text), what is asked of it, and the bit that says that it is so
+    Test = Tuple[str, str, Any, int]
+
+_MOST_LINES, _MOST_NEW = 100000, 20000  # of a document
+_MOST_KNOWN, _LONGEST = 20000, 300  # of the lines that are remembered
+_MOST_ANSWERS = 1000
 _BLANKS = b' \t\r\n'
-# A tag, which cannot be read otherwise, whatever stands before and after; or the end of a line.
+_BEGINS, _IS_EMPTY, _IS_WHOLE, _ENDS, _IS_TEXT = range(5)
 _NAME = rb'[A-Za-z_][A-Za-z0-9_.-]*'
-_TAG = re.compile(
-    rb'<(/?)(%s)(?:[ \t\r]+%s[ \t\r]*=[ \t\r]*(?:"[^"<\n]*"|\'[^\'<\n]*\'))*[ \t\r]*(/?)>|\n' % (_NAME, _NAME)
+_ATTRIBUTE = rb'[ \t\r]+(%s)[ \t\r]*=[ \t\r]*(?:"([^"<\n]*)"|\'([^\'<\n]*)\')' % _NAME
+# It cannot be read otherwise, whatever stands before and after.
+_LINE = re.compile(
+    rb'(?m)^[^<>\n]*(?:<(%s)((?:%s)*)[ \t\r]*(?:(/)>|>(?:([^<>\n]*)</(%s)[ \t\r]*>)?)|</(%s)[ \t\r]*>)?[^<>\n]*$'
+    % (_NAME, re.sub(rb'\((?!\?)', rb'(?:', _ATTRIBUTE), _NAME, _NAME)
 )
 _LIBOSINFO = LIBOSINFO_NS.encode()
-_METADATA, _END = b'<metadata', b'</metadata>'
+_METADATA, _END_OF_METADATA = b'<metadata', b'</metadata>'
+# The head of a domain that begins with name and UUID, as libvirt writes it.
+_HEAD = re.compile(
+    rb'\s*<domain(?: [^<>]*)?>\s*<name>([^<\r]*)</name>\s*'
+    rb'<uuid>([\da-fA-F]{8}(?:-[\da-fA-F]{4}){3}-[\da-fA-F]{12})</uuid>'
+)
+# What the first bit says of a line.
+_UNUSUAL = 1
+# Blanks of an attribute become this, and a line's end in a text becomes another one.
+_IN_ATTRIBUTES = str.maketrans('\t\r', '  ')
 
-# Line -> the number of the element that it begins, less than 0 if it ends one, 0 if it does neither.
-_known: 'Dict[bytes, int]' = {}
-_unusual: 'Set[bytes]' = set()  # those of the lines that are known
-_numbers: 'Dict[bytes, int]' = {}  # of elements
-
-
-class Document:
-    """A document in which a name is what it looks like, and which means what is written, see scan.plain_part.
-
-    lines    what recurs in documents: its distinct lines; metadata may be one of them
-    rest     what is not in lines, in one piece
-    """
-
-    __slots__ = ('plain', 'lines', 'rest', 'is_usual', 'is_well_formed')
-
-    def __init__(self, plain: bytes, lines: 'FrozenSet[bytes]', rest: bytes, is_usual: bool) -> None:
-        self.plain = plain
-        self.lines = lines
-        self.rest = rest
-        self.is_usual = is_usual
-        # None where that is not known.
-        self.is_well_formed: 'Optional[bool]' = True if lines else None
+_tags: 'Dict[bytes, Tag]' = {}  # of the lines that are known
+_unusual: 'Set[bytes]' = set()
 
 
-def read_document(data: bytes) -> 'Optional[Document]':
-    """What the bytes show; None if they do not show enough."""
-    plain = plain_part(data)
-    if plain is None:
-        return None
-    document = _read_lines(data, plain)
-    if document is None and are_local(plain) and not _has_another_meaning(plain):
-        document = Document(plain, frozenset(), plain, are_usual(plain))
-    return document
+class _OtherLines(Exception):
+    """Only lxml can tell what they say."""
 
 
-def _has_another_meaning(plain: bytes) -> bool:
-    return _LIBOSINFO in plain and has_another_meaning(plain)
+class _NewLine(Exception):
+    """Nobody has looked at it yet."""
 
 
-def _read_lines(data: bytes, plain: bytes) -> 'Optional[Document]':
-    body = plain.strip(_BLANKS)
-    first, last = body.find(b'>') + 1, body.rfind(b'</')
-    start = body.find(_METADATA, first)
-    end = body.find(_END, start) + len(_END) if start >= 0 else 0
-    metadata = b''
-    inner = [body[first:last]]
-    if end > len(_END):
-        metadata = body[start:end]
-        inner = [body[first:start], body[end:last]]
-    root = [body[:first], body[last:]]
-    if any(b'\n' in tag for tag in root) or any(b'xmlns' in part for part in root + inner):
-        return None
-    parts = [part.split(b'\n') for part in inner]
-    if len(_known) > MOST_KNOWN:
-        _known.clear()
-        _unusual.clear()
-        _numbers.clear()
-    lines = frozenset(root).union(*parts)
-    new = lines.difference(_known)
-    if new and not _learn(list(new)):
-        return None
-    # Nothing but one element: its end tag is the only one in what is taken for that.
-    number = _known[root[0]]
-    if not (0 < number == -_known[root[1]] and body.startswith(b'<') and root[1].find(b'>') == len(root[1]) - 1):
-        return None
-    if not all(map(_is_balanced, parts)):
-        return None
-    rest = b''
-    if metadata and metadata not in _known:
-        if metadata.count(b'</') > MAX_DEPTH // 2 or not is_well_formed(metadata) or _has_another_meaning(metadata):
+class Sieve:
+    """The needs of numbered rules, ready for many documents. What a document meets of them is a set of bits."""
+
+    def __init__(self, needs: 'Iterable[Tuple[int, Need]]') -> None:
+        self._bits: 'Dict[Tuple[Any, ...], int]' = {}
+        self._tests: 'Dict[str, List[Test]]' = {}  # of elements, by their key
+        self._names: 'Dict[str, int]' = {}
+        self._several = 0  # the bits of which it matters whether they are set twice
+        self._needs = [(number, self._prepare(need)) for number, need in needs]
+        self._numbers: 'Dict[Tuple[int, int], List[int]]' = {}  # what was found out, by the bits
+        self._forget()
+
+    def _forget(self) -> None:
+        self.remembered = 0
+        self.end = _Place(self, '', b'', None)
+        self._start = _Place(self, '', b'', None)
+        self._metadata: 'Dict[bytes, List[int]]' = {}
+
+    def _prepare(self, need: 'Need') -> 'Need':
+        """A need in which each test is replaced by its bit: ('met', bit), ('unmet', bit), ('several', bit)."""
+        if isinstance(need, bool):
+            return need
+        operator, *parts = need
+        if operator in ('and', 'or'):
+            return (operator, *map(self._prepare, parts))
+        if operator == 'name':
+            return 'met', self._names.setdefault(parts[0], self._bit(need))
+        asked = 'present' if operator in ('absent', 'repeated') else operator
+        key, _, attribute = parts[0].partition(ATTRIBUTE)
+        if not key:
+            return True  # of the document itself, which is no element
+        test = (asked, attribute, *parts[1:])
+        if (key, *test) not in self._bits:
+            bit = self._bit((key, *test))
+            self._tests.setdefault(key, []).append((asked, attribute, parts[1] if parts[1:] else None, bit))
+        bit = self._bits[(key, *test)]
+        if operator == 'repeated':
+            self._several |= bit
+            return 'several', bit
+        return ('unmet' if operator == 'absent' else 'met'), bit
+
+    def _bit(self, test: 'Tuple[Any, ...]') -> int:
+        return self._bits.setdefault(test, 2 << len(self._bits))
+
+    def sift(self, data: bytes) -> 'Optional[Sifted]':
+        """Which rules may match a document; None where only lxml can tell."""
+        plain = plain_part(data)
+        if plain is None:
             return None
-        if len(metadata) > LONGEST_KNOWN:
-            rest = metadata
-        else:
-            _known[metadata] = 0
-    if metadata and not rest:
-        lines |= {metadata}
-    comment = len(data) - len(plain)
-    if comment and not is_well_formed(data[:comment] + b'<x/>'):
-        return None
-    return Document(plain, lines, rest, lines.isdisjoint(_unusual))
+        if self.remembered > _MOST_KNOWN:
+            self._forget()
+        if len(_tags) > _MOST_KNOWN:
+            _tags.clear()
+            _unusual.clear()
+        # Each tag on a line of its own: a value or a text has no such characters together.
+        body = plain.strip(_BLANKS).replace(b'><', b'>\n<')
+        if body.count(b'\n') > _MOST_LINES:
+            return None
+        start = body.find(_METADATA)
+        end = body.find(_END_OF_METADATA, start) + len(_END_OF_METADATA) if start >= 0 else 0
+        metadata = b''
+        parts = [body]
+        if end > len(_END_OF_METADATA):
+            metadata = body[start:end]
+            parts = [body[:start], body[end:]]
+        lines = [part.split(b'\n') for part in parts]
+        try:
+            if not body.startswith(b'<') or not body.endswith(b'>') or not _is_right_comment(data, plain):
+                raise _OtherLines
+            try:
+                met, several = self._look_up(lines, metadata)
+            except _NewLine:
+                _learn(lines)
+                met, several = self._look_up(lines, metadata)
+        except _OtherLines:
+            return None
+        is_usual = not met & _UNUSUAL
+        found = met & ~_UNUSUAL, several
+        numbers = self._numbers.get(found)
+        if numbers is None:
+            if len(self._numbers) > _MOST_ANSWERS:
+                self._numbers.clear()
+            numbers = self._numbers[found] = [number for number, need in self._needs if _holds(need, *found)]
+        return Sifted(plain, numbers, is_usual)
+
+    def _look_up(self, lines: 'List[List[bytes]]', metadata: bytes) -> 'Tuple[int, int]':
+        """The bits that a document sets, and those that it sets more than once, as far as that matters."""
+        met = several = 0
+        place = self._start
+        for number, part in enumerate(lines):
+            if number:
+                if place.above is not self.end:
+                    raise _OtherLines
+                for bits in self._bits_of_metadata(place.key, metadata):
+                    several |= met & bits & self._several
+                    met |= bits
+            for line in part:
+                bits, place = place[line]
+                if bits:
+                    several |= met & bits & self._several
+                    met |= bits
+        if place is not self.end:
+            raise _OtherLines
+        return met, several
+
+    def _bits_of_metadata(self, above: str, metadata: bytes) -> 'List[int]':
+        """What each element of it sets; see bits_of."""
+        if metadata in self._metadata:
+            return self._metadata[metadata]
+        if not is_well_formed(metadata) or (_LIBOSINFO in metadata and has_another_meaning(metadata)):
+            raise _OtherLines
+        parser = pyexpat.ParserCreate(None, NAMESPACE)
+        keys = [above]
+        found = []
+
+        def begin(name: str, attributes: 'Dict[str, str]') -> None:
+            keys.append(keys[-1] + ELEMENT + name)
+            if len(keys) > MAX_DEPTH // 2:
+                raise _OtherLines
+            bits = self._bits_for(keys[-1], name, attributes, None)
+            if bits:
+                found.append(bits)
+
+        def end(name: str) -> None:
+            keys.pop()
+
+        parser.StartElementHandler, parser.EndElementHandler = begin, end
+        parser.Parse(metadata, True)
+        if len(metadata) <= _LONGEST:
+            self.remembered += 1
+            self._metadata[metadata] = found
+        return found
+
+    def bits_of(self, key: str, name: str, attributes: bytes, text: 'Optional[bytes]') -> int:
+        """The bits that an element sets.
+
+        :param attributes: as they are written
+        :param text: None where it is not known
+        """
+        if key not in self._tests:
+            return self._names.get(name, 0)
+        values = {
+            attribute.decode(): (double or single).decode().translate(_IN_ATTRIBUTES)
+            for attribute, double, single in re.findall(_ATTRIBUTE, attributes)
+        }
+        return self._bits_for(key, name, values, None if text is None or b'\r' in text else text.decode())
+
+    def _bits_for(self, key: str, name: str, attributes: 'Dict[str, str]', text: 'Optional[str]') -> int:
+        bits = self._names.get(name, 0)
+        for operator, attribute, argument, bit in self._tests.get(key, ()):
+            value = attributes.get(attribute) if attribute else text
+            if value is None and not attribute:
+                bits |= bit  # it may be so
+            elif _is_so(operator, value, argument):
+                bits |= bit
+        return bits
 
 
-def _is_balanced(lines: 'List[bytes]') -> bool:
-    """Whether known lines end all elements that they begin."""
-    open: 'List[int]' = []
-    for number in filter(None, map(_known.__getitem__, lines)):
-        if number > 0:
-            open.append(number)
-            if len(open) > MAX_DEPTH // 4:
-                return False
-        elif not open or open.pop() != -number:
-            return False
-    return not open
+class Sifted:
+    """A well-formed document, and the numbers of the rules that may match it. `is_usual`: see refused."""
+
+    __slots__ = ('_plain', 'numbers', 'is_usual')
+
+    def __init__(self, plain: bytes, numbers: 'List[int]', is_usual: bool) -> None:
+        self._plain = plain
+        self.numbers = numbers
+        self.is_usual = is_usual
+
+    def head(self) -> 'Optional[Tuple[str, str]]':
+        """Its name and UUID; None if it is not a domain, or does not begin with them."""
+        found = _HEAD.match(self._plain)
+        return None if found is None else (found.group(1).decode(), found.group(2).decode())
 
 
-def _learn(new: 'List[bytes]') -> bool:
-    """Look at new lines; False if one of them is not like others."""
-    if len(new) > _MOST_LINES or max(map(len, new)) > LONGEST_KNOWN:
+class _Place(dict):  # type: ignore[type-arg]
+    """Where a line may stand: within an element of a path. Has the bits that each line sets, and where it leads."""
+
+    __slots__ = ('_sieve', 'key', '_name', 'above', '_below', '_depth')
+
+    def __init__(self, sieve: Sieve, key: str, name: bytes, above: 'Optional[_Place]', depth: int = 0) -> None:
+        super().__init__()
+        self._sieve = sieve
+        self.key = key
+        self._name = name
+        self.above = above
+        self._below: 'Dict[bytes, _Place]' = {}
+        self._depth = depth
+
+    def __missing__(self, line: bytes) -> 'Tuple[int, _Place]':
+        if line not in _tags:
+            raise _NewLine
+        name, attributes, kind, text = _tags[line]
+        sieve = self._sieve
+        if self.above is None and (self is sieve.end or kind != _BEGINS):
+            raise _OtherLines  # a document is one element
+        bits = _UNUSUAL if line in _unusual else 0
+        place: _Place = self
+        if kind == _ENDS:
+            if name != self._name or self.above is None:
+                raise _OtherLines
+            place = self.above
+        elif kind != _IS_TEXT:
+            key = self.key + ELEMENT + name.decode()
+            bits |= sieve.bits_of(key, name.decode(), attributes, None if kind == _BEGINS else text)
+            if kind == _BEGINS:
+                place = self._begin(name, key)
+        sieve.remembered += 1
+        self[line] = bits, place
+        return bits, place
+
+    def _begin(self, name: bytes, key: str) -> '_Place':
+        if name not in self._below:
+            if self._depth > MAX_DEPTH // 4:
+                raise _OtherLines
+            above = self._sieve.end if self.above is None else self
+            self._below[name] = _Place(self._sieve, key, name, above, self._depth + 1)
+        return self._below[name]
+
+
+def _is_so(operator: str, value: 'Optional[str]', argument: 'Any') -> bool:
+    """:param value: None where the element lacks the attribute"""
+    if operator == 'present':
+        return value is not None
+    if operator == 'missing':
+        return value is None
+    if operator == 'out':
+        return value is None or value not in argument
+    if value is None:
         return False
+    if operator == 'in':
+        return value in argument
+    if operator == 'contains':
+        return argument in value
+    if operator == 'starts-with':
+        return value.startswith(argument)
+    return True  # of numbers
+
+
+def _holds(need: 'Need', met: int, several: int) -> bool:
+    if isinstance(need, bool):
+        return need
+    operator, *parts = need
+    if operator == 'and':
+        return all(_holds(part, met, several) for part in parts)
+    if operator == 'or':
+        return any(_holds(part, met, several) for part in parts)
+    if operator == 'unmet':
+        return not met & parts[0]
+    return bool((several if operator == 'several' else met) & parts[0])
+
+
+def _is_right_comment(data: bytes, plain: bytes) -> bool:
+    """Whether what a document has before its root, if anything, is well-formed."""
+    length = len(data) - len(plain)
+    return length == 0 or is_well_formed(data[:length] + b'<x/>')
+
+
+def _learn(parts: 'List[List[bytes]]') -> None:
+    """Look at the lines that are new.
+
+    :raises _OtherLines: one of them is not like others
+    """
+    new = list(frozenset().union(*parts).difference(_tags))
+    if len(new) > _MOST_NEW or max(map(len, new)) > _LONGEST:
+        raise _OtherLines
     text = b'\n'.join(new)
-    tags = _TAG.findall(text + b'\n')
-    if len(tags) != text.count(b'<') + len(new):
-        return False
-    numbers = []
-    elements = []  # each of the lines, with what makes it whole
-    begun: 'List[bytes]' = []
-    ended: 'List[bytes]' = []
-    lines = iter(new)
-    for slash, name, empty in tags:
-        if empty:
-            pass
-        elif slash:
-            if begun:
-                begun.pop()  # whether it is the same is looked at below
-            else:
-                ended.append(name)
-        elif name:
-            begun.append(name)
+    found = _LINE.findall(text)
+    if len(found) != len(new) or b'xmlns' in text:
+        raise _OtherLines
+    tags: 'List[Tag]' = []
+    elements = []  # each of the lines, with what makes an element of it
+    for line, (name, attributes, is_empty, inner, own_end, end) in zip(new, found):
+        if end:
+            tags.append((end, b'', _ENDS, b''))
+            line = b'<%s>%s' % (end, line)
+        elif not name:
+            tags.append((b'', b'', _IS_TEXT, b''))
+        elif is_empty:
+            tags.append((name, attributes, _IS_EMPTY, b''))
+        elif own_end:
+            tags.append((name, attributes, _IS_WHOLE, inner))
         else:
-            line, number = next(lines), 0
-            if begun or ended:
-                if len(begun) + len(ended) > 1:
-                    return False
-                if begun:
-                    name = begun.pop()
-                    number = _numbers.setdefault(name, len(_numbers) + 1)
-                    line += b'</' + name + b'>'
-                else:
-                    name = ended.pop()
-                    number = -_numbers.setdefault(name, len(_numbers) + 1)
-                    line = b'<' + name + b'>' + line
-            numbers.append(number)
-            elements.append(line)
-    if not is_well_formed(b'<x>' + b'\n'.join(elements) + b'</x>'):
-        return False
-    _known.update(zip(new, numbers))
+            tags.append((name, attributes, _BEGINS, b''))
+            line += b'</%s>' % name
+        elements.append(line)
+    if not is_well_formed(b'<x>%s</x>' % b'\n'.join(elements)):
+        raise _OtherLines
+    _tags.update(zip(new, tags))
     if not are_usual(text):
         _unusual.update(line for line in new if not are_usual(line))
-    return True

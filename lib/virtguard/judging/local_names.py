@@ -8,8 +8,6 @@ for the children of the root, and for devices, by XPath, which respects namespac
 features, by XPath in some versions and by local names in others. Whatever some version may read is read here.
 """
 
-import re
-
 from lxml import etree
 
 from ..errors import DomainXMLError
@@ -19,15 +17,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# re compiles them when they are first needed, because the hook never needs them.
-# A domain up to its metadata, as libvirt writes it.
-_UP_TO_METADATA = (
-    rb'\s*<domain(?:\s[^<>]*)?>\s*'
-    rb'(?:<(name|uuid|genid|title|description)(?:\s[^<>]*)?>[^<]*</\1\s*>\s*)*'
-    rb'<metadata(?:\s[^<>]*)?(?<!/)>'
-)
-_EXTENSION = rb'xmlns:([\w.-]+)=["\']%s[^"\'<>]*["\']' % re.escape(EXTENSION.encode())
-_TO_THE_END = rb'<([\w.-]+:)[^<]*(?:</?\1[^<]*)*</domain\s*>\s*\Z'
 _BY_LOCAL_NAME: 'Any' = etree.XPath(
     'features/*[namespace-uri()] | devices/*[not(namespace-uri())]/descendant::*[namespace-uri()]'
 )
@@ -36,35 +25,6 @@ _WITH_ATTRIBUTES: 'Any' = etree.XPath(
     ' | *[not(self::metadata)][not(namespace-uri()) or starts-with(namespace-uri(), "%s")]'
     '/descendant-or-self::*[@*[namespace-uri()]]' % EXTENSION
 )
-
-
-def are_local(plain: bytes) -> bool:
-    """Whether the bytes show that outside of metadata no name is in a namespace: nearly all documents do.
-
-    :param plain: see scan.plain_part; if it is not well-formed, the answer means nothing
-    """
-    if b'xmlns' not in plain and b'xml:' not in plain:
-        return True
-    found = re.match(_UP_TO_METADATA, plain)
-    if found is not None:
-        # If this ends an inner element of the same name, more is looked at than needed, which does no harm.
-        end = plain.find(b'</metadata', found.end())
-        if plain.find(b'xmlns', end) < 0 and plain.find(b'xml:', end) < 0 and b'xml' not in found.group():
-            return True
-        plain = found.group() + plain[end:]
-    return b'xml:' not in plain and (b'xmlns' not in plain or _has_only_extensions(plain))
-
-
-def _has_only_extensions(outside: bytes) -> bool:
-    """Whether only libvirt's own elements are in a namespace, and are at the end, where it writes them."""
-    prefixes = re.findall(_EXTENSION, outside)
-    if len(prefixes) != outside.count(b'xmlns') or len(set(prefixes)) != 1:
-        return False
-    prefix = prefixes[0] + b':'
-    first = outside.find(b'<' + prefix)
-    if outside.count(prefix) != outside.count(b'<' + prefix) + outside.count(b'</' + prefix):  # in an attribute's name
-        return False
-    return first < 0 or re.compile(_TO_THE_END).match(outside, first) is not None
 
 
 def make_local(root: 'etree._Element') -> None:

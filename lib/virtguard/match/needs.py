@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""XPath -> what must be in a document for it to match. Pure: no I/O. See judging/words for the other half.
+"""XPath -> what must be in a document for it to match. Pure: no I/O. See judging/lines for the other half.
 
 A need is data:
 

@@ -81,7 +81,7 @@ def assert_same_verdict(policy, judge, xml):
     return verdict.decision
 
 
-def test_words_change_no_verdict():
+def test_lines_change_no_verdict():
     policy = load_policy((CHECKOUT / 'data/profiles/rhel-8.yaml').read_bytes(), 'policy.yaml')
     judge = Judge(policy, HOST, TODAY)
     decisions = [assert_same_verdict(policy, judge, path.read_bytes()) for path in DOCUMENTS]
@@ -91,7 +91,7 @@ def test_words_change_no_verdict():
 @pytest.mark.parametrize(
     'xml', [b'', b'<network/>', b'<domain>', b'<!DOCTYPE domain><domain/>', b"<network xmlns='urn:x'/>", b'<a:domain>']
 )
-def test_words_do_not_admit_what_is_not_a_domain(xml):
+def test_lines_do_not_admit_what_is_not_a_domain(xml):
     policy = load_policy(
         b'policy: x\nrules: [{id: a, title: t, action: deny, match: /domain/x, why: w, remedy: r}]', 'p'
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A compiled policy finds what lxml finds, and words let a rule be a candidate where it does. See test_words, too."""
+"""A compiled policy finds what lxml finds, and lines let a rule be a candidate where it does. See test_lines, too."""
 
 import functools
 import inspect
@@ -16,9 +16,8 @@ from virtguard import model, packed, scan
 from virtguard.compiled import CompiledPolicy
 from virtguard.errors import DomainXMLError
 from virtguard.judging.evaluate import evaluate
-from virtguard.judging.lines import read_document
+from virtguard.judging.lines import Sieve
 from virtguard.judging.subject import parse_domain
-from virtguard.judging.words import Sieve
 from virtguard.match.check import compile_match
 from virtguard.match.needs import derive_need
 from virtguard.match.syntax import NAMESPACES
@@ -50,9 +49,9 @@ def judged(rule, xml):
 
 
 def passes_sieve(rule, xml):
-    """What the words say; True where they cannot be relied on."""
-    words = read_document(xml)
-    return words is None or prepared(rule.match, rule.values, rule.negated)[1].sift(words) == [0]
+    """What the lines say; True where only lxml can tell."""
+    sifted = prepared(rule.match, rule.values, rule.negated)[1].sift(xml)
+    return sifted is None or sifted.numbers == [0]
 
 
 def matches(rule, subject):
@@ -208,7 +207,7 @@ def test_names_in_namespaces_outside_of_metadata_are_left_to_lxml(inside):
     declared_above = b"<domain xmlns:z='urn:z'><devices z:type='x'/></domain>"
     for xml in (domain_with(inside), domain_with(inside + '<metadata/>'), declared_above):
         assert read_tree(xml) is None
-        assert read_document(xml) is None
+        assert Sieve([]).sift(xml) is None
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,8 @@ from virtguard import model
 from virtguard.errors import DomainXMLError
 from virtguard.judging.evaluate import evaluate
 from virtguard.judging.judge import Judge
-from virtguard.judging.local_names import are_local
 from virtguard.judging.subject import parse_domain
 from virtguard.match.syntax import NAMESPACES
-from virtguard.scan import plain_part
 
 POLICY = load_policy(
     b"""policy: x
@@ -170,37 +168,3 @@ def test_a_domain_in_a_namespace_with_everything_in_it(uri):
     verdict = JUDGE.judge(xml.encode())
     assert [finding.rule.id for finding in verdict.findings] == ['driver'] or '}' in uri
     assert verdict.domain_name in ('n', '')
-
-
-@pytest.mark.parametrize(
-    'xml, local',
-    [
-        (domain('<devices/>'), True),
-        (domain('<devices/>', metadata=''), True),
-        (domain('<devices/>').replace('<uuid', "\n <title lang='a>b'>a > b</title><uuid"), True),
-        (domain('<devices/>').replace('<uuid', '<description>an xml file</description><uuid'), True),
-        (domain('<devices xmlns="urn:z"/>'), False),
-        (domain('<devices xml:lang="de"/>'), False),
-        (domain('<devices/>').replace('<domain', '<domain xmlns:z="urn:z"'), False),
-        (domain('<devices/>').replace('<uuid', '<x/><uuid'), False),
-        (domain(QEMU % "<q:arg value='-S'/>"), True),
-        (domain('<devices/>\n' + QEMU % "<q:arg value='a > b'/>\n" + '\n'), True),
-        (domain(QEMU % "<q:arg q:value='-S'/>"), False),
-        (domain(QEMU % "<q:arg\nq:value='-S'/>"), False),
-        (domain(QEMU % "<q:arg value='-S'/>" + '<devices/>'), False),
-        (domain('<devices><disk>%s</disk></devices>' % QEMU % "<q:arg value='-S'/>"), False),
-        (domain('<devices %s><disk><q:driver/></disk></devices>' % QEMU[15:].partition('>')[0]), False),
-        (domain(QEMU.replace('q:', '').replace(':q', '') % "<arg value='-S'/>"), False),
-        (domain(QEMU.replace('libvirt.org', 'example.com') % "<q:arg value='-S'/>"), False),
-        (domain(QEMU % "<q:arg xmlns:q='urn:z' value='-S'/>"), False),
-        # No end tag of metadata but this one can be meant.
-        (domain('<devices z:type="x"/>').replace('</metadata>', '<metadata></metadata></metadata>'), True),
-        (domain('<devices xmlns:z="urn:z"/><metadata></metadata>', metadata='<metadata/>'), False),
-        (domain('<devices xmlns:z="urn:z"/><metadata></metadata>', metadata='<metadata a="b"/>'), False),
-        (domain('<devices xmlns:z="urn:z"/>', metadata='<metadata></metadata >'), False),
-        (domain('', metadata='<devices><metadata xmlns:z="urn:z"></metadata></devices>'), False),
-        (domain('', metadata="<a b='/>'><metadata xmlns:z='urn:z'></metadata></a>"), False),
-    ],
-)
-def test_what_the_bytes_show(xml, local):
-    assert are_local(plain_part(xml.encode())) == local

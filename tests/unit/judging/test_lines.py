@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Judging with the sieve is judging: the same verdicts, and the same refusals, however a document is spelt.
+"""Judging line by line is judging: the same verdicts, and the same refusals, however a document is spelt.
 
 See test_compiled_judging for generated rules and documents.
 """
@@ -15,9 +15,8 @@ from virtguard import model
 from virtguard.errors import DomainXMLError
 from virtguard.judging.evaluate import evaluate
 from virtguard.judging.judge import Judge
-from virtguard.judging.lines import read_document
+from virtguard.judging.lines import Sieve
 from virtguard.judging.subject import parse_domain, parse_xml
-from virtguard.judging.words import Sieve, read_head
 from virtguard.match.needs import derive_need
 from virtguard.tree import read_tree
 
@@ -103,16 +102,6 @@ HOSTILE = [
 ]
 
 
-def test_a_rule_of_many_tests():
-    """The whole document is not asked for all of them; parts of it are."""
-    tests = ' and '.join("source/@%s = '%s'" % (name, name) for name in 'abcdef')
-    sieve = sieve_of("/domain/devices/disk[%s and mirror/source/@g = 'g']" % tests)
-    document = '<domain><devices><disk><source %s/><mirror><source %%s/></mirror></disk></devices></domain>'
-    document %= ' '.join("%s='%s'" % (name, name) for name in 'abcdef')
-    assert sieve.sift(read_document((document % "g='g'").encode())) == [0]
-    assert sieve.sift(read_document((document % "g='h'").encode())) == []
-
-
 @pytest.mark.parametrize('inside', HOSTILE)
 def test_hostile_spellings(inside):
     plain = "<domain type='kvm'><name>n</name><uuid>%s</uuid><devices>%s</devices></domain>" % (UUID, inside)
@@ -124,36 +113,109 @@ def test_hostile_spellings(inside):
             assert findings(judge.judge(document)) == findings(expected)
 
 
+LEFT = (
+    ("<disk device='disk'><source file='/nbd'/></disk><x type='a'/>", []),
+    ("<disk><source protocol='nbd'/></disk>", [0]),
+    ('<disk><source protocol = "nbd"\t/></disk>', [0]),
+    ("<disk><source name=''/></disk>", [1]),
+    ("<disk><source name='a\tb'/></disk>", [1]),
+    ("<disk><source name='a'/></disk>", []),
+    ("<disk device='lun' sgio='unfiltered'/>", [3]),
+    ("<disk device='lun' sgio='filtered'/>", []),
+    ("<disk device='lun'/>", [3]),
+    ("<x type='vhostuser'/>", [4]),
+    ("<x type=' vhostuser'/>", [4]),  # of what is said of any element, only names are asked
+    ("<a><reservations managed='no'/></a>", [7]),
+    # What is there is elsewhere than the path says.
+    ("<a><source protocol='nbd'/></a><disk><source file='/x'/></disk>", []),
+    ("<disk/><a><source protocol='nbd'/></a><disk><source file='/x'/></disk>", []),
+    ("<disk><a/><b/></disk><a><disk><source protocol='nbd'/></disk></a>", []),
+)
+
+
+@pytest.mark.parametrize('inside, left', LEFT)
+def test_rules_are_ruled_out(inside, left):
+    anywhere = MATCHES.index("/domain/devices/*[starts-with(@type, 'vhost')]")  # says too little
+    xml = '<domain><devices>%s</devices></domain>' % inside
+    for document in (xml, xml.replace('><', '>\n  <'), xml.replace('<domain>', '<domain><metadata></metadata>')):
+        numbers = sieve_of(*MATCHES).sift(document.encode()).numbers
+        assert [number for number in numbers if number != anywhere] == [n for n in left if n != anywhere]
+
+
+TEXTS = ("/domain/devices/emulator[not(. = '/a' or . = '/b')]", "/domain/devices/emulator[contains(., 'q')]")
+
+
+@pytest.mark.parametrize(
+    'emulator, left',
+    [
+        ('<emulator>/a</emulator>', []),
+        ('<emulator>/c</emulator>', [0]),
+        ('<emulator>/a q</emulator>', [0, 1]),
+        ('<emulator/>', [0]),
+        # A text over several lines, or beside elements, is not looked at.
+        ('<emulator>/a\n</emulator>', [0, 1]),
+        ('<emulator>/a<x/></emulator>', [0, 1]),
+        ('', []),
+    ],
+)
+def test_texts(emulator, left):
+    xml = '<domain><devices>%s</devices></domain>' % emulator
+    sifted = sieve_of(*TEXTS).sift(xml.encode())
+    assert sifted is None if '/a<x' in emulator else sifted.numbers == left
+
+
 @pytest.mark.parametrize(
     'inside, left',
     [
-        ("<disk device='disk'><source file='/nbd'/></disk><x type='a'/>", []),
-        ("<disk><source protocol='nbd'/></disk>", [0]),
-        ("<disk><source name=''/></disk>", [1]),
-        ("<disk device='lun' sgio='unfiltered'/>", [3]),
-        ("<a><reservations managed='no'/></a>", [7]),
-        # What is there is elsewhere than the path says.
-        ("<a><source protocol='nbd'/></a><disk><source file='/x'/></disk>", []),
-        ("<disk/><a><source protocol='nbd'/></a><disk><source file='/x'/></disk>", []),
+        ("<pm><a enabled='no'/></pm>", []),
+        ('<pm/>', [0]),
+        ('', [0]),
+        ("<pm><a enabled='no'/></pm><pm/>", [0]),
+        ("<pm/><pm><a enabled='no'/></pm>", [0]),
+        ("<x><pm><a enabled='no'/></pm></x>", [0]),
     ],
 )
-def test_words_rule_out_what_is_not_in_the_document(inside, left):
-    anywhere = MATCHES.index("/domain/devices/*[starts-with(@type, 'vhost')]")  # says too little
-    document = read_document(('<domain><devices>%s</devices></domain>' % inside).encode())
-    numbers = sieve_of(*MATCHES).sift(document)
-    assert [number for number in numbers if number != anywhere] == left
+def test_what_is_not_there(inside, left):
+    xml = '<domain>%s</domain>' % inside
+    assert sieve_of('/domain[not(pm[1]/a/@enabled)]').sift(xml.encode()).numbers == left
 
 
-def test_what_can_never_match_is_left_out():
-    assert sieve_of('/domain[false()]', '/domain').sift(read_document(b'<domain/>')) == [1]
+IDS = '/domain/metadata/libosinfo:libosinfo/libosinfo:os[@id = "http://a/b"]'
+OS = '<l:libosinfo xmlns:l="http://libosinfo.org/xmlns/libvirt/domain/1.0"><l:os id="http://a/%s"/></l:libosinfo>'
 
 
 @pytest.mark.parametrize(
-    'name', ["as libvirt's", 'double quotes', 'blanks in tags', 'no empty tags', 'a comment first']
+    'before, metadata, numbers',
+    [
+        ('', OS % 'b', [0]),
+        ('', OS % 'c', []),
+        ('', OS % 'c' + OS % 'b', [0]),
+        ('', '<l:x xmlns:l="urn:x">%s</l:x>' % OS % 'b', []),
+        ('', '<x/>', []),
+        ('<a><b/></a>', OS % 'b', [0]),
+        ('', OS.replace('l:', '').replace(':l', '') % 'b', [0]),
+        # Metadata is only what the root has.
+        ('<a>', '</metadata><metadata>', None),
+        ('', '<l:x/>', None),
+        ('', OS % 'b' + '</metadata><x:y xmlns:x="urn:x"/><metadata>', None),
+    ],
 )
+def test_metadata(before, metadata, numbers):
+    xml = '<domain>%s<metadata>%s</metadata></domain>' % (before, metadata)
+    for _ in range(2):  # once seen, it is remembered
+        sieve = sieve_of(IDS)
+        sifted = sieve.sift(xml.encode())
+        assert (sifted and sifted.numbers) == numbers
+
+
+def test_what_can_never_match_is_left_out():
+    assert sieve_of('/domain[false()]', '/domain').sift(b'<domain></domain>').numbers == [1]
+
+
+@pytest.mark.parametrize('name', ["as libvirt's", 'double quotes', 'no empty tags', 'a comment first'])
 def test_usual_spellings_are_relied_on(name):
     xml = dict(spellings((CHECKOUT / 'tests' / 'cases' / 'base-x86_64.xml').read_bytes()))[name]
-    assert sieve_of('/domain/no').sift(read_document(xml)) == []
+    assert sieve_of('/domain/no').sift(xml).numbers == []
 
 
 @pytest.mark.parametrize(
@@ -172,7 +234,7 @@ def test_usual_spellings_are_relied_on(name):
     ],
 )
 def test_other_spellings_are_left_to_lxml(xml):
-    assert read_document(xml) is None
+    assert sieve_of('/domain/no').sift(xml) is None
 
 
 @pytest.mark.parametrize(
@@ -195,8 +257,8 @@ def test_other_spellings_are_left_to_lxml(xml):
 )
 def test_name_and_uuid_are_read_from_the_head(xml, head):
     xml = (xml % UUID).encode()
-    document = read_document(xml)
-    assert (document and read_head(document)) == head
+    sifted = sieve_of('/domain/no').sift(xml)
+    assert (sifted and sifted.head()) == head
     if head:
         subject = parse_domain(xml)
         assert (subject.name, subject.uuid) == head
@@ -322,6 +384,7 @@ def test_lines_say_what_the_document_says():
     chance = random.Random(11)
     matches = ('/domain/devices/disk/source', "/domain/devices/hostdev[@type = 'usb']", '/domain/devices[not(disk)]')
     policy, judge, indulgent = policy_of(*matches), judge_of(*matches), judge_of('/domain/no')
+    sieve = sieve_of(*matches)
     by_lines = refused = 0
     for _ in range(6000):
         xml = shuffled(chance)
@@ -333,10 +396,10 @@ def test_lines_say_what_the_document_says():
         assert judged(judge, xml) == expected, xml
         assert judged(indulgent, xml) == ([] if isinstance(expected, list) else expected), xml
         try:
-            document = read_document(xml)
+            sifted = sieve.sift(xml)
         except DomainXMLError:
             continue
-        if document is not None and document.is_well_formed:
+        if sifted is not None:
             parse_xml(xml)
             by_lines += 1
     assert by_lines > 1000
