@@ -64,7 +64,6 @@ _USUAL_VALUES = {
     b'enabled': rb'(?:yes|no)',
     b'rawio': rb'(?:yes|no)',
     b'device': rb'(?:disk|cdrom|floppy|lun)',
-    # The first two are of hostdev, the others of other elements.
     b'mode': rb'(?:subsystem|capabilities|host-model|host-passthrough|maximum|custom|bridge|vepa|private|passthrough|'
     rb'open|nat|bind|connect|client|server|strict|preferred|interleave|restrictive|native|emulate|auto|any|off)',
     b'machine': rb'[^\s&"\'{}$%<>]+',
@@ -73,12 +72,16 @@ _USUAL_VALUES = {
     b'name': _PLAIN_VALUE,
 }
 _USUAL_ENDS = {name: rb'["\']' + usual + rb'["\']/?\Z' for name, usual in _USUAL_VALUES.items()}
-_MARKS = b'|'.join(map(re.escape, _TEMPLATE_MARKS))
-# Of a tag that words do not show: the type of a domain, and the architecture.
-_TYPES = frozenset(type.encode() for type in model.KVM_TYPES if type)
-_ARCHITECTURES = frozenset(architecture.encode() for architecture in model.ARCHITECTURES if architecture)
-_TYPE = rb'<domain(?=\s)[^<]*?\stype\s*=\s*["\']([^"\']*)'
-_ARCH = rb'<type(?=\s)[^<]*?\sarch\s*=\s*["\']([^"\']*)'
+_MARKS = b'|'.join(map(re.escape, (*_TEMPLATE_MARKS, b'<iotune', b'<throttlegroup')))
+# Which element has it decides of these: its tag, the attribute, the values.
+_OF_ELEMENTS = tuple(
+    (rb'<%s(?=\s)[^<]*' % tag, rb'\s%s\s*=\s*["\']([^"\']*)' % attribute, frozenset(v.encode() for v in values if v))
+    for tag, attribute, values in (
+        (b'domain', b'type', model.KVM_TYPES),
+        (b'type', b'arch', model.ARCHITECTURES),
+        (b'hostdev', b'mode', _ALL_VALUES['devices', 'hostdev']['mode']),
+    )
+)
 _WITH_LIMITS = ('disk/devices/domain', 'throttlegroups/domain')
 
 
@@ -101,10 +104,7 @@ def check_values(root: 'etree._Element', usual: bool = False) -> None:
         machine = element.get('machine', '')
         if re.search(_NO_WORD, machine):
             raise _unknown(element, 'the machine type %r' % machine, machine)
-    if usual:  # but hostdev may have what is only usual in other elements
-        for element in _children(root, 'devices', 'hostdev'):
-            _check_attributes(element, ('devices', 'hostdev'))
-    else:
+    if not usual:
         _check_filled_in(root)
         for parent in root.iterchildren('pm', 'devices'):
             _check_words(parent)
@@ -124,8 +124,9 @@ def are_usual(text: bytes) -> bool:
     """Whether nothing in a document without references, or in a line of one, is a value that libvirt may refuse."""
     if re.search(_MARKS, text) is not None:
         return False
-    if not (_TYPES.issuperset(re.findall(_TYPE, text)) and _ARCHITECTURES.issuperset(re.findall(_ARCH, text))):
-        return False
+    for tag, attribute, values in _OF_ELEMENTS:
+        if not all(values.issuperset(re.findall(attribute, found)) for found in re.findall(tag, text)):
+            return False
     for word in words_of(text):
         name, equals, value = word.partition(b'=')
         if equals and (not name or not value or (name in _USUAL_ENDS and not re.match(_USUAL_ENDS[name], value))):

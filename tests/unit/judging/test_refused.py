@@ -255,6 +255,10 @@ WORDS = [
     "<type machine='pc-%s'/>",
     "<disk device='disc'/>",
     "<x name=''/>",
+    "<hostdev mode='host-model'/>",
+    "<hostdev mode='open'/>",
+    "<type arch='x86_65'>hvm</type>",
+    '<disk><iotune><total_bytes_sec>0x5</total_bytes_sec></iotune></disk>',
 ]
 
 
@@ -270,7 +274,13 @@ def test_lines_tell_what_is_usual():
 
 
 @pytest.mark.parametrize(
-    'old, new', [("mode='subsystem'", "mode='s:bsystem'"), ("machine='pc-q35", "machine='pc-q35>")]
+    'old, new',
+    [
+        ("mode='subsystem'", "mode='s:bsystem'"),
+        ("mode='subsystem'", "mode='host-model'"),
+        ("mode='subsystem'", """x=' mode="subsystem"' mode='host-model'"""),
+        ("machine='pc-q35", "machine='pc-q35>"),
+    ],
 )
 @pytest.mark.parametrize('form', sorted(FORMS))
 def test_what_libvirt_refuses_is_refused_where_nothing_else_is_found(old, new, form):
