@@ -26,16 +26,15 @@ if TYPE_CHECKING:
 
     from ..match.needs import Need
 
-    # The name of a tag, what is written of its attributes, its kind, its text
-    Tag = Tuple[bytes, bytes, int, bytes]
+    # See _LINE: name, attributes, '/' of an empty element, text and end of a whole one, name of an end tag
+    Tag = Tuple[bytes, bytes, bytes, bytes, bytes, bytes]
     # An operator, an attribute ('' for the text), what is asked of it, and the bit that says that it is so
     Test = Tuple[str, str, Any, int]
 
 _MOST_LINES, _MOST_NEW = 100000, 20000  # of a document
-_MOST_KNOWN, _LONGEST = 20000, 300  # of the lines that are remembered
+_MOST_KNOWN, _LONGEST = 8000, 300  # of the lines that are remembered
 _MOST_ANSWERS = 1000
 _BLANKS = b' \t\r\n'
-_BEGINS, _IS_EMPTY, _IS_WHOLE, _ENDS, _IS_TEXT = range(5)
 _NAME = rb'[A-Za-z_][A-Za-z0-9_.-]*'
 _ATTRIBUTE = rb'[ \t\r]+(%s)[ \t\r]*=[ \t\r]*(?:"([^"<\n]*)"|\'([^\'<\n]*)\')' % _NAME
 # It cannot be read otherwise, whatever stands before and after.
@@ -136,11 +135,7 @@ class Sieve:
         try:
             if not body.startswith(b'<') or not body.endswith(b'>') or not _is_right_comment(data, plain):
                 raise _OtherLines
-            try:
-                met, several = self._look_up(lines, metadata)
-            except _NewLine:
-                _learn(lines)
-                met, several = self._look_up(lines, metadata)
+            met, several = self._look_up(lines, metadata)
         except _OtherLines:
             return None
         is_usual = not met & _UNUSUAL
@@ -164,7 +159,11 @@ class Sieve:
                     several |= met & bits & self._several
                     met |= bits
             for line in part:
-                bits, place = place[line]
+                try:
+                    bits, place = place[line]
+                except _NewLine:
+                    _learn(lines)
+                    bits, place = place[line]
                 if bits:
                     several |= met & bits & self._several
                     met |= bits
@@ -200,14 +199,20 @@ class Sieve:
             self._metadata[metadata] = found
         return found
 
+    def bits_of_name(self, name: str) -> int:
+        """The bits that each element of a name sets, wherever it is."""
+        return self._names.get(name, 0)
+
+    def asks_of(self, key: str) -> bool:
+        """Whether what an element sets depends on more than its name."""
+        return key in self._tests
+
     def bits_of(self, key: str, name: str, attributes: bytes, text: 'Optional[bytes]') -> int:
         """The bits that an element sets.
 
         :param attributes: as they are written
         :param text: None where it is not known
         """
-        if key not in self._tests:
-            return self._names.get(name, 0)
         values = {
             attribute.decode(): (double or single).decode().translate(_IN_ATTRIBUTES)
             for attribute, double, single in re.findall(_ATTRIBUTE, attributes)
@@ -244,7 +249,7 @@ class Sifted:
 class _Place(dict):  # type: ignore[type-arg]
     """Where a line may stand: within an element of a path. Has the bits that each line sets, and where it leads."""
 
-    __slots__ = ('_sieve', 'key', '_name', 'above', '_below', '_depth')
+    __slots__ = ('_sieve', 'key', '_name', 'above', '_elements', '_below', '_depth')
 
     def __init__(self, sieve: Sieve, key: str, name: bytes, above: 'Optional[_Place]', depth: int = 0) -> None:
         super().__init__()
@@ -252,36 +257,43 @@ class _Place(dict):  # type: ignore[type-arg]
         self.key = key
         self._name = name
         self.above = above
+        # Of elements here, by their name: the key, if what they set depends on more; what they set in any case.
+        self._elements: 'Dict[bytes, Tuple[str, int]]' = {}
         self._below: 'Dict[bytes, _Place]' = {}
         self._depth = depth
 
     def __missing__(self, line: bytes) -> 'Tuple[int, _Place]':
         if line not in _tags:
             raise _NewLine
-        name, attributes, kind, text = _tags[line]
+        name, attributes, is_empty, text, is_whole, end = _tags[line]
         sieve = self._sieve
-        if self.above is None and (self is sieve.end or kind != _BEGINS):
+        begins = name and not is_empty and not is_whole
+        if self.above is None and (self is sieve.end or not begins):
             raise _OtherLines  # a document is one element
         bits = _UNUSUAL if line in _unusual else 0
         place: _Place = self
-        if kind == _ENDS:
-            if name != self._name or self.above is None:
+        if name:
+            if name not in self._elements:
+                key, text_name = self.key + ELEMENT + name.decode(), name.decode()
+                self._elements[name] = key if sieve.asks_of(key) else '', sieve.bits_of_name(text_name)
+            key, always = self._elements[name]
+            bits |= sieve.bits_of(key, name.decode(), attributes, None if begins else text) if key else always
+            if begins:
+                place = self._begin(name)
+        elif end:
+            if end != self._name or self.above is None:
                 raise _OtherLines
             place = self.above
-        elif kind != _IS_TEXT:
-            key = self.key + ELEMENT + name.decode()
-            bits |= sieve.bits_of(key, name.decode(), attributes, None if kind == _BEGINS else text)
-            if kind == _BEGINS:
-                place = self._begin(name, key)
         sieve.remembered += 1
         self[line] = bits, place
         return bits, place
 
-    def _begin(self, name: bytes, key: str) -> '_Place':
+    def _begin(self, name: bytes) -> '_Place':
         if name not in self._below:
             if self._depth > MAX_DEPTH // 4:
                 raise _OtherLines
             above = self._sieve.end if self.above is None else self
+            key = self.key + ELEMENT + name.decode()
             self._below[name] = _Place(self._sieve, key, name, above, self._depth + 1)
         return self._below[name]
 
@@ -329,28 +341,19 @@ def _learn(parts: 'List[List[bytes]]') -> None:
 
     :raises _OtherLines: one of them is not like others
     """
-    new = list(frozenset().union(*parts).difference(_tags))
+    new = list(dict.fromkeys([line for part in parts for line in part if line not in _tags]))
     if len(new) > _MOST_NEW or max(map(len, new)) > _LONGEST:
         raise _OtherLines
     text = b'\n'.join(new)
-    found = _LINE.findall(text)
-    if len(found) != len(new) or b'xmlns' in text:
+    tags = _LINE.findall(text)
+    if len(tags) != len(new) or b'xmlns' in text:
         raise _OtherLines
-    tags: 'List[Tag]' = []
     elements = []  # each of the lines, with what makes an element of it
-    for line, (name, attributes, is_empty, inner, own_end, end) in zip(new, found):
+    for line, (name, _, is_empty, _, is_whole, end) in zip(new, tags):
         if end:
-            tags.append((end, b'', _ENDS, b''))
             line = b'<%s>%s' % (end, line)
-        elif not name:
-            tags.append((b'', b'', _IS_TEXT, b''))
-        elif is_empty:
-            tags.append((name, attributes, _IS_EMPTY, b''))
-        elif own_end:
-            tags.append((name, attributes, _IS_WHOLE, inner))
-        else:
-            tags.append((name, attributes, _BEGINS, b''))
-            line += b'</%s>' % name
+        elif name and not is_empty and not is_whole:
+            line = b'%s</%s>' % (line, name)
         elements.append(line)
     if not is_well_formed(b'<x>%s</x>' % b'\n'.join(elements)):
         raise _OtherLines

@@ -72,10 +72,15 @@ _USUAL_VALUES = {
     b'name': _PLAIN_VALUE,
 }
 _USUAL_ENDS = {name: rb'["\']' + usual + rb'["\']/?\Z' for name, usual in _USUAL_VALUES.items()}
-_MARKS = b'|'.join(map(re.escape, (*_TEMPLATE_MARKS, b'<iotune', b'<throttlegroup')))
-# Which element has it decides of these: its tag, the attribute, the values.
+_TO_BE_LOOKED_AT = (*_TEMPLATE_MARKS, b'<iotune', b'<throttlegroup')
+# Which element has it decides of these: how its tag begins, the tag, the attribute, the values.
 _OF_ELEMENTS = tuple(
-    (rb'<%s(?=\s)[^<]*' % tag, rb'\s%s\s*=\s*["\']([^"\']*)' % attribute, frozenset(v.encode() for v in values if v))
+    (
+        b'<' + tag,
+        rb'<%s(?=\s)[^<]*' % tag,
+        rb'\s%s\s*=\s*["\']([^"\']*)' % attribute,
+        frozenset(v.encode() for v in values if v),
+    )
     for tag, attribute, values in (
         (b'domain', b'type', model.KVM_TYPES),
         (b'type', b'arch', model.ARCHITECTURES),
@@ -122,10 +127,12 @@ def _children(root: 'etree._Element', parent: str, name: str) -> 'Iterator[etree
 
 def are_usual(text: bytes) -> bool:
     """Whether nothing in a document without references, or in a line of one, is a value that libvirt may refuse."""
-    if re.search(_MARKS, text) is not None:
+    if any([mark in text for mark in _TO_BE_LOOKED_AT]):
         return False
-    for tag, attribute, values in _OF_ELEMENTS:
-        if not all(values.issuperset(re.findall(attribute, found)) for found in re.findall(tag, text)):
+    for begin, tag, attribute, values in _OF_ELEMENTS:
+        if begin in text and not all(
+            values.issuperset(re.findall(attribute, found)) for found in re.findall(tag, text)
+        ):
             return False
     for word in words_of(text):
         name, equals, value = word.partition(b'=')
