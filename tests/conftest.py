@@ -24,6 +24,12 @@ def host_schema():
     return schema
 
 
+def pytest_configure():
+    # A shell lets what it runs in the background ignore it, and so would each command that a test interrupts.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_runtest_teardown():
     # The command lets a closed pipe end its process; where a test has called it in this one, later tests go on.
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
