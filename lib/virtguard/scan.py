@@ -8,7 +8,7 @@ from .tree import MAX_BYTES, NAMESPACE, has_small_namespaces, may_have_long_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, FrozenSet, NoReturn, Optional
+    from typing import Dict, NoReturn, Optional
 
 
 class _Uncertain(Exception):
@@ -91,8 +91,3 @@ def plain_part(data: bytes) -> 'Optional[bytes]':
     except UnicodeDecodeError:
         return None
     return data
-
-
-def words_of(plain: bytes) -> 'FrozenSet[bytes]':
-    """What stands between blanks and brackets: names of elements, and attributes with the beginning of their value."""
-    return frozenset(plain.replace(b'<', b' ').replace(b'>', b' ').split())

@@ -6,11 +6,11 @@ from ..findings import ask_facts
 from ..match.needs import derive_need
 from .evaluate import evaluate
 from .lines import Sieve
-from .subject import parse_domain
+from .subject import Subject, parse_domain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Optional
+    from typing import List, Optional
 
 _LEAST_SECONDS = 5.0  # of processor time for a document, even if the hook's deadline is shorter
 
@@ -43,15 +43,14 @@ class Judge:
 
         :raises DomainXMLError: it is not a domain that can be judged
         """
-        verdict = None
         sifted = self._sieve.sift(xml)
-        rules = self._rules
-        if sifted is not None:
-            rules = [self._rules[number] for number in sifted.numbers]
-            head = sifted.head() if sifted.is_usual and not rules else None
-            if head is not None:
-                verdict = model.Verdict(*head, self._policy, (), self._today)
-        if verdict is None:
-            subject = parse_domain(xml, sifted is not None, sifted is not None and sifted.is_usual)
-            verdict = evaluate(self._policy, subject, self._host, self._today, rules, self._limit)
-        return verdict
+        if sifted is None:
+            return self._evaluate(parse_domain(xml), self._rules)
+        rules = [self._rules[number] for number in sifted.numbers]
+        head = sifted.head() if sifted.is_usual and not rules else None
+        if head is not None:
+            return model.Verdict(*head, self._policy, (), self._today)
+        return self._evaluate(parse_domain(xml, True, sifted.is_usual), rules)
+
+    def _evaluate(self, subject: Subject, rules: 'List[model.Rule]') -> model.Verdict:
+        return evaluate(self._policy, subject, self._host, self._today, rules, self._limit)

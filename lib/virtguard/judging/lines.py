@@ -49,9 +49,8 @@ _HEAD = re.compile(
     rb'\s*<domain(?: [^<>]*)?>\s*<name>([^<\r]*)</name>\s*'
     rb'<uuid>([\da-fA-F]{8}(?:-[\da-fA-F]{4}){3}-[\da-fA-F]{12})</uuid>'
 )
-# What the first bit says of a line.
-_UNUSUAL = 1
-# Blanks of an attribute become this, and a line's end in a text becomes another one.
+_UNUSUAL = 1  # what the first bit says of a line
+# Every blank of an attribute is read as this one.
 _IN_ATTRIBUTES = str.maketrans('\t\r', '  ')
 
 _tags: 'Dict[bytes, Tag]' = {}  # of the lines that are known
@@ -97,11 +96,11 @@ class Sieve:
         key, _, attribute = parts[0].partition(ATTRIBUTE)
         if not key:
             return True  # of the document itself, which is no element
-        test = (asked, attribute, *parts[1:])
-        if (key, *test) not in self._bits:
-            bit = self._bit((key, *test))
-            self._tests.setdefault(key, []).append((asked, attribute, parts[1] if parts[1:] else None, bit))
-        bit = self._bits[(key, *test)]
+        argument = parts[1] if parts[1:] else None
+        is_new = (key, asked, attribute, argument) not in self._bits
+        bit = self._bit((key, asked, attribute, argument))
+        if is_new:
+            self._tests.setdefault(key, []).append((asked, attribute, argument, bit))
         if operator == 'repeated':
             self._several |= bit
             return 'several', bit
@@ -124,14 +123,7 @@ class Sieve:
         body = plain.strip(_BLANKS).replace(b'><', b'>\n<')
         if body.count(b'\n') > _MOST_LINES:
             return None
-        start = body.find(_METADATA)
-        end = body.find(_END_OF_METADATA, start) + len(_END_OF_METADATA) if start >= 0 else 0
-        metadata = b''
-        parts = [body]
-        if end > len(_END_OF_METADATA):
-            metadata = body[start:end]
-            parts = [body[:start], body[end:]]
-        lines = [part.split(b'\n') for part in parts]
+        lines, metadata = _split(body)
         try:
             if not body.startswith(b'<') or not body.endswith(b'>') or not _is_right_comment(data, plain):
                 raise _OtherLines
@@ -274,8 +266,8 @@ class _Place(dict):  # type: ignore[type-arg]
         place: _Place = self
         if name:
             if name not in self._elements:
-                key, text_name = self.key + ELEMENT + name.decode(), name.decode()
-                self._elements[name] = key if sieve.asks_of(key) else '', sieve.bits_of_name(text_name)
+                key = self._key_of(name)
+                self._elements[name] = key if sieve.asks_of(key) else '', sieve.bits_of_name(name.decode())
             key, always = self._elements[name]
             bits |= sieve.bits_of(key, name.decode(), attributes, None if begins else text) if key else always
             if begins:
@@ -293,9 +285,11 @@ class _Place(dict):  # type: ignore[type-arg]
             if self._depth > MAX_DEPTH // 4:
                 raise _OtherLines
             above = self._sieve.end if self.above is None else self
-            key = self.key + ELEMENT + name.decode()
-            self._below[name] = _Place(self._sieve, key, name, above, self._depth + 1)
+            self._below[name] = _Place(self._sieve, self._key_of(name), name, above, self._depth + 1)
         return self._below[name]
+
+    def _key_of(self, name: bytes) -> str:
+        return self.key + ELEMENT + name.decode()
 
 
 def _is_so(operator: str, value: 'Optional[str]', argument: 'Any') -> bool:
@@ -328,6 +322,16 @@ def _holds(need: 'Need', met: int, several: int) -> bool:
     if operator == 'unmet':
         return not met & parts[0]
     return bool((several if operator == 'several' else met) & parts[0])
+
+
+def _split(body: bytes) -> 'Tuple[List[List[bytes]], bytes]':
+    """The lines of a document, or those before and after its metadata, and that."""
+    start = body.find(_METADATA)
+    end = body.find(_END_OF_METADATA, start) if start >= 0 else -1
+    if end < 0:
+        return [body.split(b'\n')], b''
+    end += len(_END_OF_METADATA)
+    return [body[:start].split(b'\n'), body[end:].split(b'\n')], body[start:end]
 
 
 def _is_right_comment(data: bytes, plain: bytes) -> bool:

@@ -9,7 +9,6 @@ import re
 
 from .. import model
 from ..errors import DomainXMLError
-from ..scan import words_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,10 +89,10 @@ _OF_ELEMENTS = tuple(
 _WITH_LIMITS = ('disk/devices/domain', 'throttlegroups/domain')
 
 
-def check_values(root: 'etree._Element', usual: bool = False) -> None:
-    """Refuse a domain that cannot be judged by rules about KVM.
+def check_values(root: 'etree._Element') -> None:
+    """Refuse a domain that cannot be judged by rules about KVM. Where its bytes have shown that all its values are
+    usual, see are_usual, there is nothing to refuse.
 
-    :param usual: its bytes have shown that no value is unusual, see are_usual
     :raises DomainXMLError: it is another driver's, or libvirt would refuse it, too
     """
     type = root.get('type')
@@ -109,10 +108,9 @@ def check_values(root: 'etree._Element', usual: bool = False) -> None:
         machine = element.get('machine', '')
         if re.search(_NO_WORD, machine):
             raise _unknown(element, 'the machine type %r' % machine, machine)
-    if not usual:
-        _check_filled_in(root)
-        for parent in root.iterchildren('pm', 'devices'):
-            _check_words(parent)
+    _check_filled_in(root)
+    for parent in root.iterchildren('pm', 'devices'):
+        _check_words(parent)
     for limits in root.iter('iotune', 'throttlegroup'):
         if '/'.join(str(above.tag) for above in limits.iterancestors()) in _WITH_LIMITS:
             for element in limits:
@@ -134,7 +132,7 @@ def are_usual(text: bytes) -> bool:
             values.issuperset(re.findall(attribute, found)) for found in re.findall(tag, text)
         ):
             return False
-    for word in words_of(text):
+    for word in set(text.replace(b'<', b' ').replace(b'>', b' ').split()):
         name, equals, value = word.partition(b'=')
         if equals and (not name or not value or (name in _USUAL_ENDS and not re.match(_USUAL_ENDS[name], value))):
             return False

@@ -180,7 +180,8 @@ def as_domain(root: 'etree._Element', local: bool = False, usual: bool = False) 
     if not local:
         local_names.make_local(root)
         name, uuid = name or _child_text(root, 'name'), uuid or _child_text(root, 'uuid')
-    check_values(root, usual)
+    if not usual:
+        check_values(root)
     _add_arguments(root)
     _read_ids(root)
     uuid = uuid.strip()
