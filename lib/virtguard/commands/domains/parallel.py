@@ -76,10 +76,7 @@ def work_on_files(
     """
 
     def work_on_item(item: 'Item') -> 'Any':
-        file = DomainFile(*item)
-        if file.name == STDIN:
-            wait_as_long_as_it_takes()
-        return work(file)
+        return work(DomainFile(*item))
 
     def give_up_item(item: 'Item', reason: str) -> 'Any':
         return give_up(DomainFile(*item), DomainXMLError(reason))
@@ -115,6 +112,8 @@ def _chunks(files: 'Iterable[DomainFile]') -> 'Iterator[Chunk]':
 
 def _judge_file(judge: 'Judge', output: 'Union[VerdictFormat, Outputs]', file: DomainFile) -> Outcome:
     outcomes = []
+    if file.name == STDIN:
+        wait_as_long_as_it_takes()
     for part in file.parts():
         give_time(judge.seconds)  # each document may take the full time
         outcomes.append(_judge_part(judge, output, file, part))

@@ -2,8 +2,8 @@
 """Works on items in child processes, in order. An item that takes too much time or memory does not stop the others.
 
 The limits must hold inside C code, where no signal handler runs, and inside the kernel, where a file system may never
-answer for a path that a domain names. So an item that exceeds one ends its process,
-and a new process does the rest of the work.
+answer for a path that a domain names. So an item that exceeds one ends its process, and a new process does the rest of
+the work.
 """
 
 import mmap
