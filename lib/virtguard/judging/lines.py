@@ -3,9 +3,9 @@
 
 Where many documents are judged, most of their lines recur: libvirt, and whatever else writes XML for people to read,
 puts a tag, or an element that has only text, on each. So what a line says is found out once: whether it is well-formed
-and usual (see refused), and, for each place where it is met, what it meets of the rules' needs and to which place it
-leads. A document is then judged by looking up one line after the other. It is well-formed if its lines are, and each of
-them may stand where it does.
+and usual (see known_lines), and, for each place where it is met, what it meets of the rules' needs and to which place
+it leads; all lines of a shape do the same, unless something is asked of what the shape lacks. A document is then judged
+by looking up one line after the other. It is well-formed if its lines are, and each of them may stand where it does.
 
 Metadata is one piece, because only there names are in a namespace. Documents with other lines are left to lxml, as are
 those that mean something else than what is written, see scan.plain_part.
@@ -18,7 +18,7 @@ from ..match.needs import ATTRIBUTE, ELEMENT
 from ..policy.os_ids import has_another_meaning
 from ..scan import is_well_formed, plain_part
 from ..tree import LIBOSINFO_NS, MAX_DEPTH, NAMESPACE
-from .refused import are_usual
+from .known_lines import LONGEST, OtherLines, forget_if_many, is_shaped, learn, shape_of, tags, unusual, values_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,22 +26,13 @@ if TYPE_CHECKING:
 
     from ..match.needs import Need
 
-    # See _LINE: name, attributes, '/' of an empty element, text and end of a whole one, name of an end tag
-    Tag = Tuple[bytes, bytes, bytes, bytes, bytes, bytes]
     # An operator, an attribute ('' for the text), what is asked of it, and the bit that says that it is so
     Test = Tuple[str, str, Any, int]
 
-_MOST_LINES, _MOST_NEW = 100000, 20000  # of a document
-_MOST_KNOWN, _LONGEST = 8000, 300  # of the lines that are remembered
+_MOST_LINES = 100000  # of a document
+_MOST_KNOWN = 8000  # of the lines that are remembered
 _MOST_ANSWERS = 1000
 _BLANKS = b' \t\r\n'
-_NAME = rb'[A-Za-z_][A-Za-z0-9_.-]*'
-_ATTRIBUTE = rb'[ \t\r]+(%s)[ \t\r]*=[ \t\r]*(?:"([^"<\n]*)"|\'([^\'<\n]*)\')' % _NAME
-# It cannot be read otherwise, whatever stands before and after.
-_LINE = re.compile(
-    rb'(?m)^[^<>\n]*(?:<(%s)((?:%s)*)[ \t\r]*(?:(/)>|>(?:([^<>\n]*)</(%s)[ \t\r]*>)?)|</(%s)[ \t\r]*>)?[^<>\n]*$'
-    % (_NAME, re.sub(rb'\((?!\?)', rb'(?:', _ATTRIBUTE), _NAME, _NAME)
-)
 _LIBOSINFO = LIBOSINFO_NS.encode()
 _METADATA, _END_OF_METADATA = b'<metadata', b'</metadata>'
 # The head of a domain that begins with name and UUID, as libvirt writes it.
@@ -50,15 +41,6 @@ _HEAD = re.compile(
     rb'<uuid>([\da-fA-F]{8}(?:-[\da-fA-F]{4}){3}-[\da-fA-F]{12})</uuid>'
 )
 _UNUSUAL = 1  # what the first bit says of a line
-# Every blank of an attribute is read as this one.
-_IN_ATTRIBUTES = str.maketrans('\t\r', '  ')
-
-_tags: 'Dict[bytes, Tag]' = {}  # of the lines that are known
-_unusual: 'Set[bytes]' = set()
-
-
-class _OtherLines(Exception):
-    """Only lxml can tell what they say."""
 
 
 class _NewLine(Exception):
@@ -73,6 +55,7 @@ class Sieve:
         self._tests: 'Dict[str, List[Test]]' = {}  # of elements, by their key
         self._names: 'Dict[str, int]' = {}
         self._several = 0  # the bits of which it matters whether they are set twice
+        self._asked_of_values: 'Set[str]' = set()  # the keys of elements where something is asked of what shapes lack
         self._needs = [(number, self._prepare(need)) for number, need in needs]
         self._numbers: 'Dict[Tuple[int, int], List[int]]' = {}  # what was found out, by the bits
         self._forget()
@@ -82,6 +65,7 @@ class Sieve:
         self.end = _Place(self, '', b'', None)
         self._start = _Place(self, '', b'', None)
         self._metadata: 'Dict[bytes, List[int]]' = {}
+        self.alike: 'List[Tuple[_Place, bytes]]' = []  # lines that have the shape of one that was looked at
 
     def _prepare(self, need: 'Need') -> 'Need':
         """A need in which each test is replaced by its bit: ('met', bit), ('unmet', bit), ('several', bit)."""
@@ -101,6 +85,8 @@ class Sieve:
         bit = self._bit((key, asked, attribute, argument))
         if is_new:
             self._tests.setdefault(key, []).append((asked, attribute, argument, bit))
+            if asked not in ('present', 'missing') and is_shaped(attribute):
+                self._asked_of_values.add(key)
         if operator == 'repeated':
             self._several |= bit
             return 'several', bit
@@ -116,9 +102,11 @@ class Sieve:
             return None
         if self.remembered > _MOST_KNOWN:
             self._forget()
-        if len(_tags) > _MOST_KNOWN:
-            _tags.clear()
-            _unusual.clear()
+        if len(self.alike) > _MOST_KNOWN:
+            for place, line in self.alike:
+                del place[line]
+            self.alike.clear()
+        forget_if_many()
         # Each tag on a line of its own: a value or a text has no such characters together.
         body = plain.strip(_BLANKS).replace(b'><', b'>\n<')
         if body.count(b'\n') > _MOST_LINES:
@@ -126,9 +114,9 @@ class Sieve:
         lines, metadata = _split(body)
         try:
             if not body.startswith(b'<') or not body.endswith(b'>') or not _is_right_comment(data, plain):
-                raise _OtherLines
+                raise OtherLines
             met, several = self._look_up(lines, metadata)
-        except _OtherLines:
+        except OtherLines:
             return None
         is_usual = not met & _UNUSUAL
         found = met & ~_UNUSUAL, several
@@ -146,7 +134,7 @@ class Sieve:
         for number, part in enumerate(lines):
             if number:
                 if place.above is not self.end:
-                    raise _OtherLines
+                    raise OtherLines
                 for bits in self._bits_of_metadata(place.key, metadata):
                     several |= met & bits & self._several
                     met |= bits
@@ -154,13 +142,13 @@ class Sieve:
                 try:
                     bits, place = place[line]
                 except _NewLine:
-                    _learn(lines)
+                    learn(lines)
                     bits, place = place[line]
                 if bits:
                     several |= met & bits & self._several
                     met |= bits
         if place is not self.end:
-            raise _OtherLines
+            raise OtherLines
         return met, several
 
     def _bits_of_metadata(self, above: str, metadata: bytes) -> 'List[int]':
@@ -168,7 +156,7 @@ class Sieve:
         if metadata in self._metadata:
             return self._metadata[metadata]
         if not is_well_formed(metadata) or (_LIBOSINFO in metadata and has_another_meaning(metadata)):
-            raise _OtherLines
+            raise OtherLines
         parser = pyexpat.ParserCreate(None, NAMESPACE)
         keys = [above]
         found = []
@@ -176,7 +164,7 @@ class Sieve:
         def begin(name: str, attributes: 'Dict[str, str]') -> None:
             keys.append(keys[-1] + ELEMENT + name)
             if len(keys) > MAX_DEPTH // 2:
-                raise _OtherLines
+                raise OtherLines
             bits = self._bits_for(keys[-1], name, attributes, None)
             if bits:
                 found.append(bits)
@@ -186,7 +174,7 @@ class Sieve:
 
         parser.StartElementHandler, parser.EndElementHandler = begin, end
         parser.Parse(metadata, True)
-        if len(metadata) <= _LONGEST:
+        if len(metadata) <= LONGEST:
             self.remembered += 1
             self._metadata[metadata] = found
         return found
@@ -199,17 +187,18 @@ class Sieve:
         """Whether what an element sets depends on more than its name."""
         return key in self._tests
 
+    def asks_of_values(self, key: str) -> bool:
+        """Whether it depends on values that a shape lacks, too."""
+        return key in self._asked_of_values
+
     def bits_of(self, key: str, name: str, attributes: bytes, text: 'Optional[bytes]') -> int:
         """The bits that an element sets.
 
         :param attributes: as they are written
         :param text: None where it is not known
         """
-        values = {
-            attribute.decode(): (double or single).decode().translate(_IN_ATTRIBUTES)
-            for attribute, double, single in re.findall(_ATTRIBUTE, attributes)
-        }
-        return self._bits_for(key, name, values, None if text is None or b'\r' in text else text.decode())
+        known = None if text is None or b'\r' in text else text.decode()
+        return self._bits_for(key, name, values_of(attributes), known)
 
     def _bits_for(self, key: str, name: str, attributes: 'Dict[str, str]', text: 'Optional[str]') -> int:
         bits = self._names.get(name, 0)
@@ -241,7 +230,7 @@ class Sifted:
 class _Place(dict):  # type: ignore[type-arg]
     """Where a line may stand: within an element of a path. Has the bits that each line sets, and where it leads."""
 
-    __slots__ = ('_sieve', 'key', '_name', 'above', '_elements', '_below', '_depth')
+    __slots__ = ('_sieve', 'key', '_name', 'above', '_elements', '_below', '_depth', '_shapes')
 
     def __init__(self, sieve: Sieve, key: str, name: bytes, above: 'Optional[_Place]', depth: int = 0) -> None:
         super().__init__()
@@ -253,16 +242,28 @@ class _Place(dict):  # type: ignore[type-arg]
         self._elements: 'Dict[bytes, Tuple[str, int]]' = {}
         self._below: 'Dict[bytes, _Place]' = {}
         self._depth = depth
+        self._shapes: 'Dict[bytes, Tuple[int, _Place]]' = {}  # what all lines of a shape set, and where they lead
 
     def __missing__(self, line: bytes) -> 'Tuple[int, _Place]':
-        if line not in _tags:
-            raise _NewLine
-        name, attributes, is_empty, text, is_whole, end = _tags[line]
+        if line in tags:
+            found = self._read(line)
+            self._sieve.remembered += 1
+        else:
+            alike = self._shapes.get(shape_of(line)) if len(line) <= LONGEST else None
+            if alike is None:
+                raise _NewLine
+            found = alike
+            self._sieve.alike.append((self, line))
+        self[line] = found
+        return found
+
+    def _read(self, line: bytes) -> 'Tuple[int, _Place]':
+        name, attributes, is_empty, text, is_whole, end = tags[line]
         sieve = self._sieve
         begins = name and not is_empty and not is_whole
         if self.above is None and (self is sieve.end or not begins):
-            raise _OtherLines  # a document is one element
-        bits = _UNUSUAL if line in _unusual else 0
+            raise OtherLines  # a document is one element
+        bits = _UNUSUAL if line in unusual else 0
         place: _Place = self
         if name:
             if name not in self._elements:
@@ -274,16 +275,16 @@ class _Place(dict):  # type: ignore[type-arg]
                 place = self._begin(name)
         elif end:
             if end != self._name or self.above is None:
-                raise _OtherLines
+                raise OtherLines
             place = self.above
-        sieve.remembered += 1
-        self[line] = bits, place
+        if not name or not sieve.asks_of_values(self._key_of(name)):
+            self._shapes[shape_of(line)] = bits, place
         return bits, place
 
     def _begin(self, name: bytes) -> '_Place':
         if name not in self._below:
             if self._depth > MAX_DEPTH // 4:
-                raise _OtherLines
+                raise OtherLines
             above = self._sieve.end if self.above is None else self
             self._below[name] = _Place(self._sieve, self._key_of(name), name, above, self._depth + 1)
         return self._below[name]
@@ -338,29 +339,3 @@ def _is_right_comment(data: bytes, plain: bytes) -> bool:
     """Whether what a document has before its root, if anything, is well-formed."""
     length = len(data) - len(plain)
     return length == 0 or is_well_formed(data[:length] + b'<x/>')
-
-
-def _learn(parts: 'List[List[bytes]]') -> None:
-    """Look at the lines that are new.
-
-    :raises _OtherLines: one of them is not like others
-    """
-    new = list(dict.fromkeys([line for part in parts for line in part if line not in _tags]))
-    if len(new) > _MOST_NEW or max(map(len, new)) > _LONGEST:
-        raise _OtherLines
-    text = b'\n'.join(new)
-    tags = _LINE.findall(text)
-    if len(tags) != len(new) or b'xmlns' in text:
-        raise _OtherLines
-    elements = []  # each of the lines, with what makes an element of it
-    for line, (name, _, is_empty, _, is_whole, end) in zip(new, tags):
-        if end:
-            line = b'<%s>%s' % (end, line)
-        elif name and not is_empty and not is_whole:
-            line = b'%s</%s>' % (line, name)
-        elements.append(line)
-    if not is_well_formed(b'<x>%s</x>' % b'\n'.join(elements)):
-        raise _OtherLines
-    _tags.update(zip(new, tags))
-    if not are_usual(text):
-        _unusual.update(line for line in new if not are_usual(line))

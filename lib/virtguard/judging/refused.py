@@ -70,6 +70,7 @@ _USUAL_VALUES = {
     b'type': _PLAIN_VALUE,
     b'name': _PLAIN_VALUE,
 }
+ATTRIBUTES_LOOKED_AT = frozenset((*_USUAL_VALUES, b'arch'))  # by are_usual, wherever they are
 _USUAL_ENDS = {name: rb'["\']' + usual + rb'["\']/?\Z' for name, usual in _USUAL_VALUES.items()}
 _TO_BE_LOOKED_AT = (*_TEMPLATE_MARKS, b'<iotune', b'<throttlegroup')
 # Which element has it decides of these: how its tag begins, the tag, the attribute, the values.
