@@ -109,7 +109,7 @@ class Sieve:
         forget_if_many()
         # Each tag on a line of its own: a value or a text has no such characters together.
         body = plain.strip(_BLANKS).replace(b'><', b'>\n<')
-        if body.count(b'\n') > _MOST_LINES:
+        if len(body) > _MOST_LINES and body.count(b'\n') > _MOST_LINES:
             return None
         lines, metadata = _split(body)
         try:

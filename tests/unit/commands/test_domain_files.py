@@ -433,3 +433,29 @@ def test_known_files_of_one_tree_take_little_room():
         known.add(65024, inode)
     assert len(known._bits) < 200
     assert sum(map(sys.getsizeof, known._bits.values())) < 1 << 15
+
+
+# Files of any size
+
+
+@pytest.mark.parametrize('size', [0, 1, 64 * 1024 - 1, 64 * 1024, 64 * 1024 + 1, 1 << 20])
+@pytest.mark.parametrize('by_pipe', [False, True])
+def test_a_file_is_read_to_its_end(tmp_path, size, by_pipe):
+    path, data = tmp_path / 'a', bytes(random.Random(size).choices(range(32, 127), k=size))
+    if by_pipe:  # as a shell hands over the output of a command: <(virsh dumpxml a)
+        os.mkfifo(str(path))
+        if os.fork() == 0:
+            with open(str(path), 'wb') as file:
+                file.write(data)
+            os._exit(0)
+    else:
+        path.write_bytes(data)
+    assert DomainFile(str(path), True).read() == data
+    if by_pipe:
+        os.wait()
+
+
+def test_of_a_huge_file_one_byte_too_many_is_read(tmp_path):
+    for size in (model.MAX_XML_BYTES, model.MAX_XML_BYTES + 1, model.MAX_XML_BYTES * 2):
+        (tmp_path / 'a').write_bytes(b' ' * size)
+        assert len(DomainFile(str(tmp_path / 'a'), True).read()) == min(size, model.MAX_XML_BYTES + 1)

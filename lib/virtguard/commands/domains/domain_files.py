@@ -29,6 +29,7 @@ _UUID = re.compile(rb'<domain[\s>].*?<uuid>\s*([0-9A-Fa-f-]{36})\s*</uuid>', re.
 _GZIP = b'\x1f\x8b'
 _SAVED = (b'LibvirtQemudSave', b'LibvirtQemudPart')
 _HEAD = 4096
+_AT_FIRST = 64 * 1024  # Python makes room for all that it is asked to read, and few files are larger
 _TOGETHER = 512  # inodes
 # Compressed files that are not read, but may hold domains.
 _PACKED = {b'\xfd7zXZ\0': 'xz', b'BZh': 'bzip2', b'(\xb5/\xfd': 'zstd', b'PK\3\4': 'zip'}
@@ -88,7 +89,8 @@ class DomainFile:
 
 
 def _read_limited(file: 'IO[bytes]') -> bytes:
-    return file.read(MAX_XML_BYTES + 1)
+    data = file.read(_AT_FIRST)
+    return data if len(data) < _AT_FIRST else data + file.read(MAX_XML_BYTES + 1 - _AT_FIRST)
 
 
 def _decompress(data: bytes) -> bytes:
