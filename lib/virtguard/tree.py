@@ -324,14 +324,17 @@ class _Builder:
         self.document = Document(data)
         self._stack: 'List[Element]' = [self.document]
         self._count = 0
+        self._declared = 0
+        self._start_plainly = self._start_carefully if b'xml:' in data else self._start
         self.parser = parser = pyexpat.ParserCreate(None, NAMESPACE)
         parser.namespace_prefixes = True
         parser.buffer_text = True
         parser.buffer_size = _BUFFER
-        parser.StartElementHandler = self._start_carefully if b'xml:' in data else self._start
+        parser.StartElementHandler = self._start_plainly
         parser.EndElementHandler = self._end
         parser.CharacterDataHandler = self._text
         parser.StartNamespaceDeclHandler = self._declare
+        parser.EndNamespaceDeclHandler = self._undeclare
         parser.StartDoctypeDeclHandler = _refuse_doctype
         parser.XmlDeclHandler = _check_declaration
 
@@ -339,7 +342,13 @@ class _Builder:
         # Most documents have no namespace outside of metadata; those that have one are looked at more closely.
         if uri == ARG_NS:
             raise NotImplementedError
+        self._declared += 1
         self.parser.StartElementHandler = self._start_carefully
+
+    def _undeclare(self, prefix: 'Optional[str]') -> None:
+        self._declared -= 1
+        if not self._declared:
+            self.parser.StartElementHandler = self._start_plainly
 
     def _start(self, name: str, attributes: 'Dict[str, str]') -> None:
         stack = self._stack

@@ -136,6 +136,7 @@ def test_nodes_that_are_reached_many_times_are_held_once():
         b'<a><b xml:lang="en"/></a>',
         b'<a>' * 300 + b'</a>' * 300,
         b'<a>' + b'<b/>' * 30000 + b'</a>',
+        b'<a><metadata><v:b xmlns:v="u"/><c/></metadata><d xmlns="u"/></a>',
         b'<a><metadata xmlns:v="urn:virt-guard:qemu-argument"/></a>',
         b'<?xml version="1.0" encoding="iso-8859-1"?><a/>',
         b' <a/>',
