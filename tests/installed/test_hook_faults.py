@@ -36,6 +36,7 @@ LAZY = (
     'hook/worker',
     'deadline',
     'pipe',
+    'host_probes',
     'libraries',
     'judging/subject',
     'judging/evaluate',

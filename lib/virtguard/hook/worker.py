@@ -225,6 +225,7 @@ class _Worker:
     def _telling(self, host: model.HostFacts) -> 'Callable[[str, str], Any]':
         """The host's probe, which tells the hook when it begins and ends: only there is a device waited for. If it
         looks at a path that the document names, also which one, and for which rule."""
+        self._task.sturdily(_import_probes)
         probe = host.probe
 
         def telling(name: str, subject: str) -> 'Any':
@@ -326,6 +327,13 @@ def _import_describers() -> 'Any':
     from ..host import today
 
     return today if journal and wording else None
+
+
+def _import_probes() -> 'Any':
+    """What Host.probe imports at a place where it cannot be tried again."""
+    from .. import host_probes
+
+    return host_probes
 
 
 def _import_judge() -> 'Any':

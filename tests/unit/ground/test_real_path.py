@@ -77,7 +77,7 @@ def host(tmp_path):
     ],
 )
 def test_where_a_path_leads(host, path, leads_to):
-    assert host.real_path(path) == leads_to
+    assert host.probe('real-path', path) == leads_to
 
 
 @pytest.mark.parametrize(
@@ -136,14 +136,14 @@ def hidden(tmp_path):
 def test_who_hides_where_a_path_leads_is_refused(hidden, link, said):
     path = str(hidden / link)
     assert os.path.samefile(path, '/etc/passwd')
-    assert Host('/').real_path(path) == (True, said)
+    assert Host('/').probe('real-path', path) == (True, said)
     assert foreign_emulator(path, owner=os.getuid())[0] is True
 
 
 def test_links_of_proc_that_say_where_they_lead():
     pid = os.getpid()
-    assert Host('/').real_path('/proc/self/status') == '/proc/%d/status' % pid
-    assert Host('/').real_path('/proc/mounts') == '/proc/%d/mounts' % pid
+    assert Host('/').probe('real-path', '/proc/self/status') == '/proc/%d/status' % pid
+    assert Host('/').probe('real-path', '/proc/mounts') == '/proc/%d/mounts' % pid
 
 
 def test_a_policy_that_is_shown_asks_the_same():
