@@ -2,11 +2,12 @@
 """Compiled file -> policy, ready to judge: what the hook loads instead of YAML and XPath, as long as the sources of the
 policy are unchanged.
 
-The file is beside the policy. Its first line names the format and the package's version. The second line finds damage;
-owner and mode protect against attackers. It has a checksum of the rest but for its last bytes, and their number: these
-are the rules' texts, which have a checksum of their own, because a clean domain needs none of them. The rest is
-marshalled: plain data and no code, in a form that every Python reads (see packed.marshalled). So an upgrade of Python,
-between which and that of its lxml some time may pass, leaves the guard what it judges by.
+The file is beside the policy. Its first line names the format and the package's version. What starts judge by is there
+twice, at the beginning and at the end, as in the start file: to compare two copies finds damage in less time than the
+import of a checksum takes. Between them are the rules' texts; the second line has the size of a copy and a checksum of
+these texts, which a clean domain needs none of. Owner and mode protect against attackers. It is all marshalled: plain
+data and no code, in a form that every Python reads (see packed.marshalled). So an upgrade of Python, between which and
+that of its lxml some time may pass, leaves the guard what it judges by.
 The file only saves time: if it is missing, damaged, out of date, or not trusted, the policy is read. policy/compiler
 makes it; source_contents finds out whether a source that looks changed has really changed.
 """
@@ -14,7 +15,6 @@ makes it; source_contents finds out whether a source that looks changed has real
 import marshal
 import posix  # not os: see the import budget in hook/call
 import time
-from binascii import crc32
 
 from . import __version__, errors, packed
 from .tree import ARG_NS, LIBOSINFO_NS, NAMESPACE, QEMU_NS, Element, is_plain_id, read_tree
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     Stamp = Tuple[Tuple[Any, ...], ...]
 
-_FORMAT = 10
+_FORMAT = 11
 _MAX_BYTES = 64 * 1024 * 1024
 _OS = '{%s}os' % LIBOSINFO_NS
 _COMMANDLINE, _ARG = '{%s}commandline' % QEMU_NS, '{%s}arg' % QEMU_NS
@@ -56,17 +56,17 @@ def load_compiled(policy_path: str, whole: bool = True) -> 'Tuple[Optional[Compi
             return None, ''
         end = data.find(b'\n')
         begin = data.find(b'\n', end + 1) + 1
-        payload = memoryview(data)[begin:]  # which is large, so not copied
         if data[:end] != headline():
             return None, '%s was written by another version; run virt-guard policy compile' % path
-        checksum, size = data[end + 1 : begin].split()
-        body = payload[: max(0, len(payload) - int(size))]
-        if int(checksum, 16) != crc32(body):
+        size, checksum = data[end + 1 : begin].split()
+        details = begin + int(size)
+        copy = memoryview(data)[begin:details]  # which is large, so not copied
+        if not data.endswith(copy, details):
             return None, '%s is damaged; run virt-guard policy compile' % path
-        stamp, contents, content = marshal.loads(payload)
+        stamp, contents, content = marshal.loads(copy)
         if stamp[0][0] != policy_path or not _is_current(stamp, contents):
             return None, '%s is out of date; run virt-guard policy compile' % path
-        compiled = CompiledPolicy(content)
+        compiled = CompiledPolicy((*content, (int(checksum, 16), memoryview(data)[details : -len(copy)])))
         if whole and not compiled.is_whole():
             return None, '%s is damaged; run virt-guard policy compile' % path
         if compiled.policy.audit_until:
@@ -233,6 +233,8 @@ class CompiledPolicy:
 
     def is_whole(self) -> bool:
         """Whether the rules' texts and the waivers are as they were written; before they are used."""
+        from binascii import crc32  # hardly any clean domain needs it
+
         checksum, data = self._details
         return bool(crc32(data) == checksum)
 
@@ -247,7 +249,11 @@ class CompiledPolicy:
     def _rule(self, number: int) -> 'Tuple[model.Rule, Sequence[str]]':
         """A rule, and what it compares of an element."""
         *fields, compared = marshal.loads(self._read_details()[0][number])
-        return packed.unpack_rule(fields), compared
+        rule = packed.unpack_rule(fields)
+        if number in self._values:
+            texts, _ = self._values[number]
+            rule.values = tuple(texts[1:-1].split(NAMESPACE)) if isinstance(texts, str) else texts
+        return rule, compared
 
     def _read_waivers(self) -> 'Tuple[model.Waiver, ...]':
         return packed.unpack_waivers(self._read_details()[1])

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from typing import Any, Dict, Iterable, Sequence, Tuple
 
 _MARSHAL = 4  # the version of the form that Python writes from 3.4 on, and reads ever since
-# What judging needs of a rule, in the order in which it is packed.
-_RULE_FIELDS = 'id title action why remedy match values probe host reference origin at waivable negated places'.split()
+# What judging needs of a rule, in the order in which it is packed; but its values, which compiled has for every start.
+_RULE_FIELDS = 'id title action why remedy match probe host reference origin at waivable negated places'.split()
 
 
 def marshalled(data: 'Any') -> bytes:
@@ -20,13 +20,13 @@ def marshalled(data: 'Any') -> bytes:
 
 
 def pack_rule(rule: model.Rule) -> 'Tuple[Any, ...]':
-    """What judging needs of a rule, as data that can be marshalled."""
+    """What judging needs of a rule but its values, as data that can be marshalled."""
     fields = (pack_conditions(rule) if name == 'host' else getattr(rule, name) for name in _RULE_FIELDS)
     return tuple(str(field) if isinstance(field, model.Phrase) else field for field in fields)
 
 
 def unpack_rule(packed: 'Sequence[Any]') -> model.Rule:
-    """The rule that pack_rule has packed."""
+    """The rule that pack_rule has packed, without values."""
     fields: 'Dict[str, Any]' = dict(zip(_RULE_FIELDS, packed))
     fields['host'] = tuple(model.HostCondition(*condition) for condition in fields['host'])
     return model.Rule(**fields)

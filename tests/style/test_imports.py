@@ -40,7 +40,7 @@ ONLY_INSIDE = {
     'journal': {'policy'},
 }
 # Of Python's library, all that the way of a clean domain may load.
-ON_THE_WAY = set('_io _signal binascii marshal posix pyexpat sys time'.split())
+ON_THE_WAY = set('_io _signal marshal posix pyexpat sys time'.split())
 NOT_IN_HOOK = set(
     'typing logging argparse json socket subprocess pathlib libvirt yaml lxml signal enum re os '
     'collections functools traceback hashlib'.split()

@@ -73,11 +73,9 @@ def compile_policy(policy: model.Policy, stamp: 'Stamp', contents: 'Contents') -
     :param stamp: what `take_stamp` said before its sources were read
     :param contents: what `take_contents` said while the stamp stayed the same
     """
-    prepared = prepare(policy)
-    payload = marshalled(_share((stamp, contents, prepared), {}))
-    details = prepared[-1][1]
-    assert payload.endswith(details)
-    return b'%s\n%08x %d\n%s' % (headline(), crc32(payload[: -len(details)]), len(details), payload)
+    *content, (checksum, details) = prepare(policy)
+    copy = marshalled(_share((stamp, contents, tuple(content)), {}))
+    return b'%s\n%d %08x\n%s%s%s' % (headline(), len(copy), checksum, copy, details, copy)
 
 
 def compile_in_place(load: 'Callable[[], model.Policy]') -> bytes:
