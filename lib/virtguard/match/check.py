@@ -51,6 +51,7 @@ def compile_match(expression: str) -> 'etree.XPath':
         raise MatchError('is not XPath 1.0: it has a character that XML does not have') from None
 
 
+@lru_cache(maxsize=1024)  # a policy is read twice to be compiled
 def check_match(expression: str, at: str = model.ADMISSION) -> None:
     """Find what makes an expression useless as a match of a rule that is judged at ADMISSION or at RUNTIME.
 

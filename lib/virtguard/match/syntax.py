@@ -5,6 +5,7 @@ A policy's expressions have more than XPath 1.0: numbers in hexadecimal, 0x10, a
 """
 
 import re
+from functools import lru_cache
 
 from ..tree import ARG_NS as ARG_NS
 from ..tree import NAMESPACES as NAMESPACES
@@ -204,6 +205,7 @@ _BINARY: 'Tuple[Tuple[str, frozenset[str]], ...]' = (
 _STARTS_STEP = frozenset(('@', '.', '..', '*'))
 
 
+@lru_cache(maxsize=1024)  # each of several readers of a rule asks for its tree, and nobody changes one
 def parse(expression: str) -> Node:
     """The syntax tree of an expression that libxml2 has accepted.
 
