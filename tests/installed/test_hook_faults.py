@@ -5,10 +5,10 @@ import contextlib
 import os
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
 import time
+import types
 
 import pytest
 from hooked import refused, start_hook
@@ -54,17 +54,19 @@ def fragile(tmp_path_factory):
 
 
 @pytest.fixture
-def package(fragile):
-    """The package of the hook, to damage."""
+def package(fragile, tmp_path):
+    """The package of the hook, to damage: what is written goes to a file system of its own, and with that."""
     package = fragile.tree / 'virtguard'
-    saved = fragile.tree.with_name('saved')
-    shutil.copytree(str(package), str(saved))
+    changes = tmp_path / 'changes'
+    changes.mkdir()
+    subprocess.run(['mount', '-t', 'tmpfs', 'tmpfs', str(changes)], check=True)
+    for name in ('new', 'work'):
+        (changes / name).mkdir()
+    options = 'lowerdir=%s,upperdir=%s/new,workdir=%s/work' % (package, changes, changes)
+    subprocess.run(['mount', '-t', 'overlay', '-o', options, 'overlay', str(package)], check=True)
     yield package
-    shutil.rmtree(str(package))
-    saved.rename(package)
-    # So that times fit to what the caches say.
-    for path in package.glob('**/*'):
-        assert path.exists()
+    for path in (package, changes):
+        subprocess.run(['umount', str(path)], check=True)
 
 
 def caches(package, *names):
@@ -296,24 +298,30 @@ def test_an_interpreter_that_is_not_a_program(fragile, tmp_path, operation, shel
     assert len(text.splitlines()) == 1
 
 
-@pytest.mark.parametrize('shell', ['/bin/sh', '/bin/bash --posix'])
-@pytest.mark.parametrize('how', ['kill -STOP $$', 'exec sleep 300', 'exec cat %s'])
-def test_an_interpreter_that_hangs(fragile, tmp_path, how, shell):
-    """As one on a file server that is gone."""
+def test_an_interpreter_that_hangs(fragile, tmp_path):
+    """As one on a file server that is gone. All at once, because each call waits."""
     fifo = tmp_path / 'fifo'
     os.mkfifo(str(fifo))
-    python = tmp_path / 'python3'
-    python.write_text('#!/bin/sh\n%s\n' % (how % fifo if '%s' in how else how))
-    python.chmod(0o755)
-    hook = hook_copy(fragile, tmp_path, python=python)
-    hook.write_text(hook.read_text().replace('#!/bin/sh', '#!' + shell, 1))
+    calls = []
     started = time.monotonic()
-    text = refused(call(hook, ['guest', 'prepare', 'begin', '-'], fragile.clean))
-    assert time.monotonic() - started < 25
-    assert text == (
-        "virt-guard: domain 'guest' could not be judged: %s hangs: it has not come to run the guard in 10 seconds\n"
-        % python
-    )
+    for number, how in enumerate(('kill -STOP $$', 'exec sleep 300', 'exec cat %s' % fifo)):
+        for shell in ('/bin/sh', '/bin/bash --posix'):
+            directory = tmp_path / ('%d %s' % (number, os.path.basename(shell)))
+            directory.mkdir()
+            python = directory / 'python3'
+            python.write_text('#!/bin/sh\n%s\n' % how)
+            python.chmod(0o755)
+            hook = hook_copy(fragile, directory, python="'%s'" % python)
+            hook.write_text(hook.read_text().replace('#!/bin/sh', '#!' + shell, 1))
+            calls.append((python, start_hook(types.SimpleNamespace(hook=hook), 'guest', 'prepare')))
+    for python, call_ in calls:
+        out, err = call_.communicate(fragile.clean, timeout=30)
+        text = refused(subprocess.CompletedProcess(call_.args, call_.returncode, out, err))
+        assert time.monotonic() - started < 25
+        assert text == (
+            "virt-guard: domain 'guest' could not be judged: %s hangs: it has not come to run the guard in 10 seconds\n"
+            % python
+        )
     left = subprocess.run(['pgrep', '-f', str(tmp_path)], stdout=subprocess.PIPE).stdout.split()
     assert [pid for pid in left if pathlib.Path('/proc', pid.decode(), 'cmdline').read_bytes() != b''] == []
 
