@@ -7,7 +7,7 @@ from typing import Optional
 import environment
 from measuring import Driver
 
-sys.path[:0] = [str(environment.CHECKOUT / 'tests' / directory) for directory in ('', 'live', 'installed')]
+sys.path[:0] = [str(environment.CHECKOUT / place) for place in ('lib', 'tests', 'tests/live', 'tests/installed')]
 
 from machine import Machine, unavailable  # noqa: E402
 

@@ -18,7 +18,7 @@ import environment
 from environment import say
 from table import Result, Section
 
-sys.path[:0] = [str(environment.CHECKOUT / directory) for directory in ('tests', 'tests/installed')]
+sys.path[:0] = [str(environment.CHECKOUT / directory) for directory in ('lib', 'tests', 'tests/installed')]
 
 from installation import Installed, run_installer  # noqa: E402
 from watching import Watching, disk, job, rules_text, status  # noqa: E402

@@ -3,6 +3,7 @@
 
 import copy
 import glob
+import marshal
 import os
 import pathlib
 import re
@@ -11,7 +12,7 @@ import subprocess
 import sys
 
 import pytest
-from installation import CHECKOUT, policy_text
+from installation import CHECKOUT, policy_text, stamped_anew
 from support.capabilities import missing, need_mount_namespaces
 
 CASES = [
@@ -47,6 +48,27 @@ def test_the_answer_is_the_same_with_and_without_a_compiled_policy(installed, co
     compiled.unlink()
     assert answers(installed, documents) == with_it
     assert {answer[1] for answer in with_it} == {0, 1}
+
+
+def loaded(compiled):
+    """What a compiled policy holds; equal values may be written once or twice."""
+    head, numbers, payload = compiled.split(b'\n', 2)
+    size, checksum = numbers.split()
+    copy, details, again = payload[: int(size)], payload[int(size) : -int(size)], payload[-int(size) :]
+    assert copy == again
+    return head, checksum, marshal.loads(copy), details
+
+
+def test_what_the_tests_stamp_anew_is_what_the_command_compiles(installed, compiled):
+    made, text = compiled.read_bytes(), installed.policy.read_bytes()
+    assert installed.policy.write_bytes(text)
+    again = stamped_anew(made)
+    assert again != made
+    assert installed.run_cli('policy', 'compile').returncode == 0
+    assert loaded(compiled.read_bytes()) == loaded(again)
+    installed.policy.write_bytes(text + b'# another\n')
+    assert stamped_anew(made) is None
+    installed.policy.write_bytes(text)
 
 
 @pytest.mark.parametrize(
