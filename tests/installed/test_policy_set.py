@@ -15,7 +15,7 @@ TODAY = datetime.date.today()
 @pytest.fixture(scope='module')
 def host(tmp_path_factory):
     installed = newly_installed(tmp_path_factory.mktemp('host'))
-    installed.write_policy()
+    installed.write_policy(rules=['tpm-passthrough'])
     (installed.root / 'etc/libvirt/qemu').mkdir(parents=True)
     (installed.root / 'etc/libvirt/qemu/guest.xml').write_bytes(DENIED)
     return installed

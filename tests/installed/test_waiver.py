@@ -37,7 +37,7 @@ def denied_xml(name):
 def host(tmp_path_factory):
     """An installation, with four domains: the hook refuses three of them because of tpm-passthrough."""
     installed = newly_installed(tmp_path_factory.mktemp('host'))
-    installed.write_policy()
+    installed.write_policy(rules=['tcg', 'tpm-passthrough', 'vhost-user', 'virtio-crypto', 'virtiofs', 'live-snapshot'])
     domains = installed.root / 'etc/libvirt/qemu'
     domains.mkdir(parents=True)
     for name in ('web07', 'web08', 'db1'):
@@ -164,7 +164,7 @@ UNTIL = ('--until', 'today', '--reason', 'r')
 def test_refusals_change_nothing(host, waivers, arguments, said):
     waivers.write_text(EDITED)
     with host.with_policy(
-        host.policy.read_text().replace('id: container-host\n', 'id: container-host\n    waivable: false\n')
+        host.policy.read_text().replace('id: container-host\n', 'id: container-host\n  waivable: false\n')
     ):
         assert said in run(host, *arguments, status=2)
     assert waivers.read_text() == EDITED
