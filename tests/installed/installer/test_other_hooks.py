@@ -9,41 +9,52 @@ from installing import FOREIGN, install, tree
 # --- hooks of others
 
 
-@pytest.mark.parametrize('version', ['6.5.0', '9.0.0', '11.10.0'])
-def test_foreign_hook_stays_first(root, fake_libvirt, version):
+@pytest.fixture
+def foreign(root):
+    """The directory of hooks; in it, that of another program."""
     hooks = root / 'etc/libvirt/hooks'
     hooks.mkdir(parents=True)
     (hooks / 'qemu').write_text(FOREIGN)
-    before = tree(root)
-    result = install(root, prefix=fake_libvirt(version))
-    assert 'stays' in result.stdout
-    assert (hooks / 'qemu').read_text() == FOREIGN
-    ours = hooks / 'qemu.d/00-virt-guard'
-    assert os.readlink(str(ours)) == str(root / 'usr/sbin/virt-guard-hook')
-    assert 'unchanged' in install(root, prefix=fake_libvirt(version)).stdout
+    return hooks
 
-    (hooks / 'qemu').unlink()
+
+# The oldest that has a directory of hooks, and one whose number has two digits.
+@pytest.mark.parametrize('version', ['6.5.0', '11.10.0'])
+def test_a_libvirt_that_runs_several_hooks(root, foreign, fake_libvirt, version):
+    assert 'stays' in install(root, prefix=fake_libvirt(version)).stdout
+    assert (foreign / 'qemu').read_text() == FOREIGN
+    assert os.readlink(str(foreign / 'qemu.d/00-virt-guard')) == str(root / 'usr/sbin/virt-guard-hook')
+
+
+def test_foreign_hook_stays_first(root, foreign, fake_libvirt):
+    before = tree(root)
+    recent = fake_libvirt('9.0.0')
+    result = install(root, prefix=recent)
+    assert 'stays' in result.stdout
+    assert (foreign / 'qemu').read_text() == FOREIGN
+    ours = foreign / 'qemu.d/00-virt-guard'
+    assert os.readlink(str(ours)) == str(root / 'usr/sbin/virt-guard-hook')
+    assert 'unchanged' in install(root, prefix=recent).stdout
+
+    (foreign / 'qemu').unlink()
     install(root)
-    assert (hooks / 'qemu').is_symlink()
+    assert (foreign / 'qemu').is_symlink()
     assert not os.path.lexists(str(ours))
 
-    (hooks / 'qemu').unlink()
-    (hooks / 'qemu').write_text(FOREIGN)
-    install(root, prefix=fake_libvirt(version))
+    (foreign / 'qemu').unlink()
+    (foreign / 'qemu').write_text(FOREIGN)
+    install(root, prefix=recent)
     assert ours.is_symlink()
     install(root, '--uninstall')
     assert tree(root, times=False).keys() == before.keys()
-    assert (hooks / 'qemu').read_text() == FOREIGN
+    assert (foreign / 'qemu').read_text() == FOREIGN
 
 
 @pytest.mark.parametrize('version', ['4.5.0', '6.0.0', '6.4.9'])
-def test_foreign_hook_and_old_libvirt(root, fake_libvirt, version):
-    hooks = root / 'etc/libvirt/hooks'
-    hooks.mkdir(parents=True)
-    (hooks / 'qemu').write_text(FOREIGN)
+def test_foreign_hook_and_old_libvirt(root, foreign, fake_libvirt, version):
     before = tree(root)
     result = install(root, prefix=fake_libvirt(version), status=1)
-    assert str(hooks / 'qemu') in result.stderr
+    assert str(foreign / 'qemu') in result.stderr
     assert 'libvirt %s' % version.rpartition('.')[0] in result.stderr
     assert tree(root) == before
 
