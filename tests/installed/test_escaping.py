@@ -5,7 +5,7 @@ import os
 import shutil
 
 import pytest
-from installation import CHECKOUT, DENIED, domain_xml
+from installation import CHECKOUT, DENIED, domain_xml, policy_text
 
 FACTS = 'arch: x86_64\ncontainer: none\nos: rhel-8.10\n'
 # Bytes of file names: lines that look like ours, in every way to end one; a terminal's colours, title and cursor, and
@@ -19,6 +19,12 @@ NASTY = {
 NAMES = ['a\u202egnp.\u2066x\x7f\ufeff\u200b', 'a&#10;9 domains: 9 admitted&#13;\u2028b\x85c\x9b2J']
 BROKEN = b'<domain><name>'
 NETWORK = b'<network><name>default</name></network>'
+
+
+@pytest.fixture(scope='module', autouse=True)
+def few_rules(installed):
+    with installed.with_policy(policy_text(rules=['tpm-passthrough'])):
+        yield
 
 
 def assert_clean(result, *shown, status=None):
