@@ -180,10 +180,11 @@ def do_without_environments(checkout, platforms=OTHERS):
     script.write_text(text)
 
 
-@pytest.mark.parametrize('failing', [None, 'host', 'installer', 'systemd'])
+@pytest.mark.parametrize('failing', [None, 'host', 'installer', 'systemd', 'packages'])
 def test_all_jobs_are_waited_for_and_told_whole(checkout, failing):
     do_without_environments(checkout)
-    directories = {'host': 'tests/host', 'installer': 'tests/installed/installer', 'systemd': 'tests/systemd'}
+    directories = {'host': 'tests/host', 'installer': 'tests/installed/installer'}
+    directories.update((name, 'tests/' + name) for name in ('systemd', 'packages'))
     for name, directory in directories.items():
         (checkout.root / directory).mkdir(parents=True)
         text = (FAILING if failing == name else PASSING) % name
@@ -195,21 +196,23 @@ def test_all_jobs_are_waited_for_and_told_whole(checkout, failing):
         "== Debian's own: everything else",
         '== whole hosts: bookworm',
         '== other platforms',
-        '== under a booted systemd',
+        '== under a booted systemd, and packages',
         '== the installer and other platforms',
         *(['== once more, and alone: what failed'] if failing else []),
     ]
     told = ['\n'.join(lines[a:b]) for a, b in zip(headings[2:], headings[3:] + [len(lines)])]
     own, hosts, here, waiting, beside, *again = told
     assert re.findall(r'\d (?:passed|failed)', ''.join(again)) == (['1 failed'] if failing else [])
-    assert ' 1 passed' in own and not re.search('test_(host|installer|systemd)', own)
+    assert ' 1 passed' in own and not re.search('test_(host|installer|systemd|packages)', own)
     assert sorted(line for line in (here + '\n' + beside).splitlines() if 'skipped' in line) == [
         'one: skipped: there is no Python 9.9 here',
         'other: skipped: there is no Python 9.8 here',
     ]
     assert "Debian's own: the installer" in beside
-    for name, told in (('installer', beside), ('host', hosts), ('systemd', waiting)):
-        assert re.findall(r'\d (?:passed|failed)', told) == ['1 failed' if failing == name else '1 passed']
+    for names, told in ((['installer'], beside), (['host'], hosts), (['systemd', 'packages'], waiting)):
+        assert re.findall(r'\d (?:passed|failed)', told) == [
+            '1 failed' if failing == name else '1 passed' for name in names
+        ]
 
 
 FLAKY = """
