@@ -62,7 +62,7 @@ def policy_text(
     policy = yaml.safe_load(text)  # not a part of the text, because rules have anchors in others
     policy['rules'] = [rule for rule in policy['rules'] if rule['id'] in ('container-host', *rules)]
     assert len(policy['rules']) == len(rules) + 1
-    return str(yaml.safe_dump(policy))
+    return str(yaml.safe_dump(policy, default_flow_style=False))
 
 
 def copy_checkout(path: pathlib.Path) -> pathlib.Path:

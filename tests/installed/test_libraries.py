@@ -4,12 +4,11 @@
 import argparse
 import compileall
 import os
-import shutil
 import subprocess
 import sys
 
 import pytest
-from installation import CHECKOUT, CLEAN, DENIED
+from installation import CHECKOUT, CLEAN, DENIED, copy_checkout
 from virtguard.commands.parser import build_parser
 from virtguard.host import today
 
@@ -84,11 +83,10 @@ def test_every_sub_command_is_among_them():
 
 @pytest.fixture(scope='module')
 def package(tmp_path_factory):
-    """A directory with the package, compiled: half of the time that a command takes here."""
-    directory = tmp_path_factory.mktemp('package')
-    shutil.copytree(str(CHECKOUT / 'lib/virtguard'), str(directory / 'virtguard'))
-    assert compileall.compile_dir(str(directory), quiet=1)
-    return directory
+    """The directory of the package in a checkout where it is compiled: half of the time that a command takes here."""
+    lib = copy_checkout(tmp_path_factory.mktemp('compiled') / 'checkout') / 'lib'
+    assert compileall.compile_dir(str(lib), quiet=1)
+    return lib
 
 
 @pytest.mark.parametrize('command', sorted(COMMANDS))
