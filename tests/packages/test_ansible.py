@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Ansible role on three hosts, each with its own libvirtd: one under a booted systemd, by the package; two without
+"""The Ansible role on two hosts, each with its own libvirtd: one under a booted systemd, by the package; one without
 systemd, by the checkout."""
 
 import contextlib
@@ -125,9 +125,11 @@ def fleet(tmp_path):
         missing(reason)
     with contextlib.ExitStack() as stack:
         hosts = {}
-        for name, kind in (('one', booted.BootedHost), ('two', GuardedMachine), ('three', GuardedMachine)):
+        for name, kind in (('one', booted.BootedHost), ('two', GuardedMachine)):
             (tmp_path / name).mkdir()
             hosts[name] = stack.enter_context(kind(tmp_path / name, hostname=name))
+            # As long as one runs, no idle libvirtd ends by itself.
+            hosts[name].virsh('create', '/dev/stdin', input=domain('running'))
             hosts[name].define(domain('bad', domains.TCG))
             waived = domain('waived', domains.TCG)
             hosts[name].define(waived.replace('</name>', '</name><uuid>%s</uuid>' % UUID, 1))
@@ -151,7 +153,7 @@ def test_the_life_of_a_fleet(fleet, deb):
 
     # A look at hosts on which nothing is yet.
     said, counts = fleet.play(variables, '--check', '--diff', by_host=by_host)
-    assert fleet.each('changed', counts) == {'one': 4, 'two': 3, 'three': 3}, said
+    assert fleet.each('changed', counts) == {'one': 4, 'two': 3}, said
     assert 'install.sh --profile rhel-8 would be run' in said and 'mode: audit' in said
     assert fleet.present() == nothing
 
@@ -163,12 +165,14 @@ def test_the_life_of_a_fleet(fleet, deb):
                 "there is no rule 'tgc' to waive (did you mean 'tcg'?)",
             ),
             'two': (waiver(expires=day(401)), 'expires is more than 400 days ahead'),
-            'three': (waiver(expires=day(-2)), 'The waiver of tcg (the “lab” moves in spring) expired on ' + day(-2)),
         },
         {
             'one': (waiver(reason=None), 'lacks reason'),
             'two': (waiver(reason=' '), 'reason'),
-            'three': (waiver(expire=day(1)), 'virt_guard_waivers.expire'),
+        },
+        {
+            'one': (waiver(expires=day(-2)), 'The waiver of tcg (the “lab” moves in spring) expired on ' + day(-2)),
+            'two': (waiver(expire=day(1)), 'virt_guard_waivers.expire'),
         },
     ):
         waivers = {name: {'virt_guard_waivers': [waived]} for name, (waived, _) in broken.items()}
@@ -200,7 +204,7 @@ def test_the_life_of_a_fleet(fleet, deb):
     # Enforce, with the waiver; then without it.
     variables['virt_guard_mode'] = 'enforce'
     said, counts = fleet.play(variables, '--check', by_host=by_host)
-    assert fleet.each('changed', counts) == {'one': 3, 'two': 1, 'three': 1}, said  # the upload ends, too
+    assert fleet.each('changed', counts) == {'one': 3, 'two': 1}, said  # the upload ends, too
     assert fleet.starts('bad') == nothing
     fleet.play(variables, by_host=by_host)
     denied = "virt-guard: domain '%s' denied by policy 'rhel-8': tcg"
@@ -211,7 +215,7 @@ def test_the_life_of_a_fleet(fleet, deb):
     texts = {name: host.read(DROP_IN) for name, host in hosts.items()}
     broken = dict(variables, virt_guard_controller_check=False, virt_guard_waivers=[waiver(rules=['tgc'])])
     said, counts = fleet.play(broken, by_host=by_host, status=2)
-    assert said.count("there is no rule 'tgc' to waive") >= 3, said
+    assert said.count("there is no rule 'tgc' to waive") >= 2, said
     assert {name: host.read(DROP_IN) for name, host in hosts.items()} == texts
 
     del variables['virt_guard_waivers']

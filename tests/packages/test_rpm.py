@@ -155,7 +155,7 @@ def test_a_thousand_calls_during_upgrades(on_host):
         "/packages/$name.rpm || exit; done\\n' | change\n"
         '/usr/bin/python3 /packages/calling.py 1000 /packages/clean.xml /packages/denied.xml /change\n'
     )
-    assert re.search(r'\n1\d\d\d calls, 0 wrong, during \d+ runs\Z', output.rstrip()), output
+    assert re.search(r'\n\d{4,} calls, 0 wrong, during \d+ runs\Z', output.rstrip()), output
 
 
 def test_what_does_not_work_is_not_put_in_force(on_host):
