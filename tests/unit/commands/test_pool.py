@@ -111,9 +111,10 @@ def test_a_limit_is_for_each_item():
 def test_a_process_that_ends_between_items_is_an_error_and_not_a_loop():
     workers = pool.Workers(work, give_up, SECONDS)
     try:
-        found = workers.results(iter([[('fine', 1)], [('fine', 2)], [('fine', 3)]]), 1)
-        assert next(found) == [('done', 1)]
-        workers._processes[0].collect()
+        found = workers.results(([('fine', number)] for number in range(pool._UNDER_WAY + 1)), 1)
+        assert next(found) == [('done', 0)]
+        for _ in range(pool._UNDER_WAY - 1):
+            workers._processes[0].collect()
         os.kill(workers._processes[0].pid, signal.SIGKILL)
         with pytest.raises(GuardError, match='ended unexpectedly'):
             workers._processes[0].collect()

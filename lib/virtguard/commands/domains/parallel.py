@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     Chunk = List[Item]
     Fields = Tuple[str, Tuple[str, ...], Tuple[str, ...], Tuple[str, ...], Tuple[model.Origin, ...]]
 
-# A chunk is worth a message, and small enough that two of them always fit into a pipe (64 KiB on Linux).
+# A chunk is worth a message, and small enough that all that are under way for a process (see pool) fit into a pipe
+# (64 KiB on Linux).
 _CHUNK_DOCUMENTS = 64
-_CHUNK_BYTES = 16 * 1024
+_CHUNK_BYTES = 8 * 1024
 _FEW = 256  # documents that are judged before another process would have been started
 
 

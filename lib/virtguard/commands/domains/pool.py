@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Work = Callable[[Any], Any]
     GiveUp = Callable[[Any, str], Any]
 
-_UNDER_WAY = 2  # chunks for each process at once; they must fit into a pipe (64 KiB on Linux)
+_UNDER_WAY = 4  # chunks for each process at once; they must fit into a pipe (64 KiB on Linux)
 PATIENCE = 60.0  # seconds by the clock for an item, even if the host is busy
 _LOOK = 0.1  # seconds between two looks at the memory of the processes
 _IDLE, _AT_WORK = 0xFFFFFFFF, 4  # of the number that a process shares with its parent: its value, and its bytes
