@@ -4,7 +4,6 @@
 import os
 
 from ..errors import GuardError
-from ..health.guest_agents import askable
 from ..host import today
 from . import loading
 from .domains.domain_files import defined_domain_files, find_domain_files
@@ -60,6 +59,8 @@ def scan(arguments: 'argparse.Namespace', installation: 'Installation') -> int:
                 for note in notes.on_host(policy, installation):
                     shown.remark(note)
             notes.complain_of_unknown_uuids(policy, installation, shown.note)
+            from ..health.guest_agents import askable  # with what reads states of running domains
+
             guests = askable(installation)
             if guests:
                 shown.remark(guests)
