@@ -55,7 +55,8 @@ class Sieve:
         self._tests: 'Dict[str, List[Test]]' = {}  # of elements, by their key
         self._names: 'Dict[str, int]' = {}
         self._several = 0  # the bits of which it matters whether they are set twice
-        self._asked_of_values: 'Set[str]' = set()  # the keys of elements where something is asked of what shapes lack
+        # Attributes ('' for the text) that shapes lack, and of which something is asked, by the elements' keys.
+        self._asked_values: 'Dict[str, Set[str]]' = {}
         self._needs = [(number, self._prepare(need)) for number, need in needs]
         self._numbers: 'Dict[Tuple[int, int], List[int]]' = {}  # what was found out, by the bits
         self._forget()
@@ -86,7 +87,7 @@ class Sieve:
         if is_new:
             self._tests.setdefault(key, []).append((asked, attribute, argument, bit))
             if asked not in ('present', 'missing') and is_shaped(attribute):
-                self._asked_of_values.add(key)
+                self._asked_values.setdefault(key, set()).add(attribute)
         if operator == 'repeated':
             self._several |= bit
             return 'several', bit
@@ -165,7 +166,7 @@ class Sieve:
             keys.append(keys[-1] + ELEMENT + name)
             if len(keys) > MAX_DEPTH // 2:
                 raise OtherLines
-            bits = self._bits_for(keys[-1], name, attributes, None)
+            bits = self.bits_of(keys[-1], name, attributes, None)
             if bits:
                 found.append(bits)
 
@@ -187,20 +188,18 @@ class Sieve:
         """Whether what an element sets depends on more than its name."""
         return key in self._tests
 
-    def asks_of_values(self, key: str) -> bool:
-        """Whether it depends on values that a shape lacks, too."""
-        return key in self._asked_of_values
+    def asks_of_values(self, key: str, attributes: 'Dict[str, str]', is_whole: bool) -> bool:
+        """Whether it depends on a value that its shape lacks.
 
-    def bits_of(self, key: str, name: str, attributes: bytes, text: 'Optional[bytes]') -> int:
+        :param is_whole: whether its text is in the same line
+        """
+        return any(name in attributes if name else is_whole for name in self._asked_values.get(key, ()))
+
+    def bits_of(self, key: str, name: str, attributes: 'Dict[str, str]', text: 'Optional[str]') -> int:
         """The bits that an element sets.
 
-        :param attributes: as they are written
         :param text: None where it is not known
         """
-        known = None if text is None or b'\r' in text else text.decode()
-        return self._bits_for(key, name, values_of(attributes), known)
-
-    def _bits_for(self, key: str, name: str, attributes: 'Dict[str, str]', text: 'Optional[str]') -> int:
         bits = self._names.get(name, 0)
         for operator, attribute, argument, bit in self._tests.get(key, ()):
             value = attributes.get(attribute) if attribute else text
@@ -265,19 +264,25 @@ class _Place(dict):  # type: ignore[type-arg]
             raise OtherLines  # a document is one element
         bits = _UNUSUAL if line in unusual else 0
         place: _Place = self
+        has_shape = True  # that says the same
         if name:
             if name not in self._elements:
                 key = self._key_of(name)
                 self._elements[name] = key if sieve.asks_of(key) else '', sieve.bits_of_name(name.decode())
             key, always = self._elements[name]
-            bits |= sieve.bits_of(key, name.decode(), attributes, None if begins else text) if key else always
+            if key:
+                values = values_of(attributes)
+                known = None if begins or b'\r' in text else text.decode()
+                bits |= sieve.bits_of(key, name.decode(), values, known)
+                has_shape = not sieve.asks_of_values(key, values, bool(is_whole))
+            bits |= always
             if begins:
                 place = self._begin(name)
         elif end:
             if end != self._name or self.above is None:
                 raise OtherLines
             place = self.above
-        if not name or not sieve.asks_of_values(self._key_of(name)):
+        if has_shape:
             self._shapes[shape_of(line)] = bits, place
         return bits, place
 
