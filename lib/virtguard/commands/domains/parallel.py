@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # A chunk is worth a message, and small enough that all that are under way for a process (see pool) fit into a pipe
 # (64 KiB on Linux).
-_CHUNK_DOCUMENTS = 64
+_CHUNK_DOCUMENTS = 128
 _CHUNK_BYTES = 8 * 1024
 _FEW = 256  # documents that are judged before another process would have been started
 
