@@ -2,6 +2,7 @@
 """What of files and directories is judged, and with which lines; what is not, and that it is said."""
 
 import gzip
+import marshal
 import os
 import random
 import re
@@ -14,7 +15,8 @@ from support.policies import load_policy
 from virtguard import model
 from virtguard.commands.domains.domain_files import DomainFile, _Inodes, find_domain_files
 from virtguard.commands.domains.file_parts import first_element, split
-from virtguard.commands.domains.parallel import judge_all
+from virtguard.commands.domains.parallel import _chunks, judge_all
+from virtguard.commands.domains.pool import _UNDER_WAY
 from virtguard.commands.exit_status import Tally
 from virtguard.commands.output.text import Text
 from virtguard.errors import GuardError
@@ -433,6 +435,18 @@ def test_known_files_of_one_tree_take_little_room():
         known.add(65024, inode)
     assert len(known._bits) < 200
     assert sum(map(sys.getsizeof, known._bits.values())) < 1 << 15
+
+
+# Files with any name
+
+
+@pytest.mark.parametrize('part', ['a', '\u4eee', '\udcff', '\U0001f5a5'])
+@pytest.mark.parametrize('length', [1, 60, 1000])
+def test_chunks_that_are_under_way_fit_into_a_pipe(part, length):
+    """Else whoever hands them out may wait for a process that waits for it."""
+    chunks = list(_chunks(DomainFile(part * length, True) for _ in range(1000)))
+    assert sum(map(len, chunks)) == 1000
+    assert max(4 + len(marshal.dumps((chunk, {}))) for chunk in chunks) * _UNDER_WAY < 60000
 
 
 # Files of any size

@@ -103,7 +103,7 @@ def _chunks(files: 'Iterable[DomainFile]') -> 'Iterator[Chunk]':
     size = 0
     for file in files:
         chunk.append((file.name, file.asked_for, file.skipped))
-        size += len(file.name)
+        size += len(file.name.encode('utf-8', 'surrogatepass'))  # as marshal writes it
         if len(chunk) == _CHUNK_DOCUMENTS or size > _CHUNK_BYTES or file.name == STDIN:
             yield chunk
             chunk, size = [], 0
